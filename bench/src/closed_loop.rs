@@ -1,0 +1,51 @@
+//! One request outstanding, again and again: how the floor and the closed workloads are timed, so that both are timed alike.
+//!
+//! A closed loop hides queueing: a stall delays one sample and suppresses those that would have come behind it. It is used only where a single
+//! outstanding request is the question asked, and its results say so. The first requests are not counted: connections, caches and sleeping
+//! cores warm up in them.
+
+use std::time::{Duration, Instant};
+
+use sluice_tuning::LatencyHistogram;
+
+/// Part of the measuring time that goes ahead of it, uncounted.
+const WARM_UP_SHARE: u32 = 10;
+
+/// What a loop measured.
+#[derive(Clone, Debug, Default)]
+pub struct LoopFigures {
+    pub latencies: LatencyHistogram,
+    pub seconds: f64,
+}
+
+impl LoopFigures {
+    /// Samples per second.
+    pub fn per_s(&self) -> f64 {
+        if self.seconds > 0.0 {
+            self.latencies.count() as f64 / self.seconds
+        } else {
+            0.0
+        }
+    }
+}
+
+/// Runs `exchange` back to back: first for a tenth of `duration` uncounted, then for `duration`, at least once.
+pub fn closed_loop<E>(duration: Duration, mut exchange: impl FnMut() -> Result<(), E>) -> Result<LoopFigures, E> {
+    let warm_until = Instant::now() + duration / WARM_UP_SHARE;
+    while Instant::now() < warm_until {
+        exchange()?;
+    }
+    let mut latencies = LatencyHistogram::new();
+    let begun_at = Instant::now();
+    let mut sent_at = begun_at;
+    while latencies.count() == 0 || sent_at - begun_at < duration {
+        exchange()?;
+        let answered_at = Instant::now();
+        latencies.record(answered_at - sent_at);
+        sent_at = answered_at;
+    }
+    Ok(LoopFigures {
+        latencies,
+        seconds: (sent_at - begun_at).as_secs_f64(),
+    })
+}

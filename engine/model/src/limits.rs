@@ -1,0 +1,64 @@
+//! Every limit of the format and of the protocol, in one place, with their relations asserted.
+//! Settings an operator may change live in the program's configuration; their bounds are here.
+
+/// The unit of every direct write and the block of journal and segments, bytes.
+pub const BLOCK_LEN: usize = 4096;
+
+/// Largest body of one frame (the records section of one batch), bytes.
+pub const FRAME_BODY_LEN_MAX: usize = 8 * 1024 * 1024;
+/// Default for the largest frame a topic accepts, header included, bytes (setting `frame_len_max` of a topic).
+pub const FRAME_LEN_MAX_DEFAULT: usize = 1024 * 1024 + 4096;
+/// Most records in one batch.
+pub const RECORDS_PER_BATCH_MAX: u32 = 1_000_000;
+/// Most headers of one record.
+pub const HEADERS_PER_RECORD_MAX: usize = 1024;
+
+/// Largest native message, prefix included, bytes.
+pub const MESSAGE_LEN_MAX: usize = 16 * 1024 * 1024;
+/// Largest rkyv body of a native message (without frames), bytes.
+pub const MESSAGE_BODY_LEN_MAX: usize = 1024 * 1024;
+/// Most partitions named in one produce or fetch request.
+pub const PARTITIONS_PER_REQUEST_MAX: usize = 4096;
+/// Longest a fetch may be parked, milliseconds.
+pub const FETCH_WAIT_MS_MAX: u32 = 60_000;
+/// Largest answer to one fetch, bytes.
+pub const FETCH_LEN_MAX: u32 = MESSAGE_LEN_MAX as u32 - MESSAGE_BODY_LEN_MAX as u32;
+/// A reservation without progress for this long is given back and its connection closed, milliseconds.
+pub const REQUEST_STALL_MS_MAX: u64 = 5_000;
+/// Requests of one connection that wait for an answer; more are left unread in the socket.
+pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 256;
+
+/// Longest topic name, bytes; letters, digits, `.`, `_` and `-`, as Kafka's.
+pub const TOPIC_NAME_LEN_MAX: usize = 249;
+/// Most partitions of one topic.
+pub const PARTITIONS_PER_TOPIC_MAX: u32 = 10_000;
+
+/// Recent batches kept per producer and partition, so a retry of any of them is recognised (KIP-98).
+pub const BATCHES_PER_PRODUCER: usize = 5;
+/// Most idempotent producers one partition remembers; at the bound new producers are refused.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 10_000;
+/// A producer is forgotten this long after its last append, milliseconds (7 days).
+pub const PRODUCER_EXPIRY_MS: i64 = 7 * 24 * 3600 * 1000;
+/// Longest delivery timeout a client may set, milliseconds (1 day).
+pub const DELIVERY_TIMEOUT_MS_MAX: u64 = 24 * 3600 * 1000;
+
+/// A commit group is closed at this many bytes, unless its first frame alone is larger.
+pub const GROUP_LEN_TARGET: usize = 256 * 1024;
+/// Largest commit group: header, one largest frame with its entry header, rounded to blocks.
+pub const GROUP_LEN_MAX: usize = FRAME_BODY_LEN_MAX + 4 * BLOCK_LEN;
+/// Write-back starts when a partition has gathered this many bytes.
+pub const WRITE_BACK_LEN: usize = 256 * 1024;
+/// Tails grow in chunks of this many bytes.
+pub const TAIL_CHUNK_LEN: usize = 16 * 1024;
+/// Bytes of log between two entries of an offset index.
+pub const INDEX_INTERVAL_LEN: u64 = 64 * 1024;
+
+pub const SEGMENT_LEN_DEFAULT: u64 = 256 * 1024 * 1024;
+pub const SEGMENT_LEN_MIN: u64 = 1024 * 1024;
+pub const SEGMENT_LEN_MAX: u64 = 1024 * 1024 * 1024;
+
+const _: () = assert!(FRAME_BODY_LEN_MAX + crate::frame::FRAME_HEADER_LEN + 2 * BLOCK_LEN <= GROUP_LEN_MAX);
+const _: () = assert!(FRAME_BODY_LEN_MAX + MESSAGE_BODY_LEN_MAX < MESSAGE_LEN_MAX, "one largest frame fits in a message");
+const _: () = assert!(FRAME_LEN_MAX_DEFAULT <= FRAME_BODY_LEN_MAX);
+const _: () = assert!(DELIVERY_TIMEOUT_MS_MAX < PRODUCER_EXPIRY_MS as u64, "a producer outlives its longest retry");
+const _: () = assert!(BLOCK_LEN.is_power_of_two() && GROUP_LEN_MAX.is_multiple_of(BLOCK_LEN));

@@ -1,0 +1,66 @@
+//! What a shard remembers of its partitions between starts: plain values.
+//!
+//! The expensive mistake is a checkpoint whose parts belong to different moments: `epochs` and `producers` are
+//! those of the recovery point, not of the newest append, because replay feeds every later frame into them again.
+//! Deliberately absent: bytes (`checkpoint_codec`) and files (`checkpoint_slots`).
+
+use crate::entry_address::EntryAddress;
+use sluice_model::{Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicPartition};
+
+/// Up to where segments alone are trusted; everything after it comes from the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct RecoveryPoint {
+    /// First offset that is not wholly in segments below `position`; replay begins with the frame that has it.
+    pub offset: Offset,
+    /// Base offset of the active segment (the name of its file), whether the file exists yet or not.
+    pub segment_base: Offset,
+    /// Where the frame of `offset` begins in the active segment, bytes; below `position` when it straddles.
+    pub next_frame_position: u64,
+    /// End of the whole blocks that are written and flushed, bytes, a multiple of `BLOCK_LEN`; 0 when the active
+    /// segment has no file yet.
+    pub position: u64,
+    /// The last journal entry that segments hold wholly; replay is every entry after it.
+    pub held: EntryAddress,
+    /// `header_crc` of the last frame before `offset`; 0 at the start of a log.
+    pub prev_header_crc: u32,
+}
+
+/// A segment that ended; where it ends is recorded here and in its footer, never found by scanning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedSegmentInfo {
+    pub base_offset: Offset,
+    /// The offset after its last record.
+    pub next_offset: Offset,
+    /// Bytes of its file, footer included.
+    pub file_len: u64,
+    /// `header_crc` of its last frame.
+    pub last_header_crc: u32,
+    pub append_time_ms_max: i64,
+    pub timestamp_ms_max: i64,
+}
+
+/// One partition at its recovery point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionCheckpoint {
+    pub id: TopicPartition,
+    pub placement_epoch: PlacementEpoch,
+    pub log_start_offset: Offset,
+    pub high_watermark: Offset,
+    pub recovery_point: RecoveryPoint,
+    /// As of the recovery point.
+    pub epochs: LeaderEpochHistory,
+    /// As of the recovery point.
+    pub producers: ProducerTable,
+    /// Oldest first.
+    pub sealed: Vec<SealedSegmentInfo>,
+}
+
+/// All partitions of one shard, and where the replay of its journal begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardCheckpoint {
+    pub shard: ShardIndex,
+    pub incarnation: Incarnation,
+    /// The lowest group sequence that replay needs; groups before it may be gone from the ring.
+    pub journal_sequence: u64,
+    pub partitions: Vec<PartitionCheckpoint>,
+}

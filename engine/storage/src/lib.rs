@@ -1,0 +1,3 @@
+pub mod disk;
+pub mod checkpoint;
+pub mod entry_address;

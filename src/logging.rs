@@ -1,0 +1,39 @@
+//! Where the program's own words go: standard error, for people by default, as JSON lines on request.
+//!
+//! Standard output belongs to data (records, tables), so nothing is ever logged there.
+
+use clap::{Args, ValueEnum};
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+#[derive(Args, Clone, Debug)]
+pub struct LoggingArgs {
+    /// How log lines on standard error are written
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Human, help_heading = "Logging")]
+    pub log_format: LogFormat,
+    /// Least level that is logged: off, error, warn, info, debug, trace, or per module as in `info,sluice_broker=debug`
+    /// [default: info for `serve`, warn elsewhere]
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Logging")]
+    pub log_level: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// Installs the process's subscriber. Called once, before anything logs.
+pub fn install(args: &LoggingArgs, default: LevelFilter) -> Result<(), String> {
+    let filter = match &args.log_level {
+        Some(text) => EnvFilter::builder().parse(text).map_err(|error| format!("--log-level {text:?}: {error}"))?,
+        None => EnvFilter::default().add_directive(default.into()),
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match args.log_format {
+        LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    installed.map_err(|error| format!("cannot install the logger: {error}"))
+}

@@ -1,0 +1,103 @@
+//! The probe on a real disk: what it writes and reads, what it refuses, what it leaves behind. No assertion depends on how quick it was.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sluice_tuning::folder::refuse_memory;
+use sluice_tuning::{DurableBlockFile, FolderError, ProbeError, ScratchFolder, SequentialFile};
+
+const SHORT: Duration = Duration::from_millis(50);
+
+/// A folder of its own for each test, so that one test's clean-up never meets another's folders.
+fn parent(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("probe-{name}"))
+}
+
+#[test]
+fn durable_writes_are_counted_one_by_one() {
+    let folder = ScratchFolder::create(&parent("durable")).expect("a scratch folder on a disk");
+    let path = folder.join("durable");
+    let mut file = DurableBlockFile::create(&path, 64 << 10).expect("a pre-written file");
+    let latencies = file.measure(SHORT).expect("writes");
+    assert!(latencies.count() > 0);
+    assert!(latencies.summary().p50 > 0.0 && latencies.summary().p50 <= latencies.summary().max);
+    assert_eq!(
+        fs::metadata(&path).expect("the file").len(),
+        64 << 10,
+        "writes wrap inside the file"
+    );
+}
+
+#[test]
+fn a_duration_of_zero_still_measures_one() {
+    let folder = ScratchFolder::create(&parent("zero")).expect("a scratch folder on a disk");
+    let mut durable = DurableBlockFile::create(&folder.join("durable"), 8 << 10).expect("a pre-written file");
+    assert_eq!(durable.measure(Duration::ZERO).expect("one write").count(), 1);
+    let sequential = SequentialFile::create(&folder.join("sequential"), 4 << 20).expect("a pre-written file");
+    assert_eq!(sequential.measure_write(2, Duration::ZERO).expect("two pieces").len, 2 << 20);
+}
+
+#[test]
+fn sequential_pieces_are_moved_both_ways_within_the_file() {
+    let folder = ScratchFolder::create(&parent("sequential")).expect("a scratch folder on a disk");
+    let path = folder.join("sequential");
+    let file = SequentialFile::create(&path, 4 << 20).expect("a pre-written file");
+    for throughput in [
+        file.measure_write(3, SHORT).expect("writes"),
+        file.measure_read(3, SHORT).expect("reads"),
+    ] {
+        assert!(
+            throughput.len >= 3 << 20 && throughput.len.is_multiple_of(1 << 20),
+            "{throughput:?}"
+        );
+        assert!(throughput.mb_per_s() > 0.0);
+    }
+    assert_eq!(fs::metadata(&path).expect("the file").len(), 4 << 20);
+}
+
+#[test]
+fn memory_is_refused_by_name() {
+    let shared_memory = Path::new("/dev/shm");
+    if !shared_memory.is_dir() {
+        return;
+    }
+    assert!(matches!(refuse_memory(shared_memory), Err(FolderError::InMemory { .. })));
+    let error = ScratchFolder::create(shared_memory).expect_err("tmpfs");
+    assert!(error.to_string().contains("tmpfs"), "{error}");
+    let error = DurableBlockFile::create(&shared_memory.join("sluice-probe"), 4096).expect_err("tmpfs");
+    assert!(matches!(error, ProbeError::Folder(FolderError::InMemory { .. })));
+}
+
+#[test]
+fn a_missing_folder_or_a_taken_name_is_an_error_with_its_path() {
+    let missing = parent("missing").join("not-there").join("file");
+    let error = DurableBlockFile::create(&missing, 4096).expect_err("no such folder");
+    assert!(error.to_string().contains("not-there"), "{error}");
+    let folder = ScratchFolder::create(&parent("taken")).expect("a scratch folder on a disk");
+    fs::write(folder.join("file"), b"somebody's").expect("a file");
+    assert!(
+        DurableBlockFile::create(&folder.join("file"), 4096).is_err(),
+        "a file that exists is never overwritten"
+    );
+}
+
+#[test]
+fn scratch_folders_go_away_and_those_of_ended_runs_too() {
+    let parent = parent("scratch");
+    let abandoned = parent.join("sluice-scratch-1-0");
+    let kept = parent.join("somebody-elses");
+    fs::create_dir_all(&abandoned).expect("a folder");
+    fs::create_dir_all(&kept).expect("a folder");
+    fs::write(abandoned.join("lock"), b"").expect("a lock nobody holds");
+    let first = ScratchFolder::create(&parent).expect("a scratch folder on a disk");
+    assert!(!abandoned.exists() && kept.exists());
+    let second = ScratchFolder::create(&parent).expect("another");
+    assert!(
+        first.path().exists() && first.path() != second.path(),
+        "a folder in use is left alone"
+    );
+    let path = first.path().to_path_buf();
+    drop(first);
+    assert!(!path.exists() && second.path().exists());
+}
