@@ -2,7 +2,7 @@
 //!
 //! The expensive mistake is a script that takes a partial success for a whole one: `produce` ends with 0 only
 //! when every line was acknowledged. Deliberately absent: the wording of particular failures, which stands where
-//! they are found.
+//! they are found. 70 to 79 are the broker's own (`shard::fatal`), the same whether it fails at its start or later.
 
 use std::fmt;
 use std::io;
@@ -25,12 +25,20 @@ pub enum ExitStatus {
     NotAcknowledged = 5,
     /// Data on disk, or a record that was fetched, is damaged.
     Damaged = 6,
-    /// `serve`, `demo`: the broker cannot start here (folder, port, memory limit, kernel); the message names what to change.
-    CannotStart = 7,
     /// `demo`: an acknowledged record is missing, came twice or came out of order.
-    ProofFailed = 8,
-    /// The broker stopped itself while it ran (a failed flush, say), so that nothing false is acknowledged.
-    BrokerFailed = 9,
+    ProofFailed = 7,
+    /// A broker's write, read or flush failed for no known cause; it stopped so that nothing false is acknowledged.
+    DeviceFailed = 70,
+    /// Data of a broker that should be good is damaged, and serving on would hide it.
+    BrokerDataDamaged = 71,
+    LockedMemory = 72,
+    NoIoUring = 73,
+    DataFolder = 74,
+    DataFolderInUse = 75,
+    CannotListen = 76,
+    Host = 77,
+    Setting = 78,
+    Metadata = 79,
     /// A signal ended the work before it was done.
     Interrupted = 130,
 }
@@ -45,9 +53,17 @@ impl ExitStatus {
         (Self::Refused, "the broker refused the request"),
         (Self::NotAcknowledged, "`produce`: not every line was acknowledged"),
         (Self::Damaged, "data is damaged"),
-        (Self::CannotStart, "the broker cannot start here"),
         (Self::ProofFailed, "`demo`: the proof failed"),
-        (Self::BrokerFailed, "the broker stopped itself while it ran"),
+        (Self::DeviceFailed, "a broker's write, read or flush failed: look at the device before starting again"),
+        (Self::BrokerDataDamaged, "a broker's data is damaged: a person must look"),
+        (Self::LockedMemory, "a broker has too little locked memory: raise the limit"),
+        (Self::NoIoUring, "a broker may not use io_uring: allow it"),
+        (Self::DataFolder, "the data folder cannot be used"),
+        (Self::DataFolderInUse, "the data folder is in use by another broker"),
+        (Self::CannotListen, "a broker cannot listen on its address"),
+        (Self::Host, "the host lacks something a broker needs"),
+        (Self::Setting, "a broker refuses one of its settings"),
+        (Self::Metadata, "a broker's metadata cannot be read or written"),
         (Self::Interrupted, "a signal ended the work before it was done"),
     ];
 }
@@ -115,6 +131,26 @@ mod tests {
         for &(status, meaning) in ExitStatus::TABLE {
             let row = format!("| {} | {meaning} |", status as u8);
             assert!(readme.contains(&row), "README.md lacks the row {row:?}");
+        }
+    }
+
+    #[test]
+    fn the_statuses_of_a_broker_are_those_it_ends_with_by_itself() {
+        use sluice_shard::FatalReason as Reason;
+        let text = String::new;
+        for (status, reason) in [
+            (ExitStatus::DeviceFailed, Reason::IoFailure(text())),
+            (ExitStatus::BrokerDataDamaged, Reason::DamagedData(text())),
+            (ExitStatus::LockedMemory, Reason::LockedMemory(text())),
+            (ExitStatus::NoIoUring, Reason::NoIoUring(text())),
+            (ExitStatus::DataFolder, Reason::DataFolder(text())),
+            (ExitStatus::DataFolderInUse, Reason::DataFolderInUse(text())),
+            (ExitStatus::CannotListen, Reason::CannotListen(text())),
+            (ExitStatus::Host, Reason::Host(text())),
+            (ExitStatus::Setting, Reason::Configuration(text())),
+            (ExitStatus::Metadata, Reason::Metadata(text())),
+        ] {
+            assert_eq!(status as i32, reason.exit_status(), "{status:?}");
         }
     }
 

@@ -50,7 +50,7 @@ impl Table {
 
     pub fn to_text(&self) -> String {
         let mut table = comfy_table::Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         table.set_header(self.columns.iter().map(|column| column.replace('_', " ")));
         for row in &self.rows {
             table.add_row(row.iter().map(|cell| {

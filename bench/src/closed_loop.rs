@@ -21,11 +21,7 @@ pub struct LoopFigures {
 impl LoopFigures {
     /// Samples per second.
     pub fn per_s(&self) -> f64 {
-        if self.seconds > 0.0 {
-            self.latencies.count() as f64 / self.seconds
-        } else {
-            0.0
-        }
+        if self.seconds > 0.0 { self.latencies.count() as f64 / self.seconds } else { 0.0 }
     }
 }
 
@@ -44,8 +40,5 @@ pub fn closed_loop<E>(duration: Duration, mut exchange: impl FnMut() -> Result<(
         latencies.record(answered_at - sent_at);
         sent_at = answered_at;
     }
-    Ok(LoopFigures {
-        latencies,
-        seconds: (sent_at - begun_at).as_secs_f64(),
-    })
+    Ok(LoopFigures { latencies, seconds: (sent_at - begun_at).as_secs_f64() })
 }

@@ -91,7 +91,7 @@ impl Wire {
             match self.stream.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(len) => bytes = &bytes[len..],
-                Err(error) if is_not_yet(&error) => std::hint::spin_loop(),
+                Err(error) if is_not_yet(&error) => std::thread::yield_now(),
                 Err(error) => return Err(error),
             }
         }
@@ -104,7 +104,7 @@ impl Wire {
             match self.stream.read(&mut buffer[filled..]) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(len) => filled += len,
-                Err(error) if is_not_yet(&error) => std::hint::spin_loop(),
+                Err(error) if is_not_yet(&error) => std::thread::yield_now(),
                 Err(error) => return Err(error),
             }
         }
@@ -119,7 +119,7 @@ fn is_not_yet(error: &io::Error) -> bool {
 fn two_cores() -> Option<(CoreId, CoreId)> {
     let cores = core_affinity::get_core_ids()?;
     match cores[..] {
-        [first, .., last] => Some((first, last)),
+        [first, .., last] => Some((last, first)),
         _ => None,
     }
 }

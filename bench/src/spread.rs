@@ -19,11 +19,7 @@ impl Spread {
         figures.sort_by(f64::total_cmp);
         let (min, max) = (*figures.first()?, *figures.last()?);
         let middle = figures.len() / 2;
-        let median = if figures.len() % 2 == 1 {
-            figures[middle]
-        } else {
-            f64::midpoint(figures[middle - 1], figures[middle])
-        };
+        let median = if figures.len() % 2 == 1 { figures[middle] } else { f64::midpoint(figures[middle - 1], figures[middle]) };
         Some(Self { median, min, max })
     }
 }
@@ -34,22 +30,8 @@ mod tests {
 
     #[test]
     fn the_median_ignores_one_bad_round() {
-        assert_eq!(
-            Spread::of([3.0, 1.0, 900.0]),
-            Some(Spread {
-                median: 3.0,
-                min: 1.0,
-                max: 900.0
-            })
-        );
-        assert_eq!(
-            Spread::of([4.0, 2.0]),
-            Some(Spread {
-                median: 3.0,
-                min: 2.0,
-                max: 4.0
-            })
-        );
+        assert_eq!(Spread::of([3.0, 1.0, 900.0]), Some(Spread { median: 3.0, min: 1.0, max: 900.0 }));
+        assert_eq!(Spread::of([4.0, 2.0]), Some(Spread { median: 3.0, min: 2.0, max: 4.0 }));
         assert_eq!(Spread::of([]), None);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -66,10 +67,7 @@ pub fn open_direct(path: &Path, durability: Durability) -> io::Result<File> {
 
 /// Creates the file and writes all its `len` bytes once, flushed, so that later writes change no metadata. `len` is a multiple of the block.
 pub fn create_written(path: &Path, len: u64) -> io::Result<()> {
-    assert!(
-        len > 0 && len.is_multiple_of(BLOCK_LEN as u64),
-        "{len} bytes are not whole blocks"
-    );
+    assert!(len > 0 && len.is_multiple_of(BLOCK_LEN as u64), "{len} bytes are not whole blocks");
     File::options().write(true).create_new(true).open(path)?;
     let file = open_direct(path, Durability::Written)?;
     let piece = AlignedBuffer::filled(FILL_PIECE_LEN);
@@ -80,4 +78,19 @@ pub fn create_written(path: &Path, len: u64) -> io::Result<()> {
         position += piece_len;
     }
     file.sync_all()
+}
+
+/// Creates the file with space for `len` bytes allocated (where the file system can) and none of it written.
+pub fn create_allocated(path: &Path, len: u64) -> io::Result<File> {
+    File::options().write(true).create_new(true).open(path)?;
+    let file = open_direct(path, Durability::Written)?;
+    let allocated_len = libc::off_t::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: the descriptor is open for as long as `file` lives, and fallocate takes no pointers.
+    if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, allocated_len) } == 0 {
+        return Ok(file);
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => file.set_len(len).map(|()| file),
+        error => Err(error),
+    }
 }

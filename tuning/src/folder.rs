@@ -58,10 +58,7 @@ impl std::error::Error for FolderError {}
 impl ScratchFolder {
     /// Makes a new folder inside `parent` (itself created when missing), after removing those that ended runs left there.
     pub fn create(parent: &Path) -> Result<Self, FolderError> {
-        fs::create_dir_all(parent).map_err(|source| FolderError::Io {
-            path: parent.to_path_buf(),
-            source,
-        })?;
+        fs::create_dir_all(parent).map_err(|source| FolderError::Io { path: parent.to_path_buf(), source })?;
         refuse_memory(parent)?;
         remove_abandoned(parent);
         loop {
@@ -94,14 +91,9 @@ impl Drop for ScratchFolder {
 /// Refuses a folder whose file system lives in memory.
 pub fn refuse_memory(path: &Path) -> Result<(), FolderError> {
     match file_system_magic(path) {
-        Ok(TMPFS_MAGIC | RAMFS_MAGIC) => Err(FolderError::InMemory {
-            path: path.to_path_buf(),
-        }),
+        Ok(TMPFS_MAGIC | RAMFS_MAGIC) => Err(FolderError::InMemory { path: path.to_path_buf() }),
         Ok(_) => Ok(()),
-        Err(source) => Err(FolderError::Io {
-            path: path.to_path_buf(),
-            source,
-        }),
+        Err(source) => Err(FolderError::Io { path: path.to_path_buf(), source }),
     }
 }
 
@@ -120,11 +112,7 @@ fn file_system_magic(path: &Path) -> io::Result<u64> {
 
 fn unused_name() -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "{NAME_PREFIX}{}-{}",
-        std::process::id(),
-        COUNTER.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("{NAME_PREFIX}{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Creates the folder and takes its lock. `None` when the name is taken, or a run that was cleaning up removed the folder in between.

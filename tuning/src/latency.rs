@@ -45,17 +45,13 @@ impl LatencyHistogram {
     }
 
     pub fn record(&mut self, latency: Duration) {
-        let latency_ns = u64::try_from(latency.as_nanos())
-            .unwrap_or(LATENCY_NS_MAX)
-            .clamp(1, LATENCY_NS_MAX);
+        let latency_ns = u64::try_from(latency.as_nanos()).unwrap_or(LATENCY_NS_MAX).clamp(1, LATENCY_NS_MAX);
         self.samples_ns.saturating_record(latency_ns);
     }
 
     /// Adds every sample of `other`; percentiles afterwards are those of the union.
     pub fn merge(&mut self, other: &Self) {
-        self.samples_ns
-            .add(&other.samples_ns)
-            .expect("all histograms of this type have the same bounds");
+        self.samples_ns.add(&other.samples_ns).expect("all histograms of this type have the same bounds");
     }
 
     /// How many samples were recorded.
@@ -86,9 +82,7 @@ mod tests {
 
     fn histogram(latencies_us: impl IntoIterator<Item = u64>) -> LatencyHistogram {
         let mut histogram = LatencyHistogram::new();
-        latencies_us
-            .into_iter()
-            .for_each(|us| histogram.record(Duration::from_micros(us)));
+        latencies_us.into_iter().for_each(|us| histogram.record(Duration::from_micros(us)));
         histogram
     }
 
@@ -100,14 +94,7 @@ mod tests {
     fn percentiles_are_those_of_the_samples() {
         let summary = histogram(1..=10_000).summary();
         let expected = [5_000.0, 9_000.0, 9_900.0, 9_990.0, 9_999.0, 10_000.0];
-        let got = [
-            summary.p50,
-            summary.p90,
-            summary.p99,
-            summary.p99_9,
-            summary.p99_99,
-            summary.max,
-        ];
+        let got = [summary.p50, summary.p90, summary.p99, summary.p99_9, summary.p99_99, summary.max];
         for (got, expected) in got.into_iter().zip(expected) {
             assert!(close(got, expected), "{got} is not {expected}");
         }

@@ -1,8 +1,9 @@
 //! The device probe: what a plain thread gets from the device, against which everything else here is judged.
 //!
 //! Two files: one for 4 KiB writes with O_DSYNC, one at a time (what a durable record costs at least), and one for sequential 1 MiB pieces, a few in
-//! flight (what bulk could reach at most). Both are written whole before anything is timed: on a fresh or growing file the figures would be
-//! the file system's block allocation. Absent: io_uring and any executor.
+//! flight (what bulk could reach at most). The expensive mistake is to time the file system's block allocation, or a hypervisor's cache, for the
+//! device: the first file is written whole before anything is timed, as a journal is; the second is allocated and fresh, as segments are.
+//! Absent: io_uring and any executor.
 
 use std::fs::File;
 use std::io;
@@ -13,13 +14,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::direct_file::{AlignedBuffer, BLOCK_LEN, Durability, create_written, open_direct};
+use crate::direct_file::{AlignedBuffer, BLOCK_LEN, Durability, create_allocated, create_written, open_direct};
 use crate::folder::{FolderError, refuse_memory};
 use crate::latency::LatencyHistogram;
 
 /// Enough for the device to see fresh addresses most of the time; small enough to be written in a blink.
 pub const DURABLE_FILE_LEN: u64 = 64 << 20;
-pub const SEQUENTIAL_FILE_LEN: u64 = 1 << 30;
+/// About a second of writing on the devices measured so far.
+pub const SEQUENTIAL_FILE_LEN: u64 = 2 << 30;
 pub const SEQUENTIAL_PIECE_LEN: usize = 1 << 20;
 /// Threads, each with one piece in flight, that saturate the devices measured so far.
 pub const SEQUENTIAL_DEPTH: u32 = 4;
@@ -43,11 +45,7 @@ impl std::fmt::Display for ProbeError {
         match self {
             Self::Folder(error) => error.fmt(f),
             Self::DirectUnsupported { path } => {
-                write!(
-                    f,
-                    "{}: this file system refuses direct I/O (O_DIRECT): name a folder on ext4 or XFS",
-                    path.display()
-                )
+                write!(f, "{}: this file system refuses direct I/O (O_DIRECT): name a folder on ext4 or XFS", path.display())
             }
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
         }
@@ -75,14 +73,10 @@ pub struct DurableBlockFile {
 impl DurableBlockFile {
     /// Creates the file and writes it once. `len` is in bytes and a multiple of 4 KiB.
     pub fn create(path: &Path, len: u64) -> Result<Self, ProbeError> {
-        let file = create_and_open(path, len, Durability::Flushed)?;
-        Ok(Self {
-            file,
-            path: path.to_path_buf(),
-            block: AlignedBuffer::filled(BLOCK_LEN),
-            position: 0,
-            len,
-        })
+        refuse_memory(path.parent().unwrap_or(Path::new(".")))?;
+        let opened = create_written(path, len).and_then(|()| open_direct(path, Durability::Flushed));
+        let file = opened.map_err(|source| error_at(path, source))?;
+        Ok(Self { file, path: path.to_path_buf(), block: AlignedBuffer::filled(BLOCK_LEN), position: 0, len })
     }
 
     /// Writes the next 4 KiB; durable when it returns.
@@ -98,10 +92,7 @@ impl DurableBlockFile {
         let begun_at = Instant::now();
         let mut issued_at = begun_at;
         while latencies.count() == 0 || issued_at - begun_at < duration {
-            self.write_next().map_err(|source| ProbeError::Io {
-                path: self.path.clone(),
-                source,
-            })?;
+            self.write_next().map_err(|source| ProbeError::Io { path: self.path.clone(), source })?;
             let done_at = Instant::now();
             latencies.record(done_at - issued_at);
             issued_at = done_at;
@@ -120,115 +111,101 @@ pub struct Throughput {
 impl Throughput {
     /// Millions of bytes per second.
     pub fn mb_per_s(&self) -> f64 {
-        if self.seconds > 0.0 {
-            self.len as f64 / 1e6 / self.seconds
-        } else {
-            0.0
-        }
+        if self.seconds > 0.0 { self.len as f64 / 1e6 / self.seconds } else { 0.0 }
     }
 }
 
-/// A pre-written file that is overwritten or read from front to back in 1 MiB pieces, over and over.
+/// A file that is written anew from front to back in 1 MiB pieces, and read back the same way.
+///
+/// It is allocated before it is written and every measurement gets a fresh one, as a log's segments are: overwriting one file again and again
+/// finds its blocks in the caches of a hypervisor and shows twice what new data reaches.
 #[derive(Debug)]
 pub struct SequentialFile {
-    file: File,
     path: PathBuf,
     piece_count: u64,
+    written_count: u64,
 }
 
 impl SequentialFile {
-    /// Creates the file and writes it once. `len` is in bytes and a multiple of 1 MiB.
+    /// Creates an empty file of which up to `len` bytes, a multiple of 1 MiB, will be used.
     pub fn create(path: &Path, len: u64) -> Result<Self, ProbeError> {
-        assert!(
-            len > 0 && len.is_multiple_of(SEQUENTIAL_PIECE_LEN as u64),
-            "{len} bytes are not whole pieces"
-        );
-        let file = create_and_open(path, len, Durability::Written)?;
-        Ok(Self {
-            file,
-            path: path.to_path_buf(),
-            piece_count: len / SEQUENTIAL_PIECE_LEN as u64,
-        })
+        assert!(len > 0 && len.is_multiple_of(SEQUENTIAL_PIECE_LEN as u64), "{len} bytes are not whole pieces");
+        refuse_memory(path.parent().unwrap_or(Path::new(".")))?;
+        File::create_new(path).map_err(|source| error_at(path, source))?;
+        Ok(Self { path: path.to_path_buf(), piece_count: len / SEQUENTIAL_PIECE_LEN as u64, written_count: 0 })
     }
 
-    /// Sequential direct writes with `depth` pieces in flight, then one flush of the device, which counts towards the time.
-    pub fn measure_write(&self, depth: u32, duration: Duration) -> Result<Throughput, ProbeError> {
-        self.measure(depth, duration, Direction::Write)
-    }
-
-    /// Sequential direct reads with `depth` pieces in flight.
-    pub fn measure_read(&self, depth: u32, duration: Duration) -> Result<Throughput, ProbeError> {
-        self.measure(depth, duration, Direction::Read)
-    }
-
-    fn measure(&self, depth: u32, duration: Duration, direction: Direction) -> Result<Throughput, ProbeError> {
-        assert!(depth > 0, "a depth of zero moves nothing");
-        let mut buffers: Vec<AlignedBuffer> = (0..depth).map(|_| AlignedBuffer::filled(SEQUENTIAL_PIECE_LEN)).collect();
+    /// Sequential direct writes with `depth` pieces in flight until `duration` is over or the file is full, then one flush of the device,
+    /// which counts towards the time.
+    pub fn measure_write(&mut self, depth: u32, duration: Duration) -> Result<Throughput, ProbeError> {
+        let path = self.path.clone();
+        let len = self.piece_count * SEQUENTIAL_PIECE_LEN as u64;
+        let file =
+            std::fs::remove_file(&path).and_then(|()| create_allocated(&path, len)).map_err(|source| error_at(&path, source))?;
         let next_piece = AtomicU64::new(0);
         let begun_at = Instant::now();
-        let moved: io::Result<u64> = std::thread::scope(|scope| {
-            let workers: Vec<_> = buffers
-                .iter_mut()
-                .map(|buffer| scope.spawn(|| self.move_pieces(buffer, &next_piece, begun_at + duration, direction)))
-                .collect();
-            workers
-                .into_iter()
-                .map(|worker| worker.join().expect("a probe thread does not panic"))
-                .sum()
+        let moved_len = at_depth(depth, |buffer| {
+            move_pieces(&next_piece, begun_at + duration, |piece| {
+                if piece < self.piece_count {
+                    file.write_all_at(buffer.as_slice(), position_of(piece)).map(|()| true)
+                } else {
+                    Ok(false)
+                }
+            })
         });
-        let finished = moved.and_then(|len| match direction {
-            Direction::Write => self.file.sync_data().map(|()| len),
-            Direction::Read => Ok(len),
-        });
-        let len = finished.map_err(|source| ProbeError::Io {
-            path: self.path.clone(),
-            source,
-        })?;
-        Ok(Throughput {
-            len,
-            seconds: begun_at.elapsed().as_secs_f64(),
-        })
+        let len = moved_len.and_then(|len| file.sync_data().map(|()| len)).map_err(|source| error_at(&path, source))?;
+        let seconds = begun_at.elapsed().as_secs_f64();
+        self.written_count = len / SEQUENTIAL_PIECE_LEN as u64;
+        Ok(Throughput { len, seconds })
     }
 
-    /// One thread's share: takes the next piece of the file until `until`, at least one. Returns the bytes it moved.
-    fn move_pieces(
-        &self,
-        buffer: &mut AlignedBuffer,
-        next_piece: &AtomicU64,
-        until: Instant,
-        direction: Direction,
-    ) -> io::Result<u64> {
-        let mut moved_len = 0;
-        while moved_len == 0 || Instant::now() < until {
-            let piece = next_piece.fetch_add(1, Ordering::Relaxed) % self.piece_count;
-            let position = piece * SEQUENTIAL_PIECE_LEN as u64;
-            match direction {
-                Direction::Write => self.file.write_all_at(buffer.as_slice(), position)?,
-                Direction::Read => self.file.read_exact_at(buffer.as_mut_slice(), position)?,
-            }
-            moved_len += SEQUENTIAL_PIECE_LEN as u64;
+    /// Sequential direct reads of what was written, over and over, with `depth` pieces in flight. Something must have been written.
+    pub fn measure_read(&self, depth: u32, duration: Duration) -> Result<Throughput, ProbeError> {
+        assert!(self.written_count > 0, "there is nothing to read before a measured write");
+        let file = open_direct(&self.path, Durability::Written).map_err(|source| error_at(&self.path, source))?;
+        let next_piece = AtomicU64::new(0);
+        let begun_at = Instant::now();
+        let moved_len = at_depth(depth, |buffer| {
+            move_pieces(&next_piece, begun_at + duration, |piece| {
+                file.read_exact_at(buffer.as_mut_slice(), position_of(piece % self.written_count)).map(|()| true)
+            })
+        });
+        let len = moved_len.map_err(|source| error_at(&self.path, source))?;
+        Ok(Throughput { len, seconds: begun_at.elapsed().as_secs_f64() })
+    }
+}
+
+fn position_of(piece: u64) -> u64 {
+    piece * SEQUENTIAL_PIECE_LEN as u64
+}
+
+/// Runs `work` on `depth` threads, each with a buffer of one piece, and adds up what they return.
+fn at_depth(depth: u32, work: impl Fn(&mut AlignedBuffer) -> io::Result<u64> + Sync) -> io::Result<u64> {
+    assert!(depth > 0, "a depth of zero moves nothing");
+    let mut buffers: Vec<AlignedBuffer> = (0..depth).map(|_| AlignedBuffer::filled(SEQUENTIAL_PIECE_LEN)).collect();
+    let work = &work;
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = buffers.iter_mut().map(|buffer| scope.spawn(move || work(buffer))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a probe thread does not panic")).sum()
+    })
+}
+
+/// One thread's share: hands `move_piece` the next piece until `until`, at least one, or until it says that there is none. Returns the bytes moved.
+fn move_pieces(next_piece: &AtomicU64, until: Instant, mut move_piece: impl FnMut(u64) -> io::Result<bool>) -> io::Result<u64> {
+    let mut moved_len = 0;
+    while moved_len == 0 || Instant::now() < until {
+        if !move_piece(next_piece.fetch_add(1, Ordering::Relaxed))? {
+            break;
         }
-        Ok(moved_len)
+        moved_len += SEQUENTIAL_PIECE_LEN as u64;
     }
+    Ok(moved_len)
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Direction {
-    Write,
-    Read,
-}
-
-fn create_and_open(path: &Path, len: u64, durability: Durability) -> Result<File, ProbeError> {
-    refuse_memory(path.parent().unwrap_or(Path::new(".")))?;
-    create_written(path, len)
-        .and_then(|()| open_direct(path, durability))
-        .map_err(|source| match source.raw_os_error() {
-            Some(libc::EINVAL | libc::EOPNOTSUPP) => ProbeError::DirectUnsupported {
-                path: path.to_path_buf(),
-            },
-            _ => ProbeError::Io {
-                path: path.to_path_buf(),
-                source,
-            },
-        })
+/// EINVAL on opening or on the first aligned write means that the file system has no direct I/O.
+fn error_at(path: &Path, source: io::Error) -> ProbeError {
+    match source.raw_os_error() {
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => ProbeError::DirectUnsupported { path: path.to_path_buf() },
+        _ => ProbeError::Io { path: path.to_path_buf(), source },
+    }
 }

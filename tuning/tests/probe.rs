@@ -22,11 +22,7 @@ fn durable_writes_are_counted_one_by_one() {
     let latencies = file.measure(SHORT).expect("writes");
     assert!(latencies.count() > 0);
     assert!(latencies.summary().p50 > 0.0 && latencies.summary().p50 <= latencies.summary().max);
-    assert_eq!(
-        fs::metadata(&path).expect("the file").len(),
-        64 << 10,
-        "writes wrap inside the file"
-    );
+    assert_eq!(fs::metadata(&path).expect("the file").len(), 64 << 10, "writes wrap inside the file");
 }
 
 #[test]
@@ -34,23 +30,18 @@ fn a_duration_of_zero_still_measures_one() {
     let folder = ScratchFolder::create(&parent("zero")).expect("a scratch folder on a disk");
     let mut durable = DurableBlockFile::create(&folder.join("durable"), 8 << 10).expect("a pre-written file");
     assert_eq!(durable.measure(Duration::ZERO).expect("one write").count(), 1);
-    let sequential = SequentialFile::create(&folder.join("sequential"), 4 << 20).expect("a pre-written file");
+    let mut sequential = SequentialFile::create(&folder.join("sequential"), 4 << 20).expect("a pre-written file");
     assert_eq!(sequential.measure_write(2, Duration::ZERO).expect("two pieces").len, 2 << 20);
+    assert_eq!(sequential.measure_write(1, Duration::from_secs(60)).expect("the whole file").len, 4 << 20, "a full file ends it");
 }
 
 #[test]
 fn sequential_pieces_are_moved_both_ways_within_the_file() {
     let folder = ScratchFolder::create(&parent("sequential")).expect("a scratch folder on a disk");
     let path = folder.join("sequential");
-    let file = SequentialFile::create(&path, 4 << 20).expect("a pre-written file");
-    for throughput in [
-        file.measure_write(3, SHORT).expect("writes"),
-        file.measure_read(3, SHORT).expect("reads"),
-    ] {
-        assert!(
-            throughput.len >= 3 << 20 && throughput.len.is_multiple_of(1 << 20),
-            "{throughput:?}"
-        );
+    let mut file = SequentialFile::create(&path, 4 << 20).expect("a pre-written file");
+    for throughput in [file.measure_write(3, SHORT).expect("writes"), file.measure_read(3, SHORT).expect("reads")] {
+        assert!(throughput.len >= 3 << 20 && throughput.len.is_multiple_of(1 << 20), "{throughput:?}");
         assert!(throughput.mb_per_s() > 0.0);
     }
     assert_eq!(fs::metadata(&path).expect("the file").len(), 4 << 20);
@@ -76,10 +67,7 @@ fn a_missing_folder_or_a_taken_name_is_an_error_with_its_path() {
     assert!(error.to_string().contains("not-there"), "{error}");
     let folder = ScratchFolder::create(&parent("taken")).expect("a scratch folder on a disk");
     fs::write(folder.join("file"), b"somebody's").expect("a file");
-    assert!(
-        DurableBlockFile::create(&folder.join("file"), 4096).is_err(),
-        "a file that exists is never overwritten"
-    );
+    assert!(DurableBlockFile::create(&folder.join("file"), 4096).is_err(), "a file that exists is never overwritten");
 }
 
 #[test]
@@ -93,10 +81,7 @@ fn scratch_folders_go_away_and_those_of_ended_runs_too() {
     let first = ScratchFolder::create(&parent).expect("a scratch folder on a disk");
     assert!(!abandoned.exists() && kept.exists());
     let second = ScratchFolder::create(&parent).expect("another");
-    assert!(
-        first.path().exists() && first.path() != second.path(),
-        "a folder in use is left alone"
-    );
+    assert!(first.path().exists() && first.path() != second.path(), "a folder in use is left alone");
     let path = first.path().to_path_buf();
     drop(first);
     assert!(!path.exists() && second.path().exists());

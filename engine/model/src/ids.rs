@@ -6,6 +6,7 @@ macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
         pub struct $name(pub $inner);
 
         impl fmt::Display for $name {
@@ -91,6 +92,7 @@ impl Sequence {
 
 /// A topic for its whole life; a topic deleted and created again under the same name has another id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct TopicId(pub [u8; 16]);
 
 impl fmt::Display for TopicId {
@@ -132,6 +134,7 @@ impl fmt::Display for TopicPartition {
 /// One start of a broker on one data folder. The number grows with every start; the random part keeps bytes that
 /// imitate a journal group, and a data folder restored from a copy, from being taken for this start's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Incarnation {
     pub number: u64,
     pub random: u64,

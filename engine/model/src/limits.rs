@@ -18,7 +18,21 @@ pub const MESSAGE_LEN_MAX: usize = 16 * 1024 * 1024;
 /// Largest rkyv body of a native message (without frames), bytes.
 pub const MESSAGE_BODY_LEN_MAX: usize = 1024 * 1024;
 /// Most partitions named in one produce or fetch request.
-pub const PARTITIONS_PER_REQUEST_MAX: usize = 4096;
+pub const PARTITIONS_PER_REQUEST_MAX: usize = 2048;
+/// Longest entry of one partition in an answer, its text and its address included, bytes.
+pub const PARTITION_ANSWER_LEN_MAX: usize = 511;
+/// Longest host name in an address, bytes.
+pub const HOST_LEN_MAX: usize = 255;
+/// Longest client id in a Hello, bytes.
+pub const CLIENT_ID_LEN_MAX: usize = 256;
+/// Most apis in the version list of a Hello.
+pub const APIS_PER_HELLO_MAX: usize = 256;
+/// Most topics named in one metadata request.
+pub const TOPICS_PER_REQUEST_MAX: usize = 2048;
+/// Most settings of one topic.
+pub const SETTINGS_PER_TOPIC_MAX: usize = 64;
+/// Most shards of one cluster.
+pub const SHARDS_PER_CLUSTER_MAX: usize = 2048;
 /// Longest a fetch may be parked, milliseconds.
 pub const FETCH_WAIT_MS_MAX: u32 = 60_000;
 /// Largest answer to one fetch, bytes.
@@ -32,6 +46,12 @@ pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 256;
 pub const TOPIC_NAME_LEN_MAX: usize = 249;
 /// Most partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: u32 = 10_000;
+/// Most partitions of all topics of one cluster together.
+pub const PARTITIONS_PER_CLUSTER_MAX: usize = 100_000;
+/// Most shards of one broker.
+pub const SHARDS_PER_BROKER_MAX: usize = 1024;
+/// Producer ids are given out in blocks of this many.
+pub const PRODUCER_ID_BLOCK_LEN: u32 = 1000;
 
 /// Recent batches kept per producer and partition, so a retry of any of them is recognised (KIP-98).
 pub const BATCHES_PER_PRODUCER: usize = 5;
@@ -62,3 +82,5 @@ const _: () = assert!(FRAME_BODY_LEN_MAX + MESSAGE_BODY_LEN_MAX < MESSAGE_LEN_MA
 const _: () = assert!(FRAME_LEN_MAX_DEFAULT <= FRAME_BODY_LEN_MAX);
 const _: () = assert!(DELIVERY_TIMEOUT_MS_MAX < PRODUCER_EXPIRY_MS as u64, "a producer outlives its longest retry");
 const _: () = assert!(BLOCK_LEN.is_power_of_two() && GROUP_LEN_MAX.is_multiple_of(BLOCK_LEN));
+const _: () = assert!(PARTITIONS_PER_REQUEST_MAX * PARTITION_ANSWER_LEN_MAX + 64 <= MESSAGE_BODY_LEN_MAX, "an answer for all partitions fits");
+const _: () = assert!(SHARDS_PER_BROKER_MAX <= SHARDS_PER_CLUSTER_MAX && PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_PER_CLUSTER_MAX);

@@ -1,3 +1,13 @@
+pub mod commit_group;
 pub mod disk;
+pub mod layout;
 pub mod checkpoint;
 pub mod entry_address;
+pub mod testing;
+pub mod journal;
+mod journal_files;
+pub mod journal_ring;
+mod pending_group;
+mod checkpoint_codec;
+pub mod checkpoint_slots;
+mod value_codec;

@@ -1,1 +1,47 @@
+//! Cluster metadata as rules: records build an image, events are decided against it.
+//!
+//! One log entry is one [`Batch`] of [`Record`]s, applied as a whole. [`Image::apply_batch`] is the only way an image
+//! changes, so whoever has the same log has the same image. Each `on_<event>` decides one event against an image and
+//! gives back the records that make it happen, or a [`Refusal`]; it changes nothing itself. No records is a valid
+//! decision: what was asked for is so already.
+//!
+//! The expensive mistake is a record that means something else to a later build: meaning is frozen with the format
+//! (`record.rs` says how it grows). Deliberately absent: clocks, randomness (topic ids come in as arguments), files,
+//! hash maps.
 
+pub mod batch;
+pub mod human_value;
+pub mod identity;
+pub mod image;
+pub mod nearest;
+pub mod record;
+pub mod refusal;
+pub mod topic_name;
+pub mod topic_settings;
+
+pub mod on_allocate_producer_ids;
+pub mod on_alter_topic;
+pub mod on_create_topic;
+pub mod on_delete_topic;
+pub mod on_purge_topic;
+pub mod on_register_broker;
+
+mod placement;
+
+pub use batch::{Batch, BatchError};
+pub use identity::{ClusterId, FolderId};
+pub use image::{ApplyError, Broker, Image, Topic};
+pub use on_allocate_producer_ids::{AllocateProducerIds, on_allocate_producer_ids};
+pub use on_alter_topic::{AlterTopic, on_alter_topic};
+pub use on_create_topic::{CreateTopic, on_create_topic};
+pub use on_delete_topic::{DeleteTopic, on_delete_topic};
+pub use on_purge_topic::{PurgeTopic, on_purge_topic};
+pub use on_register_broker::{RegisterBroker, on_register_broker};
+pub use record::{Address, Partition, Placement, Record, Replica};
+pub use refusal::Refusal;
+pub use topic_settings::{Setting, SettingKey, TopicSettings};
+
+#[cfg(test)]
+mod replay_test;
+#[cfg(test)]
+mod testing;

@@ -1,1 +1,32 @@
+//! A log driven by a replica's rules, and everything one shard owns of them.
+//!
+//! `partition.rs` is the place to begin: the life of a produce and of a fetch, a line per stage. The expensive
+//! mistake is to hold a borrow of a partition across a wait; every loop here plans under a borrow, waits without
+//! one, and books the result under a new one. Deliberately absent: runtimes, clocks (time comes in), sockets.
 
+mod admission;
+mod append;
+mod append_clock;
+mod checkpointing;
+mod close;
+mod commit_loop;
+mod completions;
+mod fetch;
+mod lifecycle;
+pub mod pace;
+mod partition;
+mod partitions;
+mod refusal;
+mod run_effects;
+mod settings;
+mod space_reserve;
+mod tick;
+mod write_back_loop;
+
+pub use completions::{Completed, Completion};
+pub use fetch::{Fetched, FetchedFrames};
+pub use lifecycle::{OpenError, OpenShard};
+pub use partitions::{PartitionStatus, Partitions, ShardStatus};
+pub use refusal::{Failure, FetchRefusal, Overload, ProduceRefusal};
+pub use settings::{PartitionAssignment, PartitionSettings, PartitionsConfig};
+pub use sluice_replica::{Acks, Durability};

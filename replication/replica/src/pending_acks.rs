@@ -39,6 +39,11 @@ impl PendingAcks {
         release_below(&mut self.on_all, high_watermark, Durability::Committed, effects);
     }
 
+    /// The tokens of all produces that wait, which nobody can answer any more.
+    pub fn drain_tokens(&mut self) -> Vec<u64> {
+        self.on_leader.drain(..).chain(self.on_all.drain(..)).map(|ack| ack.token).collect()
+    }
+
     /// The smallest end offsets still waited for: on the leader's flush, on the high watermark.
     #[must_use]
     pub fn oldest(&self) -> (Option<Offset>, Option<Offset>) {

@@ -93,6 +93,11 @@ impl Leader {
         self.producers.expire(before_ms)
     }
 
+    /// The partition goes away: gives back the tokens of produces that will not be answered as durable.
+    pub fn on_removed(&mut self) -> Vec<u64> {
+        self.pending.drain_tokens()
+    }
+
     /// Moves the high watermark as far as the flushed offsets allow and releases the answers that waited for it.
     fn advance_high_watermark(&mut self, effects: &mut Effects) {
         let advanced = high_watermark::advanced(self.high_watermark, &self.isr, self.min_insync_replicas, &self.flushed);

@@ -1,0 +1,227 @@
+//! The broker that is measured: one started for the purpose from this very executable, or one given by address.
+//!
+//! The expensive mistake is a broker left running: a child dies with the thread that started it and is killed when it is dropped. What it writes
+//! to its standard streams goes into a file, whose end is shown when it fails.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sluice_model::ids::{PartitionIndex, TopicId, TopicPartition};
+use sluice_protocol::{CreateTopicRequest, DeleteTopicRequest, MetadataRequest, ShardAddress};
+
+use crate::connection::{Connection, refuse_error};
+use crate::error::{BenchError, at};
+use crate::process::Process;
+
+/// A broker that does not serve after this long has failed to start.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+const START_POLL: Duration = Duration::from_millis(2);
+/// A pause in which a broker uses less of a core than this has nothing left to do.
+const SETTLED_CPU_SHARE: f64 = 0.05;
+const SETTLE_STEP: Duration = Duration::from_millis(250);
+const SETTLE_STEPS_MAX: u32 = 60;
+/// Below the range that kernels hand out to outgoing connections, so that none of them sits on a shard's port.
+const PORT_FIRST: u16 = 17_400;
+const PORT_LAST: u16 = 31_000;
+const LOG_LINES_SHOWN: usize = 15;
+
+/// Something that serves at an address.
+#[derive(Debug)]
+pub struct Broker {
+    address: String,
+    process: Option<Process>,
+    child: Option<OwnBroker>,
+}
+
+/// How to start a broker of our own, again and again on the same folder.
+#[derive(Clone, Debug)]
+pub struct OwnBrokerPlan {
+    pub executable: PathBuf,
+    pub data_dir: PathBuf,
+    pub config: Option<PathBuf>,
+    pub log_path: PathBuf,
+}
+
+#[derive(Debug)]
+struct OwnBroker {
+    child: Child,
+    log_path: PathBuf,
+}
+
+/// A topic made for one measurement.
+#[derive(Clone, Debug)]
+pub struct BenchTopic {
+    pub name: String,
+    /// Every partition with the address of the shard that owns it.
+    pub partitions: Vec<(TopicPartition, String)>,
+}
+
+impl Broker {
+    /// One that runs already. Without its process id there are no figures on processor time and memory.
+    pub fn external(address: &str, process_id: Option<u32>) -> Self {
+        Self { address: address.to_owned(), process: process_id.map(Process::new), child: None }
+    }
+
+    /// Starts a child and waits until it serves.
+    pub fn start(plan: &OwnBrokerPlan) -> Result<Self, BenchError> {
+        let address = format!("127.0.0.1:{}", free_ports()?);
+        let log = File::options().create(true).append(true).open(&plan.log_path).map_err(at(&plan.log_path))?;
+        let log_too = log.try_clone().map_err(at(&plan.log_path))?;
+        let mut command = Command::new(&plan.executable);
+        command.arg("serve").arg("--data-dir").arg(&plan.data_dir).arg("--listen").arg(&address);
+        if let Some(config) = &plan.config {
+            command.arg("--config").arg(config);
+        }
+        command.stdin(Stdio::null()).stdout(log).stderr(log_too);
+        die_with_parent(&mut command);
+        let child = command.spawn().map_err(at(&plan.executable))?;
+        let process = Some(Process::new(child.id()));
+        let mut broker = Self { address, process, child: Some(OwnBroker { child, log_path: plan.log_path.clone() }) };
+        broker.wait_until_serving()?;
+        Ok(broker)
+    }
+
+    pub fn process(&self) -> Option<Process> {
+        self.process
+    }
+
+    pub fn connect(&self) -> Result<Connection, BenchError> {
+        Connection::open(&self.address)
+    }
+
+    /// kill -9, and waits until the process is gone. Does nothing to a broker that is not ours.
+    pub fn kill(mut self) {
+        self.child = None;
+    }
+
+    /// Makes a topic and finds out which shard owns each partition.
+    pub fn create_topic(&self, name: &str, partition_count: u32) -> Result<BenchTopic, BenchError> {
+        let mut connection = self.connect()?;
+        let request = CreateTopicRequest { name: name.to_owned(), partitions: partition_count, settings: Vec::new() };
+        let created = connection.call(&request)?;
+        refuse_error(&format!("creating the topic {name}"), created.error, &created.text)?;
+        self.find_topic(&mut connection, name)
+    }
+
+    pub fn delete_topic(&self, topic: &BenchTopic) -> Result<(), BenchError> {
+        let deleted = self.connect()?.call(&DeleteTopicRequest { name: topic.name.clone() })?;
+        refuse_error(&format!("deleting the topic {}", topic.name), deleted.error, &deleted.text)
+    }
+
+    /// Waits until the broker has finished what the last load left behind, 15 seconds at most: the next measurement begins on a quiet device.
+    pub fn settle(&self) -> Result<(), BenchError> {
+        let Some(process) = self.process else {
+            std::thread::sleep(SETTLE_STEP);
+            return Ok(());
+        };
+        let cpu_time = || process.cpu_time().map_err(BenchError::io("the broker's processor time"));
+        let mut before = cpu_time()?;
+        for _ in 0..SETTLE_STEPS_MAX {
+            std::thread::sleep(SETTLE_STEP);
+            let after = cpu_time()?;
+            if after.saturating_sub(before).as_secs_f64() < SETTLED_CPU_SHARE * SETTLE_STEP.as_secs_f64() {
+                break;
+            }
+            before = after;
+        }
+        Ok(())
+    }
+
+    /// Explains a failed measurement: when our broker has ended, that is the reason, and its log says more.
+    pub fn explain(&mut self, error: BenchError) -> BenchError {
+        match self.child.as_mut().and_then(|own| own.ended()) {
+            Some(problem) => {
+                let log = self.child.as_ref().map(|own| last_lines(&own.log_path)).unwrap_or_default();
+                BenchError::BrokerEnded { problem, log }
+            }
+            None => error,
+        }
+    }
+
+    pub fn find_topic(&self, connection: &mut Connection, name: &str) -> Result<BenchTopic, BenchError> {
+        let request = MetadataRequest { topics: Some(vec![name.to_owned()]), after: None };
+        let metadata = connection.call(&request)?;
+        refuse_error("Metadata", metadata.error, &metadata.text)?;
+        let Some(topic) = metadata.topics.iter().find(|topic| topic.name == name) else {
+            return Err(BenchError::protocol(format!("the topic {name} is not in the metadata")));
+        };
+        refuse_error(&format!("the topic {name}"), topic.error, &topic.text)?;
+        let locate = |partition: &sluice_protocol::PartitionMetadata| {
+            let owner = |shard: &&ShardAddress| Some(shard.broker_id) == partition.leader && shard.shard == partition.shard;
+            let address = metadata.shards.iter().find(owner);
+            let id = TopicPartition { topic_id: TopicId(topic.topic_id), partition: PartitionIndex(partition.partition) };
+            match address {
+                Some(address) => Ok((id, format!("{}:{}", address.host, address.port))),
+                None => Err(BenchError::protocol(format!("partition {id} has no leader"))),
+            }
+        };
+        let partitions = topic.partitions.iter().map(locate).collect::<Result<_, _>>()?;
+        Ok(BenchTopic { name: name.to_owned(), partitions })
+    }
+
+    fn wait_until_serving(&mut self) -> Result<(), BenchError> {
+        let give_up_at = Instant::now() + START_TIMEOUT;
+        loop {
+            match self.connect() {
+                Ok(_) => return Ok(()),
+                Err(error) => match self.explain(error) {
+                    BenchError::Connection { .. } | BenchError::Refused { .. } if Instant::now() < give_up_at => {
+                        std::thread::sleep(START_POLL);
+                    }
+                    error => return Err(error),
+                },
+            }
+        }
+    }
+}
+
+impl OwnBroker {
+    fn ended(&mut self) -> Option<String> {
+        match self.child.try_wait() {
+            Ok(Some(status)) => Some(format!("ended with {status}")),
+            Ok(None) => None,
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
+impl Drop for OwnBroker {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The first of as many free ports in a row as a broker may have shards here.
+fn free_ports() -> Result<u16, BenchError> {
+    let count = u16::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1024).min(1024);
+    let range = PORT_LAST - PORT_FIRST;
+    // Different processes begin at different places, so that two benchmarks seldom try the same ports.
+    let begin = u16::try_from(std::process::id() % u32::from(range)).unwrap_or(0);
+    let candidates = (0..range).step_by(usize::from(count)).map(|step| PORT_FIRST + (begin + step) % range);
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    candidates.into_iter().find(|&first| (first..first + count).all(is_free)).ok_or_else(|| BenchError::Option {
+        problem: format!("no {count} free ports in a row between {PORT_FIRST} and {PORT_LAST}"),
+    })
+}
+
+fn die_with_parent(command: &mut Command) {
+    // SAFETY: prctl with these arguments only sets an attribute of the calling process and is safe between fork and exec.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+}
+
+fn last_lines(path: &Path) -> String {
+    let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+}

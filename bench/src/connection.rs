@@ -1,0 +1,268 @@
+//! A blocking connection that speaks the native protocol: one thread, one socket, asleep while it waits, as the floor's client is.
+//!
+//! The client library is the right way to talk to a broker; here its tasks and queues would be measured along with the broker. Absent: retries,
+//! reconnection, routing. A connection that breaks is a failed measurement.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use sluice_model::ErrorCode;
+use sluice_protocol::{
+    Api, Durability, HelloRequest, Negotiated, PREFIX_LEN, Prefix, ProduceAnswer, Refusal, Request, access, decode, encode,
+    negotiate, supported_versions,
+};
+
+use crate::error::BenchError;
+use crate::payload::PreparedProduce;
+
+/// A broker that says nothing for this long has failed.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Nothing is retried on another connection, so there is nothing to fence.
+const NO_SESSION: [u8; 16] = [0; 16];
+const RECEIVE_LEN: usize = 64 * 1024;
+
+/// An open connection, past its Hello.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    address: String,
+    versions: Negotiated,
+    next_correlation_id: u32,
+    received: Received,
+}
+
+/// What became of one produce request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Produced {
+    /// Every batch in it is flushed on the whole in-sync set.
+    Acknowledged,
+    /// Nothing or not all of it was taken, for want of room; to be sent again no sooner than this.
+    Later { retry_after: Duration },
+}
+
+impl Connection {
+    pub fn open(address: &str) -> Result<Self, BenchError> {
+        let failed = |source| BenchError::Connection { address: address.to_owned(), source };
+        let stream = connect(address).map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
+        let mut connection = Self {
+            stream,
+            address: address.to_owned(),
+            versions: Negotiated::default(),
+            next_correlation_id: 0,
+            received: Received::default(),
+        };
+        let hello = HelloRequest {
+            client_id: "sluice-bench".to_owned(),
+            session_id: NO_SESSION,
+            session_attempt: 0,
+            versions: supported_versions(),
+        };
+        let answer = connection.exchange(&hello, 0)?;
+        refuse_error("Hello", answer.error, &answer.text)?;
+        connection.versions = negotiate(&supported_versions(), &answer.versions);
+        Ok(connection)
+    }
+
+    /// The version both sides speak of this api.
+    pub fn version(&self, api: Api) -> Result<u16, BenchError> {
+        self.versions
+            .version(api)
+            .ok_or_else(|| BenchError::protocol(format!("the broker has no {api} that this program speaks")))
+    }
+
+    /// Sends a request and waits for its answer. The answer's own error is the caller's to look at.
+    pub fn call<R: Request>(&mut self, request: &R) -> Result<R::Answer, BenchError> {
+        let version = self.version(R::API)?;
+        self.exchange(request, version)
+    }
+
+    /// Sends one produce and returns its correlation id without waiting.
+    pub fn send_produce(&mut self, produce: &mut PreparedProduce) -> Result<u32, BenchError> {
+        let correlation_id = self.take_correlation_id();
+        let sent = self.stream.write_all(produce.stamped(correlation_id));
+        sent.map_err(|source| self.failed(source))?;
+        Ok(correlation_id)
+    }
+
+    /// The next answer to a produce, whichever of those in flight it belongs to.
+    pub fn receive_produced(&mut self) -> Result<(u32, Produced), BenchError> {
+        let prefix = self.receive_message()?;
+        let produced = produced(&prefix, self.received.body(&prefix))?;
+        self.received.consume(&prefix);
+        Ok((prefix.correlation_id, produced))
+    }
+
+    fn exchange<R: Request>(&mut self, request: &R, version: u16) -> Result<R::Answer, BenchError> {
+        let correlation_id = self.take_correlation_id();
+        let message = encode(correlation_id, version, request, 0).map_err(BenchError::protocol)?;
+        let sent = self.stream.write_all(&message);
+        sent.map_err(|source| self.failed(source))?;
+        let prefix = self.receive_message()?;
+        if prefix.correlation_id != correlation_id {
+            return Err(BenchError::protocol(format!("answers request {}, not {correlation_id}", prefix.correlation_id)));
+        }
+        let body = self.received.body(&prefix);
+        let answer = match prefix.api() {
+            Some(api) if api == R::API => decode::<R::Answer>(body).map_err(BenchError::protocol),
+            _ => Err(refusal_of(&prefix, body, R::NAME)),
+        };
+        self.received.consume(&prefix);
+        answer
+    }
+
+    fn take_correlation_id(&mut self) -> u32 {
+        let correlation_id = self.next_correlation_id;
+        self.next_correlation_id = correlation_id.wrapping_add(1);
+        correlation_id
+    }
+
+    /// Waits until a whole message is there. As few receives as can be: what has arrived is taken at once.
+    fn receive_message(&mut self) -> Result<Prefix, BenchError> {
+        loop {
+            if let Some(prefix) = self.received.whole_message()? {
+                return Ok(prefix);
+            }
+            let received = self.received.fill_from(&mut self.stream);
+            received.map_err(|source| self.failed(source))?;
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> BenchError {
+        BenchError::Connection { address: self.address.clone(), source }
+    }
+}
+
+/// An error code that is not `None`, as an error that names what was asked for.
+pub fn refuse_error(what: &str, code: u16, text: &str) -> Result<(), BenchError> {
+    if code == ErrorCode::None as u16 {
+        return Ok(());
+    }
+    Err(BenchError::Refused { what: what.to_owned(), code, text: text.to_owned() })
+}
+
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut last_error = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last_error = error,
+        }
+    }
+    Err(last_error)
+}
+
+fn produced(prefix: &Prefix, body: &[u8]) -> Result<Produced, BenchError> {
+    if prefix.api() != Some(Api::Produce) {
+        return match refusal_of(prefix, body, "Produce") {
+            BenchError::Refused { code, .. } if code == ErrorCode::Overloaded as u16 => {
+                let retry_after_ms = access::<Refusal>(body).map_or(1, |refusal| refusal.retry_after_ms.to_native());
+                Ok(Produced::Later { retry_after: Duration::from_millis(u64::from(retry_after_ms)) })
+            }
+            error => Err(error),
+        };
+    }
+    let answer = access::<ProduceAnswer>(body).map_err(BenchError::protocol)?;
+    let mut retry_after_ms = None;
+    for partition in answer.partitions.iter() {
+        let code = partition.error.to_native();
+        if code == ErrorCode::Overloaded as u16 {
+            retry_after_ms = retry_after_ms.max(Some(partition.retry_after_ms.to_native()));
+            continue;
+        }
+        refuse_error("Produce", code, &partition.text)?;
+        if Durability::from_u8(partition.durability) != Some(Durability::Committed) {
+            return Err(BenchError::protocol(format!("acks=all was acknowledged at durability {}", partition.durability)));
+        }
+    }
+    Ok(retry_after_ms.map_or(Produced::Acknowledged, |ms| Produced::Later { retry_after: Duration::from_millis(u64::from(ms)) }))
+}
+
+/// What an answer that is not of its request's own type says.
+fn refusal_of(prefix: &Prefix, body: &[u8], what: &str) -> BenchError {
+    match (prefix.api(), access::<Refusal>(body)) {
+        (Some(Api::Refusal), Ok(refusal)) => {
+            BenchError::Refused { what: what.to_owned(), code: refusal.error.to_native(), text: refusal.text.to_string() }
+        }
+        _ => BenchError::protocol(format!("a {what} is answered with api {}", prefix.api)),
+    }
+}
+
+/// Bytes that have arrived and are not yet used.
+#[derive(Debug)]
+struct Received {
+    buffer: Vec<u8>,
+    begin: usize,
+    end: usize,
+}
+
+impl Default for Received {
+    fn default() -> Self {
+        Self { buffer: vec![0; RECEIVE_LEN], begin: 0, end: 0 }
+    }
+}
+
+impl Received {
+    /// The prefix of the message at the front, once all of that message is there.
+    fn whole_message(&mut self) -> Result<Option<Prefix>, BenchError> {
+        let Some(head) = self.buffer[self.begin..self.end].first_chunk::<PREFIX_LEN>() else {
+            self.make_room(PREFIX_LEN);
+            return Ok(None);
+        };
+        let prefix = Prefix::parse(head).map_err(BenchError::protocol)?;
+        if self.end - self.begin < prefix.message_len() {
+            self.make_room(prefix.message_len());
+            return Ok(None);
+        }
+        Ok(Some(prefix))
+    }
+
+    fn body(&self, prefix: &Prefix) -> &[u8] {
+        &self.buffer[self.begin + PREFIX_LEN..][..prefix.body_len]
+    }
+
+    fn consume(&mut self, prefix: &Prefix) {
+        self.begin += prefix.message_len();
+        assert!(self.begin <= self.end, "consumed {} of {} bytes", self.begin, self.end);
+        if self.begin == self.end {
+            (self.begin, self.end) = (0, 0);
+        }
+    }
+
+    /// Room for `len` bytes from the front of what is unused, by moving it to the front of the buffer or growing that.
+    fn make_room(&mut self, len: usize) {
+        if self.begin + len <= self.buffer.len() {
+            return;
+        }
+        self.buffer.copy_within(self.begin..self.end, 0);
+        (self.begin, self.end) = (0, self.end - self.begin);
+        if self.buffer.len() < len {
+            self.buffer.resize(len, 0);
+        }
+    }
+
+    fn fill_from(&mut self, stream: &mut impl Read) -> io::Result<()> {
+        loop {
+            match stream.read(&mut self.buffer[self.end..]) {
+                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the broker closed the connection")),
+                Ok(len) => {
+                    self.end += len;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Err(io::Error::new(ErrorKind::TimedOut, format!("no answer for {} s", ANSWER_TIMEOUT.as_secs())));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "connection_test.rs"]
+mod tests;

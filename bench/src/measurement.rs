@@ -1,0 +1,87 @@
+//! What one round of one system showed.
+
+use std::time::Duration;
+
+use sluice_tuning::LatencySummary;
+
+use crate::broker::Broker;
+use crate::error::BenchError;
+use crate::process::Memory;
+
+/// One round. What does not apply is `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Measurement {
+    pub latency_us: Option<LatencySummary>,
+    /// Samples a second of a closed loop, records a second of a load.
+    pub reached_per_s: Option<f64>,
+    /// Values of acknowledged records, or raw bytes, millions a second.
+    pub throughput_mb_s: Option<f64>,
+    /// Requests the broker refused for want of room; each was sent again.
+    pub refused_count: u64,
+    pub broker: BrokerFigures,
+    /// From the start of the broker until it acknowledged a record.
+    pub seconds_to_serve: Option<f64>,
+}
+
+/// What the load cost the broker.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BrokerFigures {
+    /// Processor time over wall time, per cent of one core.
+    pub cpu_percent: Option<f64>,
+    /// Until the broker was quiet again, so what it does later for these records is in it.
+    pub cpu_s_per_gb: Option<f64>,
+    pub cpu_s_per_million_records: Option<f64>,
+    pub memory: Option<Memory>,
+}
+
+/// All that was acknowledged during a load, uncounted warm-up included.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Acknowledged {
+    pub record_count: u64,
+    pub value_len: u64,
+}
+
+/// Watches the broker's process during one load.
+#[derive(Debug)]
+pub struct BrokerWatch {
+    cpu_before: Option<Duration>,
+    begun_at: std::time::Instant,
+}
+
+impl BrokerWatch {
+    pub fn begin(broker: &Broker) -> Result<Self, BenchError> {
+        let cpu_before = cpu_time(broker)?;
+        if let Some(process) = broker.process() {
+            // Where it is forbidden the peak is the one since the broker's start: higher, never lower.
+            let _ = process.forget_peak();
+        }
+        Ok(Self { cpu_before, begun_at: std::time::Instant::now() })
+    }
+
+    /// Call it when the load has ended; waits until the broker is quiet.
+    pub fn finish(self, broker: &Broker, acknowledged: Acknowledged) -> Result<BrokerFigures, BenchError> {
+        let wall_s = self.begun_at.elapsed().as_secs_f64();
+        let cpu_in_load = cpu_time(broker)?;
+        broker.settle()?;
+        let cpu_after = cpu_time(broker)?;
+        let memory = match broker.process() {
+            Some(process) => Some(process.memory().map_err(BenchError::io("the broker's memory"))?),
+            None => None,
+        };
+        let used_s = |after: Option<Duration>| Some(after?.saturating_sub(self.cpu_before?).as_secs_f64());
+        let per = |amount: f64| used_s(cpu_after).filter(|_| amount > 0.0).map(|seconds| seconds / amount);
+        Ok(BrokerFigures {
+            cpu_percent: used_s(cpu_in_load).filter(|_| wall_s > 0.0).map(|seconds| 100.0 * seconds / wall_s),
+            cpu_s_per_gb: per(acknowledged.value_len as f64 / 1e9),
+            cpu_s_per_million_records: per(acknowledged.record_count as f64 / 1e6),
+            memory,
+        })
+    }
+}
+
+fn cpu_time(broker: &Broker) -> Result<Option<Duration>, BenchError> {
+    match broker.process() {
+        Some(process) => process.cpu_time().map(Some).map_err(BenchError::io("the broker's processor time")),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,93 @@
+use super::*;
+use crate::testing::frames::{FrameSource, test_partition};
+use crate::testing::random::Random;
+use sluice_model::{LeaderEpoch, LeaderEpochHistory, Offset, ProducerTable};
+
+pub(crate) fn partition(index: u32) -> PartitionCheckpoint {
+    let mut epochs = LeaderEpochHistory::default();
+    epochs.on_append(LeaderEpoch(1), Offset(0));
+    epochs.on_append(LeaderEpoch(4), Offset(70));
+    let mut producers = ProducerTable::default();
+    let mut source = FrameSource::new(test_partition(index), 1);
+    (0..7).for_each(|_| producers.on_append(&source.next(10, 3).header));
+    let sealed = |base_offset: u64| SealedSegmentInfo {
+        base_offset: Offset(base_offset),
+        next_offset: Offset(base_offset + 30),
+        file_len: 8192,
+        last_header_crc: 0xaabb_ccdd,
+        append_time_ms_max: -1,
+        timestamp_ms_max: i64::MAX,
+    };
+    PartitionCheckpoint {
+        id: test_partition(index),
+        placement_epoch: PlacementEpoch(2),
+        log_start_offset: Offset(10),
+        high_watermark: Offset(100),
+        recovery_point: RecoveryPoint {
+            offset: Offset(90),
+            segment_base: Offset(60),
+            next_frame_position: 5000,
+            position: 8192,
+            held: EntryAddress { sequence: 17, index: 3 },
+            prev_header_crc: 0x0102_0304,
+        },
+        epochs,
+        producers,
+        sealed: vec![sealed(0), sealed(30)],
+    }
+}
+
+fn header() -> SlotHeader {
+    SlotHeader {
+        slot_sequence: 7,
+        shard: ShardIndex(2),
+        incarnation: Incarnation { number: 3, random: 4 },
+        journal_sequence: 17,
+        ring: RingGeometry { file_len: 65536, file_count: 4 },
+        ring_state: RingState::InUse,
+        partition_count: 2,
+        body_len: 1000,
+        body_crc: 0x1234_5678,
+    }
+}
+
+#[test]
+fn a_header_reads_back_and_any_flipped_bit_is_noticed() {
+    for ring_state in [RingState::InUse, RingState::Rebuilt] {
+        let header = SlotHeader { ring_state, ..header() };
+        let mut block = vec![0; BLOCK_LEN];
+        header.write(&mut block);
+        assert_eq!(SlotHeader::parse(&block), Some(header));
+        for bit in 0..SLOT_HEADER_LEN * 8 {
+            let mut flipped = block.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(SlotHeader::parse(&flipped), None, "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn partitions_read_back() {
+    let partitions: Vec<_> = (0..3).map(partition).collect();
+    let mut body = Vec::new();
+    partitions.iter().for_each(|partition| put_partition(&mut body, partition));
+    assert_eq!(parse_partitions(&body, 3), Some(partitions));
+    assert_eq!(parse_partitions(&body, 2), None, "bytes are left over");
+    assert_eq!(parse_partitions(&body, 4), None, "bytes are missing");
+}
+
+#[test]
+fn no_bytes_make_it_panic() {
+    let mut good = Vec::new();
+    put_partition(&mut good, &partition(0));
+    let mut random = Random::new(5);
+    for _ in 0..20_000 {
+        let mut body = good.clone();
+        for _ in 0..=random.below(3) {
+            let at = usize::try_from(random.below(good.len() as u64)).unwrap();
+            body[at] = random.next_u64().to_le_bytes()[0];
+        }
+        body.truncate(usize::try_from(random.below(2 * good.len() as u64)).unwrap());
+        parse_partitions(&body, 1);
+    }
+}

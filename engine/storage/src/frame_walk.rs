@@ -1,0 +1,220 @@
+//! Walking a segment's frames one after the other, and proving each of them good on the way.
+//!
+//! [`FrameWalk`] decides, over whatever window of bytes it is shown; [`FrameReader`] brings it the windows from a
+//! file. A frame is given out only when its header checksum, partition, offset and chain agree, and its body too
+//! from the offset on that the caller serves. The expensive mistake is to step over a length that nothing vouches
+//! for. Deliberately absent: what to do about damage.
+
+use crate::damage::{DamageKind, DamagedRange, SegmentDamage};
+use crate::disk::DiskFile;
+use crate::segment_format::{block_down, block_up};
+use sluice_model::limits::BLOCK_LEN;
+use sluice_model::{FRAME_HEADER_LEN, FrameError, FrameHeader, Offset, TopicPartition};
+use std::io;
+
+/// Where a walk begins and where it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct WalkRange {
+    pub id: TopicPartition,
+    /// Base offset of the segment, for messages.
+    pub segment: Offset,
+    /// First byte of the first frame.
+    pub position: u64,
+    /// Its base offset, and the `header_crc` of the frame before it.
+    pub offset: Offset,
+    pub prev_header_crc: u32,
+    /// No frame reaches behind this byte.
+    pub end_position: u64,
+    /// The walk is over once it reaches this offset.
+    pub end_offset: Offset,
+}
+
+#[derive(Debug)]
+pub struct FrameWalk {
+    range: WalkRange,
+    verify_bodies_from: Offset,
+}
+
+/// A good frame.
+#[derive(Clone, Copy, Debug)]
+pub struct WalkedFrame {
+    pub position: u64,
+    pub header: FrameHeader,
+}
+
+/// What a walk says about the window it was shown.
+#[derive(Clone, Copy, Debug)]
+pub enum WalkStep {
+    Frame(WalkedFrame),
+    /// It needs a window that has at least `len` bytes from `from` on.
+    More {
+        from: u64,
+        len: usize,
+    },
+    End,
+}
+
+impl FrameWalk {
+    /// Bodies are verified for frames that reach `verify_bodies_from`.
+    #[must_use]
+    pub fn new(range: WalkRange, verify_bodies_from: Offset) -> Self {
+        Self { range, verify_bodies_from }
+    }
+
+    /// First byte that the walk has not passed.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.range.position
+    }
+
+    /// Base offset that the next frame must have.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        self.range.offset
+    }
+
+    #[must_use]
+    pub fn prev_header_crc(&self) -> u32 {
+        self.range.prev_header_crc
+    }
+
+    /// The next step over `window`, whose first byte is at `window_position` of the file.
+    pub fn step(&mut self, window_position: u64, window: &[u8]) -> Result<WalkStep, SegmentDamage> {
+        loop {
+            if self.range.offset >= self.range.end_offset {
+                return Ok(WalkStep::End);
+            }
+            let position = self.range.position;
+            if position >= self.range.end_position {
+                return Err(self.damage(DamageKind::NoFrame));
+            }
+            let bytes = position.checked_sub(window_position).and_then(|skip| window.get(usize::try_from(skip).ok()?..));
+            match bytes.and_then(|bytes| bytes.first()) {
+                None => return Ok(WalkStep::More { from: position, len: 1 }),
+                Some(0) if position.is_multiple_of(BLOCK_LEN as u64) => return Err(self.damage(DamageKind::NoFrame)),
+                Some(0) => self.range.position = block_up(position),
+                Some(_) => return self.step_frame(bytes.unwrap_or_default()),
+            }
+        }
+    }
+
+    fn step_frame(&mut self, bytes: &[u8]) -> Result<WalkStep, SegmentDamage> {
+        let position = self.range.position;
+        let header = match FrameHeader::parse_sealed(bytes) {
+            Ok(header) => *header,
+            Err(FrameError::Truncated { wanted, .. }) => return self.more(wanted),
+            Err(error) => return Err(self.damage(DamageKind::Frame(error))),
+        };
+        self.check_header(&header)?;
+        let Some(frame) = bytes.get(..header.frame_len()) else {
+            return self.more(header.frame_len());
+        };
+        let next_offset = header.next_offset();
+        if next_offset > self.verify_bodies_from
+            && let Err(error) = header.verify_body(&frame[FRAME_HEADER_LEN..])
+        {
+            let mut damage = self.damage(DamageKind::Frame(error));
+            damage.range.until = next_offset;
+            return Err(damage);
+        }
+        self.range.position += header.frame_len() as u64;
+        self.range.offset = next_offset;
+        self.range.prev_header_crc = header.header_crc.to_native();
+        Ok(WalkStep::Frame(WalkedFrame { position, header }))
+    }
+
+    fn check_header(&self, header: &FrameHeader) -> Result<(), SegmentDamage> {
+        let range = &self.range;
+        if header.topic_partition() != range.id {
+            return Err(self.damage(DamageKind::Partition { expected: range.id, actual: header.topic_partition() }));
+        }
+        let (base_offset, record_count) = (header.base_offset(), header.record_count.to_native());
+        if base_offset != range.offset || base_offset.0.checked_add(u64::from(record_count)).is_none() {
+            return Err(self.damage(DamageKind::Offset { expected: range.offset, actual: base_offset }));
+        }
+        let actual = header.prev_header_crc.to_native();
+        if actual != range.prev_header_crc {
+            return Err(self.damage(DamageKind::Chain { expected: range.prev_header_crc, actual }));
+        }
+        Ok(())
+    }
+
+    fn more(&self, len: usize) -> Result<WalkStep, SegmentDamage> {
+        let (from, end) = (self.range.position, self.range.position + len as u64);
+        if end > self.range.end_position {
+            return Err(self.damage(DamageKind::PastEnd { expected: self.range.end_position, actual: end }));
+        }
+        Ok(WalkStep::More { from, len })
+    }
+
+    /// Damage at the walk's position; nothing is known of what follows, so it reaches to the walk's end.
+    pub(crate) fn damage(&self, kind: DamageKind) -> SegmentDamage {
+        let WalkRange { id, segment, position, offset, end_offset, .. } = self.range;
+        SegmentDamage { id, segment, position, kind, range: DamagedRange { from: offset, until: end_offset } }
+    }
+}
+
+/// Why frames could not be read from a file.
+#[derive(Debug)]
+pub enum WalkError {
+    Io(io::Error),
+    Damaged(SegmentDamage),
+}
+
+/// A [`FrameWalk`] over a file, `window_len` bytes at a time.
+pub struct FrameReader<F: DiskFile> {
+    file: F,
+    walk: FrameWalk,
+    window_len: usize,
+    window_position: u64,
+    window: Option<F::Buffer>,
+}
+
+impl<F: DiskFile> FrameReader<F> {
+    #[must_use]
+    pub fn new(file: F, walk: FrameWalk, window_len: usize) -> Self {
+        let window_len = window_len.next_multiple_of(BLOCK_LEN).max(BLOCK_LEN);
+        Self { file, walk, window_len, window_position: 0, window: None }
+    }
+
+    #[must_use]
+    pub fn walk(&self) -> &FrameWalk {
+        &self.walk
+    }
+
+    /// The next good frame; `None` at the end. Its bytes are [`Self::bytes`]'s until the next call.
+    pub async fn next(&mut self) -> Result<Option<WalkedFrame>, WalkError> {
+        loop {
+            let window = self.window.as_deref().unwrap_or_default();
+            match self.walk.step(self.window_position, window).map_err(WalkError::Damaged)? {
+                WalkStep::Frame(frame) => return Ok(Some(frame)),
+                WalkStep::End => return Ok(None),
+                WalkStep::More { from, len } => self.load(from, len).await?,
+            }
+        }
+    }
+
+    /// The bytes of a frame that [`Self::next`] has just given out.
+    #[must_use]
+    pub fn bytes(&self, frame: &WalkedFrame) -> &[u8] {
+        let start = usize::try_from(frame.position - self.window_position).expect("the frame is in the window");
+        let window = self.window.as_deref().expect("a frame came out of a window");
+        &window[start..start + frame.header.frame_len()]
+    }
+
+    async fn load(&mut self, from: u64, len: usize) -> Result<(), WalkError> {
+        let position = block_down(from);
+        let wanted = usize::try_from(block_up(from + len as u64) - position).expect("a frame fits in memory");
+        let end_position = block_up(self.walk.range.end_position);
+        let left = usize::try_from(end_position - position).unwrap_or(usize::MAX);
+        let read_len = wanted.max(self.window_len.min(left));
+        let buffer = self.file.read_at(position, read_len).await.map_err(WalkError::Io)?;
+        if ((from - position) as usize) + len > buffer.len() {
+            let kind = DamageKind::FileTooShort { expected: from + len as u64, actual: position + buffer.len() as u64 };
+            return Err(WalkError::Damaged(self.walk.damage(kind)));
+        }
+        self.window_position = position;
+        self.window = Some(buffer);
+        Ok(())
+    }
+}

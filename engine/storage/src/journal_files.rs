@@ -1,0 +1,58 @@
+//! Making and opening the files of a journal ring.
+//!
+//! Files are zeroed through a handle without durable writes, in large pieces, flushed once, and only then opened
+//! for durable writes: a write then changes no metadata and costs one device write. Deliberately absent: what is in
+//! them.
+
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::journal_ring::RingGeometry;
+use crate::layout::{journal_file, journal_file_index};
+use sluice_model::limits::BLOCK_LEN;
+use std::io;
+use std::path::Path;
+
+/// Bytes zeroed with one write.
+const ZEROING_LEN: u64 = 1024 * 1024;
+
+/// Makes the files of a ring anew, all zeros and durable. Journal files that are there already are removed: the
+/// caller knows that nothing needs them.
+pub(crate) async fn create_ring<D: Disk>(disk: &D, dir: &Path, geometry: RingGeometry) -> io::Result<()> {
+    disk.create_dir_all(dir).await?;
+    for entry in disk.read_dir(dir).await? {
+        if journal_file_index(&entry.name).is_some() {
+            disk.remove_file(&dir.join(&entry.name)).await?;
+        }
+    }
+    disk.sync_dir(dir).await?;
+    for index in 0..geometry.file_count {
+        let file = disk.open(&journal_file(dir, index), OpenMode::CreateNew).await?;
+        file.allocate(geometry.file_len).await?;
+        let mut position = 0;
+        while position < geometry.file_len {
+            let len = ZEROING_LEN.min(geometry.file_len - position);
+            file.write_at(position, disk.buffer(usize::try_from(len).expect("within ZEROING_LEN"))).await?;
+            position += len;
+        }
+        file.sync().await?;
+    }
+    disk.sync_dir(dir).await
+}
+
+/// Opens every file of a ring. `NotFound` or `InvalidData` when one is missing or has another length.
+pub(crate) async fn open_ring<D: Disk>(disk: &D, dir: &Path, geometry: RingGeometry) -> io::Result<Vec<D::File>> {
+    let mut files = Vec::new();
+    for index in 0..geometry.file_count {
+        let path = journal_file(dir, index);
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("journal file {}: {error}", path.display()));
+        let file = disk.open(&path, OpenMode::DurableWrites).await.map_err(named)?;
+        let len = file.len().await?;
+        if len != geometry.file_len {
+            let error = format!("it has {len} bytes, and the checkpoint says {}", geometry.file_len);
+            return Err(named(io::Error::new(io::ErrorKind::InvalidData, error)));
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
+const _: () = assert!(ZEROING_LEN.is_multiple_of(BLOCK_LEN as u64));

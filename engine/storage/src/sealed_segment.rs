@@ -1,0 +1,191 @@
+//! A segment that has ended, and the file behind any segment as readers see it.
+//!
+//! A sealed segment costs a few words until it is first read; then its file is opened and its index loaded from
+//! the footer, both into the shard's bounded cache. A footer that does not verify costs one walk over the segment,
+//! not the segment. The expensive mistake is to open or load on the path of a produce, so nothing here is sync
+//! and does I/O.
+
+use crate::checkpoint::SealedSegmentInfo;
+use crate::damage::{BlockError, DamageKind, DamagedRange, SegmentDamage};
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange};
+use crate::layout;
+use crate::open_segments::{OpenSegment, OpenSegments};
+use crate::segment_format::{SegmentFooter, SegmentHeader, SegmentTrailer};
+use crate::segment_index::SegmentIndex;
+use sluice_model::limits::BLOCK_LEN;
+use sluice_model::{Offset, TopicPartition};
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+
+/// Bytes read at a time when an index has to be rebuilt.
+const REBUILD_WINDOW_LEN: usize = 256 * 1024;
+
+/// A segment whose end is recorded.
+pub(crate) struct SealedSegment<D: Disk> {
+    pub info: SealedSegmentInfo,
+    pub file: Rc<SegmentFile<D>>,
+    /// Not yet flushed: the file that has to be, kept open for it.
+    pub unflushed: Option<D::File>,
+}
+
+impl<D: Disk> SealedSegment<D> {
+    pub(crate) fn extent(&self) -> SegmentExtent {
+        SegmentExtent {
+            end_position: self.info.file_len.saturating_sub(BLOCK_LEN as u64),
+            end_offset: self.info.next_offset,
+            footer_end: Some(self.info.file_len),
+        }
+    }
+}
+
+/// How much of a segment file may be read as frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentExtent {
+    /// No frame reaches behind this byte.
+    pub end_position: u64,
+    /// The offset after the last record that may be read.
+    pub end_offset: Offset,
+    /// The file's length, when it has a footer.
+    pub footer_end: Option<u64>,
+}
+
+/// A segment file as readers see it: opened when first read, closed by the shard's cache.
+pub(crate) struct SegmentFile<D: Disk> {
+    disk: D,
+    path: PathBuf,
+    pub id: TopicPartition,
+    pub base_offset: Offset,
+    me: Weak<Self>,
+    cache: Rc<OpenSegments>,
+    opened: RefCell<Option<D::File>>,
+    /// The index, and up to which offset it goes.
+    index: RefCell<Option<(Offset, Rc<SegmentIndex>)>>,
+    used: Cell<bool>,
+}
+
+impl<D: Disk> SegmentFile<D> {
+    pub(crate) fn new(disk: &D, dir: &Path, id: TopicPartition, base_offset: Offset, cache: &Rc<OpenSegments>) -> Rc<Self> {
+        Rc::new_cyclic(|me| Self {
+            disk: disk.clone(),
+            path: layout::segment_file(dir, base_offset),
+            id,
+            base_offset,
+            me: me.clone(),
+            cache: cache.clone(),
+            opened: RefCell::new(None),
+            index: RefCell::new(None),
+            used: Cell::new(false),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// The file, opened now or before.
+    pub(crate) async fn open(&self) -> Result<D::File, WalkError> {
+        self.used.set(true);
+        let opened = self.opened.borrow().clone();
+        if let Some(file) = opened {
+            return Ok(file);
+        }
+        let file = self.disk.open(&self.path, OpenMode::Existing).await.map_err(WalkError::Io)?;
+        *self.opened.borrow_mut() = Some(file.clone());
+        self.cache.on_opened(self.me.clone());
+        Ok(file)
+    }
+
+    /// The index of everything in `extent`: from the cache, from the footer, or else from a walk.
+    pub(crate) async fn index(&self, extent: &SegmentExtent) -> Result<Rc<SegmentIndex>, WalkError> {
+        let cached = self.index.borrow().as_ref().filter(|(end, _)| *end == extent.end_offset).map(|(_, index)| index.clone());
+        if let Some(index) = cached {
+            self.used.set(true);
+            return Ok(index);
+        }
+        let file = self.open().await?;
+        let from_footer = match extent.footer_end {
+            Some(file_len) => self.read_footer(&file, file_len, extent.end_offset).await,
+            None => Err(WalkError::Damaged(self.damage(0, DamageKind::NoFrame, extent.end_offset))),
+        };
+        let index = match from_footer {
+            Ok(footer) => footer.index,
+            Err(WalkError::Damaged(_)) => self.rebuild_index(file, extent).await?,
+            Err(error) => return Err(error),
+        };
+        let index = Rc::new(index);
+        *self.index.borrow_mut() = Some((extent.end_offset, index.clone()));
+        self.cache.on_opened(self.me.clone());
+        Ok(index)
+    }
+
+    async fn read_footer(&self, file: &D::File, file_len: u64, end_offset: Offset) -> Result<SegmentFooter, WalkError> {
+        let damaged = |position, error| WalkError::Damaged(self.damage(position, DamageKind::Block(error), end_offset));
+        let trailer_position = file_len.saturating_sub(BLOCK_LEN as u64);
+        let block = file.read_at(trailer_position, BLOCK_LEN).await.map_err(WalkError::Io)?;
+        let trailer = SegmentTrailer::decode_expecting(&block, file_len, self.id, self.base_offset)
+            .map_err(|error| damaged(trailer_position, error))?;
+        if trailer.next_offset != end_offset {
+            return Err(damaged(trailer_position, BlockError::Content { field: "next_offset" }));
+        }
+        // Bounded by the file's length, which fits u32.
+        let footer_len = usize::try_from(trailer.footer_len).unwrap_or(usize::MAX);
+        let bytes = file.read_at(trailer.footer_position, footer_len).await.map_err(WalkError::Io)?;
+        SegmentFooter::decode(&bytes, &trailer).map_err(|error| damaged(trailer.footer_position, error))
+    }
+
+    /// Walks the segment from its header. Where damage stops the walk, the index ends there too.
+    async fn rebuild_index(&self, file: D::File, extent: &SegmentExtent) -> Result<SegmentIndex, WalkError> {
+        let start = self.walk_from_start(&file, extent).await?;
+        let mut reader = FrameReader::new(file, FrameWalk::new(start, extent.end_offset), REBUILD_WINDOW_LEN);
+        let mut index = SegmentIndex::default();
+        loop {
+            match reader.next().await {
+                Ok(Some(frame)) => index.on_frame(frame.position, &frame.header),
+                Ok(None) | Err(WalkError::Damaged(_)) => return Ok(index),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A walk over all of `extent`, from what the header block says.
+    pub(crate) async fn walk_from_start(&self, file: &D::File, extent: &SegmentExtent) -> Result<WalkRange, WalkError> {
+        let block = file.read_at(0, BLOCK_LEN).await.map_err(WalkError::Io)?;
+        let header = SegmentHeader::decode_expecting(&block, self.id, self.base_offset)
+            .map_err(|error| WalkError::Damaged(self.damage(0, DamageKind::Block(error), extent.end_offset)))?;
+        Ok(WalkRange {
+            id: self.id,
+            segment: self.base_offset,
+            position: BLOCK_LEN as u64,
+            offset: self.base_offset,
+            prev_header_crc: header.prev_header_crc,
+            end_position: extent.end_position,
+            end_offset: extent.end_offset,
+        })
+    }
+
+    fn damage(&self, position: u64, kind: DamageKind, end_offset: Offset) -> SegmentDamage {
+        let range = DamagedRange { from: self.base_offset, until: end_offset };
+        SegmentDamage { id: self.id, segment: self.base_offset, position, kind, range }
+    }
+}
+
+impl<D: Disk> OpenSegment for SegmentFile<D> {
+    fn index_len(&self) -> usize {
+        self.index.borrow().as_ref().map_or(0, |(_, index)| index.len_in_memory())
+    }
+
+    fn take_used(&self) -> bool {
+        self.used.replace(false)
+    }
+
+    fn close(&self) {
+        self.opened.borrow_mut().take();
+        self.index.borrow_mut().take();
+    }
+}

@@ -1,0 +1,399 @@
+//! The bytes of a segment file that are not frames: the header block in front, the footer and the trailer behind.
+//!
+//! ```text
+//! 0                 4096                      end_position   next block          file_len - 4096
+//! | header block    | frames back to back ... | zeros        | footer            | trailer block |
+//! ```
+//!
+//! A zero byte where a frame would begin means: go on at the next block. The trailer is the last block of the file
+//! and finds the footer; the footer holds both indexes, and epochs and producers as of the segment's end, so
+//! that producer state survives the loss of every checkpoint. The expensive mistake is to trust a count before it is bounded by the bytes
+//! that are there. Every block carries a checksum over all of it, padding included. Deliberately absent: reading and writing.
+
+use crate::damage::BlockError;
+use crate::offset_index::{OffsetEntry, OffsetIndex};
+use crate::segment_index::SegmentIndex;
+use crate::time_index::{TimeEntry, TimeIndex};
+use sluice_model::limits::{BATCHES_PER_PRODUCER, BLOCK_LEN};
+use sluice_model::{
+    LeaderEpoch, LeaderEpochHistory, Offset, PartitionIndex, ProducerEntry, ProducerEpoch, ProducerId, ProducerTable, RecentBatch,
+    Sequence, TopicId, TopicPartition,
+};
+
+pub const SEGMENT_FORMAT_VERSION: u32 = 1;
+const HEADER_MAGIC: u64 = u64::from_le_bytes(*b"SluiceSH");
+const TRAILER_MAGIC: u64 = u64::from_le_bytes(*b"SluiceST");
+/// Magic, version and checksum, in front of every block of ours.
+const PREFIX_LEN: usize = 16;
+
+/// The first block of a segment file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    pub id: TopicPartition,
+    pub base_offset: Offset,
+    /// `header_crc` of the last frame of the segment before, 0 at the start of a log.
+    pub prev_header_crc: u32,
+}
+
+/// The last block of a sealed segment file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentTrailer {
+    pub id: TopicPartition,
+    pub base_offset: Offset,
+    /// The offset after its last record.
+    pub next_offset: Offset,
+    /// End of the last frame, bytes.
+    pub end_position: u64,
+    /// Where the footer begins, a multiple of `BLOCK_LEN`, at or behind `end_position`.
+    pub footer_position: u64,
+    /// Bytes of the footer, a multiple of `BLOCK_LEN`; the trailer follows it.
+    pub footer_len: u64,
+    pub footer_crc: u32,
+    pub last_header_crc: u32,
+    pub frame_count: u64,
+    pub append_time_ms_max: i64,
+    pub timestamp_ms_max: i64,
+}
+
+/// What a footer holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SegmentFooter {
+    pub index: SegmentIndex,
+    /// As of the segment's end.
+    pub epochs: LeaderEpochHistory,
+    /// As of the segment's end.
+    pub producers: ProducerTable,
+}
+
+/// What ends a segment, besides its footer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentEnd {
+    pub header: SegmentHeader,
+    pub next_offset: Offset,
+    pub end_position: u64,
+    pub footer_position: u64,
+    pub last_header_crc: u32,
+}
+
+/// The smallest multiple of `BLOCK_LEN` at or above `position`.
+#[must_use]
+pub fn block_up(position: u64) -> u64 {
+    position.next_multiple_of(BLOCK_LEN as u64)
+}
+
+/// The greatest multiple of `BLOCK_LEN` at or below `position`.
+#[must_use]
+pub fn block_down(position: u64) -> u64 {
+    position - position % BLOCK_LEN as u64
+}
+
+impl SegmentHeader {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = prefix();
+        put_id(&mut out, self.id);
+        out.extend_from_slice(&self.base_offset.0.to_le_bytes());
+        out.extend_from_slice(&self.prev_header_crc.to_le_bytes());
+        sealed_block(out, HEADER_MAGIC)
+    }
+
+    pub fn decode(block: &[u8]) -> Result<Self, BlockError> {
+        let mut reader = open_block(block, HEADER_MAGIC)?;
+        Ok(Self { id: reader.id("id")?, base_offset: Offset(reader.u64("base_offset")?), prev_header_crc: reader.u32("prev_header_crc")? })
+    }
+
+    /// [`Self::decode`], and it is the header of this segment.
+    pub fn decode_expecting(block: &[u8], id: TopicPartition, base_offset: Offset) -> Result<Self, BlockError> {
+        let header = Self::decode(block)?;
+        expect_segment(header.id, header.base_offset, id, base_offset)?;
+        Ok(header)
+    }
+}
+
+impl SegmentTrailer {
+    /// Decodes the last block of a file of `file_len` bytes and checks that its positions fit in that file.
+    pub fn decode(block: &[u8], file_len: u64) -> Result<Self, BlockError> {
+        let mut reader = open_block(block, TRAILER_MAGIC)?;
+        let trailer = Self {
+            id: reader.id("id")?,
+            base_offset: Offset(reader.u64("base_offset")?),
+            next_offset: Offset(reader.u64("next_offset")?),
+            end_position: reader.u64("end_position")?,
+            footer_position: reader.u64("footer_position")?,
+            footer_len: reader.u64("footer_len")?,
+            footer_crc: reader.u32("footer_crc")?,
+            last_header_crc: reader.u32("last_header_crc")?,
+            frame_count: reader.u64("frame_count")?,
+            append_time_ms_max: reader.i64("append_time_ms_max")?,
+            timestamp_ms_max: reader.i64("timestamp_ms_max")?,
+        };
+        let block_len = BLOCK_LEN as u64;
+        let aligned = trailer.footer_position.is_multiple_of(block_len) && trailer.footer_len.is_multiple_of(block_len);
+        let end = trailer.footer_position.checked_add(trailer.footer_len).and_then(|end| end.checked_add(block_len));
+        if !aligned || end != Some(file_len) {
+            return Err(BlockError::Content { field: "footer_position" });
+        }
+        if trailer.end_position < block_len || trailer.end_position > trailer.footer_position || file_len > u64::from(u32::MAX) {
+            return Err(BlockError::Content { field: "end_position" });
+        }
+        if trailer.next_offset < trailer.base_offset {
+            return Err(BlockError::Content { field: "next_offset" });
+        }
+        Ok(trailer)
+    }
+
+    /// [`Self::decode`], and it is the trailer of this segment.
+    pub fn decode_expecting(block: &[u8], file_len: u64, id: TopicPartition, base_offset: Offset) -> Result<Self, BlockError> {
+        let trailer = Self::decode(block, file_len)?;
+        expect_segment(trailer.id, trailer.base_offset, id, base_offset)?;
+        Ok(trailer)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = prefix();
+        put_id(&mut out, self.id);
+        for value in [self.base_offset.0, self.next_offset.0, self.end_position, self.footer_position, self.footer_len] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        out.extend_from_slice(&self.footer_crc.to_le_bytes());
+        out.extend_from_slice(&self.last_header_crc.to_le_bytes());
+        out.extend_from_slice(&self.frame_count.to_le_bytes());
+        out.extend_from_slice(&self.append_time_ms_max.to_le_bytes());
+        out.extend_from_slice(&self.timestamp_ms_max.to_le_bytes());
+        sealed_block(out, TRAILER_MAGIC)
+    }
+}
+
+impl SegmentFooter {
+    /// Footer and trailer of a segment that ends with `end`: whole blocks, to be written at `end.footer_position`.
+    /// The second value is the trailer they end with.
+    #[must_use]
+    pub fn encode(&self, end: &SegmentEnd) -> (Vec<u8>, SegmentTrailer) {
+        let mut out = Vec::new();
+        put_count(&mut out, self.index.offsets.entries().len());
+        for entry in self.index.offsets.entries() {
+            out.extend_from_slice(&entry.base_offset.0.to_le_bytes());
+            out.extend_from_slice(&entry.position.to_le_bytes());
+            out.extend_from_slice(&entry.prev_header_crc.to_le_bytes());
+        }
+        put_count(&mut out, self.index.times.entries().len());
+        for entry in self.index.times.entries() {
+            out.extend_from_slice(&entry.timestamp_ms.to_le_bytes());
+            out.extend_from_slice(&entry.base_offset.0.to_le_bytes());
+        }
+        put_count(&mut out, self.epochs.entries().len());
+        for (epoch, start) in self.epochs.entries() {
+            out.extend_from_slice(&epoch.0.to_le_bytes());
+            out.extend_from_slice(&start.0.to_le_bytes());
+        }
+        put_producers(&mut out, &self.producers);
+        out.resize(out.len().next_multiple_of(BLOCK_LEN), 0);
+        let trailer = SegmentTrailer {
+            id: end.header.id,
+            base_offset: end.header.base_offset,
+            next_offset: end.next_offset,
+            end_position: end.end_position,
+            footer_position: end.footer_position,
+            footer_len: out.len() as u64,
+            footer_crc: crc32c::crc32c(&out),
+            last_header_crc: end.last_header_crc,
+            frame_count: self.index.frame_count,
+            append_time_ms_max: self.index.append_time_ms_max,
+            timestamp_ms_max: self.index.timestamp_ms_max,
+        };
+        out.extend_from_slice(&trailer.encode());
+        (out, trailer)
+    }
+
+    /// Decodes the `trailer.footer_len` bytes at `trailer.footer_position`.
+    pub fn decode(bytes: &[u8], trailer: &SegmentTrailer) -> Result<Self, BlockError> {
+        if bytes.len() as u64 != trailer.footer_len {
+            let wanted = usize::try_from(trailer.footer_len).unwrap_or(usize::MAX);
+            return Err(BlockError::Truncated { wanted, got: bytes.len() });
+        }
+        let actual = crc32c::crc32c(bytes);
+        if actual != trailer.footer_crc {
+            return Err(BlockError::Crc { expected: trailer.footer_crc, actual });
+        }
+        let mut reader = Reader { bytes };
+        let offsets = reader.offset_index(trailer)?;
+        let times = reader.time_index()?;
+        let epochs = reader.epochs()?;
+        let producers = reader.producers()?;
+        let index = SegmentIndex {
+            offsets,
+            times,
+            frame_count: trailer.frame_count,
+            append_time_ms_max: trailer.append_time_ms_max,
+            timestamp_ms_max: trailer.timestamp_ms_max,
+        };
+        Ok(Self { index, epochs, producers })
+    }
+}
+
+fn expect_segment(id: TopicPartition, base: Offset, wanted_id: TopicPartition, wanted_base: Offset) -> Result<(), BlockError> {
+    if id != wanted_id {
+        return Err(BlockError::Partition { expected: wanted_id, actual: id });
+    }
+    if base != wanted_base {
+        return Err(BlockError::BaseOffset { expected: wanted_base, actual: base });
+    }
+    Ok(())
+}
+
+fn prefix() -> Vec<u8> {
+    let mut out = Vec::with_capacity(BLOCK_LEN);
+    out.resize(PREFIX_LEN, 0);
+    out
+}
+
+/// Pads the block and fills in its prefix.
+fn sealed_block(mut block: Vec<u8>, magic: u64) -> Vec<u8> {
+    assert!(block.len() <= BLOCK_LEN, "a block's content is {} bytes", block.len());
+    block.resize(BLOCK_LEN, 0);
+    block[..8].copy_from_slice(&magic.to_le_bytes());
+    block[8..12].copy_from_slice(&SEGMENT_FORMAT_VERSION.to_le_bytes());
+    let crc = crc32c::crc32c(&block[PREFIX_LEN..]);
+    block[12..16].copy_from_slice(&crc.to_le_bytes());
+    block
+}
+
+fn open_block(block: &[u8], magic: u64) -> Result<Reader<'_>, BlockError> {
+    if block.len() != BLOCK_LEN {
+        return Err(BlockError::Truncated { wanted: BLOCK_LEN, got: block.len() });
+    }
+    let mut reader = Reader { bytes: block };
+    let actual = reader.u64("magic")?;
+    if actual != magic {
+        return Err(BlockError::Magic { expected: magic, actual });
+    }
+    let version = reader.u32("version")?;
+    if version != SEGMENT_FORMAT_VERSION {
+        return Err(BlockError::Version { expected: SEGMENT_FORMAT_VERSION, actual: version });
+    }
+    let expected = reader.u32("crc")?;
+    let actual = crc32c::crc32c(reader.bytes);
+    if expected != actual {
+        return Err(BlockError::Crc { expected, actual });
+    }
+    Ok(reader)
+}
+
+fn put_id(out: &mut Vec<u8>, id: TopicPartition) {
+    out.extend_from_slice(&id.topic_id.0);
+    out.extend_from_slice(&id.partition.0.to_le_bytes());
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    out.extend_from_slice(&u32::try_from(count).expect("a segment has fewer index entries than bytes").to_le_bytes());
+}
+
+fn put_producers(out: &mut Vec<u8>, producers: &ProducerTable) {
+    put_count(out, producers.len());
+    for (id, entry) in producers.iter() {
+        out.extend_from_slice(&id.0.to_le_bytes());
+        out.extend_from_slice(&entry.last_append_ms.to_le_bytes());
+        out.extend_from_slice(&entry.epoch.0.to_le_bytes());
+        out.push(u8::try_from(entry.batches.len()).expect("a producer has at most BATCHES_PER_PRODUCER batches"));
+        for batch in &entry.batches {
+            out.extend_from_slice(&batch.base_sequence.0.to_le_bytes());
+            out.extend_from_slice(&batch.record_count.to_le_bytes());
+            out.extend_from_slice(&batch.base_offset.0.to_le_bytes());
+        }
+    }
+}
+
+/// Takes values from the front of bytes; whatever is missing is named, nothing panics.
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn array<const LEN: usize>(&mut self, field: &'static str) -> Result<[u8; LEN], BlockError> {
+        let (value, rest) = self.bytes.split_first_chunk::<LEN>().ok_or(BlockError::Content { field })?;
+        self.bytes = rest;
+        Ok(*value)
+    }
+
+    fn u32(&mut self, field: &'static str) -> Result<u32, BlockError> {
+        self.array(field).map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self, field: &'static str) -> Result<u64, BlockError> {
+        self.array(field).map(u64::from_le_bytes)
+    }
+
+    fn i64(&mut self, field: &'static str) -> Result<i64, BlockError> {
+        self.array(field).map(i64::from_le_bytes)
+    }
+
+    fn id(&mut self, field: &'static str) -> Result<TopicPartition, BlockError> {
+        Ok(TopicPartition { topic_id: TopicId(self.array(field)?), partition: PartitionIndex(self.u32(field)?) })
+    }
+
+    /// A count of entries of at least `entry_len` bytes each, which must all be there.
+    fn count(&mut self, field: &'static str, entry_len: usize) -> Result<usize, BlockError> {
+        let count = self.u32(field)? as usize;
+        if count > self.bytes.len() / entry_len { Err(BlockError::Content { field }) } else { Ok(count) }
+    }
+
+    fn offset_index(&mut self, trailer: &SegmentTrailer) -> Result<OffsetIndex, BlockError> {
+        let field = "offset_index";
+        let count = self.count(field, 16)?;
+        let mut entries = Vec::with_capacity(count);
+        for _ in 0..count {
+            let base_offset = Offset(self.u64(field)?);
+            let (position, prev_header_crc) = (self.u32(field)?, self.u32(field)?);
+            if u64::from(position) >= trailer.end_position || (position as usize) < BLOCK_LEN {
+                return Err(BlockError::Content { field });
+            }
+            entries.push(OffsetEntry { base_offset, position, prev_header_crc });
+        }
+        OffsetIndex::from_entries(entries).ok_or(BlockError::Content { field })
+    }
+
+    fn time_index(&mut self) -> Result<TimeIndex, BlockError> {
+        let field = "time_index";
+        let count = self.count(field, 16)?;
+        let mut entries = Vec::with_capacity(count);
+        for _ in 0..count {
+            entries.push(TimeEntry { timestamp_ms: self.i64(field)?, base_offset: Offset(self.u64(field)?) });
+        }
+        TimeIndex::from_entries(entries).ok_or(BlockError::Content { field })
+    }
+
+    fn epochs(&mut self) -> Result<LeaderEpochHistory, BlockError> {
+        let field = "epochs";
+        let count = self.count(field, 12)?;
+        let mut entries = Vec::with_capacity(count);
+        for _ in 0..count {
+            entries.push((LeaderEpoch(self.u32(field)?), Offset(self.u64(field)?)));
+        }
+        LeaderEpochHistory::from_entries(entries).ok_or(BlockError::Content { field })
+    }
+
+    fn producers(&mut self) -> Result<ProducerTable, BlockError> {
+        let field = "producers";
+        let mut producers = ProducerTable::default();
+        for _ in 0..self.count(field, 19)? {
+            let (id, last_append_ms) = (ProducerId(self.i64(field)?), self.i64(field)?);
+            let epoch = ProducerEpoch(self.array(field).map(i16::from_le_bytes)?);
+            let [batch_count] = self.array(field)?;
+            if !(1..=BATCHES_PER_PRODUCER).contains(&usize::from(batch_count)) {
+                return Err(BlockError::Content { field });
+            }
+            let mut entry = ProducerEntry { epoch, last_append_ms, batches: std::collections::VecDeque::new() };
+            for _ in 0..batch_count {
+                let base_sequence = Sequence(self.array(field).map(i32::from_le_bytes)?);
+                let (record_count, base_offset) = (self.u32(field)?, Offset(self.u64(field)?));
+                entry.batches.push_back(RecentBatch { base_sequence, record_count, base_offset });
+            }
+            producers.insert(id, entry);
+        }
+        Ok(producers)
+    }
+}
+
+#[cfg(test)]
+#[path = "segment_format_test.rs"]
+mod tests;

@@ -1,0 +1,9 @@
+//! What tests of every package use: a disk that fails as devices fail, the rules every disk keeps, and executors
+//! that run the same way twice. Ordinary modules, no cargo feature.
+
+pub mod disk_contract;
+pub mod executor;
+pub mod fault_disk;
+mod fault_image;
+pub mod frames;
+pub mod random;

@@ -1,0 +1,469 @@
+//! A disk in memory that fails as devices fail, from a seed: same seed and same calls, same bytes.
+//!
+//! It keeps a log of every call that changes something, so that after one run of a scenario the image that a power
+//! cut at any call would have left can be asked for (`crash`), with the unflushed sectors kept, lost or torn. The
+//! expensive mistake would be a disk kinder than a device: what is not flushed is never safe here, names included.
+//!
+//! Runs under any executor that honours wake-ups, on one thread. Deliberately absent: time (a call only takes a
+//! few turns of the executor, as the seed decides).
+
+use crate::disk::{DirEntry, Disk, DiskFile, OpenMode};
+use crate::testing::executor::yield_times;
+use crate::testing::fault_image::{Call, Change, Image, InodeId, Node, apply_name, image_after_cut};
+use crate::testing::random::Random;
+use sluice_model::limits::BLOCK_LEN;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+pub use crate::testing::fault_image::Unflushed;
+
+/// EIO, the error of a device that gives up.
+const DEVICE_ERROR: i32 = 5;
+
+/// Where the power goes: while the call of this number (from 0) is under way; at `call_count` after all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PowerCut {
+    pub call: usize,
+    pub unflushed: Unflushed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// A write fails; any part of it may have been written.
+    Write,
+    /// A flush of a file fails; what it was to flush is lost at the next power cut.
+    Sync,
+    Read,
+}
+
+/// The disk; a clone is the same device.
+#[derive(Clone)]
+pub struct FaultDisk(Rc<RefCell<State>>);
+
+/// An open file of a [`FaultDisk`].
+#[derive(Clone)]
+pub struct FaultFile {
+    disk: FaultDisk,
+    path: PathBuf,
+    inode: InodeId,
+    mode: OpenMode,
+}
+
+struct State {
+    random: Random,
+    /// Durable when the device was switched on.
+    base: Image,
+    calls: Vec<Call>,
+    /// Calls begun plus calls ended.
+    events: usize,
+    names: BTreeMap<PathBuf, Node>,
+    files: Vec<LiveFile>,
+    capacity: u64,
+    /// How many more calls of a kind until one fails.
+    armed: Vec<(FaultKind, u64)>,
+    turns_max: u64,
+}
+
+#[derive(Clone, Default)]
+struct LiveFile {
+    bytes: Vec<u8>,
+    links: u32,
+}
+
+impl FaultDisk {
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self::from_image(Image::default(), seed)
+    }
+
+    /// Bytes that fit on the device; without a limit at first. File lengths count, in whole blocks.
+    pub fn set_capacity(&self, len: u64) {
+        self.0.borrow_mut().capacity = len;
+    }
+
+    /// Calls so far that change something: writes, flushes, allocations, truncations, changes of names.
+    #[must_use]
+    pub fn call_count(&self) -> usize {
+        self.0.borrow().calls.len()
+    }
+
+    /// What call number `at` did, for messages of failed tests.
+    #[must_use]
+    pub fn describe_call(&self, at: usize) -> String {
+        let state = self.0.borrow();
+        match state.calls.get(at).map(|call| &call.change) {
+            None => "after the last call".to_owned(),
+            Some(Change::Write { inode, position, bytes, durable }) => {
+                format!("write of {} bytes at {position} to {} (durable: {durable})", bytes.len(), state.name_of(*inode))
+            }
+            Some(Change::Sync { inode }) => format!("sync of {}", state.name_of(*inode)),
+            Some(Change::Extend { inode, len }) => format!("allocation to {len} of {}", state.name_of(*inode)),
+            Some(Change::Truncate { inode, len }) => format!("truncation to {len} of {}", state.name_of(*inode)),
+            Some(change) => format!("{change:?}"),
+        }
+    }
+
+    /// The device as it is found when the power comes back. This one is left as it is.
+    #[must_use]
+    pub fn crash(&self, cut: PowerCut) -> Self {
+        let state = self.0.borrow();
+        let at = state.calls.get(cut.call).map_or(state.events, |call| call.issued + 1);
+        let image = image_after_cut(&state.base, &state.calls, at, cut.unflushed);
+        let crashed = Self::from_image(image, state.random.clone().next_u64());
+        crashed.set_capacity(state.capacity);
+        crashed
+    }
+
+    /// Makes the `nth` next call of a kind (0 is the very next) fail.
+    pub fn fail(&self, kind: FaultKind, nth: u64) {
+        self.0.borrow_mut().armed.push((kind, nth));
+    }
+
+    /// Rot: changes one bit of a file, on the platter and for readers. The position must be in the file.
+    pub fn flip_bit(&self, path: &Path, position: u64, bit: u8) {
+        let mut state = self.0.borrow_mut();
+        let inode = state.inode(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let position = usize::try_from(position).expect("a test file fits in memory");
+        let byte =
+            state.files[inode].bytes.get_mut(position).unwrap_or_else(|| panic!("{} has no byte {position}", path.display()));
+        *byte ^= 1 << bit;
+        let call = state.issue(Change::FlipBit { inode, position, bit });
+        state.complete(call, false);
+    }
+
+    /// Every file of the device with its bytes as readers see them, by path.
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let state = self.0.borrow();
+        let files = state.names.iter().filter_map(|(path, node)| match node {
+            Node::File(inode) => Some((path.clone(), state.files[*inode].bytes.clone())),
+            Node::Dir => None,
+        });
+        files.collect()
+    }
+
+    /// How many turns of the executor a call takes at most; 2 at first.
+    pub fn set_turns_max(&self, turns: u64) {
+        self.0.borrow_mut().turns_max = turns;
+    }
+
+    fn from_image(image: Image, seed: u64) -> Self {
+        let mut files: Vec<LiveFile> =
+            image.inodes.iter().map(|bytes| LiveFile { bytes: bytes.as_ref().clone(), links: 0 }).collect();
+        for node in image.names.values() {
+            if let Node::File(inode) = node {
+                if files.len() <= *inode {
+                    files.resize(inode + 1, LiveFile::default());
+                }
+                files[*inode].links += 1;
+            }
+        }
+        let names = image.names.clone();
+        Self(Rc::new(RefCell::new(State {
+            random: Random::new(seed),
+            base: image,
+            calls: Vec::new(),
+            events: 0,
+            names,
+            files,
+            capacity: u64::MAX,
+            armed: Vec::new(),
+            turns_max: 2,
+        })))
+    }
+
+    async fn take_turns(&self) {
+        let count = {
+            let mut state = self.0.borrow_mut();
+            let bound = state.turns_max + 1;
+            state.random.below(bound)
+        };
+        yield_times(count).await;
+    }
+
+    /// Logs a change, lets it take its time, and makes readers see it.
+    async fn perform(&self, change: Change, fault: Option<FaultKind>) -> io::Result<()> {
+        let (call, failed) = {
+            let mut state = self.0.borrow_mut();
+            let failed = fault.is_some_and(|kind| state.trips(kind));
+            (state.issue(change), failed)
+        };
+        self.take_turns().await;
+        self.0.borrow_mut().complete(call, failed);
+        if failed { Err(device_error()) } else { Ok(()) }
+    }
+}
+
+impl State {
+    fn issue(&mut self, change: Change) -> usize {
+        self.calls.push(Call { change, issued: self.events, completed: None, failed: false });
+        self.events += 1;
+        self.calls.len() - 1
+    }
+
+    fn complete(&mut self, call: usize, failed: bool) {
+        self.calls[call].completed = Some(self.events);
+        self.calls[call].failed = failed;
+        self.events += 1;
+        let change = self.calls[call].change.clone();
+        match change {
+            // A failed write leaves its first half: readers, like a restart, must not be lucky.
+            Change::Write { inode, position, bytes, .. } => {
+                let len = if failed { bytes.len() / 2 } else { bytes.len() };
+                self.write(inode, usize::try_from(position).expect("a test file fits in memory"), &bytes[..len]);
+            }
+            Change::Extend { inode, len } => {
+                let file = &mut self.files[inode].bytes;
+                file.resize(file.len().max(usize::try_from(len).expect("a test file fits in memory")), 0);
+            }
+            Change::Truncate { inode, len } => {
+                self.files[inode].bytes.resize(usize::try_from(len).expect("a test file fits in memory"), 0);
+            }
+            Change::Sync { .. } | Change::SyncDir { .. } | Change::FlipBit { .. } => {}
+            Change::CreateDir { path } => {
+                self.names.insert(path, Node::Dir);
+            }
+            Change::Remove { ref path } | Change::Rename { to: ref path, .. } => {
+                if let Ok(inode) = self.inode(path) {
+                    self.files[inode].links -= 1;
+                }
+                apply_name(&mut self.names, &change);
+            }
+            Change::CreateFile { .. } => apply_name(&mut self.names, &change),
+        }
+    }
+
+    fn write(&mut self, inode: InodeId, position: usize, bytes: &[u8]) {
+        let file = &mut self.files[inode].bytes;
+        file.resize(file.len().max(position + bytes.len()), 0);
+        file[position..position + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn trips(&mut self, kind: FaultKind) -> bool {
+        let mut tripped = false;
+        self.armed.retain_mut(|(armed, count)| {
+            if *armed != kind {
+                return true;
+            }
+            let now = *count == 0;
+            tripped |= now;
+            *count = count.saturating_sub(1);
+            !now
+        });
+        tripped
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<InodeId> {
+        match self.names.get(path) {
+            Some(Node::File(inode)) => Ok(*inode),
+            Some(Node::Dir) => Err(io::ErrorKind::IsADirectory.into()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn name_of(&self, inode: InodeId) -> String {
+        let name = self.names.iter().find(|(_, node)| **node == Node::File(inode));
+        name.map_or_else(|| format!("a removed file ({inode})"), |(path, _)| path.display().to_string())
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path.parent().is_none() || path.as_os_str().is_empty() || self.names.get(path) == Some(&Node::Dir)
+    }
+
+    fn children(&self, folder: &Path) -> Vec<DirEntry> {
+        let inside = self.names.iter().filter(|(path, _)| path.parent() == Some(folder));
+        let entry = |(path, node): (&PathBuf, &Node)| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            Some(DirEntry { name, is_dir: *node == Node::Dir })
+        };
+        let mut entries: Vec<DirEntry> = inside.filter_map(entry).collect();
+        entries.sort();
+        entries
+    }
+
+    fn used_len(&self) -> u64 {
+        let linked = self.files.iter().filter(|file| file.links > 0);
+        linked.map(|file| (file.bytes.len() as u64).next_multiple_of(BLOCK_LEN as u64)).sum()
+    }
+
+    /// Whether a file may become `len` long.
+    fn check_space(&self, inode: InodeId, len: u64) -> io::Result<()> {
+        let have = (self.files[inode].bytes.len() as u64).next_multiple_of(BLOCK_LEN as u64);
+        let more = len.next_multiple_of(BLOCK_LEN as u64).saturating_sub(have);
+        if more > self.capacity.saturating_sub(self.used_len()) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+impl Disk for FaultDisk {
+    type File = FaultFile;
+    type Buffer = Vec<u8>;
+
+    fn buffer(&self, len: usize) -> Vec<u8> {
+        assert!(len.is_multiple_of(BLOCK_LEN), "a buffer of {len} bytes is not a whole number of blocks");
+        vec![0; len]
+    }
+
+    async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<FaultFile> {
+        let inode = if mode == OpenMode::CreateNew {
+            let inode = {
+                let mut state = self.0.borrow_mut();
+                if state.names.contains_key(path) {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                if !path.parent().is_some_and(|folder| state.is_dir(folder)) {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                state.files.push(LiveFile { bytes: Vec::new(), links: 1 });
+                state.files.len() - 1
+            };
+            self.perform(Change::CreateFile { path: path.to_owned(), inode }, None).await?;
+            inode
+        } else {
+            self.take_turns().await;
+            self.0.borrow().inode(path)?
+        };
+        Ok(FaultFile { disk: self.clone(), path: path.to_owned(), inode, mode })
+    }
+
+    async fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.take_turns().await;
+        let state = self.0.borrow();
+        if state.is_dir(path) { Ok(state.children(path)) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut missing: Vec<PathBuf> = Vec::new();
+        for folder in path.ancestors() {
+            let state = self.0.borrow();
+            if state.is_dir(folder) {
+                break;
+            }
+            if state.names.contains_key(folder) {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            missing.push(folder.to_owned());
+        }
+        for folder in missing.into_iter().rev() {
+            self.perform(Change::CreateDir { path: folder }, None).await?;
+        }
+        Ok(())
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        {
+            let state = self.0.borrow();
+            if !state.names.contains_key(from) || !to.parent().is_some_and(|folder| state.is_dir(folder)) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            if state.names.get(to) == Some(&Node::Dir) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+        }
+        self.perform(Change::Rename { from: from.to_owned(), to: to.to_owned() }, None).await
+    }
+
+    async fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.0.borrow().inode(path)?;
+        self.perform(Change::Remove { path: path.to_owned() }, None).await
+    }
+
+    async fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        {
+            let state = self.0.borrow();
+            match state.names.get(path) {
+                None => return Err(io::ErrorKind::NotFound.into()),
+                Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+                Some(Node::Dir) if !state.children(path).is_empty() => return Err(io::ErrorKind::DirectoryNotEmpty.into()),
+                Some(Node::Dir) => {}
+            }
+        }
+        self.perform(Change::Remove { path: path.to_owned() }, None).await
+    }
+
+    async fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        if !self.0.borrow().is_dir(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.perform(Change::SyncDir { folder: path.to_owned() }, Some(FaultKind::Sync)).await
+    }
+
+    async fn free_len(&self, _path: &Path) -> io::Result<u64> {
+        let state = self.0.borrow();
+        Ok(state.capacity.saturating_sub(state.used_len()))
+    }
+}
+
+impl DiskFile for FaultFile {
+    type Buffer = Vec<u8>;
+
+    fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    async fn len(&self) -> io::Result<u64> {
+        Ok(self.disk.0.borrow().files[self.inode].bytes.len() as u64)
+    }
+
+    async fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
+        check_aligned(position, len)?;
+        let failed = self.disk.0.borrow_mut().trips(FaultKind::Read);
+        self.disk.take_turns().await;
+        if failed {
+            return Err(device_error());
+        }
+        let state = self.disk.0.borrow();
+        let bytes = &state.files[self.inode].bytes;
+        let start = usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
+        let end = start.saturating_add(len).min(bytes.len());
+        Ok(bytes[start..end].to_vec())
+    }
+
+    async fn write_at(&self, position: u64, buffer: Vec<u8>) -> io::Result<()> {
+        check_aligned(position, buffer.len())?;
+        let durable = self.mode == OpenMode::DurableWrites;
+        {
+            let state = self.disk.0.borrow();
+            let end = position + buffer.len() as u64;
+            if durable && end > state.files[self.inode].bytes.len() as u64 {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file of durable writes has a fixed size"));
+            }
+            state.check_space(self.inode, end)?;
+        }
+        let change = Change::Write { inode: self.inode, position, bytes: Rc::new(buffer), durable };
+        self.disk.perform(change, Some(FaultKind::Write)).await
+    }
+
+    async fn allocate(&self, len: u64) -> io::Result<()> {
+        self.disk.0.borrow().check_space(self.inode, len)?;
+        self.disk.perform(Change::Extend { inode: self.inode, len }, None).await
+    }
+
+    async fn truncate(&self, len: u64) -> io::Result<()> {
+        if len > self.len().await? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a truncation does not lengthen a file"));
+        }
+        self.disk.perform(Change::Truncate { inode: self.inode, len }, None).await
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        self.disk.perform(Change::Sync { inode: self.inode }, Some(FaultKind::Sync)).await
+    }
+}
+
+fn check_aligned(position: u64, len: usize) -> io::Result<()> {
+    if position.is_multiple_of(BLOCK_LEN as u64) && len.is_multiple_of(BLOCK_LEN) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{len} bytes at {position} are not whole blocks")))
+}
+
+fn device_error() -> io::Error {
+    io::Error::from_raw_os_error(DEVICE_ERROR)
+}
+
+#[cfg(test)]
+#[path = "fault_disk_test.rs"]
+mod tests;

@@ -1,0 +1,267 @@
+//! The one task that serves the connections of a shard.
+//!
+//! A turn: what the sockets have is received and handled, what the other tasks of the shard finished is answered,
+//! what is due by the clock is done, everything ready goes out in one gathered send per connection; then it sleeps
+//! until there is more. The expensive mistake is to block, or to await anything but the end of a turn: every
+//! connection of the shard would wait. Deliberately absent: what a request means (`handlers`), how bytes become
+//! requests (`receive`), disk reads (`catch_up`).
+
+use crate::catch_up::{CatchUp, Done};
+use crate::config::{BrokerConfig, RECEIVE_LEN};
+use crate::connection::{Connection, Overdue, Phase};
+use crate::control_message::{ControlHandle, ToDataTask};
+use crate::handlers::on_init_producer::ProducerIds;
+use crate::metrics::{BrokerMetrics, CloseReason};
+use crate::parked_fetch::ParkedFetches;
+use crate::pending::{PendingControls, PendingProduces};
+use crate::view::ViewCell;
+use sluice_model::{Clock, Incarnation, Now, ShardIndex};
+use sluice_partition::{Completion, Partitions};
+use sluice_shard::{Budget, ConnectionId, DirectDisk, ListenerId, SocketEvent, Sockets, SystemClock, Wake};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Connections accepted of one listener in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// Connections are looked through for what is overdue this often, microseconds.
+const SWEEP_US: u64 = 500_000;
+/// How long a clean stop waits for clients to take their last answers, microseconds.
+const DRAIN_US_MAX: u64 = 2_000_000;
+
+pub(crate) type ShardPartitions = Partitions<DirectDisk, SystemClock>;
+
+/// What a data task is made of.
+pub(crate) struct DataPlaneParts {
+    pub(crate) config: Arc<BrokerConfig>,
+    pub(crate) shard: ShardIndex,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) sockets: Sockets,
+    pub(crate) listener: ListenerId,
+    pub(crate) wake: Wake,
+    pub(crate) partitions: ShardPartitions,
+    pub(crate) view: ViewCell,
+    pub(crate) control: ControlHandle,
+    pub(crate) catch_up: Rc<CatchUp>,
+    pub(crate) budget: Budget,
+    pub(crate) metrics: Rc<BrokerMetrics>,
+    /// Set when the broker stops; the task then ends by itself.
+    pub(crate) stop: Rc<Cell<bool>>,
+}
+
+/// The state of the data task. Nobody else sees it.
+pub(crate) struct DataPlane {
+    pub(crate) parts: DataPlaneParts,
+    pub(crate) connections: HashMap<ConnectionId, Connection>,
+    pub(crate) produces: PendingProduces,
+    pub(crate) parked: ParkedFetches,
+    pub(crate) controls: PendingControls,
+    pub(crate) producer_ids: ProducerIds,
+    /// Connections that have something to send or may go on.
+    pub(crate) dirty: Vec<ConnectionId>,
+    pub(crate) receive_buffer: Vec<u8>,
+    /// Read once a turn.
+    pub(crate) now: Now,
+    /// No new requests; what is under way is still answered.
+    pub(crate) is_stopping: bool,
+    scratch: Scratch,
+    sweep_due_us: u64,
+}
+
+/// Vectors that keep their memory from turn to turn.
+#[derive(Default)]
+struct Scratch {
+    events: Vec<SocketEvent>,
+    completions: Vec<Completion>,
+    watched: Vec<u64>,
+    done: Vec<Done>,
+    controls: Vec<ToDataTask>,
+}
+
+impl DataPlane {
+    pub(crate) fn new(parts: DataPlaneParts, now: Now) -> Self {
+        Self {
+            parts,
+            connections: HashMap::new(),
+            produces: PendingProduces::new(),
+            parked: ParkedFetches::new(),
+            controls: PendingControls::new(),
+            producer_ids: ProducerIds::default(),
+            dirty: Vec::new(),
+            receive_buffer: vec![0; RECEIVE_LEN],
+            now,
+            is_stopping: false,
+            scratch: Scratch::default(),
+            sweep_due_us: now.mono_us + SWEEP_US,
+        }
+    }
+
+    /// Serves until the broker stops.
+    pub(crate) async fn run(mut self, clock: SystemClock) {
+        let mut drain_until_us = None;
+        loop {
+            self.now = clock.now();
+            self.turn();
+            if self.parts.stop.get() && drain_until_us.is_none() {
+                self.begin_stopping();
+                drain_until_us = Some(self.now.mono_us + DRAIN_US_MAX);
+            }
+            if drain_until_us.is_some_and(|until_us| self.is_drained() || self.now.mono_us >= until_us) {
+                self.close_all();
+                return;
+            }
+            let deadline_us = self.sweep_due_us.min(self.parked.next_deadline_us()).min(drain_until_us.unwrap_or(u64::MAX));
+            self.parts.sockets.wait(&self.parts.wake, Some(deadline_us)).await;
+        }
+    }
+
+    fn turn(&mut self) {
+        self.take_events();
+        self.take_completions();
+        self.take_watched();
+        self.take_done();
+        self.take_controls();
+        self.answer_due_fetches();
+        if self.now.mono_us >= self.sweep_due_us {
+            self.sweep();
+            self.sweep_due_us = self.now.mono_us + SWEEP_US;
+        }
+        self.settle_dirty();
+    }
+
+    fn take_events(&mut self) {
+        let mut events = std::mem::take(&mut self.scratch.events);
+        self.parts.sockets.poll(&mut events);
+        for event in events.drain(..) {
+            match event {
+                SocketEvent::Acceptable(listener) => self.accept(listener),
+                SocketEvent::Ready { connection, readable, writable, closed } => {
+                    let wants_input = self.connections.get(&connection).is_some_and(Connection::wants_input);
+                    if readable && wants_input {
+                        self.on_readable(connection);
+                    } else if closed {
+                        // Not being read, so this is the end of both directions: no answer can arrive any more.
+                        self.close(connection, CloseReason::Peer);
+                    }
+                    if writable {
+                        self.mark_dirty(connection);
+                    }
+                }
+            }
+        }
+        self.scratch.events = events;
+    }
+
+    fn accept(&mut self, listener: ListenerId) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.parts.sockets.accept(listener) {
+                Ok(Some((connection, _peer))) if self.connections.len() >= self.parts.config.connections_max => {
+                    self.parts.sockets.close(connection);
+                    self.parts.metrics.connections_refused.add(1);
+                }
+                Ok(Some((connection, _peer))) => {
+                    self.connections.insert(connection, Connection::new(self.now_ms()));
+                    self.parts.metrics.connections_accepted.add(1);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    self.parts.metrics.connections_refused.add(1);
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_completions(&mut self) {
+        let mut completions = std::mem::take(&mut self.scratch.completions);
+        self.parts.partitions.take_acks(&mut completions);
+        for completion in completions.drain(..) {
+            self.on_completion(completion);
+        }
+        self.scratch.completions = completions;
+    }
+
+    fn take_watched(&mut self) {
+        let mut watched = std::mem::take(&mut self.scratch.watched);
+        self.parts.partitions.take_watched(&mut watched);
+        for token in watched.drain(..) {
+            self.on_watched(token);
+        }
+        self.scratch.watched = watched;
+    }
+
+    fn take_done(&mut self) {
+        let mut done = std::mem::take(&mut self.scratch.done);
+        self.parts.catch_up.take_done(&mut done);
+        for done in done.drain(..) {
+            match done {
+                Done::Fetch(job) => self.finish_fetch(job),
+                Done::Offsets(job) => self.finish_list_offsets(job),
+            }
+        }
+        self.scratch.done = done;
+    }
+
+    fn take_controls(&mut self) {
+        let mut controls = std::mem::take(&mut self.scratch.controls);
+        self.parts.control.take_for_data_task(&mut controls);
+        for message in controls.drain(..) {
+            self.on_control_answer(message);
+        }
+        self.scratch.controls = controls;
+    }
+
+    fn sweep(&mut self) {
+        let (now_ms, config) = (self.now_ms(), &self.parts.config);
+        let overdue: Vec<(ConnectionId, Overdue)> = self
+            .connections
+            .iter()
+            .filter_map(|(id, connection)| connection.overdue(now_ms, config).map(|overdue| (*id, overdue)))
+            .collect();
+        for (id, overdue) in overdue {
+            self.close(id, CloseReason::Overdue(overdue));
+        }
+    }
+
+    /// Closes what may be closed, forgets what waited for it. A produce under way goes on; its answer finds nobody.
+    pub(crate) fn close(&mut self, id: ConnectionId, reason: CloseReason) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        self.parts.sockets.close(id);
+        self.parts.metrics.closed(reason);
+        if !matches!(reason, CloseReason::Peer) {
+            tracing::debug!(connection = id.number(), ?reason, "connection closed");
+        }
+        for key in connection.parked {
+            self.forget_parked(key);
+        }
+    }
+
+    fn begin_stopping(&mut self) {
+        self.is_stopping = true;
+        self.parts.sockets.close_listener(self.parts.listener);
+        self.answer_all_parked();
+        self.settle_dirty();
+    }
+
+    /// Every request under way is answered and every answer taken.
+    fn is_drained(&self) -> bool {
+        self.connections.values().all(|connection| connection.in_flight == 0 && connection.output.is_empty())
+    }
+
+    fn close_all(&mut self) {
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.close(id, CloseReason::Stopping);
+        }
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now.mono_us / 1000
+    }
+
+    pub(crate) fn phase(&self, id: ConnectionId) -> Option<Phase> {
+        self.connections.get(&id).map(|connection| connection.phase)
+    }
+}

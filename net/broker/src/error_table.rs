@@ -1,0 +1,144 @@
+//! The one table from refusals to wire codes.
+//!
+//! The expensive mistake is a code that says more than is known: what may have been written is never given a code
+//! whose outcome is `Refused`. Deliberately absent: what a client does with a code (`sluice-model` has that table).
+
+use sluice_model::{ErrorCode, FrameError};
+use sluice_partition::{FetchRefusal, ProduceRefusal};
+use sluice_protocol::{PARTITION_TEXT_LEN_MAX, short_text};
+use sluice_replica::{AppendRefusal, SequenceRefusal};
+use std::fmt::Display;
+
+/// Before a request is sent again that the network budget, or a queue to the control thread, had no room for.
+pub(crate) const RETRY_AFTER_MS: u32 = 50;
+/// Before a request is sent again that found the disk full or the broker not ready.
+const RETRY_LATER_MS: u32 = 1000;
+
+/// What an answer says went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WireError {
+    pub(crate) code: ErrorCode,
+    pub(crate) text: String,
+    pub(crate) retry_after_ms: u32,
+}
+
+impl WireError {
+    pub(crate) fn new(code: ErrorCode, text: impl Display) -> Self {
+        Self { code, text: short_text(text.to_string(), PARTITION_TEXT_LEN_MAX), retry_after_ms: 0 }
+    }
+
+    pub(crate) fn later(code: ErrorCode, text: impl Display, retry_after_ms: u32) -> Self {
+        Self { retry_after_ms, ..Self::new(code, text) }
+    }
+
+    /// The network budget has no room for the request or its answer.
+    pub(crate) fn no_room() -> Self {
+        Self::later(ErrorCode::Overloaded, "the shard's network budget has no room for this request now", RETRY_AFTER_MS)
+    }
+
+    pub(crate) fn shutting_down() -> Self {
+        Self::later(ErrorCode::ShuttingDown, "the broker is shutting down", RETRY_LATER_MS)
+    }
+
+    pub(crate) fn not_ready(text: impl Display) -> Self {
+        Self::later(ErrorCode::NotReady, text, RETRY_LATER_MS)
+    }
+
+    pub(crate) fn code(&self) -> u16 {
+        self.code as u16
+    }
+}
+
+impl From<&ProduceRefusal> for WireError {
+    fn from(refusal: &ProduceRefusal) -> Self {
+        match refusal {
+            // The image places it here; the shard is still opening it, or removing it.
+            ProduceRefusal::UnknownPartition(_) => Self::not_ready(refusal),
+            ProduceRefusal::Frame(error) => Self::new(frame_code(error), refusal),
+            ProduceRefusal::TrailingBytes { .. } | ProduceRefusal::Attributes { .. } => Self::new(ErrorCode::InvalidFrame, refusal),
+            ProduceRefusal::Records(_) => Self::new(ErrorCode::InvalidRecords, refusal),
+            ProduceRefusal::Append(append) => append_error(append),
+            ProduceRefusal::Overloaded { retry_after_ms, .. } => Self::later(ErrorCode::Overloaded, refusal, *retry_after_ms),
+            ProduceRefusal::DiskFull => Self::later(ErrorCode::DiskFull, refusal, RETRY_LATER_MS),
+            ProduceRefusal::ShuttingDown => Self::shutting_down(),
+        }
+    }
+}
+
+fn append_error(refusal: &AppendRefusal) -> WireError {
+    match refusal {
+        AppendRefusal::WrongPartition { .. } => WireError::new(ErrorCode::InvalidFrame, refusal),
+        AppendRefusal::FrameTooLarge { .. } => WireError::new(ErrorCode::FrameTooLarge, refusal),
+        AppendRefusal::NotEnoughReplicas { .. } => WireError::later(ErrorCode::NotEnoughReplicas, refusal, RETRY_LATER_MS),
+        AppendRefusal::Sequence(sequence) => match sequence {
+            SequenceRefusal::Incomplete => WireError::new(ErrorCode::InvalidFrame, refusal),
+            SequenceRefusal::UnknownProducer { .. } => WireError::new(ErrorCode::UnknownProducer, refusal),
+            SequenceRefusal::TooManyProducers => WireError::later(ErrorCode::TooManyProducers, refusal, RETRY_LATER_MS),
+            SequenceRefusal::FencedEpoch { .. } => WireError::new(ErrorCode::FencedProducerEpoch, refusal),
+            SequenceRefusal::OutOfOrder { .. } => WireError::new(ErrorCode::OutOfOrderSequence, refusal),
+        },
+    }
+}
+
+pub(crate) fn frame_code(error: &FrameError) -> ErrorCode {
+    match error {
+        FrameError::HeaderCrc { .. } | FrameError::BatchCrc { .. } => ErrorCode::CorruptFrame,
+        FrameError::BodyTooLong { .. } => ErrorCode::FrameTooLarge,
+        FrameError::Truncated { .. } | FrameError::Magic { .. } | FrameError::RecordCount { .. } => ErrorCode::InvalidFrame,
+    }
+}
+
+impl From<&FetchRefusal> for WireError {
+    fn from(refusal: &FetchRefusal) -> Self {
+        match refusal {
+            FetchRefusal::UnknownPartition(_) => Self::not_ready(refusal),
+            FetchRefusal::OutOfRange { .. } => Self::new(ErrorCode::OffsetOutOfRange, refusal),
+            FetchRefusal::TooSmall { .. } => Self::new(ErrorCode::FetchTooSmall, refusal),
+            FetchRefusal::Damaged { .. } => Self::new(ErrorCode::Damaged, refusal),
+            FetchRefusal::ShuttingDown => Self::shutting_down(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_model::error_code::Outcome;
+    use sluice_model::{Offset, Sequence, TopicPartition};
+    use sluice_partition::Overload;
+
+    #[test]
+    fn a_refused_produce_is_certainly_not_written() {
+        let id = TopicPartition::default();
+        let table = [
+            (ProduceRefusal::UnknownPartition(id), ErrorCode::NotReady),
+            (ProduceRefusal::Frame(FrameError::Magic { got: [0; 4] }), ErrorCode::InvalidFrame),
+            (ProduceRefusal::Frame(FrameError::BatchCrc { expected: 1, actual: 2 }), ErrorCode::CorruptFrame),
+            (ProduceRefusal::Frame(FrameError::BodyTooLong { got: 2, max: 1 }), ErrorCode::FrameTooLarge),
+            (ProduceRefusal::TrailingBytes { frame_len: 1, got: 2 }, ErrorCode::InvalidFrame),
+            (ProduceRefusal::Append(AppendRefusal::WrongPartition { got: id }), ErrorCode::InvalidFrame),
+            (ProduceRefusal::Append(AppendRefusal::NotEnoughReplicas { in_sync: 1, wanted: 2 }), ErrorCode::NotEnoughReplicas),
+            (
+                ProduceRefusal::Append(AppendRefusal::Sequence(SequenceRefusal::UnknownProducer { got: Sequence(3) })),
+                ErrorCode::UnknownProducer,
+            ),
+            (ProduceRefusal::Overloaded { retry_after_ms: 7, reason: Overload::Tail }, ErrorCode::Overloaded),
+            (ProduceRefusal::DiskFull, ErrorCode::DiskFull),
+            (ProduceRefusal::ShuttingDown, ErrorCode::ShuttingDown),
+        ];
+        for (refusal, code) in table {
+            let error = WireError::from(&refusal);
+            assert_eq!((error.code, error.code.outcome()), (code, Outcome::Refused), "{refusal}");
+        }
+        let overloaded = WireError::from(&ProduceRefusal::Overloaded { retry_after_ms: 7, reason: Overload::Tail });
+        assert_eq!(overloaded.retry_after_ms, 7);
+    }
+
+    #[test]
+    fn an_offset_out_of_range_is_told_the_range() {
+        let refusal = FetchRefusal::OutOfRange { got: Offset(9), log_start_offset: Offset(2), high_watermark: Offset(5) };
+        let error = WireError::from(&refusal);
+        assert_eq!(error.code, ErrorCode::OffsetOutOfRange);
+        assert!(error.text.contains('2') && error.text.contains('5'), "{}", error.text);
+    }
+}

@@ -1,0 +1,90 @@
+//! One file per request. Each checks what it was asked, asks the partitions, the view or the control thread, and
+//! answers or leaves word where the answer will come from.
+
+mod on_admin;
+mod on_delete_records;
+mod on_describe_partitions;
+mod on_fetch;
+mod on_hello;
+pub(crate) mod on_init_producer;
+mod on_list_offsets;
+mod on_metadata;
+mod on_produce;
+
+use crate::answer::ReplyTo;
+use crate::connection::Phase;
+use crate::data_plane::DataPlane;
+use crate::error_table::WireError;
+use sluice_model::ErrorCode;
+use sluice_protocol::{Api, Malformed, Prefix};
+use sluice_shard::ConnectionId;
+
+impl DataPlane {
+    /// One whole request: `rest` is its body and frames. Every request that comes here is answered exactly once, but
+    /// for produces that ask for no answer.
+    pub(crate) fn handle(&mut self, id: ConnectionId, prefix: Prefix, rest: &[u8]) {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.in_flight += 1;
+        connection.on_request(now_ms);
+        self.parts.metrics.requests.add(1);
+        let to = ReplyTo::new(id, prefix);
+        let api = match judge(prefix, connection.phase) {
+            Ok(api) => api,
+            Err(Judgement::Refuse(error)) => return self.refuse(to, error),
+            Err(Judgement::Close(error)) => return self.refuse_and_close(to, error),
+        };
+        if self.is_stopping {
+            return self.refuse(to, WireError::shutting_down());
+        }
+        let (body, frames) = rest.split_at(prefix.body_len.min(rest.len()));
+        if let Err(malformed) = self.dispatch(api, to, body, frames) {
+            self.refuse_and_close(to, WireError::new(ErrorCode::MalformedRequest, malformed));
+        }
+    }
+
+    /// A handler that returns an error has neither answered nor changed anything.
+    fn dispatch(&mut self, api: Api, to: ReplyTo, body: &[u8], frames: &[u8]) -> Result<(), Malformed> {
+        if api != Api::Produce && !frames.is_empty() {
+            return Err(Malformed::Frames { named: 0, got: frames.len() });
+        }
+        match api {
+            Api::Hello => self.on_hello(to, body),
+            Api::Metadata => self.on_metadata(to, body),
+            Api::Produce => self.on_produce(to, body, frames),
+            Api::Fetch => self.on_fetch(to, body),
+            Api::ListOffsets => self.on_list_offsets(to, body),
+            Api::InitProducer => self.on_init_producer(to, body),
+            Api::DescribePartitions => self.on_describe_partitions(to, body),
+            Api::CreateTopic => self.on_create_topic(to, body),
+            Api::DeleteTopic => self.on_delete_topic(to, body),
+            Api::AlterTopic => self.on_alter_topic(to, body),
+            Api::DeleteRecords => self.on_delete_records(to, body),
+            Api::Refusal => Err(Malformed::Value { what: "request", got: u64::from(Api::Refusal.number()) }),
+        }
+    }
+}
+
+enum Judgement {
+    Refuse(WireError),
+    Close(WireError),
+}
+
+/// What the prefix alone decides.
+fn judge(prefix: Prefix, phase: Phase) -> Result<Api, Judgement> {
+    let api = prefix.api().filter(|api| api.is_request());
+    if phase == Phase::New && api != Some(Api::Hello) {
+        let text = "the first request of a connection must be Hello; is the peer speaking this protocol?";
+        return Err(Judgement::Close(WireError::new(ErrorCode::MalformedRequest, text)));
+    }
+    let Some(api) = api else {
+        let text = format!("this broker has no api {}; see the versions in its Hello", prefix.api);
+        return Err(Judgement::Refuse(WireError::new(ErrorCode::UnsupportedApi, text)));
+    };
+    let (min, max) = api.versions();
+    if !(min..=max).contains(&prefix.version) {
+        let text = format!("{api} is spoken in versions {min} to {max} here, not {}", prefix.version);
+        return Err(Judgement::Refuse(WireError::new(ErrorCode::UnsupportedVersion, text)));
+    }
+    Ok(api)
+}

@@ -1,0 +1,63 @@
+//! ListOffsets: the offset at a time, at the beginning or at the end. A time may need the disk, so it goes the way of
+//! the catch-up reads.
+
+use crate::answer::ReplyTo;
+use crate::catch_up::{Job, OffsetsJob, OffsetsPart};
+use crate::data_plane::DataPlane;
+use crate::error_table::WireError;
+use crate::view::Place;
+use sluice_model::{PartitionIndex, TopicId, TopicPartition};
+use sluice_protocol::{
+    ListOffsetsAnswer, ListOffsetsPartition, ListOffsetsRequest, ListedOffset, Malformed, TIMESTAMP_BEGINNING, TIMESTAMP_END, decode,
+};
+
+impl DataPlane {
+    pub(crate) fn on_list_offsets(&mut self, to: ReplyTo, body: &[u8]) -> Result<(), Malformed> {
+        let request = decode::<ListOffsetsRequest>(body)?;
+        let parts: Vec<OffsetsPart> = request.partitions.iter().map(|entry| self.plan_offset(entry)).collect();
+        let job = OffsetsJob { to, parts };
+        if job.parts.iter().any(|part| part.lookup.is_some()) {
+            self.parts.catch_up.push(Job::Offsets(job));
+        } else {
+            self.finish_list_offsets(job);
+        }
+        Ok(())
+    }
+
+    fn plan_offset(&self, entry: &ListOffsetsPartition) -> OffsetsPart {
+        let id = TopicPartition { topic_id: TopicId(entry.topic_id), partition: PartitionIndex(entry.partition) };
+        let answer = ListedOffset { topic_id: entry.topic_id, partition: entry.partition, timestamp_ms: -1, ..Default::default() };
+        let place = self.parts.view.get().place(id, self.parts.shard);
+        let status = matches!(place, Place::Here { .. }).then(|| self.parts.partitions.status(id)).flatten();
+        let Some(status) = status else {
+            let (error, address) = place.refusal();
+            let answer = ListedOffset { error: error.code(), text: error.text, address, ..answer };
+            return OffsetsPart { answer, lookup: None, failed: None };
+        };
+        let offset = if entry.timestamp_ms == TIMESTAMP_BEGINNING { status.log_start_offset } else { status.high_watermark };
+        let answer = ListedOffset { offset: offset.0, ..answer };
+        if matches!(entry.timestamp_ms, TIMESTAMP_BEGINNING | TIMESTAMP_END) {
+            return OffsetsPart { answer, lookup: None, failed: None };
+        }
+        match self.parts.partitions.offset_for_timestamp(id, entry.timestamp_ms) {
+            Ok(lookup) => OffsetsPart { answer, lookup: Some(lookup), failed: None },
+            Err(refusal) => {
+                let error = WireError::from(&refusal);
+                let answer = ListedOffset { error: error.code(), text: error.text, ..answer };
+                OffsetsPart { answer, lookup: None, failed: None }
+            }
+        }
+    }
+
+    pub(crate) fn finish_list_offsets(&mut self, job: OffsetsJob) {
+        let partitions = job.parts.into_iter().map(|part| match part.failed {
+            Some(failed) => {
+                let error = WireError::from(&failed);
+                ListedOffset { error: error.code(), text: error.text, ..part.answer }
+            }
+            None => part.answer,
+        });
+        let answer = ListOffsetsAnswer { partitions: partitions.collect() };
+        self.answer(job.to, &answer);
+    }
+}

@@ -1,0 +1,98 @@
+//! Why a broker did not start. Every text says what is wrong and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Debug)]
+pub enum StartError {
+    /// A value of the configuration is outside its bounds.
+    InvalidSetting { setting: &'static str, problem: String },
+    /// The host lacks something: io_uring, locked memory, cores.
+    Host { problem: String },
+    /// A folder cannot be created, read or written.
+    Folder { path: PathBuf, error: io::Error },
+    /// The folder's file system keeps nothing (tmpfs, ramfs) or has no direct I/O.
+    FileSystem { path: PathBuf, problem: String },
+    /// Another broker holds the lock of the folder.
+    FolderInUse { path: PathBuf, holder: Option<u32> },
+    /// Written by a newer program.
+    NewerVersion { path: PathBuf, found: u32, known: u32 },
+    /// A file that the broker wrote cannot be understood any more.
+    Damaged { path: PathBuf, problem: String },
+    /// The folder has partitions, and what names them is gone.
+    MetadataMissing { path: PathBuf },
+    /// The journal of this data folder is not where the configuration says.
+    JournalMissing { path: PathBuf, last: Option<PathBuf> },
+    /// The address cannot be listened on.
+    Listen { address: SocketAddr, error: io::Error },
+    /// The metadata cannot be opened or written.
+    Metadata { problem: String },
+    /// A shard could not recover its partitions.
+    Recovery { shard: u16, problem: String },
+    /// A thread of the broker ended while starting.
+    Thread { problem: String },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidSetting { setting, problem } => write!(f, "setting {setting}: {problem}"),
+            Self::Host { problem } => write!(f, "{problem}"),
+            Self::Folder { path, error } => folder_text(f, path, error),
+            Self::FileSystem { path, problem } => write!(f, "folder {}: {problem}", path.display()),
+            Self::FolderInUse { path, holder } => {
+                write!(f, "data folder {} is in use by another broker", path.display())?;
+                match holder {
+                    Some(pid) => write!(f, " (process {pid}): stop that one, or choose another folder"),
+                    None => write!(f, ": stop that one, or choose another folder"),
+                }
+            }
+            Self::NewerVersion { path, found, known } => write!(
+                f,
+                "{} has format version {found}, this program knows versions up to {known}: start a newer program on it",
+                path.display()
+            ),
+            Self::Damaged { path, problem } => write!(
+                f,
+                "{} is damaged ({problem}): nothing was changed; restore this file from a copy, or move the data folder away to \
+                 begin with an empty one",
+                path.display()
+            ),
+            Self::MetadataMissing { path } => write!(
+                f,
+                "{} is missing but the data folder has partitions, which without it have no name: nothing was changed; restore \
+                 the file from a copy, or move the data folder away to begin with an empty one",
+                path.display()
+            ),
+            Self::JournalMissing { path, last } => {
+                write!(f, "the journal of this data folder is not in {}, and the newest records are only there: ", path.display())?;
+                match last {
+                    Some(last) => write!(f, "it was last in {}; mount its device, move it, or set journal_dir back", last.display()),
+                    None => write!(f, "mount its device, or set journal_dir to where it is"),
+                }
+            }
+            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{address} is in use by another program: stop it, or choose another address to listen on")
+            }
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Metadata { problem } => write!(f, "metadata: {problem}"),
+            Self::Recovery { shard, problem } => write!(f, "shard {shard} could not recover: {problem}"),
+            Self::Thread { problem } => write!(f, "{problem}"),
+        }
+    }
+}
+
+fn folder_text(f: &mut fmt::Formatter<'_>, path: &std::path::Path, error: &io::Error) -> fmt::Result {
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => "give this user the right to write there, or choose another folder",
+        io::ErrorKind::ReadOnlyFilesystem => "its file system is read-only; mount it writable, or choose another folder",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "a file stands where a folder should be; choose another path",
+        io::ErrorKind::StorageFull => "the device is full; free some space",
+        _ => "see that the folder can be read and written by this user",
+    };
+    write!(f, "folder {}: {error}: {remedy}", path.display())
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,2 @@
+mod delivery;
+pub(crate) mod partition_queue;

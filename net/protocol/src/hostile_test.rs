@@ -1,0 +1,149 @@
+//! Bytes that no well-meaning peer sends: every truncation and any mutation ends in an error or in a valid message,
+//! never in a panic.
+
+use crate::round_trip_test::address;
+use crate::*;
+use proptest::prelude::*;
+use sluice_model::limits::*;
+
+/// Reads `body` as every message there is; true when any of them takes it.
+fn read_as_everything(body: &[u8]) -> bool {
+    macro_rules! any { ($($message:ty),* $(,)?) => { [$(decode::<$message>(body).is_ok()),*].contains(&true) }; }
+    any!(
+        HelloRequest,
+        HelloAnswer,
+        MetadataRequest,
+        MetadataAnswer,
+        ProduceRequest,
+        ProduceAnswer,
+        FetchRequest,
+        FetchAnswer,
+        ListOffsetsRequest,
+        ListOffsetsAnswer,
+        InitProducerRequest,
+        InitProducerAnswer,
+        DescribePartitionsRequest,
+        DescribePartitionsAnswer,
+        CreateTopicRequest,
+        CreateTopicAnswer,
+        DeleteTopicRequest,
+        DeleteTopicAnswer,
+        AlterTopicRequest,
+        AlterTopicAnswer,
+        DeleteRecordsRequest,
+        DeleteRecordsAnswer,
+        Refusal,
+    )
+}
+
+fn samples() -> Vec<Vec<u8>> {
+    let topic = TopicMetadata {
+        name: "a topic with a longer name".into(),
+        settings: vec![("segment_len_max".into(), "1048576".into())],
+        partitions: vec![PartitionMetadata { isr: vec![1, 2], leader: Some(1), ..Default::default() }; 3],
+        ..Default::default()
+    };
+    let metadata = MetadataAnswer { shards: vec![address(); 2], topics: vec![topic; 2], ..Default::default() };
+    let produced = ProducedPartition { text: "a text of some length".into(), address: Some(address()), ..Default::default() };
+    let fetched = FetchedPartition { text: "another text".into(), address: Some(address()), ..Default::default() };
+    let wanted = ProducePartition { topic_id: [7; 16], partition: 1, frame_len: 100 };
+    let encoded = [
+        encode(
+            1,
+            0,
+            &HelloRequest {
+                client_id: "a client with a name".into(),
+                session_id: [9; 16],
+                session_attempt: 1,
+                versions: supported_versions(),
+            },
+            0,
+        ),
+        encode(1, 0, &metadata, 0),
+        encode(1, 0, &ProduceRequest { acks: 1, partitions: vec![wanted; 3] }, 300),
+        encode(1, 0, &ProduceAnswer { partitions: vec![produced; 2] }, 0),
+        encode(1, 0, &FetchAnswer { partitions: vec![fetched; 2] }, 0),
+        encode(1, 0, &MetadataRequest { topics: Some(vec!["a topic with a longer name".into(); 3]), after: Some("x".into()) }, 0),
+    ];
+    encoded.into_iter().map(|message| message.unwrap()[PREFIX_LEN..].to_vec()).collect()
+}
+
+#[test]
+fn every_truncation_is_survived() {
+    for sample in samples() {
+        assert!(read_as_everything(&sample));
+        for len in 0..sample.len() {
+            read_as_everything(&sample[..len]);
+            read_as_everything(&sample[sample.len() - len..]);
+        }
+    }
+}
+
+#[test]
+fn every_single_byte_may_be_anything() {
+    for sample in samples() {
+        let mut mutated = sample.clone();
+        for at in 0..sample.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff, sample[at] ^ 1, sample[at].wrapping_add(16)] {
+                mutated[at] = value;
+                read_as_everything(&mutated);
+            }
+            mutated[at] = sample[at];
+        }
+    }
+}
+
+#[test]
+fn counts_beyond_the_limits_are_refused() {
+    let wanted = ProducePartition { topic_id: [7; 16], partition: 1, frame_len: 0 };
+    let request = ProduceRequest { acks: 2, partitions: vec![wanted; PARTITIONS_PER_REQUEST_MAX + 1] };
+    let encoded = encode(1, 0, &request, 0).unwrap();
+    let refused = access::<ProduceRequest>(&encoded[PREFIX_LEN..]).err();
+    assert_eq!(
+        refused,
+        Some(Malformed::TooMany { what: "partitions", count: PARTITIONS_PER_REQUEST_MAX + 1, max: PARTITIONS_PER_REQUEST_MAX })
+    );
+
+    let request = ProduceRequest { acks: 3, partitions: vec![] };
+    let encoded = encode(1, 0, &request, 0).unwrap();
+    assert!(matches!(access::<ProduceRequest>(&encoded[PREFIX_LEN..]), Err(Malformed::Value { got: 3, .. })));
+
+    let request =
+        HelloRequest { client_id: "x".repeat(CLIENT_ID_LEN_MAX + 1), session_id: [9; 16], session_attempt: 1, versions: vec![] };
+    let encoded = encode(1, 0, &request, 0).unwrap();
+    assert!(matches!(access::<HelloRequest>(&encoded[PREFIX_LEN..]), Err(Malformed::TooMany { .. })));
+}
+
+#[test]
+fn frame_lengths_that_do_not_add_up_are_refused() {
+    let wanted = |frame_len| ProducePartition { topic_id: [7; 16], partition: 1, frame_len };
+    let request = ProduceRequest { acks: 2, partitions: vec![wanted(u32::MAX), wanted(101), wanted(0)] };
+    let encoded = encode(1, 0, &request, 200).unwrap();
+    let archived = access::<ProduceRequest>(&encoded[PREFIX_LEN..]).unwrap();
+    assert_eq!(archived.frame_ranges(200), Err(Malformed::Frames { named: u64::from(u32::MAX) + 101, got: 200 }));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_survived(body in proptest::collection::vec(any::<u8>(), 0..400)) {
+        read_as_everything(&body);
+    }
+
+    #[test]
+    fn any_mutation_is_survived(sample in 0usize..6, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12)) {
+        let mut body = samples().swap_remove(sample);
+        for (at, value) in changes {
+            let at = at.index(body.len());
+            body[at] = value;
+        }
+        read_as_everything(&body);
+    }
+
+    #[test]
+    fn any_prefix_is_survived_and_bounded(bytes in any::<[u8; PREFIX_LEN]>()) {
+        if let Ok(prefix) = Prefix::parse(&bytes) {
+            prop_assert!(prefix.message_len() <= MESSAGE_LEN_MAX && prefix.body_len <= MESSAGE_BODY_LEN_MAX);
+            prop_assert_eq!(prefix.to_bytes(), bytes);
+        }
+    }
+}

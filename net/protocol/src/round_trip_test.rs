@@ -1,0 +1,97 @@
+//! Every message, written and read back, and what its bytes look like.
+
+use crate::*;
+use sluice_model::limits::*;
+
+fn round_trip<M: Message + PartialEq + std::fmt::Debug>(message: &M) -> usize {
+    let encoded = encode(7, 0, message, 0).unwrap();
+    let prefix = Prefix::parse(encoded[..PREFIX_LEN].try_into().unwrap()).unwrap();
+    assert_eq!((prefix.api, prefix.version, prefix.correlation_id), (M::API.number(), 0, 7));
+    assert_eq!((prefix.message_len(), prefix.frames_len), (encoded.len(), 0));
+    assert_eq!(&decode::<M>(&encoded[PREFIX_LEN..]).unwrap(), message);
+    // A body may lie at any address.
+    let mut shifted = vec![0u8; 1];
+    shifted.extend_from_slice(&encoded[PREFIX_LEN..]);
+    assert_eq!(&decode::<M>(&shifted[1..]).unwrap(), message);
+    encoded.len()
+}
+
+pub(crate) fn address() -> ShardAddress {
+    ShardAddress { broker_id: 1, shard: 3, host: "broker-one.example".into(), port: 7403 }
+}
+
+#[test]
+fn every_message_reads_back() {
+    round_trip(&HelloRequest {
+        client_id: "test".into(),
+        session_id: [9; 16],
+        session_attempt: 1,
+        versions: supported_versions(),
+    });
+    round_trip(&HelloAnswer { text: "welcome".into(), versions: supported_versions(), shard: 2, ..Default::default() });
+    round_trip(&MetadataRequest { topics: Some(vec!["a".into(), "a topic with a longer name".into()]), after: None });
+    round_trip(&MetadataRequest { topics: None, after: Some("orders".into()) });
+    let partition = PartitionMetadata { partition: 3, leader: Some(1), leader_epoch: 4, shard: 2, isr: vec![1, 2, 3] };
+    let topic = TopicMetadata {
+        name: "orders".into(),
+        settings: vec![("retention_ms".into(), "1000".into())],
+        partitions: vec![partition, PartitionMetadata::default()],
+        ..Default::default()
+    };
+    round_trip(&MetadataAnswer { shards: vec![address()], topics: vec![topic], more: true, ..Default::default() });
+    round_trip(&ProduceRequest {
+        acks: 2,
+        partitions: vec![ProducePartition { topic_id: [7; 16], partition: 1, frame_len: 100 }],
+    });
+    let produced = ProducedPartition { base_offset: 9, durability: 2, address: Some(address()), ..Default::default() };
+    round_trip(&ProduceAnswer { partitions: vec![produced, ProducedPartition::default()] });
+    let wanted = FetchPartition { topic_id: [1; 16], partition: 1, leader_epoch: 0, offset: 1 << 40, len_max: 1 << 20 };
+    round_trip(&FetchRequest { wait_ms_max: 500, len_min: 1, len_max: FETCH_LEN_MAX, partitions: vec![wanted] });
+    let fetched = FetchedPartition { frames_len: 5, text: "a text".into(), address: Some(address()), ..Default::default() };
+    round_trip(&FetchAnswer { partitions: vec![fetched] });
+    let at = ListOffsetsPartition { topic_id: [1; 16], partition: 1, timestamp_ms: TIMESTAMP_END };
+    round_trip(&ListOffsetsRequest { partitions: vec![at] });
+    round_trip(&ListOffsetsAnswer { partitions: vec![ListedOffset { timestamp_ms: -1, ..Default::default() }] });
+    round_trip(&InitProducerRequest {});
+    round_trip(&InitProducerAnswer { producer_id: 5, ..Default::default() });
+    round_trip(&DescribePartitionsRequest { partitions: vec![PartitionRef { topic_id: [1; 16], partition: 1 }] });
+    round_trip(&DescribePartitionsAnswer { partitions: vec![DescribedPartition { log_len: 1 << 33, ..Default::default() }] });
+    round_trip(&CreateTopicRequest { name: "orders".into(), partitions: 4, settings: vec![("a".into(), "b".into())] });
+    round_trip(&CreateTopicAnswer { topic_id: [3; 16], ..Default::default() });
+    round_trip(&DeleteTopicRequest { name: "orders".into() });
+    round_trip(&DeleteTopicAnswer { error: 20, text: "no such topic".into() });
+    round_trip(&AlterTopicRequest { name: "orders".into(), settings: vec![], partitions: Some(8) });
+    round_trip(&AlterTopicAnswer::default());
+    round_trip(&DeleteRecordsRequest { topic_id: [1; 16], partition: 1, offset: u64::MAX });
+    round_trip(&DeleteRecordsAnswer { log_start_offset: 4, address: Some(address()), ..Default::default() });
+    round_trip(&Refusal { error: 50, text: "try again".into(), retry_after_ms: 20 });
+}
+
+/// What the limits promise: an answer for as many partitions as a request may name, each with the longest text and
+/// address, fits in a body.
+#[test]
+fn the_largest_answers_fit() {
+    let address = Some(ShardAddress { host: "h".repeat(HOST_LEN_MAX), ..address() });
+    let text = "t".repeat(PARTITION_TEXT_LEN_MAX);
+    let produced = ProducedPartition { text: text.clone(), address: address.clone(), ..Default::default() };
+    round_trip(&ProduceAnswer { partitions: vec![produced; PARTITIONS_PER_REQUEST_MAX] });
+    let fetched = FetchedPartition { text: text.clone(), address: address.clone(), ..Default::default() };
+    round_trip(&FetchAnswer { partitions: vec![fetched; PARTITIONS_PER_REQUEST_MAX] });
+    let listed = ListedOffset { text: text.clone(), address: address.clone(), ..Default::default() };
+    round_trip(&ListOffsetsAnswer { partitions: vec![listed; PARTITIONS_PER_REQUEST_MAX] });
+    let described = DescribedPartition { text, address, ..Default::default() };
+    round_trip(&DescribePartitionsAnswer { partitions: vec![described; PARTITIONS_PER_REQUEST_MAX] });
+    let partition = PartitionMetadata { isr: vec![1, 2, 3], ..Default::default() };
+    let partitions = vec![partition; PARTITIONS_PER_TOPIC_MAX as usize];
+    round_trip(&MetadataAnswer { topics: vec![TopicMetadata { partitions, ..Default::default() }], ..Default::default() });
+}
+
+#[test]
+fn a_message_that_is_too_long_is_not_encoded() {
+    let request = MetadataRequest { topics: Some(vec!["x".repeat(1024); 1200]), after: None };
+    assert!(encode(1, 0, &request, 0).is_err());
+    let small = InitProducerRequest {};
+    assert!(encode(1, 0, &small, MESSAGE_LEN_MAX - PREFIX_LEN + 1).is_err());
+    assert!(encode(1, 0, &small, usize::MAX).is_err());
+    assert!(encode(1, 0, &small, MESSAGE_LEN_MAX - PREFIX_LEN).is_ok());
+}

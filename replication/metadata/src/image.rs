@@ -1,0 +1,171 @@
+//! The image: what all records of the metadata log together say.
+//!
+//! It is changed by [`Image::apply_batch`] and by nothing else, so every holder of the same log has the same image.
+//! Deliberately absent: anything that is not in the log (who is alive, what a shard is doing).
+
+mod apply;
+
+pub use apply::ApplyError;
+
+use crate::identity::{ClusterId, FolderId};
+use crate::record::{Address, Partition};
+use crate::topic_settings::TopicSettings;
+use sluice_model::{BrokerId, Incarnation, PartitionIndex, ProducerId, ShardIndex, TopicId, TopicPartition};
+use std::collections::BTreeMap;
+
+/// The cluster's metadata as of some log index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    cluster_id: ClusterId,
+    brokers: BTreeMap<BrokerId, Broker>,
+    topics: BTreeMap<TopicId, Topic>,
+    /// Exactly the topics of `topics`, by name.
+    topic_ids: BTreeMap<String, TopicId>,
+    /// Topics whose files some broker may still hold. Disjoint from `topics`.
+    deleted_topics: BTreeMap<TopicId, DeletedTopic>,
+    /// All partitions of `topics`.
+    partition_count: usize,
+    next_producer_id: ProducerId,
+}
+
+/// A broker as it last registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    pub incarnation: Incarnation,
+    pub folder_id: FolderId,
+    /// Where each shard listens, shard 0 first; never empty.
+    pub addresses: Vec<Address>,
+}
+
+impl Broker {
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        self.addresses.len()
+    }
+
+    #[must_use]
+    pub fn address(&self, shard: ShardIndex) -> Option<&Address> {
+        self.addresses.get(usize::from(shard.0))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub name: String,
+    pub settings: TopicSettings,
+    /// Partition 0 first; never empty.
+    pub partitions: Vec<Partition>,
+}
+
+impl Topic {
+    #[must_use]
+    pub fn partition(&self, partition: PartitionIndex) -> Option<&Partition> {
+        self.partitions.get(usize::try_from(partition.0).ok()?)
+    }
+
+    /// Each partition with its number.
+    pub fn numbered_partitions(&self) -> impl Iterator<Item = (PartitionIndex, &Partition)> {
+        (0..).map(PartitionIndex).zip(&self.partitions)
+    }
+}
+
+/// What is remembered of a deleted topic until no broker holds files of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedTopic {
+    pub name: String,
+    pub partition_count: u32,
+}
+
+impl Image {
+    /// The image of an empty log.
+    #[must_use]
+    pub fn new(cluster_id: ClusterId) -> Self {
+        Self {
+            cluster_id,
+            brokers: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            topic_ids: BTreeMap::new(),
+            deleted_topics: BTreeMap::new(),
+            partition_count: 0,
+            next_producer_id: ProducerId(0),
+        }
+    }
+
+    #[must_use]
+    pub fn cluster_id(&self) -> ClusterId {
+        self.cluster_id
+    }
+
+    #[must_use]
+    pub fn broker(&self, broker: BrokerId) -> Option<&Broker> {
+        self.brokers.get(&broker)
+    }
+
+    /// Ascending by id.
+    pub fn brokers(&self) -> impl Iterator<Item = (BrokerId, &Broker)> {
+        self.brokers.iter().map(|(&id, broker)| (id, broker))
+    }
+
+    /// The number the next start of `broker` takes, unless recovery finds a greater one in its data folder. From 1.
+    #[must_use]
+    pub fn next_incarnation_number(&self, broker: BrokerId) -> u64 {
+        self.broker(broker).map_or(1, |b| b.incarnation.number.saturating_add(1))
+    }
+
+    #[must_use]
+    pub fn topic(&self, topic_id: TopicId) -> Option<&Topic> {
+        self.topics.get(&topic_id)
+    }
+
+    #[must_use]
+    pub fn topic_by_name(&self, name: &str) -> Option<(TopicId, &Topic)> {
+        let topic_id = *self.topic_ids.get(name)?;
+        Some((topic_id, &self.topics[&topic_id]))
+    }
+
+    /// Ascending by id.
+    pub fn topics(&self) -> impl Iterator<Item = (TopicId, &Topic)> {
+        self.topics.iter().map(|(&id, topic)| (id, topic))
+    }
+
+    /// Ascending by name, those after `after`.
+    pub fn topics_by_name<'a>(&'a self, after: Option<&str>) -> impl Iterator<Item = (TopicId, &'a Topic)> + use<'a> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        self.topic_ids.range::<str, _>((from, Unbounded)).map(|(_, id)| (*id, &self.topics[id]))
+    }
+
+    #[must_use]
+    pub fn partition(&self, id: TopicPartition) -> Option<&Partition> {
+        self.topic(id.topic_id)?.partition(id.partition)
+    }
+
+    /// Every partition of every topic, ascending.
+    pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &Partition)> {
+        self.topics.iter().flat_map(|(&topic_id, topic)| {
+            topic.numbered_partitions().map(move |(partition, state)| (TopicPartition { topic_id, partition }, state))
+        })
+    }
+
+    #[must_use]
+    pub fn partition_count(&self) -> usize {
+        self.partition_count
+    }
+
+    /// Whether files of this topic may be removed: it was deleted and is not yet purged.
+    #[must_use]
+    pub fn is_deleted(&self, topic_id: TopicId) -> bool {
+        self.deleted_topics.contains_key(&topic_id)
+    }
+
+    /// Deleted and not yet purged, ascending by id.
+    pub fn deleted_topics(&self) -> impl Iterator<Item = (TopicId, &DeletedTopic)> {
+        self.deleted_topics.iter().map(|(&id, topic)| (id, topic))
+    }
+
+    /// The first producer id not yet given out.
+    #[must_use]
+    pub fn next_producer_id(&self) -> ProducerId {
+        self.next_producer_id
+    }
+}

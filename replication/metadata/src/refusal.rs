@@ -1,0 +1,121 @@
+//! Why an event was refused. Nothing has changed then. Which code goes over the wire is decided at the edge.
+
+use crate::human_value::{self, Unit, ValueError};
+use crate::identity::FolderId;
+use crate::topic_name::NameFault;
+use crate::topic_settings::SETTINGS;
+use sluice_model::{BrokerId, Incarnation, TopicId};
+use std::fmt;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    // Brokers.
+    /// An incarnation registers whose number is not greater than the registered one's, or one that is not registered
+    /// any more asks for something.
+    FencedIncarnation { broker: BrokerId, got: Incarnation, current: Incarnation },
+    /// The broker is known with another data folder.
+    OtherFolder { broker: BrokerId, known: FolderId, got: FolderId },
+    InvalidBrokerId { got: BrokerId },
+    InvalidShardCount { got: usize, max: usize },
+    InvalidAddress { shard: usize, got: String },
+    UnknownBroker { broker: BrokerId },
+    /// No broker has registered that could hold a partition.
+    NoBrokers,
+
+    // Topics.
+    InvalidTopicName { name: String, fault: NameFault },
+    TopicExists { name: String, topic_id: TopicId },
+    /// The random id is in use, or was, or is zero: draw another.
+    TopicIdTaken { topic_id: TopicId },
+    UnknownTopic { name: String },
+    /// The topic to be purged is not a deleted one.
+    TopicNotDeleted { topic_id: TopicId },
+    InvalidPartitionCount { got: u32, max: u32 },
+    FewerPartitions { got: u32, current: u32 },
+    TooManyPartitions { got: usize, max: usize },
+
+    // Settings.
+    UnknownSetting { name: String, nearest: Option<&'static str> },
+    RepeatedSetting { name: String },
+    InvalidSetting { setting: &'static str, value: String, fault: SettingFault },
+
+    ProducerIdsExhausted,
+}
+
+/// What is wrong with the value of a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingFault {
+    Value(ValueError),
+    OutOfBounds { min: i64, max: i64, unit: Unit, may_be_none: bool },
+    MoreThanReplicas { replicas: u32 },
+}
+
+impl fmt::Display for SettingFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Value(error) => error.fmt(f),
+            Self::OutOfBounds { min, max, unit, may_be_none } => {
+                let none = if may_be_none { ", or none" } else { "" };
+                write!(f, "it must be {} to {}{none}", human_value::format(min, unit), human_value::format(max, unit))
+            }
+            Self::MoreThanReplicas { replicas } => write!(f, "the topic has {replicas} replica{}", if replicas == 1 { "" } else { "s" }),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FencedIncarnation { broker, got, current } => {
+                write!(f, "broker {broker} is registered as incarnation {current}; {got} is not newer")
+            }
+            Self::OtherFolder { broker, known, got } => {
+                write!(f, "broker {broker} is known with data folder {known}, not {got}; start it on its own folder")
+            }
+            Self::InvalidBrokerId { got } => write!(f, "{got} is no broker id; they begin at 1"),
+            Self::InvalidShardCount { got, max } => write!(f, "a broker has 1 to {max} shards, not {got}"),
+            Self::InvalidAddress { shard, got } => {
+                write!(f, "shard {shard} has the address {}, which no client can connect to", Quoted(got))
+            }
+            Self::UnknownBroker { broker } => write!(f, "broker {broker} is not registered"),
+            Self::NoBrokers => write!(f, "no broker is registered that could hold a partition"),
+            Self::InvalidTopicName { name, fault } => write!(f, "{} is no topic name: {fault}", Quoted(name)),
+            Self::TopicExists { name, .. } => write!(f, "topic {} exists already", Quoted(name)),
+            Self::TopicIdTaken { topic_id } => write!(f, "topic id {topic_id} is taken"),
+            Self::UnknownTopic { name } => write!(f, "there is no topic {}", Quoted(name)),
+            Self::TopicNotDeleted { topic_id } => write!(f, "topic id {topic_id} is not a deleted topic's"),
+            Self::InvalidPartitionCount { got, max } => write!(f, "a topic has 1 to {max} partitions, not {got}"),
+            Self::FewerPartitions { got, current } => {
+                write!(f, "the topic has {current} partitions; it can get more, not fewer ({got})")
+            }
+            Self::TooManyPartitions { got, max } => write!(f, "the cluster would have {got} partitions, at most {max} are allowed"),
+            Self::UnknownSetting { name, nearest: Some(nearest) } => {
+                write!(f, "there is no topic setting {}; did you mean {nearest}?", Quoted(name))
+            }
+            Self::UnknownSetting { name, nearest: None } => {
+                let names: Vec<_> = SETTINGS.iter().map(|s| s.name).collect();
+                write!(f, "there is no topic setting {}; there are {}", Quoted(name), names.join(", "))
+            }
+            Self::RepeatedSetting { name } => write!(f, "topic setting {} is given twice", Quoted(name)),
+            Self::InvalidSetting { setting, value, fault } => {
+                write!(f, "topic setting {setting} cannot be {}: {fault}", Quoted(value))
+            }
+            Self::ProducerIdsExhausted => write!(f, "all producer ids are given out"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A text from outside, escaped and cut to a length that suits a message.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const CHARS_MAX: usize = 80;
+        match self.0.char_indices().nth(CHARS_MAX) {
+            None => write!(f, "{:?}", self.0),
+            Some((end, _)) => write!(f, "{:?}…", &self.0[..end]),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! From memory to a checkpoint: which segments have to be flushed, and which part of the journal is then free.
+
+use crate::partitions::Partitions;
+use crate::refusal::Failure;
+use crate::space_reserve::SpaceReserve;
+use sluice_model::{Clock, Incarnation};
+use sluice_storage::checkpoint::{PartitionCheckpoint, ShardCheckpoint};
+use sluice_storage::checkpoint_slots::Checkpoints;
+use sluice_storage::disk::Disk;
+
+/// What only one task at a time may work with.
+pub(crate) struct Background<D: Disk> {
+    pub(crate) checkpoints: Checkpoints<D>,
+    pub(crate) reserve: SpaceReserve<D>,
+    pub(crate) incarnation: Incarnation,
+    /// The journal's head, in bytes ever written, at the last checkpoint.
+    pub(crate) checkpointed_at: u64,
+    /// Partitions placed elsewhere whose last state this shard still keeps for whoever takes them over.
+    pub(crate) handed_over: Vec<PartitionCheckpoint>,
+    /// Partitions being created, which can be found only once a checkpoint names them.
+    pub(crate) opening: Vec<PartitionCheckpoint>,
+}
+
+impl<D: Disk, C: Clock> Partitions<D, C> {
+    /// Flushes every segment written since the last time, writes a checkpoint and gives journal files free that
+    /// neither slot needs any more.
+    pub(crate) async fn checkpoint(&self, background: &mut Background<D>) -> Result<(), Failure> {
+        let written_len = self.shared.journal_written_len.get();
+        for cell in self.cells() {
+            let plan = cell.borrow().log.plan_flush();
+            let Some(plan) = plan else { continue };
+            let flushed = plan.run().await.map_err(|error| {
+                let id = cell.borrow().leader.id();
+                Failure::WriteBack { id, error }
+            })?;
+            cell.borrow_mut().log.on_flushed(flushed);
+        }
+        self.write_checkpoint(background).await?;
+        background.checkpointed_at = written_len;
+        self.shared.timers.borrow_mut().last_checkpoint_us = self.shared.clock.now().mono_us;
+        Ok(())
+    }
+
+    async fn write_checkpoint(&self, background: &mut Background<D>) -> Result<(), Failure> {
+        let checkpoint = self.plan_checkpoint(background);
+        background.checkpoints.write(&checkpoint).await.map_err(Failure::Checkpoint)?;
+        let needed_from_sequence = background.checkpoints.needed_from_sequence();
+        self.shared.needed_from_sequence.set(needed_from_sequence);
+        self.shared.journal.release(needed_from_sequence);
+        Ok(())
+    }
+
+    /// The state of all partitions at their recovery points, and the lowest group that replay needs.
+    fn plan_checkpoint(&self, background: &Background<D>) -> ShardCheckpoint {
+        // Groups not durable yet are named by the logs whose entries they hold.
+        let mut journal_sequence = self.shared.journal.durable_sequence() + 1;
+        let mut partitions = [background.handed_over.as_slice(), &background.opening].concat();
+        for cell in self.cells() {
+            let mut partition = cell.borrow_mut();
+            if let Some(address) = partition.log.oldest_needed_address() {
+                journal_sequence = journal_sequence.min(address.sequence);
+            }
+            // A log start that is not durable is in this checkpoint, but its entry may still be replayed: it is
+            // the same value.
+            if let Some(pending) = partition.log_starts.front() {
+                journal_sequence = journal_sequence.min(pending.sequence);
+            }
+            partition.changed = false;
+            partitions.push(partition.log.checkpoint(partition.leader.high_watermark()));
+        }
+        ShardCheckpoint { shard: self.shared.config.shard, incarnation: background.incarnation, journal_sequence, partitions }
+    }
+}

@@ -1,0 +1,59 @@
+//! The clean stop: nothing new is taken, everything taken becomes durable and goes to segments, and the next start
+//! has nothing to replay.
+
+use crate::pace::PaceClass;
+use crate::partitions::Partitions;
+use crate::refusal::Failure;
+use sluice_model::Clock;
+use sluice_storage::disk::Disk;
+use sluice_storage::journal::Journal;
+use sluice_storage::write_back::WriteBackKind;
+
+impl<D: Disk, C: Clock> Partitions<D, C> {
+    /// Refuses new appends, waits until everything appended is durable (its answers can then be taken), writes all
+    /// of it back, flushes, and checkpoints into both slots. The commit loop must still run. On a full disk what
+    /// does not fit stays in the journal and is replayed at the next start.
+    pub async fn close(&self) -> Result<(), Failure> {
+        self.shared.closing.set(true);
+        self.wait_for_groups(|journal| journal.queued_len() == 0).await;
+        let mut background = self.shared.background.lock().await;
+        for cell in self.cells() {
+            loop {
+                let plan = cell.borrow_mut().log.plan_write_back(WriteBackKind::Everything);
+                let Some(plan) = plan else { break };
+                let permit = self.shared.pacer.acquire(PaceClass::UrgentWriteBack, plan.len()).await;
+                let result = plan.run().await;
+                drop(permit);
+                match result {
+                    Ok(written) => cell.borrow_mut().log.on_written_back(written),
+                    Err(error) if error.kind() == std::io::ErrorKind::StorageFull && background.reserve.is_held() => {
+                        let id = cell.borrow().leader.id();
+                        background.reserve.give_back().await.map_err(|error| Failure::WriteBack { id, error })?;
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+                    Err(error) => {
+                        let id = cell.borrow().leader.id();
+                        return Err(Failure::WriteBack { id, error });
+                    }
+                }
+            }
+        }
+        // Twice, so that the older slot needs the journal no more than the newer.
+        self.checkpoint(&mut background).await?;
+        self.checkpoint(&mut background).await?;
+        self.shared.journal.request_idle_marker();
+        self.wait_for_groups(|journal| journal.is_marked()).await;
+        Ok(())
+    }
+
+    /// Waits until the journal is as wanted, looking after each group.
+    async fn wait_for_groups(&self, is_done: impl Fn(&Journal<D>) -> bool) {
+        loop {
+            let listener = self.shared.group_durable_event.listen();
+            if is_done(&self.shared.journal) {
+                return;
+            }
+            listener.await;
+        }
+    }
+}

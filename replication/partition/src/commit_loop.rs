@@ -1,0 +1,69 @@
+//! One group after the other becomes durable; each moves flushed offsets, high watermarks and answers.
+
+use crate::completions::{Completed, Completion};
+use crate::partitions::Partitions;
+use crate::refusal::Failure;
+use sluice_model::{Clock, Now};
+use sluice_replica::Effects;
+use sluice_storage::disk::Disk;
+use std::future::poll_fn;
+use std::task::Poll;
+
+impl<D: Disk, C: Clock> Partitions<D, C> {
+    /// Runs for as long as the shard does. Comes back only when the journal has failed: what was in flight may or
+    /// may not be durable, nothing more is acknowledged, and the process has to end.
+    pub async fn run_commit(&self) -> Failure {
+        let shared = &self.shared;
+        loop {
+            shared.journal.wait_pending().await;
+            shared.admission.borrow_mut().on_group_issued(shared.clock.now().mono_us);
+            let group = match shared.journal.commit_next().await {
+                Ok(group) => group,
+                Err(error) => return Failure::Journal(error),
+            };
+            let now = shared.clock.now();
+            shared.admission.borrow_mut().on_group_durable(now.mono_us, group.len);
+            shared.journal_written_len.update(|len| len + group.len);
+            shared.timers.borrow_mut().on_group(now, group.entry_count > 0);
+            self.on_group_durable(now, group.sequence);
+            shared.group_durable_event.notify(usize::MAX);
+            yield_once().await;
+        }
+    }
+
+    /// Everything in groups up to `sequence` is durable.
+    fn on_group_durable(&self, now: Now, sequence: u64) {
+        while let Some(cell) = self.shared.next_flush(sequence) {
+            let mut effects = Effects::new();
+            let mut partition = cell.borrow_mut();
+            let mut flushed = None;
+            while let Some(end) = partition.flushes.pop_front_if(|end| end.sequence <= sequence) {
+                flushed = Some(end.end_offset);
+            }
+            if let Some(flushed) = flushed {
+                partition.leader.on_local_flush(flushed, &mut effects);
+            }
+            while let Some(moved) = partition.log_starts.pop_front_if(|moved| moved.sequence <= sequence) {
+                self.shared.timers.borrow_mut().removal_wanted = true;
+                let outcome = Completed::RecordsDeleted { log_start_offset: partition.log.log_start_offset() };
+                if let Some(token) = moved.token {
+                    self.shared.completions.push(Completion { token, outcome });
+                }
+            }
+            self.run_effects(&cell, &mut partition, &[], now, &effects);
+        }
+    }
+}
+
+/// Lets every other task that is ready run first: a group written inline completes without ever waiting.
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,79 @@
+//! Frames out: from memory at once, from a segment by a plan, or a watch for when there are some.
+
+use crate::partitions::Partitions;
+use crate::refusal::FetchRefusal;
+use bytes::Bytes;
+use sluice_model::{Clock, Offset, TopicPartition};
+use sluice_storage::disk::Disk;
+use sluice_storage::read_plan::{DiskRead, ReadPlan, ReadRefusal, TimestampLookup};
+
+/// What one partition has from an offset on.
+pub struct Fetched<D: Disk> {
+    pub high_watermark: Offset,
+    pub log_start_offset: Offset,
+    pub log_end_offset: Offset,
+    pub frames: FetchedFrames<D>,
+}
+
+/// Whole frames below the high watermark, never more bytes than asked for. The first may begin below the offset
+/// asked for, when that lies inside a batch.
+pub enum FetchedFrames<D: Disk> {
+    /// Nothing is there yet: [`Partitions::watch`] says when.
+    Empty,
+    Memory(Vec<Bytes>),
+    /// To be run where disk reads are paced.
+    Disk(DiskRead<D>),
+}
+
+impl<D: Disk, C: Clock> Partitions<D, C> {
+    /// Frames of `id` from `offset` on, at most `len_max` bytes. Between the high watermark and the log end there
+    /// is nothing yet; beyond the log end, and below the log start, the offset is out of range.
+    pub fn fetch(&self, id: TopicPartition, offset: Offset, len_max: usize) -> Result<Fetched<D>, FetchRefusal> {
+        let partition = self.get(id).ok_or(FetchRefusal::UnknownPartition(id))?;
+        let partition = partition.borrow();
+        let (log_start_offset, log_end_offset) = (partition.log.log_start_offset(), partition.log.log_end_offset());
+        let high_watermark = partition.leader.high_watermark();
+        if offset < log_start_offset || offset > log_end_offset {
+            return Err(FetchRefusal::OutOfRange { got: offset, log_start_offset, high_watermark });
+        }
+        let frames = if offset >= high_watermark {
+            FetchedFrames::Empty
+        } else {
+            match partition.log.read(offset, len_max, high_watermark) {
+                Ok(ReadPlan::Memory { slices, .. }) => FetchedFrames::Memory(slices),
+                Ok(ReadPlan::Disk(read)) => FetchedFrames::Disk(read),
+                Ok(ReadPlan::Empty) => FetchedFrames::Empty,
+                Err(ReadRefusal::OutOfRange { .. }) => {
+                    return Err(FetchRefusal::OutOfRange { got: offset, log_start_offset, high_watermark });
+                }
+                Err(ReadRefusal::TooSmall { needed }) => return Err(FetchRefusal::TooSmall { needed }),
+                Err(ReadRefusal::Damaged { until }) => return Err(FetchRefusal::Damaged { until }),
+            }
+        };
+        Ok(Fetched { high_watermark, log_start_offset, log_end_offset, frames })
+    }
+
+    /// Has `token` given out once by [`Partitions::take_watched`] as soon as any of these partitions has more to
+    /// read or goes away. To be taken back with [`Partitions::unwatch`] afterwards.
+    pub fn watch(&self, token: u64, ids: &[TopicPartition]) {
+        for &id in ids {
+            match self.get(id) {
+                Some(partition) => partition.borrow_mut().watchers.push(token),
+                None => self.shared.completions.push_watched([token]),
+            }
+        }
+    }
+
+    pub fn unwatch(&self, token: u64, ids: &[TopicPartition]) {
+        for partition in ids.iter().filter_map(|&id| self.get(id)) {
+            partition.borrow_mut().watchers.retain(|&other| other != token);
+        }
+    }
+
+    /// The first record with a timestamp at or after `timestamp_ms`: a plan, because it may need the disk.
+    pub fn offset_for_timestamp(&self, id: TopicPartition, timestamp_ms: i64) -> Result<TimestampLookup<D>, FetchRefusal> {
+        let partition = self.get(id).ok_or(FetchRefusal::UnknownPartition(id))?;
+        let partition = partition.borrow();
+        Ok(partition.log.offset_for_timestamp(timestamp_ms))
+    }
+}

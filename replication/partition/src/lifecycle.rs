@@ -1,0 +1,253 @@
+//! Partitions come and go: recovered at start, created, taken over from another shard, removed.
+//!
+//! The expensive mistake is a partition that takes a record before a checkpoint names it: after a crash its frames
+//! would stand in the journal and belong to nobody. A partition is therefore checkpointed before it can be found.
+
+use crate::checkpointing::Background;
+use crate::completions::{Completed, Completion};
+use crate::pace::Pace;
+use crate::partition::Partition;
+use crate::partitions::{PartitionCell, Partitions, SharedParts};
+use crate::refusal::Failure;
+use crate::settings::{PartitionAssignment, PartitionsConfig};
+use crate::space_reserve::SpaceReserve;
+use sluice_model::limits::WRITE_BACK_LEN;
+use sluice_model::{Clock, Incarnation, LeaderEpochHistory, Offset, ProducerTable, TopicId, TopicPartition};
+use sluice_replica::{InSyncSet, Leader, LeaderStart};
+use sluice_storage::batch_cache::TailMemory;
+use sluice_storage::checkpoint::PartitionCheckpoint;
+use sluice_storage::disk::Disk;
+use sluice_storage::log::{Log, LogConfig};
+use sluice_storage::recovery::{RecoverShard, RecoveredPartition, RecoveryError, RecoveryReport, recover_shard};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+/// Why a shard's partitions could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    Recovery(RecoveryError),
+    Reserve(io::Error),
+    Checkpoint(Failure),
+    /// The folder of a partition holds segments, and neither checkpoint nor journal of any shard knows them.
+    UnknownData { id: TopicPartition },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recovery(error) => error.fmt(f),
+            Self::Reserve(error) => write!(f, "the disk space reserve cannot be opened: {error}"),
+            Self::Checkpoint(failure) => failure.fmt(f),
+            Self::UnknownData { id } => write!(
+                f,
+                "partition {id} has segments that no checkpoint and no journal names; the shard folders of this data folder are missing \
+                 or from another one: restore them, or move the partition's folder away to begin it anew"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// What a shard begins with.
+pub struct OpenShard {
+    pub config: PartitionsConfig,
+    pub incarnation: Incarnation,
+    pub assigned: Vec<PartitionAssignment>,
+    /// The last state of partitions that another shard had before: the number of shards has changed.
+    pub imports: Vec<PartitionCheckpoint>,
+    /// Topics that were deleted; what is found of them is removed.
+    pub deleted: BTreeSet<TopicId>,
+    pub pacer: Rc<dyn Pace>,
+}
+
+impl<D: Disk, C: Clock> Partitions<D, C> {
+    /// Recovers what the shard's folder holds, takes over what is placed here now, and checkpoints. Nothing is
+    /// served before this is done.
+    pub async fn open(disk: D, clock: C, open: OpenShard) -> Result<(Self, RecoveryReport), OpenError> {
+        let OpenShard { config, incarnation, assigned, imports, deleted, pacer } = open;
+        let memory = TailMemory::new(config.tail_budget as u64);
+        let segment_len_of = assigned.iter().map(|a| (a.id, a.settings.segment_len)).collect();
+        let recovered = recover_shard(
+            &disk,
+            RecoverShard {
+                layout: config.layout.clone(),
+                shard: config.shard,
+                incarnation,
+                journal: config.journal.clone(),
+                segment_len_of,
+                deleted,
+                memory: memory.clone(),
+            },
+        )
+        .await
+        .map_err(OpenError::Recovery)?;
+
+        let reserve = SpaceReserve::open(&disk, config.layout.shard_dir(config.shard).join("reserve"), config.tail_budget as u64)
+            .await
+            .map_err(OpenError::Reserve)?;
+        let disk_full = !reserve.is_held();
+        let background = Background {
+            checkpoints: recovered.checkpoints,
+            reserve,
+            incarnation,
+            checkpointed_at: 0,
+            handed_over: Vec::new(),
+            opening: Vec::new(),
+        };
+        let parts = SharedParts {
+            disk,
+            clock,
+            config,
+            pacer,
+            journal: recovered.journal,
+            memory,
+            write_back_len: WRITE_BACK_LEN as u64,
+            background,
+            disk_full,
+        };
+        let partitions = Self::from_parts(parts);
+        partitions.adopt(recovered.partitions, assigned, imports).await?;
+        Ok((partitions, recovered.report))
+    }
+
+    /// Gives every assigned partition the log it has: this shard's own, another's, or a new one.
+    async fn adopt(
+        &self,
+        mut recovered: BTreeMap<TopicPartition, RecoveredPartition<D>>,
+        assigned: Vec<PartitionAssignment>,
+        imports: Vec<PartitionCheckpoint>,
+    ) -> Result<(), OpenError> {
+        let mut imports: BTreeMap<TopicPartition, PartitionCheckpoint> = imports.into_iter().map(|c| (c.id, c)).collect();
+        for assignment in assigned {
+            let id = assignment.id;
+            let own = recovered.remove(&id);
+            let import = imports.remove(&id).filter(|import| own.as_ref().is_none_or(|own| own.placement_epoch < import.placement_epoch));
+            let cell = match (own, import) {
+                (_, Some(import)) => self.take_over(&assignment, &import),
+                (Some(own), None) => self.restored(&assignment, own),
+                (None, None) => {
+                    self.assert_no_data(id).await?;
+                    self.created(&assignment)
+                }
+            };
+            self.shared.partitions.borrow_mut().insert(id, cell);
+        }
+        let mut background = self.shared.background.lock().await;
+        // What is placed elsewhere now is kept in the checkpoint for as long as its folder exists.
+        background.handed_over = recovered.into_values().map(|partition| partition.log.checkpoint(partition.high_watermark)).collect();
+        self.checkpoint(&mut background).await.map_err(OpenError::Checkpoint)
+    }
+
+    /// A new partition must not begin at offset 0 over files that somebody's records are in.
+    async fn assert_no_data(&self, id: TopicPartition) -> Result<(), OpenError> {
+        let dir = self.shared.config.layout.partition_dir(id);
+        match self.shared.disk.read_dir(&dir).await {
+            Ok(entries) if !entries.is_empty() => Err(OpenError::UnknownData { id }),
+            _ => Ok(()),
+        }
+    }
+
+    fn log_config(&self, assignment: &PartitionAssignment) -> LogConfig {
+        LogConfig { segment_len: assignment.settings.segment_len }
+    }
+
+    fn created(&self, assignment: &PartitionAssignment) -> PartitionCell<D> {
+        let dir = self.shared.config.layout.partition_dir(assignment.id);
+        let disk = self.shared.disk.clone();
+        let memory = self.shared.memory.clone();
+        let log = Log::create(disk, dir, assignment.id, assignment.placement_epoch, self.log_config(assignment), memory);
+        self.led(assignment, log, State::default())
+    }
+
+    fn take_over(&self, assignment: &PartitionAssignment, import: &PartitionCheckpoint) -> PartitionCell<D> {
+        let dir = self.shared.config.layout.partition_dir(assignment.id);
+        let checkpoint = PartitionCheckpoint { placement_epoch: assignment.placement_epoch, ..import.clone() };
+        let (disk, memory) = (self.shared.disk.clone(), self.shared.memory.clone());
+        let log = Log::restore(disk, dir, &checkpoint, self.log_config(assignment), memory);
+        let state = State { epochs: checkpoint.epochs, producers: checkpoint.producers, high_watermark: checkpoint.high_watermark };
+        self.led(assignment, log, state)
+    }
+
+    fn restored(&self, assignment: &PartitionAssignment, own: RecoveredPartition<D>) -> PartitionCell<D> {
+        let state = State { epochs: own.epochs, producers: own.producers, high_watermark: own.high_watermark };
+        self.led(assignment, own.log, state)
+    }
+
+    fn led(&self, assignment: &PartitionAssignment, log: Log<D>, state: State) -> PartitionCell<D> {
+        let broker = self.shared.config.broker;
+        let leader = Leader::new(LeaderStart {
+            id: assignment.id,
+            broker,
+            leader_epoch: assignment.leader_epoch,
+            isr: InSyncSet::new(BTreeSet::from([broker])),
+            min_insync_replicas: assignment.settings.min_insync_replicas,
+            frame_len_max: assignment.settings.frame_len_max,
+            log_end_offset: log.log_end_offset(),
+            high_watermark: state.high_watermark.min(log.log_end_offset()),
+            last_header_crc: log.last_header_crc(),
+            epochs: state.epochs,
+            producers: state.producers,
+        });
+        Rc::new(RefCell::new(Partition::new(log, leader, assignment.settings)))
+    }
+
+    /// Opens new partitions. They are in a durable checkpoint before this returns and before they can be found.
+    pub async fn create(&self, assignments: Vec<PartitionAssignment>) -> Result<(), OpenError> {
+        let mut background = self.shared.background.lock().await;
+        let mut cells = Vec::with_capacity(assignments.len());
+        for assignment in assignments.iter().filter(|assignment| !self.contains(assignment.id)) {
+            self.assert_no_data(assignment.id).await?;
+            cells.push((assignment.id, self.created(assignment)));
+        }
+        background.opening = cells.iter().map(|(_, cell)| cell.borrow().log.checkpoint(Offset::ZERO)).collect();
+        let written = self.checkpoint(&mut background).await;
+        background.opening.clear();
+        written.map_err(OpenError::Checkpoint)?;
+        self.shared.partitions.borrow_mut().extend(cells);
+        Ok(())
+    }
+
+    /// Removes partitions of a deleted topic and their files. Produces that wait are told that nobody can say.
+    pub async fn remove(&self, ids: &[TopicPartition]) -> Result<(), OpenError> {
+        let mut background = self.shared.background.lock().await;
+        for &id in ids {
+            let Some(cell) = self.shared.partitions.borrow_mut().remove(&id) else { continue };
+            let mut partition = cell.borrow_mut();
+            let deletes: Vec<u64> = partition.log_starts.drain(..).filter_map(|moved| moved.token).collect();
+            for token in partition.leader.on_removed().into_iter().chain(deletes) {
+                self.shared.completions.push(Completion { token, outcome: Completed::PartitionRemoved });
+            }
+            self.shared.completions.push_watched(partition.watchers.drain(..));
+            partition.flushes.clear();
+        }
+        self.checkpoint(&mut background).await.map_err(OpenError::Checkpoint)?;
+        for &id in ids {
+            self.remove_folder(id).await.map_err(|error| OpenError::Checkpoint(Failure::WriteBack { id, error }))?;
+        }
+        Ok(())
+    }
+
+    async fn remove_folder(&self, id: TopicPartition) -> io::Result<()> {
+        let dir = self.shared.config.layout.partition_dir(id);
+        let entries = match self.shared.disk.read_dir(&dir).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for entry in entries {
+            self.shared.disk.remove_file(&dir.join(entry.name)).await?;
+        }
+        self.shared.disk.remove_dir(&dir).await
+    }
+}
+
+/// What a replica starts from, beside its log.
+#[derive(Default)]
+struct State {
+    epochs: LeaderEpochHistory,
+    producers: ProducerTable,
+    high_watermark: Offset,
+}

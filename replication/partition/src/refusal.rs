@@ -1,0 +1,114 @@
+//! The three ways an operation on partitions can end badly: refused to a peer, not opened, or the shard has failed.
+
+use sluice_model::record_batch::RecordsError;
+use sluice_model::{FrameError, Offset, TopicPartition};
+use sluice_replica::AppendRefusal;
+use std::fmt;
+use std::io;
+
+/// Why a produce is certainly not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProduceRefusal {
+    UnknownPartition(TopicPartition),
+    Frame(FrameError),
+    /// Bytes behind the frame, in a message part that holds exactly one.
+    TrailingBytes { frame_len: usize, got: usize },
+    /// Control and transactional batches are not taken from producers.
+    Attributes { got: u16 },
+    /// The body of an uncompressed batch disagrees with its header.
+    Records(RecordsError),
+    Append(AppendRefusal),
+    /// The wait before the flush, or the memory, would exceed its bound.
+    Overloaded { retry_after_ms: u32, reason: Overload },
+    DiskFull,
+    ShuttingDown,
+}
+
+/// What there is too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overload {
+    /// The predicted wait for the flush, milliseconds, over its bound.
+    Delay { predicted_ms: u32, max_ms: u32 },
+    /// Bytes that wait for the journal.
+    JournalBuffer,
+    /// Bytes that wait to be written back to segments.
+    Tail,
+    /// The journal's ring is three quarters full.
+    JournalRing,
+}
+
+impl fmt::Display for ProduceRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownPartition(id) => write!(f, "partition {id} is not on this shard"),
+            Self::Frame(error) => error.fmt(f),
+            Self::TrailingBytes { frame_len, got } => write!(f, "a frame of {frame_len} bytes was sent in {got}"),
+            Self::Attributes { got } => write!(f, "attributes {got:#06x} name a control or transactional batch, which producers cannot send"),
+            Self::Records(error) => error.fmt(f),
+            Self::Append(refusal) => refusal.fmt(f),
+            Self::Overloaded { retry_after_ms, reason } => {
+                match reason {
+                    Overload::Delay { predicted_ms, max_ms } => {
+                        write!(f, "the flush is predicted to take {predicted_ms} ms, the bound is {max_ms} ms (produce_delay_ms_max)")?;
+                    }
+                    Overload::JournalBuffer => write!(f, "the journal's buffers are full")?,
+                    Overload::Tail => write!(f, "the memory for records not yet in segments is full")?,
+                    Overload::JournalRing => write!(f, "the journal is full until segments are written back")?,
+                }
+                write!(f, "; try again in {retry_after_ms} ms")
+            }
+            Self::DiskFull => write!(f, "the disk is full; free space or shorten retention, then try again"),
+            Self::ShuttingDown => write!(f, "the broker is shutting down"),
+        }
+    }
+}
+
+/// Why a fetch, or another question about a partition, has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchRefusal {
+    UnknownPartition(TopicPartition),
+    OutOfRange { got: Offset, log_start_offset: Offset, high_watermark: Offset },
+    /// The next frame alone is longer than the request allows.
+    TooSmall { needed: usize },
+    /// Records from here up to `until` are damaged on this disk and not served.
+    Damaged { until: Offset },
+    ShuttingDown,
+}
+
+impl fmt::Display for FetchRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownPartition(id) => write!(f, "partition {id} is not on this shard"),
+            Self::OutOfRange { got, log_start_offset, high_watermark } => {
+                write!(f, "offset {got} is out of range: the log holds {log_start_offset} up to {high_watermark}")
+            }
+            Self::TooSmall { needed } => write!(f, "the next frame has {needed} bytes, more than the fetch allows"),
+            Self::Damaged { until } => write!(f, "records up to offset {until} are damaged and not served; seek to {until} to step over them"),
+            Self::ShuttingDown => write!(f, "the broker is shutting down"),
+        }
+    }
+}
+
+/// Why a shard can no longer go on; the machine ends the process.
+#[derive(Debug)]
+pub enum Failure {
+    /// A write to the journal failed: what it held may or may not be durable.
+    Journal(io::Error),
+    /// A write or flush of a segment failed for another reason than a full disk.
+    WriteBack { id: TopicPartition, error: io::Error },
+    Checkpoint(io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal(error) => write!(f, "a journal write failed: {error}"),
+            Self::WriteBack { id, error } => write!(f, "writing a segment of partition {id} failed: {error}"),
+            Self::Checkpoint(error) => write!(f, "writing a checkpoint failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ProduceRefusal {}
+impl std::error::Error for FetchRefusal {}
+impl std::error::Error for Failure {}

@@ -1,0 +1,61 @@
+//! The one place where a replica's effects are executed.
+
+use crate::completions::{Completed, Completion};
+use crate::partition::Partition;
+use crate::partitions::{PartitionCell, Partitions};
+use sluice_model::{Clock, Now};
+use sluice_replica::Effect;
+use sluice_storage::disk::Disk;
+use sluice_storage::commit_group::JournalEntry;
+
+impl<D: Disk, C: Clock> Partitions<D, C> {
+    /// Executes `effects` of one event of `partition`, in order; `body` is the body of the batch they append.
+    pub(crate) fn run_effects(&self, cell: &PartitionCell<D>, partition: &mut Partition<D>, body: &[u8], now: Now, effects: &[Effect]) {
+        for effect in effects {
+            match *effect {
+                Effect::Append { ref header } => {
+                    let address = self.shared.journal.append(JournalEntry::Frame { header, body });
+                    partition.log.append(header, body, address);
+                    if partition.note_group(address.sequence) {
+                        self.shared.note_flush(address.sequence, cell);
+                    }
+                    partition.unwritten_since_us.get_or_insert(now.mono_us);
+                    if partition.log.unwritten_len() >= self.shared.write_back_len {
+                        self.shared.ready.borrow_mut().insert(partition.leader.id());
+                        self.want_write_back();
+                    }
+                }
+                Effect::AckProduce { token, base_offset, append_time_ms, durability } => {
+                    let log_start_offset = partition.log.log_start_offset();
+                    let outcome = Completed::Produced { base_offset, append_time_ms, log_start_offset, durability };
+                    self.shared.completions.push(Completion { token, outcome });
+                }
+                Effect::HighWatermarkMoved { .. } => {
+                    if !partition.watchers.is_empty() {
+                        self.shared.completions.push_watched(partition.watchers.drain(..));
+                    }
+                }
+            }
+        }
+        self.evict_excess(Some(partition));
+    }
+
+    /// Brings the tails back within their budget, the oldest batches of the cache first. `current` is the
+    /// partition that is borrowed already.
+    fn evict_excess(&self, mut current: Option<&mut Partition<D>>) {
+        let memory = &self.shared.memory;
+        while memory.excess_len() > 0 {
+            let Some(id) = memory.next_eviction() else { return };
+            match current.as_deref_mut() {
+                Some(partition) if partition.leader.id() == id => {
+                    partition.log.evict_oldest_clean();
+                }
+                _ => {
+                    if let Some(other) = self.get(id) {
+                        other.borrow_mut().log.evict_oldest_clean();
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What the machine tells the partitions of a shard: budgets, intervals, and what each partition is.
+
+use sluice_model::{BrokerId, LeaderEpoch, PlacementEpoch, ShardIndex, TopicPartition};
+use sluice_storage::journal::JournalConfig;
+use sluice_storage::layout::Layout;
+
+#[derive(Clone, Debug)]
+pub struct PartitionsConfig {
+    pub layout: Layout,
+    pub shard: ShardIndex,
+    pub broker: BrokerId,
+    pub journal: JournalConfig,
+    /// Memory for tails and batch cache together, bytes.
+    pub tail_budget: usize,
+    /// Most bytes appended and not yet durable; produce is refused beyond it.
+    pub journal_buffer_budget: u64,
+    /// A produce predicted to wait longer than this for its flush is refused, milliseconds.
+    pub produce_delay_ms_max: u32,
+    /// A partition's whole blocks are written back after this long even when they are few, milliseconds.
+    pub write_back_interval_ms: u32,
+    /// Longest time between two checkpoints while there is something new, milliseconds.
+    pub checkpoint_interval_ms: u32,
+}
+
+/// A partition this shard leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionAssignment {
+    pub id: TopicPartition,
+    pub placement_epoch: PlacementEpoch,
+    pub leader_epoch: LeaderEpoch,
+    pub settings: PartitionSettings,
+}
+
+/// The settings of a partition's topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionSettings {
+    /// A segment is ended before it would grow beyond this, bytes.
+    pub segment_len: u64,
+    /// Sealed segments are removed while the partition is longer than this, bytes; `None` keeps all.
+    pub retention_bytes: Option<u64>,
+    /// Sealed segments all of whose records were appended longer ago than this are removed, milliseconds.
+    pub retention_ms: Option<i64>,
+    /// Longest frame, header included, bytes.
+    pub frame_len_max: usize,
+    pub min_insync_replicas: u32,
+}

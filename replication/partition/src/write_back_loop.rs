@@ -1,0 +1,189 @@
+//! Off the path of a produce: tails go to segments in large pieces, segments are flushed and checkpointed, old
+//! ones removed, and a full disk is noticed and got over.
+//!
+//! The expensive mistake is to fall behind: memory and the journal's ring are both bounded, so when either is half
+//! full the work becomes urgent, and the machine paces it accordingly.
+
+use crate::checkpointing::Background;
+use crate::pace::PaceClass;
+use crate::partitions::{PartitionCell, Partitions};
+use crate::refusal::Failure;
+use sluice_model::{Clock, Now};
+use sluice_storage::disk::Disk;
+use sluice_storage::write_back::WriteBackKind;
+use std::io;
+use std::path::PathBuf;
+
+/// What one pass has to do, found under no borrow that outlives it.
+struct Pass {
+    urgent: bool,
+    /// Entries of groups below this have to leave the journal, last blocks padded.
+    pad_below_sequence: u64,
+    checkpoint: bool,
+}
+
+impl<D: Disk, C: Clock> Partitions<D, C> {
+    /// Runs for as long as the shard does; comes back only when the shard cannot go on.
+    pub async fn run_write_back(&self) -> Failure {
+        loop {
+            while !self.shared.write_back_wanted.get() {
+                let listener = self.shared.write_back_event.listen();
+                if !self.shared.write_back_wanted.get() {
+                    listener.await;
+                }
+            }
+            self.shared.write_back_wanted.set(false);
+            let mut background = self.shared.background.lock().await;
+            if let Err(failure) = self.write_back_pass(&mut background).await {
+                return failure;
+            }
+        }
+    }
+
+    async fn write_back_pass(&self, background: &mut Background<D>) -> Result<(), Failure> {
+        let now = self.shared.clock.now();
+        let mut pass = self.plan_pass(background, now);
+        let ready = std::mem::take(&mut *self.shared.ready.borrow_mut());
+        let whole = WriteBackKind::WholeBlocks { at_least: self.shared.config.write_back_len };
+        for cell in ready.into_iter().filter_map(|id| self.get(id)) {
+            self.write_back(&cell, whole, &pass, background).await?;
+        }
+        pass.urgent |= self.plan_pass(background, now).urgent;
+        for cell in self.cells() {
+            if let Some(kind) = self.kind_for(&cell, &pass, now) {
+                self.write_back(&cell, kind, &pass, background).await?;
+            }
+        }
+        self.retain(now);
+        if pass.checkpoint || self.plan_pass(background, now).checkpoint {
+            self.checkpoint(background).await?;
+        }
+        self.remove_segments().await?;
+        self.leave_disk_full(background).await
+    }
+
+    fn plan_pass(&self, background: &Background<D>, now: Now) -> Pass {
+        let shared = &self.shared;
+        let (distance, capacity) = (shared.journal.distance(), shared.journal.capacity());
+        let unwritten_len = shared.memory.used_len() - shared.memory.clean_len();
+        let ring_is_short = distance > capacity / 2;
+        let since_checkpoint = shared.journal_written_len.get() - background.checkpointed_at;
+        let interval_us = u64::from(shared.config.checkpoint_interval_ms) * 1000;
+        let is_time = now.mono_us.saturating_sub(shared.timers.borrow().last_checkpoint_us) >= interval_us;
+        let changed = || self.cells().iter().any(|cell| cell.borrow().changed);
+        let (oldest, next) = (shared.needed_from_sequence.get(), shared.journal.durable_sequence() + 1);
+        Pass {
+            urgent: ring_is_short || unwritten_len > shared.memory.budget_len() / 2,
+            pad_below_sequence: if ring_is_short { oldest + next.saturating_sub(oldest) / 2 } else { 0 },
+            checkpoint: since_checkpoint > capacity / 8 || (is_time && changed()),
+        }
+    }
+
+    /// How this partition is to be written back now, if at all.
+    fn kind_for(&self, cell: &PartitionCell<D>, pass: &Pass, now: Now) -> Option<WriteBackKind> {
+        let partition = cell.borrow();
+        if partition.log.oldest_needed_address().is_some_and(|address| address.sequence < pass.pad_below_sequence) {
+            return Some(WriteBackKind::Everything);
+        }
+        let interval_us = u64::from(self.shared.config.write_back_interval_ms) * 1000;
+        let waited = partition.unwritten_since_us.is_some_and(|since| now.mono_us.saturating_sub(since) >= interval_us);
+        (waited || pass.urgent).then_some(WriteBackKind::WholeBlocks { at_least: 1 })
+    }
+
+    /// Writes back one partition until nothing more of this kind is there.
+    async fn write_back(&self, cell: &PartitionCell<D>, kind: WriteBackKind, pass: &Pass, background: &mut Background<D>) -> Result<(), Failure> {
+        loop {
+            let plan = {
+                let mut partition = cell.borrow_mut();
+                // What the plan leaves behind begins to wait now.
+                partition.unwritten_since_us = None;
+                partition.log.plan_write_back(kind)
+            };
+            let Some(plan) = plan else { break };
+            let class = if pass.urgent { PaceClass::UrgentWriteBack } else { PaceClass::WriteBack };
+            let permit = self.shared.pacer.acquire(class, plan.len()).await;
+            let result = plan.run().await;
+            drop(permit);
+            let mut partition = cell.borrow_mut();
+            match result {
+                Ok(written) => {
+                    partition.log.on_written_back(written);
+                    partition.changed = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    drop(partition);
+                    return self.enter_disk_full(cell, background).await;
+                }
+                Err(error) => return Err(Failure::WriteBack { id: partition.leader.id(), error }),
+            }
+        }
+        let mut partition = cell.borrow_mut();
+        if partition.log.unwritten_len() > 0 {
+            partition.unwritten_since_us.get_or_insert(self.shared.clock.now().mono_us);
+        }
+        Ok(())
+    }
+
+    /// No produce is taken any more; what was taken goes where the reserve was.
+    async fn enter_disk_full(&self, cell: &PartitionCell<D>, background: &mut Background<D>) -> Result<(), Failure> {
+        self.shared.disk_full.set(true);
+        let id = cell.borrow().leader.id();
+        self.shared.ready.borrow_mut().insert(id);
+        if background.reserve.is_held() {
+            background.reserve.give_back().await.map_err(|error| Failure::WriteBack { id, error })?;
+            self.want_write_back();
+        }
+        Ok(())
+    }
+
+    /// Takes produce again once the reserve is held again.
+    async fn leave_disk_full(&self, background: &mut Background<D>) -> Result<(), Failure> {
+        if self.shared.disk_full.get() && background.reserve.fill().await.map_err(Failure::Checkpoint)? {
+            self.shared.disk_full.set(false);
+        }
+        Ok(())
+    }
+
+    /// Moves log starts by the topics' retention, once a second, and not while the clocks disagree.
+    fn retain(&self, now: Now) {
+        if !std::mem::take(&mut self.shared.timers.borrow_mut().retention_wanted) {
+            return;
+        }
+        let clock = *self.shared.append_clock.borrow();
+        for cell in self.cells() {
+            let mut partition = cell.borrow_mut();
+            let settings = partition.settings;
+            let before_ms = settings.retention_ms.filter(|_| clock.is_settled()).map(|ms| clock.append_time_ms(now).saturating_sub(ms));
+            let Some(offset) = partition.log.retention_log_start(settings.retention_bytes, before_ms) else { continue };
+            let offset = offset.min(partition.leader.high_watermark());
+            if offset > partition.log.log_start_offset() {
+                self.move_log_start(&cell, &mut partition, offset, None);
+            }
+        }
+    }
+
+    /// Removes the files of segments below log starts that are durable.
+    async fn remove_segments(&self) -> Result<(), Failure> {
+        if !std::mem::take(&mut self.shared.timers.borrow_mut().removal_wanted) {
+            return Ok(());
+        }
+        for cell in self.cells() {
+            let (id, paths): (_, Vec<PathBuf>) = {
+                let mut partition = cell.borrow_mut();
+                if !partition.log_starts.is_empty() {
+                    // Its turn comes when the newest is durable.
+                    continue;
+                }
+                (partition.leader.id(), partition.log.plan_remove_segments())
+            };
+            for path in paths {
+                match self.shared.disk.remove_file(&path).await {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(Failure::WriteBack { id, error }),
+                }
+            }
+        }
+        Ok(())
+    }
+}

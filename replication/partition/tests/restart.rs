@@ -1,0 +1,187 @@
+//! What a shard finds again after a clean stop, a crash, a deletion, and with other neighbours than before.
+
+mod support;
+
+use sluice_model::Offset;
+use sluice_partition::{Completed, FetchRefusal, ProduceRefusal};
+use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut};
+use sluice_storage::testing::fault_image::Unflushed;
+use support::{ReadFrame, Setup, TestProducer, TestShard, assignment, id};
+
+/// Appends `count` frames of `len` bytes to each partition and waits for all.
+fn fill(shard: &mut TestShard, producers: &mut [TestProducer], count: usize, len: usize) {
+    for round in 0..count {
+        for producer in &mut *producers {
+            shard.append(&producer.frame_of(len), round as u64).unwrap();
+        }
+        shard.settle();
+    }
+}
+
+#[test]
+fn a_clean_stop_leaves_nothing_to_replay() {
+    let disk = FaultDisk::new(1);
+    let mut shard = TestShard::open(&disk, Setup::new(3, 1));
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    fill(&mut shard, &mut producers, 20, 5000);
+    let before: Vec<Vec<ReadFrame>> = (0..3).map(|p| shard.read_all(p, 0).unwrap()).collect();
+    let partitions = shard.partitions.clone();
+    shard.run(async move { partitions.close().await }).unwrap();
+    assert!(matches!(shard.append(&producers[0].frame_of(5), 1), Err(ProduceRefusal::ShuttingDown)));
+    drop(shard);
+    let mut shard = TestShard::open(&disk, Setup::new(3, 2));
+    assert_eq!(shard.report.replayed_entries, 0, "{:?}", shard.report);
+    let after: Vec<Vec<ReadFrame>> = (0..3).map(|p| shard.read_all(p, 0).unwrap()).collect();
+    assert!(before == after);
+}
+
+#[test]
+fn every_cut_of_a_busy_while_keeps_what_was_acknowledged() {
+    let disk = FaultDisk::new(7);
+    let mut shard = TestShard::open(&disk, Setup { tail_budget: 128 * 1024, ..Setup::new(2, 1) });
+    let mut producers: Vec<_> = (0..2).map(|p| TestProducer::new(p, 5)).collect();
+    // After each settle: how many calls the disk has seen, and how many frames of each partition are acknowledged.
+    let mut marks = vec![(disk.call_count(), [0usize; 2])];
+    let mut counts = [0usize; 2];
+    for round in 0..40u64 {
+        for (index, producer) in producers.iter_mut().enumerate() {
+            let before = producer.next_sequence;
+            match shard.append(&producer.frame_of(3000 + 700 * (usize::try_from(round).unwrap() % 5)), round) {
+                Ok(()) => counts[index] += 1,
+                Err(ProduceRefusal::Overloaded { .. }) => producer.next_sequence = before,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        if round % 7 == 3 {
+            shard.advance_ms(2100);
+        }
+        shard.settle();
+        marks.push((disk.call_count(), counts));
+    }
+    let full: Vec<Vec<ReadFrame>> = (0..2).map(|p| shard.read_all(p, 0).unwrap()).collect();
+    let first = marks[0].0;
+    for at in first..disk.call_count() {
+        for unflushed in [Unflushed::Kept, Unflushed::Lost, Unflushed::Torn(at as u64)] {
+            let image = disk.crash(PowerCut { at, unflushed });
+            let mut restarted = TestShard::open(&image, Setup::new(2, 2));
+            let acknowledged = marks.iter().rev().find(|mark| mark.0 <= at).unwrap().1;
+            for p in 0..2u32 {
+                let frames = restarted.read_all(p, 0).unwrap();
+                let expected = &full[p as usize];
+                assert!(frames.len() >= acknowledged[p as usize], "cut {at} {unflushed:?}: {} of {acknowledged:?}", frames.len());
+                assert!(frames[..] == expected[..frames.len()], "cut {at} {unflushed:?}: partition {p} is altered");
+            }
+        }
+    }
+}
+
+#[test]
+fn deleted_records_stay_deleted_and_their_files_go() {
+    let disk = FaultDisk::new(1);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 1));
+    let mut producers = [TestProducer::new(0, 5)];
+    fill(&mut shard, &mut producers, 60, 5000);
+    shard.advance_ms(3000);
+    let segments = shard.partitions.status(id(0)).unwrap().segment_count;
+    assert!(segments > 3, "{segments}");
+    shard.completions();
+    shard.partitions.delete_records(id(0), Offset(45), 9).unwrap();
+    assert!(matches!(shard.partitions.delete_records(id(0), Offset(100), 9), Err(FetchRefusal::OutOfRange { .. })));
+    shard.settle();
+    assert!(matches!(shard.completions()[..], [c] if c.outcome == Completed::RecordsDeleted { log_start_offset: Offset(45) }));
+    shard.advance_ms(3000);
+    assert!(shard.partitions.status(id(0)).unwrap().segment_count < segments);
+    drop(shard);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 2));
+    assert!(matches!(shard.read_all(0, 44), Err(FetchRefusal::OutOfRange { log_start_offset: Offset(45), .. })));
+    assert_eq!(shard.read_all(0, 45).unwrap().first().unwrap().base_offset, 45);
+}
+
+#[test]
+fn retention_by_bytes_and_by_age_removes_whole_segments() {
+    let mut setup = Setup::new(2, 1);
+    setup.assigned[0].settings.retention_bytes = Some(100 * 1024);
+    setup.assigned[1].settings.retention_ms = Some(60_000);
+    let mut shard = TestShard::open(&FaultDisk::new(1), setup);
+    let mut producers: Vec<_> = (0..2).map(|p| TestProducer::new(p, 5)).collect();
+    fill(&mut shard, &mut producers, 60, 5000);
+    shard.advance_ms(5_000);
+    let (by_bytes, by_age) = (shard.partitions.status(id(0)).unwrap(), shard.partitions.status(id(1)).unwrap());
+    assert!(by_bytes.log_start_offset > Offset(20) && by_bytes.log_len >= 100 * 1024, "{by_bytes:?}");
+    assert_eq!(by_age.log_start_offset, Offset(0));
+    shard.advance_ms(60_000);
+    let by_age = shard.partitions.status(id(1)).unwrap();
+    assert!(by_age.log_start_offset > Offset(30), "{by_age:?}");
+    assert_eq!(shard.read_all(1, by_age.log_start_offset.0).unwrap().last().unwrap().base_offset, 59);
+}
+
+#[test]
+fn a_full_disk_refuses_and_recovers() {
+    let disk = FaultDisk::new(1);
+    let mut setup = Setup { tail_budget: 256 * 1024, ..Setup::new(1, 1) };
+    setup.assigned[0].settings.retention_bytes = Some(512 * 1024);
+    let mut shard = TestShard::open(&disk, setup);
+    disk.set_capacity(9 * 1024 * 1024);
+    let mut blocked = Setup::new(1, 1).assigned.remove(0).settings;
+    shard.partitions.alter(id(0), blocked);
+    let mut producer = TestProducer::new(0, 5);
+    let mut acknowledged = 0;
+    let mut was_full = false;
+    for round in 0..2000u64 {
+        let before = producer.next_sequence;
+        match shard.append(&producer.frame_of(9_000), round) {
+            Ok(()) => {}
+            Err(refusal) => {
+                producer.next_sequence = before;
+                was_full |= refusal == ProduceRefusal::DiskFull;
+            }
+        }
+        shard.settle();
+        if round % 20 == 0 {
+            shard.advance_ms(200);
+        }
+        acknowledged += shard.acknowledged().len();
+        if was_full {
+            break;
+        }
+    }
+    assert!(was_full, "the disk never filled");
+    assert_eq!(shard.read_all(0, 0).unwrap().len(), acknowledged);
+    blocked.retention_bytes = Some(512 * 1024);
+    shard.partitions.alter(id(0), blocked);
+    shard.advance_ms(5_000);
+    assert!(!shard.partitions.shard_status().disk_full, "{:?}", shard.partitions.shard_status());
+    shard.append(&producer.frame_of(9_000), 1).unwrap();
+    assert!(shard.failures.borrow().is_empty(), "{:?}", shard.failures.borrow());
+}
+
+#[test]
+fn partitions_are_created_and_removed_while_others_work() {
+    let disk = FaultDisk::new(1);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 1));
+    let partitions = shard.partitions.clone();
+    shard.run(async move { partitions.create(vec![assignment(1, 1), assignment(2, 1)]).await }).unwrap();
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    fill(&mut shard, &mut producers, 30, 5000);
+    shard.append(&producers[2].frame_of(100), 77).unwrap();
+    let partitions = shard.partitions.clone();
+    shard.run(async move { partitions.remove(&[id(2)]).await }).unwrap();
+    assert!(matches!(shard.partitions.fetch(id(2), Offset(0), 1000), Err(FetchRefusal::UnknownPartition(_))));
+    fill(&mut shard, &mut producers[..2], 5, 5000);
+    drop(shard);
+    assert!(!disk.files().keys().any(|path| path.parent().is_some_and(|dir| dir.ends_with("2"))), "{:?}", disk.files().keys());
+    let mut shard = TestShard::open(&disk, Setup::new(2, 2));
+    assert_eq!(shard.read_all(0, 0).unwrap().len(), 35);
+    assert_eq!(shard.read_all(1, 0).unwrap().len(), 35);
+}
+
+#[test]
+fn a_failed_journal_write_ends_the_shard_and_acknowledges_nothing() {
+    let disk = FaultDisk::new(1);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 1));
+    disk.fail(sluice_storage::testing::fault_disk::FaultKind::Write, 0);
+    shard.append(&TestProducer::new(0, 5).frame_of(100), 1).unwrap();
+    shard.settle();
+    assert_eq!(shard.completions(), []);
+    assert_eq!(shard.failures.borrow().len(), 1);
+}

@@ -1,0 +1,274 @@
+//! One shard on the fault disk, with a clock that a test moves and tasks in an order that a seed decides.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use bytes::BytesMut;
+use sluice_model::frame::ProducerBatch;
+use sluice_model::record_batch::{NewRecord, RecordsBuilder};
+use sluice_model::{
+    BrokerId, Clock, FrameHeader, Incarnation, LeaderEpoch, Now, Offset, PartitionIndex, PlacementEpoch, ProducerEpoch, ProducerId,
+    Sequence, ShardIndex, TopicId, TopicPartition,
+};
+use sluice_partition::pace::Unpaced;
+use sluice_partition::{
+    Acks, Completed, Completion, Failure, FetchRefusal, FetchedFrames, OpenError, OpenShard, PartitionAssignment, PartitionSettings,
+    Partitions, PartitionsConfig, ProduceRefusal,
+};
+use sluice_storage::journal::JournalConfig;
+use sluice_storage::layout::Layout;
+use sluice_storage::recovery::RecoveryReport;
+use sluice_storage::testing::executor::{Runner, block_on};
+use sluice_storage::testing::fault_disk::FaultDisk;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::path::Path;
+use std::rc::Rc;
+
+pub const JOURNAL_FILE_LEN: u64 = 1024 * 1024;
+
+#[derive(Clone, Default)]
+pub struct TestClock(Rc<Cell<Now>>);
+
+impl Clock for TestClock {
+    fn now(&self) -> Now {
+        self.0.get()
+    }
+}
+
+pub type TestPartitions = Partitions<FaultDisk, TestClock>;
+
+/// What a test shard is opened with.
+#[derive(Clone)]
+pub struct Setup {
+    pub shard: u16,
+    pub start: u64,
+    pub seed: u64,
+    pub tail_budget: usize,
+    pub journal_buffer_budget: u64,
+    pub assigned: Vec<PartitionAssignment>,
+    pub imports: Vec<sluice_storage::checkpoint::PartitionCheckpoint>,
+}
+
+impl Setup {
+    /// `partitions` partitions of one topic, under the leader epoch of the `start`th start.
+    pub fn new(partitions: u32, start: u64) -> Self {
+        Self {
+            shard: 0,
+            start,
+            seed: 1,
+            tail_budget: 1024 * 1024,
+            journal_buffer_budget: 1024 * 1024,
+            assigned: (0..partitions).map(|p| assignment(p, start)).collect(),
+            imports: Vec::new(),
+        }
+    }
+}
+
+pub fn id(partition: u32) -> TopicPartition {
+    TopicPartition { topic_id: TopicId([3; 16]), partition: PartitionIndex(partition) }
+}
+
+pub fn assignment(partition: u32, start: u64) -> PartitionAssignment {
+    PartitionAssignment {
+        id: id(partition),
+        placement_epoch: PlacementEpoch(1),
+        leader_epoch: LeaderEpoch(u32::try_from(start).unwrap()),
+        settings: PartitionSettings {
+            segment_len: 64 * 1024,
+            retention_bytes: None,
+            retention_ms: None,
+            frame_len_max: 300 * 1024,
+            min_insync_replicas: 1,
+        },
+    }
+}
+
+pub struct TestShard {
+    pub disk: FaultDisk,
+    pub clock: TestClock,
+    pub partitions: TestPartitions,
+    pub report: RecoveryReport,
+    pub failures: Rc<RefCell<Vec<Failure>>>,
+    runner: Runner,
+}
+
+impl TestShard {
+    pub fn open(disk: &FaultDisk, setup: Setup) -> Self {
+        Self::try_open(disk, setup).unwrap_or_else(|error| panic!("the shard does not open: {error}"))
+    }
+
+    pub fn try_open(disk: &FaultDisk, setup: Setup) -> Result<Self, OpenError> {
+        let clock = TestClock::default();
+        clock.0.set(Now { wall_ms: 1_800_000_000_000, mono_us: 1_000_000 });
+        let layout = Layout::new(Path::new("/data"));
+        let shard = ShardIndex(setup.shard);
+        let config = PartitionsConfig {
+            journal: JournalConfig {
+                dir: layout.shard_journal_dir(shard),
+                file_len: JOURNAL_FILE_LEN,
+                file_count: 4,
+                group_len_target: 64 * 1024,
+            },
+            layout,
+            shard,
+            broker: BrokerId(1),
+            tail_budget: setup.tail_budget,
+            journal_buffer_budget: setup.journal_buffer_budget,
+            produce_delay_ms_max: 1000,
+            write_back_interval_ms: 1000,
+            checkpoint_interval_ms: 2000,
+        };
+        let open = OpenShard {
+            config,
+            incarnation: Incarnation { number: setup.start, random: 77 + setup.start },
+            assigned: setup.assigned,
+            imports: setup.imports,
+            deleted: BTreeSet::new(),
+            pacer: Rc::new(Unpaced),
+        };
+        let (partitions, report) = block_on(Partitions::open(disk.clone(), clock.clone(), open))?;
+        let failures = Rc::new(RefCell::new(Vec::new()));
+        let mut runner = Runner::new(setup.seed);
+        let (p, f) = (partitions.clone(), failures.clone());
+        runner.spawn(async move {
+            let failure = p.run_commit().await;
+            f.borrow_mut().push(failure);
+        });
+        let (p, f) = (partitions.clone(), failures.clone());
+        runner.spawn(async move {
+            let failure = p.run_write_back().await;
+            f.borrow_mut().push(failure);
+        });
+        Ok(Self { disk: disk.clone(), clock, partitions, report, failures, runner })
+    }
+
+    /// Runs the tasks until all wait.
+    pub fn settle(&mut self) {
+        self.runner.run_until_stalled();
+    }
+
+    /// Moves the clock on by steps of at most 50 ms, ticking at each.
+    pub fn advance_ms(&mut self, ms: u64) {
+        let mut left = ms;
+        while left > 0 {
+            let step = left.min(50);
+            left -= step;
+            let now = self.clock.0.get();
+            self.clock.0.set(Now { wall_ms: now.wall_ms + i64::try_from(step).unwrap(), mono_us: now.mono_us + step * 1000 });
+            self.partitions.on_tick(self.clock.now());
+            self.settle();
+        }
+    }
+
+    /// Runs a future beside the shard's own tasks, to its end.
+    pub fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
+        let slot = Rc::new(RefCell::new(None));
+        let filled = slot.clone();
+        self.runner.spawn(async move {
+            let value = future.await;
+            *filled.borrow_mut() = Some(value);
+        });
+        self.settle();
+        slot.take().expect("the future ends while the shard runs")
+    }
+
+    pub fn append(&self, frame: &[u8], token: u64) -> Result<(), ProduceRefusal> {
+        self.partitions.append(self.clock.now(), frame, Acks::All, token)
+    }
+
+    pub fn completions(&self) -> Vec<Completion> {
+        let mut completions = Vec::new();
+        self.partitions.take_completed(&mut completions);
+        completions
+    }
+
+    /// The acknowledged (token, base offset) pairs since the last call.
+    pub fn acknowledged(&self) -> Vec<(u64, u64)> {
+        let completions = self.completions();
+        completions
+            .iter()
+            .map(|c| match c.outcome {
+                Completed::Produced { base_offset, .. } => (c.token, base_offset.expect("not an old duplicate").0),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    /// All frames of a partition from `offset` on, by as many fetches as it takes; each is verified.
+    pub fn read_all(&mut self, partition: u32, offset: u64) -> Result<Vec<ReadFrame>, FetchRefusal> {
+        let mut frames: Vec<ReadFrame> = Vec::new();
+        let mut next = Offset(offset);
+        loop {
+            let fetched = self.partitions.fetch(id(partition), next, 400 * 1024)?;
+            let slices = match fetched.frames {
+                FetchedFrames::Empty => return Ok(frames),
+                FetchedFrames::Memory(slices) => slices,
+                FetchedFrames::Disk(read) => block_on(read.run()).unwrap_or_else(|error| panic!("{error:?}")).slices,
+            };
+            let bytes = slices.concat();
+            let mut rest = bytes.as_slice();
+            assert!(!rest.is_empty(), "a fetch below the high watermark has frames");
+            while !rest.is_empty() {
+                let (header, body) = FrameHeader::parse_frame(rest).unwrap_or_else(|error| panic!("{error}"));
+                if let Some(last) = frames.last() {
+                    assert_eq!(header.prev_header_crc.to_native(), last.header_crc, "the chain holds");
+                }
+                frames.push(ReadFrame { base_offset: header.base_offset().0, body: body.to_vec(), header_crc: header.header_crc.to_native() });
+                next = header.next_offset();
+                rest = &rest[header.frame_len()..];
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadFrame {
+    pub base_offset: u64,
+    pub body: Vec<u8>,
+    pub header_crc: u32,
+}
+
+/// An idempotent producer of one partition.
+pub struct TestProducer {
+    pub partition: u32,
+    pub producer_id: i64,
+    pub next_sequence: i32,
+}
+
+impl TestProducer {
+    pub fn new(partition: u32, producer_id: i64) -> Self {
+        Self { partition, producer_id, next_sequence: 0 }
+    }
+
+    /// A frame of `values.len()` records, the next in sequence.
+    pub fn frame(&mut self, values: &[&[u8]]) -> Vec<u8> {
+        let mut builder = RecordsBuilder::new(1 << 20);
+        for value in values {
+            let record = NewRecord { key: None, value: Some(value), headers: &[], timestamp_ms: 1_000 };
+            builder.append(&record).unwrap();
+        }
+        let built = builder.take().unwrap();
+        let record_count = u32::try_from(values.len()).unwrap();
+        let batch = ProducerBatch {
+            topic_partition: id(self.partition),
+            attributes: 0,
+            producer_id: ProducerId(self.producer_id),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: Sequence(self.next_sequence),
+            record_count,
+            base_timestamp_ms: built.base_timestamp_ms,
+            max_timestamp_ms: built.max_timestamp_ms,
+        };
+        self.next_sequence += i32::try_from(record_count).unwrap();
+        let header = FrameHeader::new(batch, &built.body);
+        let mut frame = BytesMut::from(header.as_bytes().as_slice());
+        frame.extend_from_slice(&built.body);
+        frame.to_vec()
+    }
+
+    /// A frame of one record of `len` bytes.
+    pub fn frame_of(&mut self, len: usize) -> Vec<u8> {
+        let byte = u8::try_from(self.next_sequence & 0xff).unwrap();
+        self.frame(&[&vec![byte; len]])
+    }
+}

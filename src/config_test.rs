@@ -1,0 +1,107 @@
+use super::*;
+
+fn read(text: &str) -> Result<Settings, String> {
+    let mut values = defaults();
+    read_file(text, "sluice.toml", &mut values)?;
+    Ok(serde_json::from_value(Value::Object(values)).unwrap())
+}
+
+#[test]
+fn the_table_and_the_struct_agree() {
+    let settings = load(None, &[]).unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:7400");
+    assert_eq!(settings.shards, None);
+    let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), SETTINGS.len());
+    for setting in SETTINGS {
+        if let (Some((min, max)), Some(default)) = (setting.kind.limits(), setting.default_value()) {
+            assert!((min..=max).contains(&default.as_u64().unwrap()), "{} has a default outside its limits", setting.name);
+        }
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_the_broker() {
+    let settings = load(None, &[]).unwrap();
+    let config = settings.broker_config().unwrap();
+    assert_eq!(config, sluice_broker::BrokerConfig::new("sluice-data", settings.listen));
+    config.check().unwrap();
+}
+
+#[test]
+fn every_limit_is_accepted_by_the_broker() {
+    for setting in SETTINGS {
+        for number in setting.kind.limits().map_or(vec![], |(min, max)| vec![min, max]) {
+            let given = Override { setting: setting.name.into(), origin: "--set".into(), text: number.to_string() };
+            load(None, &[given]).unwrap().broker_config().unwrap().check().unwrap_or_else(|wrong| panic!("{}: {wrong}", setting.name));
+        }
+    }
+}
+
+#[test]
+fn what_clients_are_told_has_a_port() {
+    for (host, told) in [("b1", ("b1", 7400)), ("b1:9", ("b1", 9)), ("::1", ("::1", 7400)), ("[::1]:9", ("::1", 9)), ("10.0.0.1", ("10.0.0.1", 7400))] {
+        let given = Override { setting: "advertise".into(), origin: "--advertise".into(), text: host.into() };
+        let config = load(None, &[given]).unwrap().broker_config().unwrap();
+        assert_eq!(config.advertise, Some((told.0.to_owned(), told.1)), "{host}");
+    }
+}
+
+#[test]
+fn the_printed_default_file_reads_back_as_the_defaults() {
+    assert_eq!(read(&default_file()).unwrap(), load(None, &[]).unwrap());
+}
+
+#[test]
+fn values_carry_their_units() {
+    let settings = read("tail_budget_len = \"256MiB\"\nproduce_delay_ms_max = \"2s\"\nshards = 2\nnetwork_budget_len = 67108864").unwrap();
+    assert_eq!((settings.tail_budget_len, settings.produce_delay_ms_max, settings.shards), (256 << 20, 2000, Some(2)));
+}
+
+#[test]
+fn errors_name_file_line_and_what_would_be_right() {
+    for (text, parts) in [
+        ("listen = \"127.0.0.1:7400\"\n\ndata_dri = \"x\"", ["sluice.toml:3", "`data_dri`", "`data_dir`"]),
+        ("zzz = 1", ["sluice.toml:1", "`zzz`", "--print-config"]),
+        ("[server]\nx = 1", ["sluice.toml:1", "`server`", "unknown"]),
+        ("\nshards = 0", ["sluice.toml:2", "`shards`", "1 to 1024"]),
+        ("tail_budget_len = \"1GiBB\"", ["sluice.toml:1", "`tail_budget_len`", "unit"]),
+        ("tail_budget_len = \"1KiB\"", ["sluice.toml:1", "1KiB", "20MiB to 64GiB"]),
+        ("produce_delay_ms_max = \"2 weeks\"", ["sluice.toml:1", "14d", "1ms to 1m"]),
+        ("listen = \"localhost\"", ["sluice.toml:1", "`listen`", "127.0.0.1:7400"]),
+        ("shards = 1.5", ["sluice.toml:1", "`shards`", "float"]),
+        ("shards = [1]", ["sluice.toml:1", "`shards`", "array"]),
+        ("a = 1\nb = = 2", ["sluice.toml:2", "", ""]),
+    ] {
+        let error = read(text).unwrap_err();
+        for part in parts {
+            assert!(error.contains(part), "{text:?} gives {error:?}, which lacks {part:?}");
+        }
+    }
+}
+
+#[test]
+fn flags_stand_above_the_file_and_are_checked_alike() {
+    let given = |setting: &str, text: &str| Override { setting: setting.into(), origin: "--shards".into(), text: text.into() };
+    assert_eq!(load(None, &[given("shards", "3")]).unwrap().shards, Some(3));
+    let error = load(None, &[given("shards", "many")]).unwrap_err().to_string();
+    assert!(error.contains("--shards") && error.contains("\"many\""), "{error}");
+}
+
+#[test]
+fn hosts_are_checked() {
+    for host in ["broker-1.example", "10.0.0.5", "10.0.0.5:7400", "::1", "[::1]:7400", "localhost:1"] {
+        assert!(settings::check_host(host).is_ok(), "{host}");
+    }
+    for host in ["a b", ":7400", "host:0", "host:99999", "http://host"] {
+        assert!(settings::check_host(host).is_err(), "{host}");
+    }
+}
+
+#[test]
+fn the_readme_shows_this_very_table() {
+    let readme = include_str!("../README.md");
+    assert!(readme.contains(&markdown_table()), "README.md's settings table should be:\n{}", markdown_table());
+}
