@@ -12,6 +12,7 @@ use crate::exit_status::Failure;
 use crate::units;
 use serde_json::{Map, Value};
 use settings::{Kind, Setting};
+use sluice_metadata::nearest::nearest;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
@@ -110,13 +111,10 @@ fn find(name: &str) -> Result<&'static Setting, String> {
 }
 
 /// The message for a name nobody knows, with the known one it most resembles.
-pub fn unknown(name: &str, known: impl Iterator<Item = &'static str>) -> String {
-    let nearest = known.map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
-    match nearest {
-        Some((distance, known)) if distance <= known.len().max(name.len()) / 2 => {
-            format!("unknown setting `{name}`; the nearest known one is `{known}`")
-        }
-        _ => format!("unknown setting `{name}`; `sluice serve --print-config` prints all there are"),
+fn unknown(name: &str, known: impl Iterator<Item = &'static str>) -> String {
+    match nearest(name, known) {
+        Some(known) => format!("unknown setting `{name}`; the nearest known one is `{known}`"),
+        None => format!("unknown setting `{name}`; `sluice serve --print-config` prints all there are"),
     }
 }
 
@@ -149,7 +147,7 @@ impl Setting {
             Kind::Path => return Ok(text.into()),
             Kind::Address => return settings::check_listen(text).map(Value::from).map_err(wrong),
             Kind::Host => return settings::check_host(text).map(Value::from).map_err(wrong),
-            Kind::Count { .. } => text.trim().replace('_', "").parse::<u64>().map_err(|_| wrong(format!("{text:?} is not a whole number"))),
+            Kind::Count { .. } => units::parse_count(text).map_err(wrong),
             Kind::Len { .. } => units::parse_len(text).map_err(wrong),
             Kind::Millis { .. } => units::parse_millis(text).map_err(wrong),
         }?;

@@ -1,50 +1,31 @@
 //! Byte lengths, durations and moments as people write them, and back.
 //!
 //! The expensive mistake is a number taken in the wrong unit, so a bare number is only ever in the unit its
-//! setting's name says, and `MB` (1000²) is not `MiB` (1024²). Deliberately absent: fractions; `1.5GiB` is `1536MiB`.
+//! setting's name says. Deliberately absent: the grammar of numbers with units, which topics and brokers share
+//! (`metadata::human_value`).
 
+pub use sluice_metadata::human_value::Unit;
+
+use sluice_metadata::human_value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const LEN_UNITS: &[(&str, u64)] = &[
-    ("B", 1),
-    ("kB", 1000),
-    ("KB", 1000),
-    ("KiB", 1 << 10),
-    ("MB", 1_000_000),
-    ("MiB", 1 << 20),
-    ("GB", 1_000_000_000),
-    ("GiB", 1 << 30),
-    ("TB", 1_000_000_000_000),
-    ("TiB", 1 << 40),
-];
-
-/// Reads `"256MiB"`, `"4 kB"` or `"1_048_576"` (bytes).
+/// Bytes from `"256MiB"`, `"4 kB"` or a bare number.
 pub fn parse_len(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
-    let (digits, unit) = text.split_at(digits_end);
-    let number: u64 = digits.replace('_', "").parse().map_err(|_| format!("{text:?} is not a length such as \"256MiB\" or 4096"))?;
-    let unit = unit.trim();
-    let factor = match LEN_UNITS.iter().find(|(name, _)| *name == unit) {
-        Some((_, factor)) => *factor,
-        None if unit.is_empty() => 1,
-        None => return Err(format!("{unit:?} is not a unit of length: use B, KiB, MiB, GiB, TiB, kB, MB, GB or TB")),
-    };
-    number.checked_mul(factor).ok_or_else(|| format!("{text:?} is more than 2^64 bytes"))
+    parse(text, Unit::Bytes, "a length such as \"256MiB\" or 4096")
 }
 
-/// Milliseconds from `"500ms"`, `"7d"`, `"1h 30m"` or a bare number of milliseconds.
+/// Milliseconds from `"500ms"`, `"7d"` or a bare number.
 pub fn parse_millis(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    if let Ok(number) = text.replace('_', "").parse::<u64>() {
-        return Ok(number);
-    }
-    let duration =
-        humantime::parse_duration(text).map_err(|_| format!("{text:?} is not a duration such as \"500ms\", \"10s\" or \"7d\""))?;
-    if duration.subsec_nanos() % 1_000_000 != 0 {
-        return Err(format!("{text:?} is finer than a millisecond"));
-    }
-    u64::try_from(duration.as_millis()).map_err(|_| format!("{text:?} is too long"))
+    parse(text, Unit::Milliseconds, "a duration such as \"500ms\", \"10s\" or \"7d\"")
+}
+
+pub fn parse_count(text: &str) -> Result<u64, String> {
+    parse(text, Unit::Count, "a whole number")
+}
+
+fn parse(text: &str, unit: Unit, wanted: &str) -> Result<u64, String> {
+    let value = human_value::parse(text, unit).map_err(|wrong| format!("{text:?} is not {wanted}: {wrong}"))?;
+    Ok(u64::try_from(value).expect("what is read is not negative"))
 }
 
 /// Reads a duration for a flag, as [`parse_millis`] does.
@@ -72,24 +53,13 @@ pub fn format_timestamp_ms(ms: i64) -> String {
     }
 }
 
-/// The length in its largest whole binary unit, so that it reads back exactly: `268435456` is `256MiB`.
-pub fn format_len_exact(len: u64) -> String {
-    for (unit, factor) in [("TiB", 1u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-        if len >= factor && len.is_multiple_of(factor) {
-            return format!("{}{unit}", len / factor);
-        }
+/// The value with its unit, so that it reads back exactly: `268435456` bytes are `256MiB`.
+pub fn format_exact(value: u64, unit: Unit) -> String {
+    let text = i64::try_from(value).map_or_else(|_| value.to_string(), |value| human_value::format(value, unit));
+    match unit {
+        Unit::Bytes if text.ends_with(|c: char| c.is_ascii_digit()) => format!("{text}B"),
+        _ => text,
     }
-    format!("{len}B")
-}
-
-/// The duration in its largest whole units, so that it reads back exactly: `604800000` is `7days`.
-pub fn format_millis_exact(ms: u64) -> String {
-    for (unit, factor) in [("d", 86_400_000u64), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
-        if ms >= factor && ms.is_multiple_of(factor) {
-            return format!("{}{unit}", ms / factor);
-        }
-    }
-    format!("{ms}ms")
 }
 
 /// A length for reading, three digits at most: `1.2 GiB`.
@@ -138,17 +108,17 @@ mod tests {
 
     #[test]
     fn lengths_are_read_with_their_units() {
-        for (text, len) in [("4096", 4096), ("1_000", 1000), ("256MiB", 256 << 20), ("1 GB", 1_000_000_000), ("0B", 0), ("2KiB", 2048)] {
+        for (text, len) in [("4096", 4096), ("256MiB", 256 << 20), ("1 GB", 1_000_000_000), ("0B", 0), ("2KiB", 2048)] {
             assert_eq!(parse_len(text), Ok(len), "{text}");
         }
-        for text in ["", "MiB", "-1", "1.5GiB", "12parsec", "99999999TiB", "256mib"] {
+        for text in ["", "MiB", "-1", "1.5GiB", "12parsec", "99999999TiB"] {
             assert!(parse_len(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn durations_are_read_with_their_units() {
-        for (text, ms) in [("500", 500), ("500ms", 500), ("10s", 10_000), ("7d", 604_800_000), ("1h 30m", 5_400_000)] {
+        for (text, ms) in [("500", 500), ("500ms", 500), ("10s", 10_000), ("7d", 604_800_000)] {
             assert_eq!(parse_millis(text), Ok(ms), "{text}");
         }
         for text in ["", "soon", "-1s", "5us", "s"] {
@@ -170,10 +140,10 @@ mod tests {
     #[test]
     fn what_is_written_exactly_reads_back() {
         for len in [0, 1, 4096, 4097, 256 << 20, 3 << 40] {
-            assert_eq!(parse_len(&format_len_exact(len)), Ok(len));
+            assert_eq!(parse_len(&format_exact(len, Unit::Bytes)), Ok(len));
         }
         for ms in [0, 1, 999, 1000, 90_000, 604_800_000] {
-            assert_eq!(parse_millis(&format_millis_exact(ms)), Ok(ms));
+            assert_eq!(parse_millis(&format_exact(ms, Unit::Milliseconds)), Ok(ms));
         }
     }
 

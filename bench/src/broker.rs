@@ -1,7 +1,7 @@
 //! The broker that is measured: one started for the purpose from this very executable, or one given by address.
 //!
-//! The expensive mistake is a broker left running: a child dies with the thread that started it and is killed when it is dropped. What it writes
-//! to its standard streams goes into a file, whose end is shown when it fails.
+//! The expensive mistake is a broker left running: a child dies with the thread that started it and is killed when it is
+//! dropped. What it writes to its standard streams goes into a file, whose end is shown when it fails.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
@@ -112,7 +112,8 @@ impl Broker {
         refuse_error(&format!("deleting the topic {}", topic.name), deleted.error, &deleted.text)
     }
 
-    /// Waits until the broker has finished what the last load left behind, 15 seconds at most: the next measurement begins on a quiet device.
+    /// Waits until the broker has finished what the last load left behind, 15 seconds at most: the next measurement begins
+    /// on a quiet device.
     pub fn settle(&self) -> Result<(), BenchError> {
         let Some(process) = self.process else {
             std::thread::sleep(SETTLE_STEP);

@@ -1,8 +1,8 @@
 //! One request outstanding, again and again: how the floor and the closed workloads are timed, so that both are timed alike.
 //!
-//! A closed loop hides queueing: a stall delays one sample and suppresses those that would have come behind it. It is used only where a single
-//! outstanding request is the question asked, and its results say so. The first requests are not counted: connections, caches and sleeping
-//! cores warm up in them.
+//! A closed loop hides queueing: a stall delays one sample and suppresses those that would have come behind it. It is used
+//! only where a single outstanding request is the question asked, and its results say so. The first requests are not
+//! counted: connections, caches and sleeping cores warm up in them.
 
 use std::time::{Duration, Instant};
 

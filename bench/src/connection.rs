@@ -1,7 +1,8 @@
-//! A blocking connection that speaks the native protocol: one thread, one socket, asleep while it waits, as the floor's client is.
+//! A blocking connection that speaks the native protocol: one thread, one socket, asleep while it waits, as the floor's
+//! client is.
 //!
-//! The client library is the right way to talk to a broker; here its tasks and queues would be measured along with the broker. Absent: retries,
-//! reconnection, routing. A connection that breaks is a failed measurement.
+//! The client library is the right way to talk to a broker; here its tasks and queues would be measured along with the
+//! broker. Absent: retries, reconnection, routing. A connection that breaks is a failed measurement.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};

@@ -1,8 +1,9 @@
-//! The floor: the barest durable server there can be. A thread receives a record, writes 4 KiB that are flushed when the call returns, and answers.
+//! The floor: the barest durable server there can be. A thread receives a record, writes 4 KiB that are flushed when the
+//! call returns, and answers.
 //!
-//! Whatever a broker adds (framing, routing, checksums, an executor) stands above this, so its p50 over the floor's is the price of the broker. The
-//! expensive mistake would be a floor that is handicapped: no allocation, no lock and no shared state stands in its way, and the spinning
-//! variant has a core for each side. Absent: any protocol, any second connection.
+//! Whatever a broker adds (framing, routing, checksums, an executor) stands above this, so its p50 over the floor's is the
+//! price of the broker. The expensive mistake would be a floor that is handicapped: no allocation, no lock and no shared
+//! state stands in its way, and the spinning variant has a core for each side. Absent: any protocol, any second connection.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

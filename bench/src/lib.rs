@@ -1,11 +1,11 @@
 //! The benchmark behind `sluice bench`: a broker beside the limits of the machine it runs on, in the same minutes.
 //!
-//! Two yardsticks run in every round: the device probe (`sluice-tuning`) and the [`floor`], the barest durable server. A broker's figure means little
-//! on its own; its ratio to them carries over to other machines. The expensive mistake is to compare figures of different minutes, so [`run`]
-//! interleaves everything and reports medians with their range.
+//! Two yardsticks run in every round: the device probe (`sluice-tuning`) and the [`floor`], the barest durable server. A
+//! broker's figure means little on its own; its ratio to them carries over to other machines. The expensive mistake is to
+//! compare figures of different minutes, so [`run`] interleaves everything and reports medians with their range.
 //!
-//! Deliberately absent: the client library on the measured path (its tasks would be measured too), opinions on what is fast enough, and open-loop
-//! load, which the whole suite brings. The front door is [`run::run`].
+//! Deliberately absent: the client library on the measured path (its tasks would be measured too), opinions on what is fast
+//! enough, and open-loop load, which the whole suite brings. The front door is [`run::run`].
 
 pub mod broker;
 pub mod closed_loop;

@@ -1,7 +1,8 @@
-//! Produce requests that are encoded once and sent over and over, so that the generator costs a copy into the socket and nothing else.
+//! Produce requests that are encoded once and sent over and over, so that the generator costs a copy into the socket and
+//! nothing else.
 //!
-//! They carry no producer id: a request with a sequence could not be sent twice. What is left out with it is one look-up in the broker. Records are
-//! of one size, without key, of bytes that no compression shortens.
+//! They carry no producer id: a request with a sequence could not be sent twice. What is left out with it is one look-up in
+//! the broker. Records are of one size, without key, of bytes that no compression shortens.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

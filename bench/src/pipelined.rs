@@ -1,7 +1,8 @@
 //! Several produce requests in flight on each of several connections: how bulk and flood are offered.
 //!
-//! A worker sends until its window is full, then sends one for each answer. A request refused for want of room is counted and sent again after the
-//! time the broker asked for, so throughput is what was acknowledged and nothing else. Absent: a rate; the broker sets the pace.
+//! A worker sends until its window is full, then sends one for each answer. A request refused for want of room is counted
+//! and sent again after the time the broker asked for, so throughput is what was acknowledged and nothing else. Absent: a
+//! rate; the broker sets the pace.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! From rounds to results: medians with their range, and the ratio of each to its yardstick of the same run.
 //!
-//! A ratio is one of medians over rounds. Percentiles are medians of the rounds' percentiles, never percentiles of a mixture: a bad minute must
-//! not become everybody's tail. The field names are an interface; others read them.
+//! A ratio is one of medians over rounds. Percentiles are medians of the rounds' percentiles, never percentiles of a
+//! mixture: a bad minute must not become everybody's tail. The field names are an interface; others read them.
 
 use serde::Serialize;
 use sluice_tuning::LatencySummary;

@@ -1,7 +1,8 @@
 //! A whole run: which steps a round has, in which order, round after round.
 //!
-//! Steps are interleaved: every round has each yardstick and each load once, a load as near as can be to what it is compared with. Measuring one
-//! system five times and then the other compares two stretches of time, not two systems. Restart comes last, on a broker of its own.
+//! Steps are interleaved: every round has each yardstick and each load once, a load as near as can be to what it is compared
+//! with. Measuring one system five times and then the other compares two stretches of time, not two systems. Restart comes
+//! last, on a broker of its own.
 
 use crate::broker::{Broker, OwnBrokerPlan};
 use crate::error::BenchError;
@@ -33,11 +34,11 @@ pub struct Progress {
     pub what: String,
 }
 
-/// Measures what `options` ask for. Blocks for as long as that takes; run it on a thread that lives until it returns, since a broker
-/// started here dies with its thread.
+/// Measures what `options` ask for. Blocks for as long as that takes; run it on a thread that lives until it returns, since
+/// a broker started here dies with its thread.
 ///
-/// # Errors
-/// When an option is out of bounds, the device cannot be measured, the broker does not start, fails or refuses. Never for being slow.
+/// # Errors When an option is out of bounds, the device cannot be measured, the broker does not start, fails or refuses.
+/// Never for being slow.
 pub fn run(options: &BenchOptions, progress: &mut dyn FnMut(&Progress)) -> Result<Report, BenchError> {
     options.check()?;
     let folder = ScratchFolder::create(&options.data_dir)?;

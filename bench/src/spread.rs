@@ -1,6 +1,7 @@
 //! A figure over several rounds: its median and how far the rounds lay apart.
 //!
-//! On the machines this runs on the same code differs by half from minute to minute, so one round says nothing and a mean says little.
+//! On the machines this runs on the same code differs by half from minute to minute, so one round says nothing and a mean
+//! says little.
 
 use serde::Serialize;
 

@@ -16,7 +16,9 @@ impl fmt::Display for Report {
         ];
         for (title, table) in sections {
             if !table.is_empty() {
-                writeln!(f, "{title}\n{table}\n")?;
+                writeln!(f, "{title}")?;
+                table.lines().try_for_each(|line| writeln!(f, " {}", line.trim()))?;
+                writeln!(f)?;
             }
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "Note: {note}."))
@@ -85,7 +87,7 @@ fn processes(report: &Report) -> Table {
 
 fn new_table(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
     table
 }
 

@@ -1,6 +1,8 @@
-//! The yardsticks of one run, with the scratch files they write to: the probe, the floor in both modes, and raw sequential transfer.
+//! The yardsticks of one run, with the scratch files they write to: the probe, the floor in both modes, and raw sequential
+//! transfer.
 //!
-//! They run in the same rounds as the broker, because the same device differs by half from minute to minute. Files are made when first needed.
+//! They run in the same rounds as the broker, because the same device differs by half from minute to minute. Files are made
+//! when first needed.
 
 use std::time::Duration;
 

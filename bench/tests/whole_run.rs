@@ -1,5 +1,5 @@
-//! Whole runs against a pretended broker: what is measured, that refusals are counted and sent again, and that a broker which goes away or
-//! misbehaves is a failure. No assertion depends on how quick anything was.
+//! Whole runs against a pretended broker: what is measured, that refusals are counted and sent again, and that a broker
+//! which goes away or misbehaves is a failure. No assertion depends on how quick anything was.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -94,7 +94,7 @@ impl Pretended {
         let number = self.produce_count.fetch_add(1, Ordering::Relaxed);
         let (error, durability) = match self.behaviour {
             Behaviour::GoesAway if number >= 100 => return None,
-            Behaviour::RefusesSome if number % 3 == 0 => (ErrorCode::Overloaded, Durability::None),
+            Behaviour::RefusesSome if number.is_multiple_of(3) => (ErrorCode::Overloaded, Durability::None),
             Behaviour::AcknowledgesWeakly => (ErrorCode::None, Durability::Flushed),
             _ => (ErrorCode::None, Durability::Committed),
         };

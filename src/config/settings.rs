@@ -7,7 +7,7 @@ use sluice_model::limits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::units::{format_len_exact, format_millis_exact};
+use crate::units::{Unit, format_exact};
 
 /// What a setting's values are.
 #[derive(Clone, Copy, Debug)]
@@ -177,7 +177,7 @@ impl Settings {
     /// What a broker is started with. The broker checks its own bounds again, by the same names.
     pub fn broker_config(&self) -> Result<BrokerConfig, String> {
         if !self.journal_file_len.is_multiple_of(limits::BLOCK_LEN as u64) {
-            return Err(format!("`journal_file_len`: {} is not a multiple of 4KiB", format_len_exact(self.journal_file_len)));
+            return Err(format!("`journal_file_len`: {} is not a multiple of 4KiB", format_exact(self.journal_file_len, Unit::Bytes)));
         }
         let advertise = self.advertise.as_deref().map(|host| split_host(host, self.listen.port()));
         Ok(BrokerConfig {
@@ -246,8 +246,8 @@ impl Kind {
 
     pub fn format(self, number: u64) -> String {
         match self {
-            Self::Len { .. } => format_len_exact(number),
-            Self::Millis { .. } => format_millis_exact(number),
+            Self::Len { .. } => format_exact(number, Unit::Bytes),
+            Self::Millis { .. } => format_exact(number, Unit::Milliseconds),
             _ => number.to_string(),
         }
     }

@@ -1,7 +1,7 @@
 //! Opening files past the page cache, and buffers that direct I/O accepts.
 //!
-//! Expensive mistake: a buffer, position or length that is not a multiple of the block fails with EINVAL on one file system and works on another;
-//! everything here is aligned to 4 KiB, which all of them accept.
+//! Expensive mistake: a buffer, position or length that is not a multiple of the block fails with EINVAL on one file system
+//! and works on another; everything here is aligned to 4 KiB, which all of them accept.
 
 use std::fs::File;
 use std::io;
@@ -65,7 +65,8 @@ pub fn open_direct(path: &Path, durability: Durability) -> io::Result<File> {
     File::options().read(true).write(true).custom_flags(flags).open(path)
 }
 
-/// Creates the file and writes all its `len` bytes once, flushed, so that later writes change no metadata. `len` is a multiple of the block.
+/// Creates the file and writes all its `len` bytes once, flushed, so that later writes change no metadata. `len` is a
+/// multiple of the block.
 pub fn create_written(path: &Path, len: u64) -> io::Result<()> {
     assert!(len > 0 && len.is_multiple_of(BLOCK_LEN as u64), "{len} bytes are not whole blocks");
     File::options().write(true).create_new(true).open(path)?;

@@ -1,8 +1,9 @@
 //! Scratch folders for measurements: made inside a folder the caller names, locked while in use, removed afterwards.
 //!
-//! The expensive mistake is to leave gigabytes behind: a run that is killed cannot clean up after itself, so the next one removes every scratch
-//! folder beside its own whose lock nobody holds. It touches nothing that does not bear the scratch name and hold a lock file. The second mistake
-//! is to measure memory instead of a device: tmpfs and ramfs are refused, because they accept O_DIRECT and drop it.
+//! The expensive mistake is to leave gigabytes behind: a run that is killed cannot clean up after itself, so the next one
+//! removes every scratch folder beside its own whose lock nobody holds. It touches nothing that does not bear the scratch
+//! name and hold a lock file. The second mistake is to measure memory instead of a device: tmpfs and ramfs are refused,
+//! because they accept O_DIRECT and drop it.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -115,7 +116,8 @@ fn unused_name() -> String {
     format!("{NAME_PREFIX}{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Creates the folder and takes its lock. `None` when the name is taken, or a run that was cleaning up removed the folder in between.
+/// Creates the folder and takes its lock. `None` when the name is taken, or a run that was cleaning up removed the folder in
+/// between.
 fn claim(path: &Path) -> io::Result<Option<File>> {
     match fs::create_dir(path) {
         Ok(()) => {}

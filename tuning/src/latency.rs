@@ -1,8 +1,8 @@
 //! Latency histograms in nanoseconds and the percentiles that reports carry.
 //!
-//! The expensive mistake is to average percentiles or to drop what exceeds a histogram's bound: values above the bound saturate at it, so a stall
-//! always shows in `max`, and summaries are taken from merged histograms, never from other summaries. Absent: any notion of an intended send
-//! time; the caller decides what it records.
+//! The expensive mistake is to average percentiles or to drop what exceeds a histogram's bound: values above the bound
+//! saturate at it, so a stall always shows in `max`, and summaries are taken from merged histograms, never from other
+//! summaries. Absent: any notion of an intended send time; the caller decides what it records.
 
 use std::time::Duration;
 

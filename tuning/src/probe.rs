@@ -1,9 +1,9 @@
 //! The device probe: what a plain thread gets from the device, against which everything else here is judged.
 //!
-//! Two files: one for 4 KiB writes with O_DSYNC, one at a time (what a durable record costs at least), and one for sequential 1 MiB pieces, a few in
-//! flight (what bulk could reach at most). The expensive mistake is to time the file system's block allocation, or a hypervisor's cache, for the
-//! device: the first file is written whole before anything is timed, as a journal is; the second is allocated and fresh, as segments are.
-//! Absent: io_uring and any executor.
+//! Two files: one for 4 KiB writes with O_DSYNC, one at a time (what a durable record costs at least), and one for
+//! sequential 1 MiB pieces, a few in flight (what bulk could reach at most). The expensive mistake is to time the file
+//! system's block allocation, or a hypervisor's cache, for the device: the first file is written whole before anything is
+//! timed, as a journal is; the second is allocated and fresh, as segments are. Absent: io_uring and any executor.
 
 use std::fs::File;
 use std::io;
@@ -117,8 +117,8 @@ impl Throughput {
 
 /// A file that is written anew from front to back in 1 MiB pieces, and read back the same way.
 ///
-/// It is allocated before it is written and every measurement gets a fresh one, as a log's segments are: overwriting one file again and again
-/// finds its blocks in the caches of a hypervisor and shows twice what new data reaches.
+/// It is allocated before it is written and every measurement gets a fresh one, as a log's segments are: overwriting one
+/// file again and again finds its blocks in the caches of a hypervisor and shows twice what new data reaches.
 #[derive(Debug)]
 pub struct SequentialFile {
     path: PathBuf,
@@ -135,8 +135,8 @@ impl SequentialFile {
         Ok(Self { path: path.to_path_buf(), piece_count: len / SEQUENTIAL_PIECE_LEN as u64, written_count: 0 })
     }
 
-    /// Sequential direct writes with `depth` pieces in flight until `duration` is over or the file is full, then one flush of the device,
-    /// which counts towards the time.
+    /// Sequential direct writes with `depth` pieces in flight until `duration` is over or the file is full, then one flush
+    /// of the device, which counts towards the time.
     pub fn measure_write(&mut self, depth: u32, duration: Duration) -> Result<Throughput, ProbeError> {
         let path = self.path.clone();
         let len = self.piece_count * SEQUENTIAL_PIECE_LEN as u64;
@@ -159,7 +159,8 @@ impl SequentialFile {
         Ok(Throughput { len, seconds })
     }
 
-    /// Sequential direct reads of what was written, over and over, with `depth` pieces in flight. Something must have been written.
+    /// Sequential direct reads of what was written, over and over, with `depth` pieces in flight. Something must have been
+    /// written.
     pub fn measure_read(&self, depth: u32, duration: Duration) -> Result<Throughput, ProbeError> {
         assert!(self.written_count > 0, "there is nothing to read before a measured write");
         let file = open_direct(&self.path, Durability::Written).map_err(|source| error_at(&self.path, source))?;
@@ -190,7 +191,8 @@ fn at_depth(depth: u32, work: impl Fn(&mut AlignedBuffer) -> io::Result<u64> + S
     })
 }
 
-/// One thread's share: hands `move_piece` the next piece until `until`, at least one, or until it says that there is none. Returns the bytes moved.
+/// One thread's share: hands `move_piece` the next piece until `until`, at least one, or until it says that there is none.
+/// Returns the bytes moved.
 fn move_pieces(next_piece: &AtomicU64, until: Instant, mut move_piece: impl FnMut(u64) -> io::Result<bool>) -> io::Result<u64> {
     let mut moved_len = 0;
     while moved_len == 0 || Instant::now() < until {

@@ -1,4 +1,5 @@
-//! The probe on a real disk: what it writes and reads, what it refuses, what it leaves behind. No assertion depends on how quick it was.
+//! The probe on a real disk: what it writes and reads, what it refuses, what it leaves behind. No assertion depends on how
+//! quick it was.
 
 use std::fs;
 use std::path::{Path, PathBuf};

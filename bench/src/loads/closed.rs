@@ -1,6 +1,7 @@
 //! The two closed loops: one record at a time, and one record to each of 64 partitions at once.
 //!
-//! Client and broker sleep while they wait. One request (per shard) is outstanding: the latency is that of an idle broker, not of one under load.
+//! Client and broker sleep while they wait. One request (per shard) is outstanding: the latency is that of an idle broker,
+//! not of one under load.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +24,8 @@ pub fn measure_single_record(broker: &Broker, duration: Duration) -> Result<Meas
     measure(broker, "single-record", 1, duration)
 }
 
-/// One 1 KiB record for each of 64 partitions goes out at once, in one request per shard; a sample ends when the last is acknowledged.
+/// One 1 KiB record for each of 64 partitions goes out at once, in one request per shard; a sample ends when the last is
+/// acknowledged.
 pub fn measure_partitions_64(broker: &Broker, duration: Duration) -> Result<Measurement, BenchError> {
     measure(broker, "partitions-64", PARTITION_COUNT, duration)
 }
@@ -68,7 +70,8 @@ fn connect_shards(topic: &BenchTopic) -> Result<Vec<Lane>, BenchError> {
     shards.into_iter().map(connect).collect()
 }
 
-/// Sends every lane's request, then waits for all answers. A refused one is sent again, within the same sample. Returns how often that was.
+/// Sends every lane's request, then waits for all answers. A refused one is sent again, within the same sample. Returns how
+/// often that was.
 fn exchange(lanes: &mut [Lane]) -> Result<u64, BenchError> {
     let mut refused_count = 0;
     for lane in lanes.iter_mut() {

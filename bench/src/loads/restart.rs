@@ -1,6 +1,7 @@
 //! Restart: kill -9 under load with a large log, then the time until a record is acknowledged again.
 //!
-//! The log stays from round to round and grows a little in each. Absent: any check of what survived; that is a test's, not a benchmark's.
+//! The log stays from round to round and grows a little in each. Absent: any check of what survived; that is a test's, not a
+//! benchmark's.
 
 use std::time::{Duration, Instant};
 

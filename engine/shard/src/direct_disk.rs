@@ -41,6 +41,14 @@ pub struct DirectDisk {
     device: Rc<DeviceState>,
 }
 
+/// The most pressing of the calls under way in the rings and on the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnderWay {
+    DurableWrite,
+    Other,
+    Nothing,
+}
+
 /// What the files of one shard share.
 struct DeviceState {
     clock: SystemClock,
@@ -73,9 +81,14 @@ impl DirectDisk {
         folder::check_folder(path)
     }
 
-    /// Whether a completion may be waiting in a ring or in the pool that nobody has looked at.
-    pub(crate) fn has_pending(&self) -> bool {
-        self.device.traffic.pending.get() > 0
+    /// What may have completed without anybody having looked.
+    pub(crate) fn under_way(&self) -> UnderWay {
+        let traffic = &self.device.traffic;
+        match (traffic.durable_ring_writes.get(), traffic.pending.get()) {
+            (0, 0) => UnderWay::Nothing,
+            (0, _) => UnderWay::Other,
+            _ => UnderWay::DurableWrite,
+        }
     }
 
     /// Lets glommio probe the device that holds `path` on a block that is written; refuses one in memory.
@@ -96,7 +109,11 @@ impl DirectDisk {
         let opened = OpenOptions::new().read(true).write(true).dma_open(probe.path()).await.map_err(io_error)?;
         opened.close().await.map_err(io_error)?;
         self.device.prepared.borrow_mut().insert(device_id);
-        self.pool(move || Ok(drop(probe))).await
+        self.pool(move || {
+            drop(probe);
+            Ok(())
+        })
+        .await
     }
 
     /// Runs a blocking call on glommio's pool. The call must not panic: its caller would wait for ever.

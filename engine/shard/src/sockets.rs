@@ -28,7 +28,7 @@ pub use self::slots::{ConnectionId, ListenerId};
 use self::slots::{Slot, SlotId, Slots};
 pub use self::transfer::{Received, Sent};
 use crate::clock::SystemClock;
-use crate::direct_disk::DirectDisk;
+use crate::direct_disk::{DirectDisk, UnderWay};
 use crate::metrics::{ShardMetrics, count};
 use crate::readiness::Readiness;
 use crate::wake::Wake;
@@ -37,10 +37,14 @@ use crate::wake::Wake;
 const BACKLOG: i32 = 1024;
 /// Most events one `poll` reports.
 const EVENTS_PER_POLL: usize = 256;
-/// The rings are looked at this often while the data task is busy and something of this shard is under way.
-const RING_LOOK_US: u64 = 50;
-/// The same when nothing is known to be under way (timers, wakes from other threads).
-const IDLE_RING_LOOK_US: u64 = 1_000;
+/// The rings are looked at this often while the data task is busy, by what waits for it; a look costs 8 µs.
+const DURABLE_LOOK_US: u64 = 50;
+const PENDING_LOOK_US: u64 = 200;
+/// Timers, and wakes from other threads.
+const IDLE_LOOK_US: u64 = 1_000;
+
+/// What a connection is watched for while it is read from.
+const READABLE: i32 = libc::EPOLLIN | libc::EPOLLRDHUP;
 
 /// What `poll` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +93,14 @@ impl Sockets {
     /// # Errors
     /// `AddrInUse` when another socket listens there, `PermissionDenied`, `AddrNotAvailable`.
     pub fn listen(&self, address: SocketAddr) -> io::Result<ListenerId> {
-        let listener = TcpListener::bind(address)?;
+        self.listen_on(TcpListener::bind(address)?)
+    }
+
+    /// Listens on a socket that is bound already, whether it listens yet or not.
+    ///
+    /// # Errors
+    /// `AddrInUse` when another socket has come to listen on the address.
+    pub fn listen_on(&self, listener: TcpListener) -> io::Result<ListenerId> {
         listener.set_nonblocking(true)?;
         // SAFETY: the descriptor is open; a second call on a listening socket only widens its backlog.
         if unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) } < 0 {
@@ -135,8 +146,8 @@ impl Sockets {
         stream.set_nodelay(true)?;
         let mut slots = self.inner.slots.borrow_mut();
         let id = slots.insert(Slot::Connection(stream));
-        let readable = libc::EPOLLIN | libc::EPOLLRDHUP;
-        if let Err(error) = self.watch(libc::EPOLL_CTL_ADD, slots.descriptor(id), readable, id) {
+        slots.set_interest(id, READABLE);
+        if let Err(error) = self.watch(libc::EPOLL_CTL_ADD, slots.descriptor(id), READABLE, id) {
             slots.remove(id);
             return Err(error);
         }
@@ -189,13 +200,12 @@ impl Sockets {
         }
     }
 
-    /// What `poll` reports of a connection from now on. With neither, only its end by an error or by both sides.
+    /// What `poll` reports of a connection from now on; no system call when nothing changes. With neither, only its end by an error or by both sides.
     pub fn interest(&self, connection: ConnectionId, readable: bool, writable: bool) {
-        let slots = self.inner.slots.borrow();
-        if let Some(Slot::Connection(_)) = slots.get(connection.0) {
-            let read = if readable { libc::EPOLLIN | libc::EPOLLRDHUP } else { 0 };
-            let write = if writable { libc::EPOLLOUT } else { 0 };
-            let changed = self.watch(libc::EPOLL_CTL_MOD, slots.descriptor(connection.0), read | write, connection.0);
+        let wanted = if readable { READABLE } else { 0 } | if writable { libc::EPOLLOUT } else { 0 };
+        let mut slots = self.inner.slots.borrow_mut();
+        if slots.set_interest(connection.0, wanted) {
+            let changed = self.watch(libc::EPOLL_CTL_MOD, slots.descriptor(connection.0), wanted, connection.0);
             assert!(changed.is_ok(), "the interest of an open connection cannot be changed: {changed:?}");
         }
     }
@@ -229,9 +239,7 @@ impl Sockets {
         let inner = &self.inner;
         assert!(!inner.waiting.replace(true), "two tasks wait on the sockets of one shard");
         let _waiting = Waiting { flag: &inner.waiting };
-        if !wake.is_notified() {
-            glommio::executor().yield_task_queue_now().await;
-        }
+        glommio::executor().yield_task_queue_now().await;
         if wake.take() || inner.readiness.is_ready() {
             self.look_at_rings().await;
             return;
@@ -272,7 +280,11 @@ impl Sockets {
     async fn look_at_rings(&self) {
         let inner = &self.inner;
         let now_us = inner.clock.mono_us();
-        let due_us = if inner.disk.has_pending() { RING_LOOK_US } else { IDLE_RING_LOOK_US };
+        let due_us = match inner.disk.under_way() {
+            UnderWay::DurableWrite => DURABLE_LOOK_US,
+            UnderWay::Other => PENDING_LOOK_US,
+            UnderWay::Nothing => IDLE_LOOK_US,
+        };
         if now_us.saturating_sub(inner.ring_look_us.get()) >= due_us {
             Timer::new(Duration::from_micros(1)).await;
             inner.ring_look_us.set(inner.clock.mono_us());

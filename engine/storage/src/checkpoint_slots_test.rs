@@ -78,8 +78,8 @@ fn after_a_failed_write_the_same_slot_is_written_again() {
     let mut checkpoints = open(&disk);
     block_on(checkpoints.write(&checkpoint(1, 2))).unwrap();
     block_on(checkpoints.write(&checkpoint(2, 2))).unwrap();
-    disk.fail(FaultKind::Write, 1);
-    assert!(block_on(checkpoints.write(&checkpoint(3, 2))).is_err());
+    disk.fail(FaultKind::Write, 0);
+    assert!(block_on(checkpoints.write(&checkpoint(3, 40))).is_err());
     assert_eq!(checkpoints.needed_from_sequence(), 0);
     assert_eq!(newest(&disk).unwrap().checkpoint.journal_sequence, 2);
     block_on(checkpoints.write(&checkpoint(4, 2))).unwrap();

@@ -1,5 +1,6 @@
 //! What is wrong with bytes that a device gave back: typed, naming segment, position, expected and actual.
 
+use crate::value_codec::Malformed;
 use sluice_model::{FrameError, Offset, TopicPartition};
 use std::fmt;
 
@@ -114,3 +115,9 @@ impl fmt::Display for BlockError {
 }
 
 impl std::error::Error for BlockError {}
+
+impl From<Malformed> for BlockError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Content { field: malformed.field }
+    }
+}

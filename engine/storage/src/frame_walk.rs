@@ -147,6 +147,29 @@ impl FrameWalk {
         Ok(WalkStep::More { from, len })
     }
 
+    #[must_use]
+    pub(crate) fn end_position(&self) -> u64 {
+        self.range.end_position
+    }
+
+    /// Whether a frame found behind damage may be one of this walk's.
+    pub(crate) fn could_resume_with(&self, header: &FrameHeader) -> bool {
+        let (base_offset, record_count) = (header.base_offset(), u64::from(header.record_count.to_native()));
+        let fits = base_offset.0.checked_add(record_count).is_some_and(|next| next <= self.range.end_offset.0);
+        fits && base_offset >= self.range.offset && header.topic_partition() == self.range.id
+    }
+
+    /// Goes on with a frame found behind damage; its link to what was before is not known.
+    pub(crate) fn resume(&mut self, position: u64, header: &FrameHeader) {
+        self.range.position = position;
+        self.range.offset = header.base_offset();
+        self.range.prev_header_crc = header.prev_header_crc.to_native();
+    }
+
+    pub(crate) fn damage_past_file(&self, expected: u64, actual: u64) -> SegmentDamage {
+        self.damage(DamageKind::FileTooShort { expected, actual })
+    }
+
     /// Damage at the walk's position; nothing is known of what follows, so it reaches to the walk's end.
     pub(crate) fn damage(&self, kind: DamageKind) -> SegmentDamage {
         let WalkRange { id, segment, position, offset, end_offset, .. } = self.range;

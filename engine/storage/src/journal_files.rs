@@ -55,4 +55,12 @@ pub(crate) async fn open_ring<D: Disk>(disk: &D, dir: &Path, geometry: RingGeome
     Ok(files)
 }
 
+/// Whether a folder holds any journal file.
+pub(crate) async fn has_files<D: Disk>(disk: &D, dir: &Path) -> io::Result<bool> {
+    match disk.read_dir(dir).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        entries => Ok(entries?.iter().any(|entry| journal_file_index(&entry.name).is_some())),
+    }
+}
+
 const _: () = assert!(ZEROING_LEN.is_multiple_of(BLOCK_LEN as u64));

@@ -14,11 +14,9 @@ use crate::damage::BlockError;
 use crate::offset_index::{OffsetEntry, OffsetIndex};
 use crate::segment_index::SegmentIndex;
 use crate::time_index::{TimeEntry, TimeIndex};
-use sluice_model::limits::{BATCHES_PER_PRODUCER, BLOCK_LEN};
-use sluice_model::{
-    LeaderEpoch, LeaderEpochHistory, Offset, PartitionIndex, ProducerEntry, ProducerEpoch, ProducerId, ProducerTable, RecentBatch,
-    Sequence, TopicId, TopicPartition,
-};
+use crate::value_codec::{PutValue, ValueReader};
+use sluice_model::limits::BLOCK_LEN;
+use sluice_model::{LeaderEpochHistory, Offset, ProducerTable, TopicPartition};
 
 pub const SEGMENT_FORMAT_VERSION: u32 = 1;
 const HEADER_MAGIC: u64 = u64::from_le_bytes(*b"SluiceSH");
@@ -91,15 +89,15 @@ impl SegmentHeader {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = prefix();
-        put_id(&mut out, self.id);
-        out.extend_from_slice(&self.base_offset.0.to_le_bytes());
-        out.extend_from_slice(&self.prev_header_crc.to_le_bytes());
+        out.put_id(self.id);
+        out.put_u64(self.base_offset.0);
+        out.put_u32(self.prev_header_crc);
         sealed_block(out, HEADER_MAGIC)
     }
 
     pub fn decode(block: &[u8]) -> Result<Self, BlockError> {
         let mut reader = open_block(block, HEADER_MAGIC)?;
-        Ok(Self { id: reader.id("id")?, base_offset: Offset(reader.u64("base_offset")?), prev_header_crc: reader.u32("prev_header_crc")? })
+        Ok(Self { id: reader.id("id")?, base_offset: reader.offset("base_offset")?, prev_header_crc: reader.u32("prev_header_crc")? })
     }
 
     /// [`Self::decode`], and it is the header of this segment.
@@ -116,8 +114,8 @@ impl SegmentTrailer {
         let mut reader = open_block(block, TRAILER_MAGIC)?;
         let trailer = Self {
             id: reader.id("id")?,
-            base_offset: Offset(reader.u64("base_offset")?),
-            next_offset: Offset(reader.u64("next_offset")?),
+            base_offset: reader.offset("base_offset")?,
+            next_offset: reader.offset("next_offset")?,
             end_position: reader.u64("end_position")?,
             footer_position: reader.u64("footer_position")?,
             footer_len: reader.u64("footer_len")?,
@@ -151,15 +149,15 @@ impl SegmentTrailer {
 
     fn encode(&self) -> Vec<u8> {
         let mut out = prefix();
-        put_id(&mut out, self.id);
+        out.put_id(self.id);
         for value in [self.base_offset.0, self.next_offset.0, self.end_position, self.footer_position, self.footer_len] {
-            out.extend_from_slice(&value.to_le_bytes());
+            out.put_u64(value);
         }
-        out.extend_from_slice(&self.footer_crc.to_le_bytes());
-        out.extend_from_slice(&self.last_header_crc.to_le_bytes());
-        out.extend_from_slice(&self.frame_count.to_le_bytes());
-        out.extend_from_slice(&self.append_time_ms_max.to_le_bytes());
-        out.extend_from_slice(&self.timestamp_ms_max.to_le_bytes());
+        out.put_u32(self.footer_crc);
+        out.put_u32(self.last_header_crc);
+        out.put_u64(self.frame_count);
+        out.put_i64(self.append_time_ms_max);
+        out.put_i64(self.timestamp_ms_max);
         sealed_block(out, TRAILER_MAGIC)
     }
 }
@@ -170,23 +168,19 @@ impl SegmentFooter {
     #[must_use]
     pub fn encode(&self, end: &SegmentEnd) -> (Vec<u8>, SegmentTrailer) {
         let mut out = Vec::new();
-        put_count(&mut out, self.index.offsets.entries().len());
+        out.put_count(self.index.offsets.entries().len());
         for entry in self.index.offsets.entries() {
-            out.extend_from_slice(&entry.base_offset.0.to_le_bytes());
-            out.extend_from_slice(&entry.position.to_le_bytes());
-            out.extend_from_slice(&entry.prev_header_crc.to_le_bytes());
+            out.put_u64(entry.base_offset.0);
+            out.put_u32(entry.position);
+            out.put_u32(entry.prev_header_crc);
         }
-        put_count(&mut out, self.index.times.entries().len());
+        out.put_count(self.index.times.entries().len());
         for entry in self.index.times.entries() {
-            out.extend_from_slice(&entry.timestamp_ms.to_le_bytes());
-            out.extend_from_slice(&entry.base_offset.0.to_le_bytes());
+            out.put_i64(entry.timestamp_ms);
+            out.put_u64(entry.base_offset.0);
         }
-        put_count(&mut out, self.epochs.entries().len());
-        for (epoch, start) in self.epochs.entries() {
-            out.extend_from_slice(&epoch.0.to_le_bytes());
-            out.extend_from_slice(&start.0.to_le_bytes());
-        }
-        put_producers(&mut out, &self.producers);
+        out.put_epochs(&self.epochs);
+        out.put_producers(&self.producers);
         out.resize(out.len().next_multiple_of(BLOCK_LEN), 0);
         let trailer = SegmentTrailer {
             id: end.header.id,
@@ -215,9 +209,9 @@ impl SegmentFooter {
         if actual != trailer.footer_crc {
             return Err(BlockError::Crc { expected: trailer.footer_crc, actual });
         }
-        let mut reader = Reader { bytes };
-        let offsets = reader.offset_index(trailer)?;
-        let times = reader.time_index()?;
+        let mut reader = ValueReader::new(bytes);
+        let offsets = read_offset_index(&mut reader, trailer)?;
+        let times = read_time_index(&mut reader)?;
         let epochs = reader.epochs()?;
         let producers = reader.producers()?;
         let index = SegmentIndex {
@@ -258,11 +252,11 @@ fn sealed_block(mut block: Vec<u8>, magic: u64) -> Vec<u8> {
     block
 }
 
-fn open_block(block: &[u8], magic: u64) -> Result<Reader<'_>, BlockError> {
+fn open_block(block: &[u8], magic: u64) -> Result<ValueReader<'_>, BlockError> {
     if block.len() != BLOCK_LEN {
         return Err(BlockError::Truncated { wanted: BLOCK_LEN, got: block.len() });
     }
-    let mut reader = Reader { bytes: block };
+    let mut reader = ValueReader::new(block);
     let actual = reader.u64("magic")?;
     if actual != magic {
         return Err(BlockError::Magic { expected: magic, actual });
@@ -272,126 +266,36 @@ fn open_block(block: &[u8], magic: u64) -> Result<Reader<'_>, BlockError> {
         return Err(BlockError::Version { expected: SEGMENT_FORMAT_VERSION, actual: version });
     }
     let expected = reader.u32("crc")?;
-    let actual = crc32c::crc32c(reader.bytes);
+    let actual = crc32c::crc32c(&block[PREFIX_LEN..]);
     if expected != actual {
         return Err(BlockError::Crc { expected, actual });
     }
     Ok(reader)
 }
 
-fn put_id(out: &mut Vec<u8>, id: TopicPartition) {
-    out.extend_from_slice(&id.topic_id.0);
-    out.extend_from_slice(&id.partition.0.to_le_bytes());
+fn read_offset_index(reader: &mut ValueReader<'_>, trailer: &SegmentTrailer) -> Result<OffsetIndex, BlockError> {
+    let field = "offset_index";
+    let count = reader.count(field, 16)?;
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        let base_offset = reader.offset(field)?;
+        let (position, prev_header_crc) = (reader.u32(field)?, reader.u32(field)?);
+        if u64::from(position) >= trailer.end_position || (position as usize) < BLOCK_LEN {
+            return Err(BlockError::Content { field });
+        }
+        entries.push(OffsetEntry { base_offset, position, prev_header_crc });
+    }
+    OffsetIndex::from_entries(entries).ok_or(BlockError::Content { field })
 }
 
-fn put_count(out: &mut Vec<u8>, count: usize) {
-    out.extend_from_slice(&u32::try_from(count).expect("a segment has fewer index entries than bytes").to_le_bytes());
-}
-
-fn put_producers(out: &mut Vec<u8>, producers: &ProducerTable) {
-    put_count(out, producers.len());
-    for (id, entry) in producers.iter() {
-        out.extend_from_slice(&id.0.to_le_bytes());
-        out.extend_from_slice(&entry.last_append_ms.to_le_bytes());
-        out.extend_from_slice(&entry.epoch.0.to_le_bytes());
-        out.push(u8::try_from(entry.batches.len()).expect("a producer has at most BATCHES_PER_PRODUCER batches"));
-        for batch in &entry.batches {
-            out.extend_from_slice(&batch.base_sequence.0.to_le_bytes());
-            out.extend_from_slice(&batch.record_count.to_le_bytes());
-            out.extend_from_slice(&batch.base_offset.0.to_le_bytes());
-        }
+fn read_time_index(reader: &mut ValueReader<'_>) -> Result<TimeIndex, BlockError> {
+    let field = "time_index";
+    let count = reader.count(field, 16)?;
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        entries.push(TimeEntry { timestamp_ms: reader.i64(field)?, base_offset: reader.offset(field)? });
     }
-}
-
-/// Takes values from the front of bytes; whatever is missing is named, nothing panics.
-struct Reader<'a> {
-    bytes: &'a [u8],
-}
-
-impl Reader<'_> {
-    fn array<const LEN: usize>(&mut self, field: &'static str) -> Result<[u8; LEN], BlockError> {
-        let (value, rest) = self.bytes.split_first_chunk::<LEN>().ok_or(BlockError::Content { field })?;
-        self.bytes = rest;
-        Ok(*value)
-    }
-
-    fn u32(&mut self, field: &'static str) -> Result<u32, BlockError> {
-        self.array(field).map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self, field: &'static str) -> Result<u64, BlockError> {
-        self.array(field).map(u64::from_le_bytes)
-    }
-
-    fn i64(&mut self, field: &'static str) -> Result<i64, BlockError> {
-        self.array(field).map(i64::from_le_bytes)
-    }
-
-    fn id(&mut self, field: &'static str) -> Result<TopicPartition, BlockError> {
-        Ok(TopicPartition { topic_id: TopicId(self.array(field)?), partition: PartitionIndex(self.u32(field)?) })
-    }
-
-    /// A count of entries of at least `entry_len` bytes each, which must all be there.
-    fn count(&mut self, field: &'static str, entry_len: usize) -> Result<usize, BlockError> {
-        let count = self.u32(field)? as usize;
-        if count > self.bytes.len() / entry_len { Err(BlockError::Content { field }) } else { Ok(count) }
-    }
-
-    fn offset_index(&mut self, trailer: &SegmentTrailer) -> Result<OffsetIndex, BlockError> {
-        let field = "offset_index";
-        let count = self.count(field, 16)?;
-        let mut entries = Vec::with_capacity(count);
-        for _ in 0..count {
-            let base_offset = Offset(self.u64(field)?);
-            let (position, prev_header_crc) = (self.u32(field)?, self.u32(field)?);
-            if u64::from(position) >= trailer.end_position || (position as usize) < BLOCK_LEN {
-                return Err(BlockError::Content { field });
-            }
-            entries.push(OffsetEntry { base_offset, position, prev_header_crc });
-        }
-        OffsetIndex::from_entries(entries).ok_or(BlockError::Content { field })
-    }
-
-    fn time_index(&mut self) -> Result<TimeIndex, BlockError> {
-        let field = "time_index";
-        let count = self.count(field, 16)?;
-        let mut entries = Vec::with_capacity(count);
-        for _ in 0..count {
-            entries.push(TimeEntry { timestamp_ms: self.i64(field)?, base_offset: Offset(self.u64(field)?) });
-        }
-        TimeIndex::from_entries(entries).ok_or(BlockError::Content { field })
-    }
-
-    fn epochs(&mut self) -> Result<LeaderEpochHistory, BlockError> {
-        let field = "epochs";
-        let count = self.count(field, 12)?;
-        let mut entries = Vec::with_capacity(count);
-        for _ in 0..count {
-            entries.push((LeaderEpoch(self.u32(field)?), Offset(self.u64(field)?)));
-        }
-        LeaderEpochHistory::from_entries(entries).ok_or(BlockError::Content { field })
-    }
-
-    fn producers(&mut self) -> Result<ProducerTable, BlockError> {
-        let field = "producers";
-        let mut producers = ProducerTable::default();
-        for _ in 0..self.count(field, 19)? {
-            let (id, last_append_ms) = (ProducerId(self.i64(field)?), self.i64(field)?);
-            let epoch = ProducerEpoch(self.array(field).map(i16::from_le_bytes)?);
-            let [batch_count] = self.array(field)?;
-            if !(1..=BATCHES_PER_PRODUCER).contains(&usize::from(batch_count)) {
-                return Err(BlockError::Content { field });
-            }
-            let mut entry = ProducerEntry { epoch, last_append_ms, batches: std::collections::VecDeque::new() };
-            for _ in 0..batch_count {
-                let base_sequence = Sequence(self.array(field).map(i32::from_le_bytes)?);
-                let (record_count, base_offset) = (self.u32(field)?, Offset(self.u64(field)?));
-                entry.batches.push_back(RecentBatch { base_sequence, record_count, base_offset });
-            }
-            producers.insert(id, entry);
-        }
-        Ok(producers)
-    }
+    TimeIndex::from_entries(entries).ok_or(BlockError::Content { field })
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use sluice_model::{LeaderEpoch, PartitionIndex, ProducerEntry, ProducerEpoch, ProducerId, RecentBatch, Sequence, TopicId};
 use std::collections::VecDeque;
 
 fn id() -> TopicPartition {

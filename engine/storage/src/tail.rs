@@ -29,7 +29,6 @@ pub(crate) struct TailFrame {
     pub segment_base: Offset,
     pub position: u64,
     pub len: u32,
-    pub header_crc: u32,
     pub address: EntryAddress,
     /// Number of its chunk since the tail began, and where it begins there.
     chunk: u64,
@@ -136,7 +135,6 @@ impl Tail {
             segment_base: place.segment_base,
             position: place.position,
             len: u32::try_from(len).expect("a frame is at most FRAME_BODY_LEN_MAX and a header"),
-            header_crc: header.header_crc.to_native(),
             address: place.address,
             chunk: chunk_number,
             start: u32::try_from(start).expect("a chunk is at most one frame or TAIL_CHUNK_LEN"),
@@ -148,13 +146,20 @@ impl Tail {
         self.frames.partition_point(|frame| frame.base_offset <= offset).checked_sub(1)
     }
 
-    /// The bytes of one frame.
-    pub(crate) fn frame_bytes(&self, index: usize) -> Bytes {
+    /// The header of one frame.
+    pub(crate) fn header(&self, index: usize) -> FrameHeader {
         let frame = &self.frames[index];
         let start = frame.start as usize;
-        let mut slices = Vec::new();
-        self.chunk(frame.chunk).slices(start..start + frame.len as usize, |_, bytes| slices.push(bytes));
-        slices.pop().expect("a frame is whole in one piece")
+        self.chunk(frame.chunk).with_bytes(start, |bytes| {
+            *FrameHeader::parse(bytes).expect("the tail holds frames that were verified before they were appended")
+        })
+    }
+
+    /// A frame goes to another place in the log's segments, before it was ever written.
+    pub(crate) fn set_place(&mut self, index: usize, segment_base: Offset, position: u64) {
+        assert!(index >= self.written_count, "frame {index} of {} written ones is moved", self.written_count);
+        let frame = &mut self.frames[index];
+        (frame.segment_base, frame.position) = (segment_base, position);
     }
 
     /// The bytes of these frames, neighbours in as few slices as they were frozen in.
@@ -291,6 +296,18 @@ impl Chunk {
         self.len += header.len() + body.len();
         self.frame_count += 1;
         self.charged_len += frame_charge;
+    }
+
+    /// Shows the bytes from `start` on, as many as are in one piece: at least the frame that begins there.
+    fn with_bytes<T>(&self, start: usize, look: impl FnOnce(&[u8]) -> T) -> T {
+        let bytes = self.bytes.borrow();
+        let frozen_len = self.len - bytes.open.len();
+        if start >= frozen_len {
+            return look(&bytes.open[start - frozen_len..]);
+        }
+        let at = bytes.pieces.partition_point(|(begin, piece)| begin + piece.len() <= start);
+        let (begin, piece) = &bytes.pieces[at];
+        look(&piece[start - begin..])
     }
 
     /// Gives the bytes of `range`, piece by piece, each with where it begins in the chunk.

@@ -7,3 +7,4 @@ pub mod fault_disk;
 mod fault_image;
 pub mod frames;
 pub mod random;
+pub mod test_shard;

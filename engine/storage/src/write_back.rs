@@ -16,8 +16,7 @@ use crate::sealed_segment::{SealedSegment, SegmentExtent, SegmentFile};
 use crate::segment_format::{SegmentEnd, SegmentFooter, block_down};
 use crate::tail::PlacedBytes;
 use bytes::Bytes;
-use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FrameHeader, Offset};
+use sluice_model::Offset;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -142,13 +141,35 @@ impl<D: Disk> Log<D> {
             if frame.segment_base != base || frame.end_position() > end {
                 break;
             }
-            let (address, bytes) = (frame.address, self.tail.frame_bytes(count));
-            self.held.on_written(header_of(&bytes), address);
+            self.held.on_written(&self.tail.header(count), frame.address);
             count += 1;
         }
         self.tail.set_written_count(count);
         if let Some(info) = written.sealed {
             self.seal_front(info);
+        }
+    }
+
+    /// After a plan failed with [`DamageKind::Replayed`]: the first part of the frame that straddles the recovery
+    /// point is damaged in the file, and the journal's copy, which proved itself, is in memory. The segment ends
+    /// before that frame, which begins the next one. Recovery goes on as if nothing had been.
+    pub fn abandon_straddle(&mut self) {
+        if self.open.front().is_none_or(|front| front.straddle.is_none()) {
+            return;
+        }
+        let (base, prev_header_crc) = (self.held.point().offset, self.held.point().prev_header_crc);
+        // Nothing of this segment or the ones behind it was written in this life.
+        self.open.truncate(1);
+        match self.open.front_mut() {
+            Some(front) if front.restored.is_some() => front.end_before_straddle(base, prev_header_crc),
+            // Its very first frame straddles: the file is written anew from its header on.
+            _ => self.open.clear(),
+        }
+        self.open_segment(base, prev_header_crc);
+        for index in self.tail.written_count()..self.tail.frames().len() {
+            let header = self.tail.header(index);
+            let (segment_base, position) = self.place(&header);
+            self.tail.set_place(index, segment_base, position);
         }
     }
 
@@ -195,7 +216,7 @@ impl<D: Disk> Log<D> {
             header: (from == 0).then(|| segment.header().encode()),
             content,
             compare_from,
-            damaged_range: DamagedRange { from: segment.next_offset_before_straddle(), until: segment.next_offset },
+            damaged_range: DamagedRange { from: self.held.point().offset, until: segment.next_offset },
             allocated: segment.allocated,
             allocate_ahead: self.allocate_ahead_len(segment, to),
             footer,
@@ -205,10 +226,9 @@ impl<D: Disk> Log<D> {
     fn plan_footer(&self, segment: &ActiveSegment<D>, frames: std::ops::Range<usize>) -> FooterPlan {
         let (mut epochs, mut producers) = self.held.tables_as_written();
         for index in frames {
-            let bytes = self.tail.frame_bytes(index);
-            let header = header_of(&bytes);
+            let header = self.tail.header(index);
             epochs.on_append(header.leader_epoch(), header.base_offset());
-            producers.on_append(header);
+            producers.on_append(&header);
         }
         let end = SegmentEnd {
             header: segment.header(),
@@ -383,9 +403,4 @@ fn place(window: &mut [u8], position: u64, content: &[PlacedBytes]) {
             window[target..target + len].copy_from_slice(&placed.bytes[source..source + len]);
         }
     }
-}
-
-/// The header of a frame in memory, which was good when it was appended.
-fn header_of(frame: &[u8]) -> &FrameHeader {
-    FrameHeader::parse(frame).expect("the tail holds frames that were verified before they were appended")
 }

@@ -4,25 +4,57 @@
 //! shard's pacer, so a consumer of a day-old backlog neither fills the memory nor shows in a producer's p99.
 
 use crate::answer::ReplyTo;
+use crate::data_plane::ShardPartitions;
+use crate::error_table::WireError;
 use bytes::Bytes;
 use event_listener::Event;
+use sluice_model::{Offset, TopicPartition};
+use sluice_partition::{FetchRefusal, FetchedFrames};
 use sluice_protocol::{FetchedPartition, ListedOffset};
 use sluice_shard::{DirectDisk, PaceClass, Pacer, Reservation, Wake};
-use sluice_storage::read_plan::{DiskRead, DiskReadError, ReadFrames, TimestampLookup};
+use sluice_storage::read_plan::DiskReadError;
+use sluice_storage::timestamp_lookup::TimestampLookup;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// Tasks that read; one read each is under way.
 pub(crate) const CATCH_UP_TASKS: usize = 4;
+/// Bytes read at a time: larger pieces show in the latency of a produce beside them.
+const PIECE_LEN: usize = 256 * 1024;
+/// Bytes of one partition that one fetch is served from disk, unless a single frame is larger.
+pub(crate) const DISK_PART_LEN: usize = 4 * PIECE_LEN;
 /// What a lookup by time reads at most, bytes; for the pacer.
 const LOOKUP_LEN: u64 = 128 * 1024;
+/// Plans for one piece that find their segment removed, before it is left at that.
+const REPLANS_MAX: usize = 4;
 
 /// What one partition brings to a fetch answer.
 pub(crate) enum PartFrames {
     Ready(Vec<Bytes>),
-    Disk(DiskRead<DirectDisk>),
+    Disk(DiskPart),
+    Refused(FetchRefusal),
+    /// One frame larger than usual, and no room for it now.
+    NoRoom,
     Failed(DiskReadError),
+}
+
+/// Frames to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DiskPart {
+    pub(crate) id: TopicPartition,
+    pub(crate) offset: Offset,
+    /// Bytes that are reserved for it.
+    pub(crate) len_max: usize,
+    /// Bytes that were asked for: one frame may be so large.
+    pub(crate) len_allowed: usize,
+}
+
+impl DiskPart {
+    /// What is given out keeps what was read with it alive.
+    pub(crate) fn held_len(len: usize) -> usize {
+        2 * len
+    }
 }
 
 pub(crate) struct FetchPart {
@@ -35,19 +67,22 @@ pub(crate) struct FetchJob {
     pub(crate) to: ReplyTo,
     pub(crate) began_us: u64,
     pub(crate) parts: Vec<FetchPart>,
+    /// The bytes of the answer, those not yet read included.
     pub(crate) reservation: Reservation,
 }
 
 /// One partition of a request for offsets by time.
 pub(crate) struct OffsetsPart {
+    /// Holds the high watermark until a record is found.
     pub(crate) answer: ListedOffset,
     pub(crate) lookup: Option<TimestampLookup<DirectDisk>>,
-    pub(crate) failed: Option<DiskReadError>,
 }
 
 pub(crate) struct OffsetsJob {
     pub(crate) to: ReplyTo,
     pub(crate) parts: Vec<OffsetsPart>,
+    /// The memory of the above and of the answer.
+    pub(crate) reservation: Reservation,
 }
 
 pub(crate) enum Job {
@@ -66,12 +101,13 @@ pub(crate) struct CatchUp {
     queued: Event,
     done: RefCell<Vec<Done>>,
     wake: Wake,
+    partitions: ShardPartitions,
     pacer: Pacer,
 }
 
 impl CatchUp {
-    pub(crate) fn new(wake: Wake, pacer: Pacer) -> Rc<Self> {
-        Rc::new(Self { jobs: RefCell::default(), queued: Event::new(), done: RefCell::default(), wake, pacer })
+    pub(crate) fn new(wake: Wake, partitions: ShardPartitions, pacer: Pacer) -> Rc<Self> {
+        Rc::new(Self { jobs: RefCell::default(), queued: Event::new(), done: RefCell::default(), wake, partitions, pacer })
     }
 
     pub(crate) fn push(&self, job: Job) {
@@ -103,19 +139,61 @@ impl CatchUp {
 
     async fn read(&self, mut job: FetchJob) -> FetchJob {
         for part in &mut job.parts {
-            let frames = std::mem::replace(&mut part.frames, PartFrames::Ready(Vec::new()));
-            let PartFrames::Disk(read) = frames else {
-                part.frames = frames;
+            let PartFrames::Disk(disk_part) = part.frames else { continue };
+            part.frames = self.read_partition(disk_part).await;
+            let PartFrames::Refused(FetchRefusal::TooSmall { needed }) = part.frames else { continue };
+            if needed > disk_part.len_allowed {
                 continue;
+            }
+            part.frames = if job.reservation.try_grow(DiskPart::held_len(needed)) {
+                self.read_partition(DiskPart { len_max: needed, ..disk_part }).await
+            } else {
+                PartFrames::NoRoom
             };
-            let permit = self.pacer.acquire(PaceClass::CatchUpRead, read.len_hint() as u64).await;
-            part.frames = match read.run().await {
-                Ok(ReadFrames { slices, .. }) => PartFrames::Ready(slices),
-                Err(error) => PartFrames::Failed(error),
-            };
-            drop(permit);
         }
         job
+    }
+
+    /// Frames piece by piece, until there are `len_max` bytes or the rest is in memory.
+    async fn read_partition(&self, part: DiskPart) -> PartFrames {
+        let DiskPart { id, mut offset, len_max: mut left, .. } = part;
+        let (mut slices, mut replans_left) = (Vec::new(), REPLANS_MAX);
+        loop {
+            let planned = match self.partitions.fetch(id, offset, left.min(PIECE_LEN)) {
+                Err(FetchRefusal::TooSmall { needed }) if needed <= left => self.partitions.fetch(id, offset, needed),
+                planned => planned,
+            };
+            let read = match planned.map(|fetched| fetched.frames) {
+                Ok(FetchedFrames::Disk(read)) => read,
+                Ok(FetchedFrames::Memory(last)) => {
+                    slices.extend(last);
+                    break;
+                }
+                Err(refusal) if slices.is_empty() => return PartFrames::Refused(refusal),
+                Ok(FetchedFrames::Empty) | Err(_) => break,
+            };
+            let permit = self.pacer.acquire(PaceClass::CatchUpRead, read.len_hint()).await;
+            let result = read.run().await;
+            drop(permit);
+            match result {
+                Ok(frames) => {
+                    let len: usize = frames.slices.iter().map(Bytes::len).sum();
+                    left = left.saturating_sub(len);
+                    offset = frames.next_offset;
+                    slices.extend(frames.slices);
+                    if len == 0 || left == 0 {
+                        break;
+                    }
+                }
+                Err(DiskReadError::Removed) if replans_left > 0 => replans_left -= 1,
+                Err(DiskReadError::TooSmall { needed }) if slices.is_empty() => {
+                    return PartFrames::Refused(FetchRefusal::TooSmall { needed });
+                }
+                Err(error) if slices.is_empty() => return PartFrames::Failed(error),
+                Err(_) => break,
+            }
+        }
+        PartFrames::Ready(slices)
     }
 
     async fn look_up(&self, mut job: OffsetsJob) -> OffsetsJob {
@@ -123,13 +201,15 @@ impl CatchUp {
             let Some(lookup) = part.lookup.take() else { continue };
             let permit = self.pacer.acquire(PaceClass::CatchUpRead, LOOKUP_LEN).await;
             match lookup.run().await {
-                Ok(Some((offset, timestamp_ms))) => {
-                    part.answer.offset = offset.0;
-                    part.answer.timestamp_ms = timestamp_ms;
+                Ok(Some(found)) if found.offset.0 < part.answer.offset => {
+                    part.answer.offset = found.offset.0;
+                    part.answer.timestamp_ms = found.timestamp_ms;
                 }
-                // No record at or after the time: the answer holds the high watermark already.
-                Ok(None) => {}
-                Err(error) => part.failed = Some(error),
+                Ok(_) => {}
+                Err(error) => {
+                    let error = WireError::from(&error);
+                    (part.answer.error, part.answer.text) = (error.code(), error.text);
+                }
             }
             drop(permit);
         }

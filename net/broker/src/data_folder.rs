@@ -4,9 +4,12 @@
 //! that is there without what should be beside it is an error and nothing is touched. Deliberately absent: what the
 //! parts contain (metadata: the controller; journal, segments, checkpoints: the shards).
 
+use crate::random::random_bytes;
 use crate::start_error::StartError;
 use serde::{Deserialize, Serialize};
-use sluice_model::Incarnation;
+use sluice_model::{Incarnation, ShardIndex};
+use sluice_shard::DirectDisk;
+use sluice_storage::layout::{Layout, shard_of_dir};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -21,71 +24,106 @@ const JOURNAL_OWNER_NAME: &str = "owner";
 /// A data folder that is this process's until it is dropped.
 #[derive(Debug)]
 pub(crate) struct DataFolder {
-    pub(crate) dir: PathBuf,
-    pub(crate) journal_dir: PathBuf,
+    pub(crate) layout: Layout,
     pub(crate) folder_id: [u8; 16],
-    pub(crate) incarnation: Incarnation,
+    /// Nothing was ever kept in it.
+    pub(crate) is_new: bool,
+    meta: Meta,
     /// Holds the lock.
     _lock: File,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Meta {
     format_version: u32,
     folder_id: String,
+    /// Of the last start.
     incarnation_number: u64,
     journal_dir: PathBuf,
+    /// Partitions are moving to other shards, and not all have arrived.
+    is_relocating: bool,
 }
 
 impl DataFolder {
-    /// Creates or checks the folder, locks it, and begins a new incarnation.
+    /// Creates or checks the folder, and locks it.
     pub(crate) fn open(data_dir: &Path, journal_dir: Option<&Path>) -> Result<Self, StartError> {
         fs::create_dir_all(data_dir).map_err(|error| folder(data_dir, error))?;
         let dir = data_dir.canonicalize().map_err(|error| folder(data_dir, error))?;
-        let lock = take_lock(&dir)?;
-        refuse_memory_file_system(&dir)?;
-        let meta = read_meta(&dir)?;
-        if meta.is_none() && holds_data(&dir)? {
-            return Err(StartError::MetadataMissing { path: meta_path(&dir) });
+        let layout = Layout::new(&dir);
+        let lock = take_lock(&layout)?;
+        DirectDisk::check_folder(&dir).map_err(StartError::FolderProblem)?;
+        let has_data = holds_data(&dir)?;
+        let meta = read_meta(&layout)?;
+        if meta.is_none() && has_data {
+            return Err(StartError::MetadataMissing { path: layout.meta() });
         }
-        let metadata = dir.join("metadata.redb");
-        if meta.is_some() && !exists(&metadata)? && holds_data(&dir)? {
-            return Err(StartError::MetadataMissing { path: metadata });
+        if has_data && !exists(&layout.metadata())? {
+            return Err(StartError::MetadataMissing { path: layout.metadata() });
         }
-        let journal_dir = journal_dir.map_or_else(|| dir.join("journal"), Path::to_path_buf);
         let folder_id = match &meta {
-            Some(meta) => parse_folder_id(&dir, &meta.folder_id)?,
+            Some(meta) => parse_folder_id(&layout, &meta.folder_id)?,
             None => random_bytes().map_err(|error| folder(Path::new("/dev/urandom"), error))?,
         };
-        let has_data = holds_data(&dir)?;
+        let journal_dir = journal_dir.unwrap_or(layout.journal_dir()).to_path_buf();
         let journal_dir = check_journal_dir(&journal_dir, folder_id, meta.as_ref().filter(|_| has_data).map(|m| &m.journal_dir))?;
-        let number = meta.as_ref().map_or(1, |meta| meta.incarnation_number.saturating_add(1));
-        let random = u64::from_le_bytes(random_bytes().map_err(|error| folder(Path::new("/dev/urandom"), error))?);
-        let opened = Self { dir, journal_dir, folder_id, incarnation: Incarnation { number, random }, _lock: lock };
+        let (number, is_relocating) = meta.map_or((0, false), |meta| (meta.incarnation_number, meta.is_relocating));
+        let meta = Meta {
+            format_version: FORMAT_VERSION,
+            folder_id: hex(&folder_id),
+            incarnation_number: number,
+            journal_dir: journal_dir.clone(),
+            is_relocating,
+        };
+        let opened = Self { layout: layout.with_journal_dir(&journal_dir), folder_id, is_new: !has_data, meta, _lock: lock };
         opened.write_meta()?;
         Ok(opened)
     }
 
-    pub(crate) fn metadata_path(&self) -> PathBuf {
-        self.dir.join("metadata.redb")
+    /// A new incarnation, durable before it is used: its number is greater than any before, and at least
+    /// `number_min`.
+    pub(crate) fn begin_incarnation(&mut self, number_min: u64) -> Result<Incarnation, StartError> {
+        self.meta.incarnation_number = self.meta.incarnation_number.saturating_add(1).max(number_min);
+        self.write_meta()?;
+        let random = random_bytes().map_err(|error| folder(Path::new("/dev/urandom"), error))?;
+        Ok(Incarnation { number: self.meta.incarnation_number, random: u64::from_le_bytes(random) })
+    }
+
+    /// Partitions were moving when the last start ended.
+    pub(crate) fn is_relocating(&self) -> bool {
+        self.meta.is_relocating
+    }
+
+    pub(crate) fn set_relocating(&mut self, is_relocating: bool) -> Result<(), StartError> {
+        if self.meta.is_relocating == is_relocating {
+            return Ok(());
+        }
+        self.meta.is_relocating = is_relocating;
+        self.write_meta()
+    }
+
+    /// Every shard that ever kept something here.
+    pub(crate) fn shards(&self) -> Result<Vec<ShardIndex>, StartError> {
+        let dir = self.layout.data_dir();
+        let mut shards = Vec::new();
+        for entry in fs::read_dir(dir).map_err(|error| folder(dir, error))? {
+            let entry = entry.map_err(|error| folder(dir, error))?;
+            shards.extend(shard_of_dir(&entry.file_name().to_string_lossy()));
+        }
+        shards.sort_unstable();
+        Ok(shards)
     }
 
     fn write_meta(&self) -> Result<(), StartError> {
-        let meta = Meta {
-            format_version: FORMAT_VERSION,
-            folder_id: hex(&self.folder_id),
-            incarnation_number: self.incarnation.number,
-            journal_dir: self.journal_dir.clone(),
-        };
-        let text = serde_json::to_string_pretty(&meta)
-            .map_err(|error| StartError::Damaged { path: meta_path(&self.dir), problem: error.to_string() })?;
-        write_durable(&self.dir, "meta.json", text.as_bytes()).map_err(|error| folder(&self.dir, error))
+        let dir = self.layout.data_dir();
+        let text = serde_json::to_string_pretty(&self.meta)
+            .map_err(|error| StartError::Damaged { path: self.layout.meta(), problem: error.to_string() })?;
+        write_durable(&self.layout.meta(), text.as_bytes()).map_err(|error| folder(dir, error))
     }
 }
 
 /// The lock file names the process that holds it, for the error of the next one.
-fn take_lock(dir: &Path) -> Result<File, StartError> {
-    let path = dir.join("lock");
+fn take_lock(layout: &Layout) -> Result<File, StartError> {
+    let (dir, path) = (layout.data_dir(), layout.lock());
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut lock = options.map_err(|error| folder(dir, error))?;
     // SAFETY: a plain system call on a descriptor that `lock` keeps open.
@@ -103,28 +141,8 @@ fn take_lock(dir: &Path) -> Result<File, StartError> {
     Ok(lock)
 }
 
-/// A file system in memory keeps nothing over a restart and silently ignores direct I/O.
-fn refuse_memory_file_system(path: &Path) -> Result<(), StartError> {
-    const TMPFS: i64 = 0x0102_1994;
-    const RAMFS: i64 = 0x8584_58f6;
-    let text = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())
-        .map_err(|error| folder(path, io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-    let mut found = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: `text` is a C string and `found` is a statfs to write to; both outlive the call.
-    if unsafe { libc::statfs(text.as_ptr(), found.as_mut_ptr()) } != 0 {
-        return Err(folder(path, io::Error::last_os_error()));
-    }
-    // SAFETY: zeroed is a valid statfs, and the call above filled it in.
-    let kind = unsafe { found.assume_init() }.f_type;
-    if kind == TMPFS || kind == RAMFS {
-        let problem = "its file system lives in memory and loses everything at a restart: choose a folder on a disk".to_owned();
-        return Err(StartError::FileSystem { path: path.to_path_buf(), problem });
-    }
-    Ok(())
-}
-
-fn read_meta(dir: &Path) -> Result<Option<Meta>, StartError> {
-    let path = meta_path(dir);
+fn read_meta(layout: &Layout) -> Result<Option<Meta>, StartError> {
+    let path = layout.meta();
     let mut text = String::new();
     match File::open(&path) {
         Ok(file) => match file.take(META_LEN_MAX).read_to_string(&mut text) {
@@ -179,35 +197,31 @@ fn check_journal_dir(path: &Path, folder_id: [u8; 16], last: Option<&PathBuf>) -
     match fs::read_to_string(&owner) {
         Ok(text) if text.trim() == hex(&folder_id) => {}
         Ok(text) => {
-            let problem = format!("it holds the journal of data folder {}, not of {}", text.trim(), hex(&folder_id));
-            return Err(StartError::FileSystem { path: path.to_path_buf(), problem: format!("{problem}: choose another journal_dir") });
+            let owner: String = text.trim().chars().take(32).collect();
+            return Err(StartError::ForeignJournal { path: path.to_path_buf(), owner, folder_id: hex(&folder_id) });
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if last.is_some() {
                 return Err(StartError::JournalMissing { path: path.to_path_buf(), last: last.cloned() });
             }
             fs::create_dir_all(path).map_err(|error| folder(path, error))?;
-            refuse_memory_file_system(path)?;
-            write_durable(path, JOURNAL_OWNER_NAME, hex(&folder_id).as_bytes()).map_err(|error| folder(path, error))?;
+            DirectDisk::check_folder(path).map_err(StartError::FolderProblem)?;
+            write_durable(&owner, hex(&folder_id).as_bytes()).map_err(|error| folder(path, error))?;
         }
         Err(error) => return Err(folder(path, error)),
     }
-    refuse_memory_file_system(path)?;
+    DirectDisk::check_folder(path).map_err(StartError::FolderProblem)?;
     path.canonicalize().map_err(|error| folder(path, error))
 }
 
 /// Whole or not at all: written beside, flushed, renamed, the folder flushed.
-fn write_durable(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let beside = dir.join(format!("{name}.new"));
+fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&beside, dir.join(name))?;
-    File::open(dir)?.sync_all()
-}
-
-fn meta_path(dir: &Path) -> PathBuf {
-    dir.join("meta.json")
+    fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 fn exists(path: &Path) -> Result<bool, StartError> {
@@ -218,8 +232,8 @@ fn folder(path: &Path, error: io::Error) -> StartError {
     StartError::Folder { path: path.to_path_buf(), error }
 }
 
-fn parse_folder_id(dir: &Path, text: &str) -> Result<[u8; 16], StartError> {
-    let damaged = || StartError::Damaged { path: meta_path(dir), problem: format!("folder_id {text:?} is not 32 digits") };
+fn parse_folder_id(layout: &Layout, text: &str) -> Result<[u8; 16], StartError> {
+    let damaged = || StartError::Damaged { path: layout.meta(), problem: format!("folder_id {text:?} is not 32 digits") };
     if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(damaged());
     }
@@ -228,12 +242,6 @@ fn parse_folder_id(dir: &Path, text: &str) -> Result<[u8; 16], StartError> {
 
 fn hex(id: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*id))
-}
-
-fn random_bytes<const LEN: usize>() -> io::Result<[u8; LEN]> {
-    let mut bytes = [0; LEN];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ impl DataPlane {
 
     fn take_completions(&mut self) {
         let mut completions = std::mem::take(&mut self.scratch.completions);
-        self.parts.partitions.take_acks(&mut completions);
+        self.parts.partitions.take_completed(&mut completions);
         for completion in completions.drain(..) {
             self.on_completion(completion);
         }

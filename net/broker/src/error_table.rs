@@ -5,8 +5,9 @@
 
 use sluice_model::{ErrorCode, FrameError};
 use sluice_partition::{FetchRefusal, ProduceRefusal};
-use sluice_protocol::{PARTITION_TEXT_LEN_MAX, short_text};
+use sluice_protocol::{PARTITION_TEXT_LEN_MAX, TEXT_LEN_MAX, short_text};
 use sluice_replica::{AppendRefusal, SequenceRefusal};
+use sluice_storage::read_plan::DiskReadError;
 use std::fmt::Display;
 
 /// Before a request is sent again that the network budget, or a queue to the control thread, had no room for.
@@ -36,6 +37,15 @@ impl WireError {
         Self::later(ErrorCode::Overloaded, "the shard's network budget has no room for this request now", RETRY_AFTER_MS)
     }
 
+    /// The control thread has as many questions as it takes.
+    pub(crate) fn control_busy() -> Self {
+        Self::later(ErrorCode::Overloaded, "too many administrative requests are under way", RETRY_AFTER_MS)
+    }
+
+    pub(crate) fn disk_full(text: impl Display) -> Self {
+        Self::later(ErrorCode::DiskFull, text, RETRY_LATER_MS)
+    }
+
     pub(crate) fn shutting_down() -> Self {
         Self::later(ErrorCode::ShuttingDown, "the broker is shutting down", RETRY_LATER_MS)
     }
@@ -59,7 +69,7 @@ impl From<&ProduceRefusal> for WireError {
             ProduceRefusal::Records(_) => Self::new(ErrorCode::InvalidRecords, refusal),
             ProduceRefusal::Append(append) => append_error(append),
             ProduceRefusal::Overloaded { retry_after_ms, .. } => Self::later(ErrorCode::Overloaded, refusal, *retry_after_ms),
-            ProduceRefusal::DiskFull => Self::later(ErrorCode::DiskFull, refusal, RETRY_LATER_MS),
+            ProduceRefusal::DiskFull => Self::disk_full(refusal),
             ProduceRefusal::ShuttingDown => Self::shutting_down(),
         }
     }
@@ -97,6 +107,43 @@ impl From<&FetchRefusal> for WireError {
             FetchRefusal::Damaged { .. } => Self::new(ErrorCode::Damaged, refusal),
             FetchRefusal::ShuttingDown => Self::shutting_down(),
         }
+    }
+}
+
+impl From<&DiskReadError> for WireError {
+    fn from(error: &DiskReadError) -> Self {
+        match error {
+            DiskReadError::Io(_) => Self::later(ErrorCode::Internal, error, RETRY_LATER_MS),
+            // Retention was quicker: a fetch again is told the range.
+            DiskReadError::Removed => Self::not_ready(error),
+            DiskReadError::TooSmall { .. } => Self::new(ErrorCode::FetchTooSmall, error),
+            DiskReadError::Damaged(damage) => {
+                let until = damage.range.until;
+                Self::new(ErrorCode::Damaged, format!("records up to offset {until} are damaged and not served; seek to {until}"))
+            }
+        }
+    }
+}
+
+impl From<&sluice_metadata::Refusal> for WireError {
+    fn from(refusal: &sluice_metadata::Refusal) -> Self {
+        use sluice_metadata::Refusal as R;
+        let code = match refusal {
+            R::InvalidTopicName { .. } => ErrorCode::InvalidTopicName,
+            R::TopicExists { .. } => ErrorCode::TopicExists,
+            R::UnknownTopic { .. } | R::TopicNotDeleted { .. } => ErrorCode::UnknownTopic,
+            R::InvalidPartitionCount { .. } | R::FewerPartitions { .. } | R::TooManyPartitions { .. } => ErrorCode::InvalidPartitionCount,
+            R::UnknownSetting { .. } | R::RepeatedSetting { .. } | R::InvalidSetting { .. } => ErrorCode::InvalidSetting,
+            R::NoBrokers | R::UnknownBroker { .. } => ErrorCode::NotReady,
+            R::FencedIncarnation { .. }
+            | R::OtherFolder { .. }
+            | R::InvalidBrokerId { .. }
+            | R::InvalidShardCount { .. }
+            | R::InvalidAddress { .. }
+            | R::TopicIdTaken { .. }
+            | R::ProducerIdsExhausted => ErrorCode::Internal,
+        };
+        Self { text: short_text(refusal.to_string(), TEXT_LEN_MAX), ..Self::new(code, "") }
     }
 }
 

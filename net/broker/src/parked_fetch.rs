@@ -2,12 +2,16 @@
 
 use crate::answer::ReplyTo;
 use crate::slab::{Key, Slab};
-use sluice_model::TopicPartition;
+use sluice_model::{PartitionIndex, TopicId, TopicPartition};
 use sluice_protocol::FetchPartition;
+use sluice_shard::Reservation;
 use std::collections::BTreeSet;
 
+/// Bytes of memory that one partition of a fetch takes while it is under way.
+pub(crate) const FETCH_PARTITION_LEN: usize = 256;
+
 /// One fetch, as it was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct FetchWork {
     pub(crate) to: ReplyTo,
     pub(crate) began_us: u64,
@@ -18,17 +22,22 @@ pub(crate) struct FetchWork {
     /// The partition that is served first.
     pub(crate) first: usize,
     pub(crate) partitions: Vec<FetchPartition>,
+    /// The memory of the above and of the answer without its frames.
+    pub(crate) reservation: Reservation,
 }
 
-#[derive(Debug)]
-pub(crate) struct Parked {
-    pub(crate) work: FetchWork,
-    /// What it watches.
-    pub(crate) ids: Vec<TopicPartition>,
+impl FetchWork {
+    pub(crate) fn ids(&self) -> Vec<TopicPartition> {
+        self.partitions.iter().map(partition_id).collect()
+    }
+}
+
+pub(crate) fn partition_id(entry: &FetchPartition) -> TopicPartition {
+    TopicPartition { topic_id: TopicId(entry.topic_id), partition: PartitionIndex(entry.partition) }
 }
 
 pub(crate) struct ParkedFetches {
-    slab: Slab<Parked>,
+    slab: Slab<FetchWork>,
     deadlines: BTreeSet<(u64, u64)>,
 }
 
@@ -37,17 +46,17 @@ impl ParkedFetches {
         Self { slab: Slab::new(), deadlines: BTreeSet::new() }
     }
 
-    pub(crate) fn insert(&mut self, parked: Parked) -> Key {
-        let until_us = parked.work.wait_until_us;
-        let key = self.slab.insert(parked);
+    pub(crate) fn insert(&mut self, work: FetchWork) -> Key {
+        let until_us = work.wait_until_us;
+        let key = self.slab.insert(work);
         self.deadlines.insert((until_us, key.to_u64()));
         key
     }
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<Parked> {
-        let parked = self.slab.remove(key)?;
-        self.deadlines.remove(&(parked.work.wait_until_us, key.to_u64()));
-        Some(parked)
+    pub(crate) fn remove(&mut self, key: Key) -> Option<FetchWork> {
+        let work = self.slab.remove(key)?;
+        self.deadlines.remove(&(work.wait_until_us, key.to_u64()));
+        Some(work)
     }
 
     /// `u64::MAX` when none is parked.

@@ -1,5 +1,7 @@
 //! Why a broker did not start. Every text says what is wrong and what to do about it.
 
+use sluice_controller::OpenError;
+use sluice_shard::{FatalReason, FolderProblem, HostProblem};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -9,12 +11,12 @@ use std::path::PathBuf;
 pub enum StartError {
     /// A value of the configuration is outside its bounds.
     InvalidSetting { setting: &'static str, problem: String },
-    /// The host lacks something: io_uring, locked memory, cores.
-    Host { problem: String },
+    /// The host lacks something: io_uring, locked memory, descriptors.
+    Host(HostProblem),
     /// A folder cannot be created, read or written.
     Folder { path: PathBuf, error: io::Error },
-    /// The folder's file system keeps nothing (tmpfs, ramfs) or has no direct I/O.
-    FileSystem { path: PathBuf, problem: String },
+    /// The folder's file system keeps nothing (tmpfs), has no direct I/O, or is read-only.
+    FolderProblem(FolderProblem),
     /// Another broker holds the lock of the folder.
     FolderInUse { path: PathBuf, holder: Option<u32> },
     /// Written by a newer program.
@@ -25,9 +27,13 @@ pub enum StartError {
     MetadataMissing { path: PathBuf },
     /// The journal of this data folder is not where the configuration says.
     JournalMissing { path: PathBuf, last: Option<PathBuf> },
+    /// The journal folder is another data folder's.
+    ForeignJournal { path: PathBuf, owner: String, folder_id: String },
     /// The address cannot be listened on.
     Listen { address: SocketAddr, error: io::Error },
-    /// The metadata cannot be opened or written.
+    /// The metadata cannot be opened.
+    OpenMetadata(OpenError),
+    /// The metadata does not take this start.
     Metadata { problem: String },
     /// A shard could not recover its partitions.
     Recovery { shard: u16, problem: String },
@@ -39,9 +45,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidSetting { setting, problem } => write!(f, "setting {setting}: {problem}"),
-            Self::Host { problem } => write!(f, "{problem}"),
+            Self::Host(problem) => problem.fmt(f),
             Self::Folder { path, error } => folder_text(f, path, error),
-            Self::FileSystem { path, problem } => write!(f, "folder {}: {problem}", path.display()),
+            Self::FolderProblem(problem) => problem.fmt(f),
             Self::FolderInUse { path, holder } => {
                 write!(f, "data folder {} is in use by another broker", path.display())?;
                 match holder {
@@ -73,10 +79,16 @@ impl fmt::Display for StartError {
                     None => write!(f, "mount its device, or set journal_dir to where it is"),
                 }
             }
+            Self::ForeignJournal { path, owner, folder_id } => write!(
+                f,
+                "folder {} holds the journal of data folder {owner}, not of {folder_id}: choose another journal_dir",
+                path.display()
+            ),
             Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use by another program: stop it, or choose another address to listen on")
             }
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::OpenMetadata(error) => error.fmt(f),
             Self::Metadata { problem } => write!(f, "metadata: {problem}"),
             Self::Recovery { shard, problem } => write!(f, "shard {shard} could not recover: {problem}"),
             Self::Thread { problem } => write!(f, "{problem}"),
@@ -93,6 +105,33 @@ fn folder_text(f: &mut fmt::Formatter<'_>, path: &std::path::Path, error: &io::E
         _ => "see that the folder can be read and written by this user",
     };
     write!(f, "folder {}: {error}: {remedy}", path.display())
+}
+
+impl StartError {
+    /// The reason by which a program that only serves ends, with its exit status.
+    #[must_use]
+    pub fn fatal_reason(&self) -> FatalReason {
+        let text = self.to_string();
+        match self {
+            Self::InvalidSetting { .. } => FatalReason::Configuration(text),
+            Self::Host(HostProblem::LockedMemory { .. }) => FatalReason::LockedMemory(text),
+            Self::Host(HostProblem::NoIoUring | HostProblem::IoUringForbidden { .. } | HostProblem::IoUringFailed { .. }) => {
+                FatalReason::NoIoUring(text)
+            }
+            Self::Host(_) | Self::Thread { .. } => FatalReason::Host(text),
+            Self::FolderInUse { .. } | Self::OpenMetadata(OpenError::InUse { .. }) => FatalReason::DataFolderInUse(text),
+            Self::Folder { .. }
+            | Self::FolderProblem(_)
+            | Self::NewerVersion { .. }
+            | Self::Damaged { .. }
+            | Self::MetadataMissing { .. }
+            | Self::JournalMissing { .. }
+            | Self::ForeignJournal { .. } => FatalReason::DataFolder(text),
+            Self::Listen { .. } => FatalReason::CannotListen(text),
+            Self::OpenMetadata(_) | Self::Metadata { .. } => FatalReason::Metadata(text),
+            Self::Recovery { .. } => FatalReason::DamagedData(text),
+        }
+    }
 }
 
 impl std::error::Error for StartError {}

@@ -1,2 +1,11 @@
+mod address;
 mod backoff;
+mod client;
+mod compression;
+mod config;
+mod connection;
+mod error;
+mod link;
+mod metadata_cache;
+mod partitioner;
 mod producer;

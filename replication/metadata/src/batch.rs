@@ -25,11 +25,24 @@ const HEADER_LEN: usize = 8;
 /// Why bytes are not a batch this build can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchError {
-    Truncated { got: usize },
-    TooLong { got: usize, max: usize },
-    Magic { got: [u8; 3] },
-    Checksum { expected: u32, actual: u32 },
-    NewerVersion { got: u8, known: u8 },
+    Truncated {
+        got: usize,
+    },
+    TooLong {
+        got: usize,
+        max: usize,
+    },
+    Magic {
+        got: [u8; 3],
+    },
+    Checksum {
+        expected: u32,
+        actual: u32,
+    },
+    NewerVersion {
+        got: u8,
+        known: u8,
+    },
     /// The checksum agrees and the archive is not one: written by a build that breaks the format, or by something else.
     Unreadable,
 }

@@ -98,11 +98,21 @@ mod tests {
 
     #[test]
     fn golden_values() {
-        let bytes = [("0", 0), ("17", 17), ("17B", 17), ("256MiB", 256 << 20), ("256 mib", 256 << 20), ("1GB", 1_000_000_000), (" 4KiB ", 4096)];
+        let bytes = [
+            ("0", 0),
+            ("17", 17),
+            ("17B", 17),
+            ("256MiB", 256 << 20),
+            ("256 mib", 256 << 20),
+            ("1GB", 1_000_000_000),
+            (" 4KiB ", 4096),
+        ];
         for (text, value) in bytes {
             assert_eq!(parse(text, Unit::Bytes), Ok(value), "{text}");
         }
-        for (text, value) in [("90", 90), ("90ms", 90), ("7d", 604_800_000), ("5m", 300_000), ("5min", 300_000), ("1 h", 3_600_000)] {
+        for (text, value) in
+            [("90", 90), ("90ms", 90), ("7d", 604_800_000), ("5m", 300_000), ("5min", 300_000), ("1 h", 3_600_000)]
+        {
             assert_eq!(parse(text, Unit::Milliseconds), Ok(value), "{text}");
         }
         for (text, unit, error) in [

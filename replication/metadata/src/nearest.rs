@@ -34,7 +34,9 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, edits) in [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("Same", "same", 0), ("ab", "ba", 2)] {
+        for (a, b, edits) in
+            [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("Same", "same", 0), ("ab", "ba", 2)]
+        {
             assert_eq!(edit_distance(a, b), edits, "{a} to {b}");
         }
     }

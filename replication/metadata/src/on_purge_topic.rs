@@ -12,5 +12,9 @@ pub struct PurgeTopic {
 
 pub fn on_purge_topic(image: &Image, request: &PurgeTopic) -> Result<Vec<Record>, Refusal> {
     let topic_id = request.topic_id;
-    if image.is_deleted(topic_id) { Ok(vec![Record::TopicPurged(TopicPurged { topic_id })]) } else { Err(Refusal::TopicNotDeleted { topic_id }) }
+    if image.is_deleted(topic_id) {
+        Ok(vec![Record::TopicPurged(TopicPurged { topic_id })])
+    } else {
+        Err(Refusal::TopicNotDeleted { topic_id })
+    }
 }

@@ -57,7 +57,8 @@ fn check(request: &RegisterBroker) -> Result<(), Refusal> {
     if shard_count == 0 || shard_count > SHARDS_PER_BROKER_MAX {
         return Err(Refusal::InvalidShardCount { got: shard_count, max: SHARDS_PER_BROKER_MAX });
     }
-    let usable = |a: &Address| a.port != 0 && (1..=HOST_LEN_MAX).contains(&a.host.len()) && a.host.bytes().all(|b| b.is_ascii_graphic());
+    let usable =
+        |a: &Address| a.port != 0 && (1..=HOST_LEN_MAX).contains(&a.host.len()) && a.host.bytes().all(|b| b.is_ascii_graphic());
     match request.addresses.iter().position(|a| !usable(a)) {
         Some(shard) => Err(Refusal::InvalidAddress { shard, got: request.addresses[shard].to_string() }),
         None => Ok(()),

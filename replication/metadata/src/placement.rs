@@ -4,7 +4,7 @@
 //! evenly goes where the least lies. Deterministic: equal images give equal placements.
 
 use crate::image::Image;
-use sluice_model::{BrokerId, PartitionIndex, ShardIndex, TopicId, TopicPartition};
+use sluice_model::{BrokerId, ShardIndex, TopicId, TopicPartition};
 use std::collections::BTreeMap;
 
 /// A shard of a broker.
@@ -45,13 +45,13 @@ struct Load {
 pub(crate) fn moves(image: &Image, broker: BrokerId, shard_count: usize) -> BTreeMap<TopicPartition, ShardIndex> {
     let mut held = Held::of(image, broker, shard_count);
     let shares = held.shares();
-    let mut moving: Vec<(usize, TopicPartition)> = held.gone.iter().map(|&id| (0, id)).collect();
+    let mut moving = held.gone.clone();
     for (shard, &share) in shares.iter().enumerate() {
         moving.extend(held.take_beyond(shard, share));
     }
-    moving.sort_by_key(|&(_, id)| id);
+    moving.sort_unstable();
     let mut room: Vec<usize> = shares.iter().zip(&held.shards).map(|(share, ids)| share - ids.len()).collect();
-    moving.into_iter().map(|(_, id)| (id, held.give(id, &mut room))).collect()
+    moving.into_iter().map(|id| (id, held.give(id, &mut room))).collect()
 }
 
 /// What a broker holds, by shard. Within a shard, each partition has its rank among those of its topic there.
@@ -90,10 +90,11 @@ impl Held {
     }
 
     /// Takes what `shard` has beyond its share, from the topics with the most partitions there.
-    fn take_beyond(&mut self, shard: usize, share: usize) -> Vec<(usize, TopicPartition)> {
-        self.shards[shard].sort_unstable();
-        let taken = self.shards[shard].split_off(share.min(self.shards[shard].len()));
-        for (_, id) in &taken {
+    fn take_beyond(&mut self, shard: usize, share: usize) -> Vec<TopicPartition> {
+        let held = &mut self.shards[shard];
+        held.sort_unstable();
+        let taken: Vec<_> = held.split_off(share.min(held.len())).into_iter().map(|(_, id)| id).collect();
+        for id in &taken {
             *self.of_topic.entry((id.topic_id, shard)).or_default() -= 1;
         }
         taken
@@ -110,7 +111,6 @@ impl Held {
     }
 }
 
-/// Partition numbers from `first` on.
-pub(crate) fn numbers_from(first: u32) -> impl Iterator<Item = PartitionIndex> {
-    (first..).map(PartitionIndex)
-}
+#[cfg(test)]
+#[path = "placement_test.rs"]
+mod tests;

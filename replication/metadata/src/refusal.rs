@@ -12,32 +12,80 @@ pub enum Refusal {
     // Brokers.
     /// An incarnation registers whose number is not greater than the registered one's, or one that is not registered
     /// any more asks for something.
-    FencedIncarnation { broker: BrokerId, got: Incarnation, current: Incarnation },
+    FencedIncarnation {
+        broker: BrokerId,
+        got: Incarnation,
+        current: Incarnation,
+    },
     /// The broker is known with another data folder.
-    OtherFolder { broker: BrokerId, known: FolderId, got: FolderId },
-    InvalidBrokerId { got: BrokerId },
-    InvalidShardCount { got: usize, max: usize },
-    InvalidAddress { shard: usize, got: String },
-    UnknownBroker { broker: BrokerId },
+    OtherFolder {
+        broker: BrokerId,
+        known: FolderId,
+        got: FolderId,
+    },
+    InvalidBrokerId {
+        got: BrokerId,
+    },
+    InvalidShardCount {
+        got: usize,
+        max: usize,
+    },
+    InvalidAddress {
+        shard: usize,
+        got: String,
+    },
+    UnknownBroker {
+        broker: BrokerId,
+    },
     /// No broker has registered that could hold a partition.
     NoBrokers,
 
     // Topics.
-    InvalidTopicName { name: String, fault: NameFault },
-    TopicExists { name: String, topic_id: TopicId },
+    InvalidTopicName {
+        name: String,
+        fault: NameFault,
+    },
+    TopicExists {
+        name: String,
+        topic_id: TopicId,
+    },
     /// The random id is in use, or was, or is zero: draw another.
-    TopicIdTaken { topic_id: TopicId },
-    UnknownTopic { name: String },
+    TopicIdTaken {
+        topic_id: TopicId,
+    },
+    UnknownTopic {
+        name: String,
+    },
     /// The topic to be purged is not a deleted one.
-    TopicNotDeleted { topic_id: TopicId },
-    InvalidPartitionCount { got: u32, max: u32 },
-    FewerPartitions { got: u32, current: u32 },
-    TooManyPartitions { got: usize, max: usize },
+    TopicNotDeleted {
+        topic_id: TopicId,
+    },
+    InvalidPartitionCount {
+        got: u32,
+        max: u32,
+    },
+    FewerPartitions {
+        got: u32,
+        current: u32,
+    },
+    TooManyPartitions {
+        got: usize,
+        max: usize,
+    },
 
     // Settings.
-    UnknownSetting { name: String, nearest: Option<&'static str> },
-    RepeatedSetting { name: String },
-    InvalidSetting { setting: &'static str, value: String, fault: SettingFault },
+    UnknownSetting {
+        name: String,
+        nearest: Option<&'static str>,
+    },
+    RepeatedSetting {
+        name: String,
+    },
+    InvalidSetting {
+        setting: &'static str,
+        value: String,
+        fault: SettingFault,
+    },
 
     ProducerIdsExhausted,
 }
@@ -58,7 +106,9 @@ impl fmt::Display for SettingFault {
                 let none = if may_be_none { ", or none" } else { "" };
                 write!(f, "it must be {} to {}{none}", human_value::format(min, unit), human_value::format(max, unit))
             }
-            Self::MoreThanReplicas { replicas } => write!(f, "the topic has {replicas} replica{}", if replicas == 1 { "" } else { "s" }),
+            Self::MoreThanReplicas { replicas } => {
+                write!(f, "the topic has {replicas} replica{}", if replicas == 1 { "" } else { "s" })
+            }
         }
     }
 }
@@ -88,7 +138,9 @@ impl fmt::Display for Refusal {
             Self::FewerPartitions { got, current } => {
                 write!(f, "the topic has {current} partitions; it can get more, not fewer ({got})")
             }
-            Self::TooManyPartitions { got, max } => write!(f, "the cluster would have {got} partitions, at most {max} are allowed"),
+            Self::TooManyPartitions { got, max } => {
+                write!(f, "the cluster would have {got} partitions, at most {max} are allowed")
+            }
             Self::UnknownSetting { name, nearest: Some(nearest) } => {
                 write!(f, "there is no topic setting {}; did you mean {nearest}?", Quoted(name))
             }

@@ -100,7 +100,10 @@ const _: () = {
     while index < SETTINGS.len() {
         let s = &SETTINGS[index];
         assert!(0 < s.min && s.min <= s.max, "bounds are positive and in order");
-        assert!((s.min <= s.default && s.default <= s.max) || (s.may_be_none && s.default == NONE), "the default is within the bounds");
+        assert!(
+            (s.min <= s.default && s.default <= s.max) || (s.may_be_none && s.default == NONE),
+            "the default is within the bounds"
+        );
         index += 1;
     }
     assert!(SETTINGS.len() <= SETTINGS_PER_TOPIC_MAX);
@@ -194,11 +197,14 @@ impl TopicSettings {
     pub fn changed(&self, changes: &[(String, String)], replicas: u32) -> Result<Self, Refusal> {
         let mut next = self.clone();
         for (index, (name, text)) in changes.iter().enumerate() {
-            if changes[..index.min(SETTINGS_PER_TOPIC_MAX)].iter().any(|(earlier, _)| earlier == name) {
+            if changes[..index].iter().any(|(earlier, _)| earlier == name) {
                 return Err(Refusal::RepeatedSetting { name: name.clone() });
             }
             let Some(setting) = Setting::by_name(name) else {
-                return Err(Refusal::UnknownSetting { name: name.clone(), nearest: nearest(name, SETTINGS.iter().map(|s| s.name)) });
+                return Err(Refusal::UnknownSetting {
+                    name: name.clone(),
+                    nearest: nearest(name, SETTINGS.iter().map(|s| s.name)),
+                });
             };
             let refused = |fault| Refusal::InvalidSetting { setting: setting.name, value: text.clone(), fault };
             if text.trim().is_empty() {

@@ -69,7 +69,11 @@ fn what_is_refused_and_what_is_said() {
         ("segment_len", "-1", "topic setting segment_len cannot be \"-1\": it is not a whole number"),
         ("retention_ms", "7 days", "topic setting retention_ms cannot be \"7 days\": its unit is none of ms, s, min, h, d"),
         ("retention_ms", "1ms", "topic setting retention_ms cannot be \"1ms\": it must be 1s to 36600d, or none"),
-        ("retention_bytes", "99999999TiB", "topic setting retention_bytes cannot be \"99999999TiB\": it must be 1MiB to 1048576TiB, or none"),
+        (
+            "retention_bytes",
+            "99999999TiB",
+            "topic setting retention_bytes cannot be \"99999999TiB\": it must be 1MiB to 1048576TiB, or none",
+        ),
         ("min_insync_replicas", "2", "topic setting min_insync_replicas cannot be \"2\": the topic has 1 replica"),
     ] {
         assert_eq!(changed(&[(name, value)]).unwrap_err().to_string(), said);

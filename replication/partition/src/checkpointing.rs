@@ -7,6 +7,7 @@ use sluice_model::{Clock, Incarnation};
 use sluice_storage::checkpoint::{PartitionCheckpoint, ShardCheckpoint};
 use sluice_storage::checkpoint_slots::Checkpoints;
 use sluice_storage::disk::Disk;
+use std::io;
 
 /// What only one task at a time may work with.
 pub(crate) struct Background<D: Disk> {
@@ -23,31 +24,41 @@ pub(crate) struct Background<D: Disk> {
 
 impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Flushes every segment written since the last time, writes a checkpoint and gives journal files free that
-    /// neither slot needs any more.
-    pub(crate) async fn checkpoint(&self, background: &mut Background<D>) -> Result<(), Failure> {
+    /// neither slot needs any more. `false` when the disk has no room for the checkpoint: the other slot stays good,
+    /// and it is tried again later.
+    pub(crate) async fn checkpoint(&self, background: &mut Background<D>) -> Result<bool, Failure> {
         let written_len = self.shared.journal_written_len.get();
         for cell in self.cells() {
-            let plan = cell.borrow().log.plan_flush();
+            let plan = cell.borrow_mut().log.plan_flush();
             let Some(plan) = plan else { continue };
             let flushed = plan.run().await.map_err(|error| {
                 let id = cell.borrow().leader.id();
-                Failure::WriteBack { id, error }
+                Failure::Flush { id, error }
             })?;
             cell.borrow_mut().log.on_flushed(flushed);
         }
-        self.write_checkpoint(background).await?;
+        if !self.write_checkpoint(background).await? {
+            return Ok(false);
+        }
         background.checkpointed_at = written_len;
         self.shared.timers.borrow_mut().last_checkpoint_us = self.shared.clock.now().mono_us;
-        Ok(())
+        Ok(true)
     }
 
-    async fn write_checkpoint(&self, background: &mut Background<D>) -> Result<(), Failure> {
+    async fn write_checkpoint(&self, background: &mut Background<D>) -> Result<bool, Failure> {
         let checkpoint = self.plan_checkpoint(background);
-        background.checkpoints.write(&checkpoint).await.map_err(Failure::Checkpoint)?;
+        match background.checkpoints.write(&checkpoint).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                self.enter_disk_full(background).await?;
+                return Ok(false);
+            }
+            Err(error) => return Err(Failure::Checkpoint(error)),
+        }
         let needed_from_sequence = background.checkpoints.needed_from_sequence();
         self.shared.needed_from_sequence.set(needed_from_sequence);
         self.shared.journal.release(needed_from_sequence);
-        Ok(())
+        Ok(true)
     }
 
     /// The state of all partitions at their recovery points, and the lowest group that replay needs.

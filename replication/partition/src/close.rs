@@ -21,16 +21,15 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             loop {
                 let plan = cell.borrow_mut().log.plan_write_back(WriteBackKind::Everything);
                 let Some(plan) = plan else { break };
-                let permit = self.shared.pacer.acquire(PaceClass::UrgentWriteBack, plan.len()).await;
+                let permit = self.shared.pacer.acquire(PaceClass::UrgentWriteBack, plan.len() as usize).await;
                 let result = plan.run().await;
                 drop(permit);
                 match result {
                     Ok(written) => cell.borrow_mut().log.on_written_back(written),
-                    Err(error) if error.kind() == std::io::ErrorKind::StorageFull && background.reserve.is_held() => {
-                        let id = cell.borrow().leader.id();
-                        background.reserve.give_back().await.map_err(|error| Failure::WriteBack { id, error })?;
+                    Err(error) if error.is_storage_full() && background.reserve.is_held() => {
+                        background.reserve.give_back().await.map_err(Failure::Reserve)?;
                     }
-                    Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+                    Err(error) if error.is_storage_full() => break,
                     Err(error) => {
                         let id = cell.borrow().leader.id();
                         return Err(Failure::WriteBack { id, error });

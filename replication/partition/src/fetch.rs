@@ -5,7 +5,8 @@ use crate::refusal::FetchRefusal;
 use bytes::Bytes;
 use sluice_model::{Clock, Offset, TopicPartition};
 use sluice_storage::disk::Disk;
-use sluice_storage::read_plan::{DiskRead, ReadPlan, ReadRefusal, TimestampLookup};
+use sluice_storage::read_plan::{DiskRead, ReadPlan, ReadRefusal};
+use sluice_storage::timestamp_lookup::TimestampLookup;
 
 /// What one partition has from an offset on.
 pub struct Fetched<D: Disk> {
@@ -40,7 +41,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             FetchedFrames::Empty
         } else {
             match partition.log.read(offset, len_max, high_watermark) {
-                Ok(ReadPlan::Memory { slices, .. }) => FetchedFrames::Memory(slices),
+                Ok(ReadPlan::Memory(read)) => FetchedFrames::Memory(read.slices),
                 Ok(ReadPlan::Disk(read)) => FetchedFrames::Disk(read),
                 Ok(ReadPlan::Empty) => FetchedFrames::Empty,
                 Err(ReadRefusal::OutOfRange { .. }) => {

@@ -9,16 +9,17 @@ use crate::pace::Pace;
 use crate::partition::Partition;
 use crate::partitions::{PartitionCell, Partitions, SharedParts};
 use crate::refusal::Failure;
-use crate::settings::{PartitionAssignment, PartitionsConfig};
+use crate::settings::{PartitionAssignment, PartitionSettings, PartitionsConfig};
 use crate::space_reserve::SpaceReserve;
-use sluice_model::limits::WRITE_BACK_LEN;
-use sluice_model::{Clock, Incarnation, LeaderEpochHistory, Offset, ProducerTable, TopicId, TopicPartition};
+use sluice_model::{Clock, Incarnation, LeaderEpochHistory, Offset, ProducerTable, ShardIndex, TopicId, TopicPartition};
 use sluice_replica::{InSyncSet, Leader, LeaderStart};
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::disk::Disk;
 use sluice_storage::log::{Log, LogConfig};
-use sluice_storage::recovery::{RecoverShard, RecoveredPartition, RecoveryError, RecoveryReport, recover_shard};
+use sluice_storage::layout::partition_of_dir;
+use sluice_storage::recovery::{PartitionFate, RecoverShard, RecoveredPartition, RecoveryError, recover_shard};
+use sluice_storage::recovery_report::RecoveryReport;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,8 +32,14 @@ pub enum OpenError {
     Recovery(RecoveryError),
     Reserve(io::Error),
     Checkpoint(Failure),
+    /// The folders of the shards cannot be looked at.
+    Look(io::Error),
+    /// What is left of a deleted topic cannot be removed.
+    Remove(io::Error),
     /// The folder of a partition holds segments, and neither checkpoint nor journal of any shard knows them.
     UnknownData { id: TopicPartition },
+    /// There is no room for the checkpoint that a new partition has to stand in.
+    DiskFull,
 }
 
 impl fmt::Display for OpenError {
@@ -41,11 +48,14 @@ impl fmt::Display for OpenError {
             Self::Recovery(error) => error.fmt(f),
             Self::Reserve(error) => write!(f, "the disk space reserve cannot be opened: {error}"),
             Self::Checkpoint(failure) => failure.fmt(f),
+            Self::Look(error) => write!(f, "the shard folders cannot be read: {error}"),
+            Self::Remove(error) => write!(f, "the files of a deleted topic cannot be removed: {error}"),
             Self::UnknownData { id } => write!(
                 f,
                 "partition {id} has segments that no checkpoint and no journal names; the shard folders of this data folder are missing \
                  or from another one: restore them, or move the partition's folder away to begin it anew"
             ),
+            Self::DiskFull => write!(f, "the disk is full; free space or shorten retention, then try again"),
         }
     }
 }
@@ -57,8 +67,9 @@ pub struct OpenShard {
     pub config: PartitionsConfig,
     pub incarnation: Incarnation,
     pub assigned: Vec<PartitionAssignment>,
-    /// The last state of partitions that another shard had before: the number of shards has changed.
+    /// What [`crate::prepare`] found: the last state of partitions that another shard had before, and who has what.
     pub imports: Vec<PartitionCheckpoint>,
+    pub owners: BTreeMap<TopicPartition, ShardIndex>,
     /// Topics that were deleted; what is found of them is removed.
     pub deleted: BTreeSet<TopicId>,
     pub pacer: Rc<dyn Pace>,
@@ -68,23 +79,24 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Recovers what the shard's folder holds, takes over what is placed here now, and checkpoints. Nothing is
     /// served before this is done.
     pub async fn open(disk: D, clock: C, open: OpenShard) -> Result<(Self, RecoveryReport), OpenError> {
-        let OpenShard { config, incarnation, assigned, imports, deleted, pacer } = open;
+        let OpenShard { config, incarnation, assigned, imports, owners, deleted, pacer } = open;
         let memory = TailMemory::new(config.tail_budget as u64);
-        let segment_len_of = assigned.iter().map(|a| (a.id, a.settings.segment_len)).collect();
-        let recovered = recover_shard(
-            &disk,
-            RecoverShard {
-                layout: config.layout.clone(),
-                shard: config.shard,
-                incarnation,
-                journal: config.journal.clone(),
-                segment_len_of,
-                deleted,
-                memory: memory.clone(),
-            },
-        )
-        .await
-        .map_err(OpenError::Recovery)?;
+        let fates = Fates::new(config.shard, &assigned, &owners, &deleted);
+        let placement: BTreeMap<_, _> = assigned.iter().map(|a| (a.id, a.placement_epoch)).collect();
+        let imports = imports.into_iter().filter_map(|import| {
+            let placement_epoch = *placement.get(&import.id)?;
+            Some(PartitionCheckpoint { placement_epoch, ..import })
+        });
+        let plan = RecoverShard {
+            layout: config.layout.clone(),
+            shard: config.shard,
+            incarnation,
+            journal: config.journal.clone(),
+            memory: memory.clone(),
+            fate: &|id, _| fates.of(id),
+            imports: imports.collect(),
+        };
+        let recovered = recover_shard(&disk, plan).await.map_err(OpenError::Recovery)?;
 
         let reserve = SpaceReserve::open(&disk, config.layout.shard_dir(config.shard).join("reserve"), config.tail_budget as u64)
             .await
@@ -105,31 +117,28 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             pacer,
             journal: recovered.journal,
             memory,
-            write_back_len: WRITE_BACK_LEN as u64,
             background,
             disk_full,
         };
         let partitions = Self::from_parts(parts);
-        partitions.adopt(recovered.partitions, assigned, imports).await?;
+        partitions.adopt(recovered.partitions, assigned).await?;
+        for topic in deleted {
+            partitions.remove_topic_folder(topic).await.map_err(OpenError::Remove)?;
+        }
         Ok((partitions, recovered.report))
     }
 
-    /// Gives every assigned partition the log it has: this shard's own, another's, or a new one.
+    /// Gives every assigned partition the log it has, or a new one.
     async fn adopt(
         &self,
         mut recovered: BTreeMap<TopicPartition, RecoveredPartition<D>>,
         assigned: Vec<PartitionAssignment>,
-        imports: Vec<PartitionCheckpoint>,
     ) -> Result<(), OpenError> {
-        let mut imports: BTreeMap<TopicPartition, PartitionCheckpoint> = imports.into_iter().map(|c| (c.id, c)).collect();
         for assignment in assigned {
             let id = assignment.id;
-            let own = recovered.remove(&id);
-            let import = imports.remove(&id).filter(|import| own.as_ref().is_none_or(|own| own.placement_epoch < import.placement_epoch));
-            let cell = match (own, import) {
-                (_, Some(import)) => self.take_over(&assignment, &import),
-                (Some(own), None) => self.restored(&assignment, own),
-                (None, None) => {
+            let cell = match recovered.remove(&id) {
+                Some(own) => self.restored(&assignment, own),
+                None => {
                     self.assert_no_data(id).await?;
                     self.created(&assignment)
                 }
@@ -137,9 +146,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             self.shared.partitions.borrow_mut().insert(id, cell);
         }
         let mut background = self.shared.background.lock().await;
-        // What is placed elsewhere now is kept in the checkpoint for as long as its folder exists.
+        // What moves away now is kept in the checkpoint until the shard it moves to has it in its own.
         background.handed_over = recovered.into_values().map(|partition| partition.log.checkpoint(partition.high_watermark)).collect();
-        self.checkpoint(&mut background).await.map_err(OpenError::Checkpoint)
+        self.checkpoint(&mut background).await.map_err(OpenError::Checkpoint)?;
+        Ok(())
     }
 
     /// A new partition must not begin at offset 0 over files that somebody's records are in.
@@ -151,25 +161,12 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         }
     }
 
-    fn log_config(&self, assignment: &PartitionAssignment) -> LogConfig {
-        LogConfig { segment_len: assignment.settings.segment_len }
-    }
-
     fn created(&self, assignment: &PartitionAssignment) -> PartitionCell<D> {
         let dir = self.shared.config.layout.partition_dir(assignment.id);
         let disk = self.shared.disk.clone();
         let memory = self.shared.memory.clone();
-        let log = Log::create(disk, dir, assignment.id, assignment.placement_epoch, self.log_config(assignment), memory);
+        let log = Log::create(disk, dir, assignment.id, assignment.placement_epoch, log_config(&assignment.settings), memory);
         self.led(assignment, log, State::default())
-    }
-
-    fn take_over(&self, assignment: &PartitionAssignment, import: &PartitionCheckpoint) -> PartitionCell<D> {
-        let dir = self.shared.config.layout.partition_dir(assignment.id);
-        let checkpoint = PartitionCheckpoint { placement_epoch: assignment.placement_epoch, ..import.clone() };
-        let (disk, memory) = (self.shared.disk.clone(), self.shared.memory.clone());
-        let log = Log::restore(disk, dir, &checkpoint, self.log_config(assignment), memory);
-        let state = State { epochs: checkpoint.epochs, producers: checkpoint.producers, high_watermark: checkpoint.high_watermark };
-        self.led(assignment, log, state)
     }
 
     fn restored(&self, assignment: &PartitionAssignment, own: RecoveredPartition<D>) -> PartitionCell<D> {
@@ -206,7 +203,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         background.opening = cells.iter().map(|(_, cell)| cell.borrow().log.checkpoint(Offset::ZERO)).collect();
         let written = self.checkpoint(&mut background).await;
         background.opening.clear();
-        written.map_err(OpenError::Checkpoint)?;
+        if !written.map_err(OpenError::Checkpoint)? {
+            return Err(OpenError::DiskFull);
+        }
         self.shared.partitions.borrow_mut().extend(cells);
         Ok(())
     }
@@ -226,7 +225,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         }
         self.checkpoint(&mut background).await.map_err(OpenError::Checkpoint)?;
         for &id in ids {
-            self.remove_folder(id).await.map_err(|error| OpenError::Checkpoint(Failure::WriteBack { id, error }))?;
+            self.remove_folder(id).await.map_err(|error| OpenError::Checkpoint(Failure::Remove { id, error }))?;
         }
         Ok(())
     }
@@ -241,6 +240,52 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             self.shared.disk.remove_file(&dir.join(entry.name)).await?;
         }
         self.shared.disk.remove_dir(&dir).await
+    }
+
+    /// What a deletion that a crash cut short has left of a topic.
+    async fn remove_topic_folder(&self, topic_id: TopicId) -> io::Result<()> {
+        let dir = self.shared.config.layout.topic_dir(topic_id);
+        let entries = match self.shared.disk.read_dir(&dir).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for partition in entries.iter().filter_map(|entry| partition_of_dir(&entry.name)) {
+            self.remove_folder(TopicPartition { topic_id, partition }).await?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn log_config(settings: &PartitionSettings) -> LogConfig {
+    LogConfig { segment_len: settings.segment_len, ..LogConfig::default() }
+}
+
+/// What becomes of the partitions that a shard's folder names.
+pub(crate) struct Fates<'a> {
+    shard: ShardIndex,
+    configs: BTreeMap<TopicPartition, LogConfig>,
+    owners: &'a BTreeMap<TopicPartition, ShardIndex>,
+    deleted: &'a BTreeSet<TopicId>,
+}
+
+impl<'a> Fates<'a> {
+    pub(crate) fn new(
+        shard: ShardIndex,
+        assigned: &[PartitionAssignment],
+        owners: &'a BTreeMap<TopicPartition, ShardIndex>,
+        deleted: &'a BTreeSet<TopicId>,
+    ) -> Self {
+        Self { shard, configs: assigned.iter().map(|a| (a.id, log_config(&a.settings))).collect(), owners, deleted }
+    }
+
+    pub(crate) fn of(&self, id: TopicPartition) -> PartitionFate {
+        if self.deleted.contains(&id.topic_id) {
+            return PartitionFate::Deleted;
+        }
+        if self.owners.get(&id).is_some_and(|&owner| owner != self.shard) {
+            return PartitionFate::Elsewhere;
+        }
+        PartitionFate::Recover(self.configs.get(&id).copied().unwrap_or_default())
     }
 }
 

@@ -4,6 +4,7 @@ use crate::admission::Admission;
 use crate::append_clock::AppendClock;
 use crate::checkpointing::Background;
 use crate::completions::{Completion, Completions};
+use crate::lifecycle::log_config;
 use crate::pace::Pace;
 use crate::partition::{Partition, PendingLogStart};
 use crate::refusal::FetchRefusal;
@@ -41,7 +42,6 @@ pub(crate) struct Shared<D: Disk, C: Clock> {
     pub(crate) pacer: Rc<dyn Pace>,
     pub(crate) journal: Journal<D>,
     pub(crate) memory: TailMemory,
-    pub(crate) write_back_len: u64,
     pub(crate) partitions: RefCell<BTreeMap<TopicPartition, PartitionCell<D>>>,
     /// Groups not yet durable, and who has frames or log starts in each; sequences never fall.
     flushes: RefCell<VecDeque<(u64, PartitionCell<D>)>>,
@@ -114,7 +114,6 @@ pub(crate) struct SharedParts<D: Disk, C: Clock> {
     pub(crate) pacer: Rc<dyn Pace>,
     pub(crate) journal: Journal<D>,
     pub(crate) memory: TailMemory,
-    pub(crate) write_back_len: u64,
     pub(crate) background: Background<D>,
     pub(crate) disk_full: bool,
 }
@@ -129,7 +128,6 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             pacer: parts.pacer,
             journal: parts.journal,
             memory: parts.memory,
-            write_back_len: parts.write_back_len,
             partitions: RefCell::default(),
             flushes: Shared::<D, C>::new_flushes(),
             admission: RefCell::default(),
@@ -224,7 +222,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let mut effects = Effects::new();
         let mut partition = cell.borrow_mut();
         partition.settings = settings;
-        partition.log.set_segment_len(settings.segment_len);
+        partition.log.set_config(log_config(&settings));
         partition.leader.on_settings(settings.frame_len_max, settings.min_insync_replicas, &mut effects);
         let now = self.shared.clock.now();
         self.run_effects(&cell, &mut partition, &[], now, &effects);

@@ -3,6 +3,7 @@
 use sluice_model::record_batch::RecordsError;
 use sluice_model::{FrameError, Offset, TopicPartition};
 use sluice_replica::AppendRefusal;
+use sluice_storage::write_back::WriteBackError;
 use std::fmt;
 use std::io;
 
@@ -95,7 +96,12 @@ pub enum Failure {
     /// A write to the journal failed: what it held may or may not be durable.
     Journal(io::Error),
     /// A write or flush of a segment failed for another reason than a full disk.
-    WriteBack { id: TopicPartition, error: io::Error },
+    WriteBack { id: TopicPartition, error: WriteBackError },
+    Flush { id: TopicPartition, error: io::Error },
+    /// Removing the files of a partition failed.
+    Remove { id: TopicPartition, error: io::Error },
+    /// The disk space reserve could not be taken or given back.
+    Reserve(io::Error),
     Checkpoint(io::Error),
 }
 
@@ -104,6 +110,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Journal(error) => write!(f, "a journal write failed: {error}"),
             Self::WriteBack { id, error } => write!(f, "writing a segment of partition {id} failed: {error}"),
+            Self::Flush { id, error } => write!(f, "flushing a segment of partition {id} failed: {error}"),
+            Self::Remove { id, error } => write!(f, "removing files of partition {id} failed: {error}"),
+            Self::Reserve(error) => write!(f, "changing the disk space reserve failed: {error}"),
             Self::Checkpoint(error) => write!(f, "writing a checkpoint failed: {error}"),
         }
     }

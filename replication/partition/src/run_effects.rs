@@ -3,6 +3,7 @@
 use crate::completions::{Completed, Completion};
 use crate::partition::Partition;
 use crate::partitions::{PartitionCell, Partitions};
+use sluice_model::limits::WRITE_BACK_LEN;
 use sluice_model::{Clock, Now};
 use sluice_replica::Effect;
 use sluice_storage::disk::Disk;
@@ -20,7 +21,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                         self.shared.note_flush(address.sequence, cell);
                     }
                     partition.unwritten_since_us.get_or_insert(now.mono_us);
-                    if partition.log.unwritten_len() >= self.shared.write_back_len {
+                    if partition.log.unwritten_len() >= WRITE_BACK_LEN as u64 {
                         self.shared.ready.borrow_mut().insert(partition.leader.id());
                         self.want_write_back();
                     }

@@ -70,7 +70,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         if expiry {
             let before_ms = self.shared.append_clock.borrow().append_time_ms(now).saturating_sub(PRODUCER_EXPIRY_MS);
             for cell in self.cells() {
-                cell.borrow_mut().leader.on_expire_producers(before_ms);
+                let mut partition = cell.borrow_mut();
+                partition.leader.on_expire_producers(before_ms);
+                partition.log.expire_producers(before_ms);
             }
         }
         if housekeeping {

@@ -8,6 +8,7 @@ use crate::checkpointing::Background;
 use crate::pace::PaceClass;
 use crate::partitions::{PartitionCell, Partitions};
 use crate::refusal::Failure;
+use sluice_model::limits::WRITE_BACK_LEN;
 use sluice_model::{Clock, Now};
 use sluice_storage::disk::Disk;
 use sluice_storage::write_back::WriteBackKind;
@@ -44,7 +45,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let now = self.shared.clock.now();
         let mut pass = self.plan_pass(background, now);
         let ready = std::mem::take(&mut *self.shared.ready.borrow_mut());
-        let whole = WriteBackKind::WholeBlocks { at_least: self.shared.config.write_back_len };
+        let whole = WriteBackKind::WholeBlocks { at_least: WRITE_BACK_LEN };
         for cell in ready.into_iter().filter_map(|id| self.get(id)) {
             self.write_back(&cell, whole, &pass, background).await?;
         }
@@ -101,7 +102,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             };
             let Some(plan) = plan else { break };
             let class = if pass.urgent { PaceClass::UrgentWriteBack } else { PaceClass::WriteBack };
-            let permit = self.shared.pacer.acquire(class, plan.len()).await;
+            let permit = self.shared.pacer.acquire(class, plan.len() as usize).await;
             let result = plan.run().await;
             drop(permit);
             let mut partition = cell.borrow_mut();
@@ -110,9 +111,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                     partition.log.on_written_back(written);
                     partition.changed = true;
                 }
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                Err(error) if error.is_storage_full() => {
+                    self.shared.ready.borrow_mut().insert(partition.leader.id());
                     drop(partition);
-                    return self.enter_disk_full(cell, background).await;
+                    return self.enter_disk_full(background).await;
                 }
                 Err(error) => return Err(Failure::WriteBack { id: partition.leader.id(), error }),
             }
@@ -125,12 +127,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     }
 
     /// No produce is taken any more; what was taken goes where the reserve was.
-    async fn enter_disk_full(&self, cell: &PartitionCell<D>, background: &mut Background<D>) -> Result<(), Failure> {
+    pub(crate) async fn enter_disk_full(&self, background: &mut Background<D>) -> Result<(), Failure> {
         self.shared.disk_full.set(true);
-        let id = cell.borrow().leader.id();
-        self.shared.ready.borrow_mut().insert(id);
         if background.reserve.is_held() {
-            background.reserve.give_back().await.map_err(|error| Failure::WriteBack { id, error })?;
+            background.reserve.give_back().await.map_err(Failure::Reserve)?;
             self.want_write_back();
         }
         Ok(())
@@ -138,7 +138,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
 
     /// Takes produce again once the reserve is held again.
     async fn leave_disk_full(&self, background: &mut Background<D>) -> Result<(), Failure> {
-        if self.shared.disk_full.get() && background.reserve.fill().await.map_err(Failure::Checkpoint)? {
+        if self.shared.disk_full.get() && background.reserve.fill().await.map_err(Failure::Reserve)? {
             self.shared.disk_full.set(false);
         }
         Ok(())
@@ -180,7 +180,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 match self.shared.disk.remove_file(&path).await {
                     Ok(()) => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(Failure::WriteBack { id, error }),
+                    Err(error) => return Err(Failure::Remove { id, error }),
                 }
             }
         }

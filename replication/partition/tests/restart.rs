@@ -4,8 +4,7 @@ mod support;
 
 use sluice_model::Offset;
 use sluice_partition::{Completed, FetchRefusal, ProduceRefusal};
-use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut};
-use sluice_storage::testing::fault_image::Unflushed;
+use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use support::{ReadFrame, Setup, TestProducer, TestShard, assignment, id};
 
 /// Appends `count` frames of `len` bytes to each partition and waits for all.
@@ -30,7 +29,7 @@ fn a_clean_stop_leaves_nothing_to_replay() {
     assert!(matches!(shard.append(&producers[0].frame_of(5), 1), Err(ProduceRefusal::ShuttingDown)));
     drop(shard);
     let mut shard = TestShard::open(&disk, Setup::new(3, 2));
-    assert_eq!(shard.report.replayed_entries, 0, "{:?}", shard.report);
+    assert_eq!(shard.report.entries_replayed, 0, "{:?}", shard.report);
     let after: Vec<Vec<ReadFrame>> = (0..3).map(|p| shard.read_all(p, 0).unwrap()).collect();
     assert!(before == after);
 }
@@ -62,7 +61,7 @@ fn every_cut_of_a_busy_while_keeps_what_was_acknowledged() {
     let first = marks[0].0;
     for at in first..disk.call_count() {
         for unflushed in [Unflushed::Kept, Unflushed::Lost, Unflushed::Torn(at as u64)] {
-            let image = disk.crash(PowerCut { at, unflushed });
+            let image = disk.crash(PowerCut { call: at, unflushed });
             let mut restarted = TestShard::open(&image, Setup::new(2, 2));
             let acknowledged = marks.iter().rev().find(|mark| mark.0 <= at).unwrap().1;
             for p in 0..2u32 {

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use glommio::io::{DmaBuffer, DmaFile};
+use glommio::io::{DmaBuffer, DmaFile, ReadResult};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_storage::disk::DiskFile;
 
@@ -74,6 +74,26 @@ impl DirectFile {
         }
     }
 
+    /// Goes on after a read that ended on a block: at the end of the file, or because the device took less at once.
+    async fn read_on(&self, position: u64, len: usize, first: ReadResult) -> io::Result<DirectBuffer> {
+        let mut more = self.read_rest(position, len, first.len()).await?;
+        if more.is_empty() {
+            return Ok(DirectBuffer::from_read(first));
+        }
+        let mut bytes = first.to_vec();
+        loop {
+            bytes.extend_from_slice(&more);
+            if bytes.len() == len || more.is_empty() || !more.len().is_multiple_of(BLOCK_LEN) {
+                return Ok(DirectBuffer::copied(&bytes));
+            }
+            more = self.read_rest(position, len, bytes.len()).await?;
+        }
+    }
+
+    async fn read_rest(&self, position: u64, len: usize, done: usize) -> io::Result<ReadResult> {
+        self.opened.dma.read_at_aligned(position + done as u64, len - done).await.map_err(io_error)
+    }
+
     fn may_inline(&self, len: usize) -> bool {
         let traffic = &self.device.traffic;
         let in_ring = RingTraffic { durable_writes: traffic.durable_ring_writes.get(), bulk_writes: traffic.bulk_writes.get() };
@@ -111,7 +131,7 @@ impl DiskFile for DirectFile {
     }
 
     async fn read_at(&self, position: u64, len: usize) -> io::Result<DirectBuffer> {
-        assert_blocks(position, len);
+        check_blocks(position, len)?;
         count(&self.device.metrics.reads);
         if len == 0 {
             return Ok(DirectBuffer::zeroed(0));
@@ -121,21 +141,12 @@ impl DiskFile for DirectFile {
         if read.len() == len || !read.len().is_multiple_of(BLOCK_LEN) {
             return Ok(DirectBuffer::from_read(read));
         }
-        let mut bytes = read.to_vec();
-        while bytes.len() < len {
-            let more = self.opened.dma.read_at_aligned(position + bytes.len() as u64, len - bytes.len()).await;
-            let more = more.map_err(io_error)?;
-            bytes.extend_from_slice(&more);
-            if more.is_empty() || !more.len().is_multiple_of(BLOCK_LEN) {
-                break;
-            }
-        }
-        Ok(DirectBuffer::copied(&bytes))
+        self.read_on(position, len, read).await
     }
 
     async fn write_at(&self, position: u64, buffer: DirectBuffer) -> io::Result<()> {
+        check_blocks(position, buffer.len())?;
         let Some(buffer) = buffer.into_dma() else { return Ok(()) };
-        assert_blocks(position, buffer.len());
         match self.may_inline(buffer.len()) {
             true => self.write_inline(position, &buffer),
             false => self.write_by_ring(position, buffer).await,
@@ -155,9 +166,12 @@ impl DiskFile for DirectFile {
     }
 }
 
-fn assert_blocks(position: u64, len: usize) {
-    assert!(position.is_multiple_of(BLOCK_LEN as u64), "position {position} is inside a block");
-    assert!(len.is_multiple_of(BLOCK_LEN), "{len} bytes are not whole blocks");
+fn check_blocks(position: u64, len: usize) -> io::Result<()> {
+    if position.is_multiple_of(BLOCK_LEN as u64) && len.is_multiple_of(BLOCK_LEN) {
+        return Ok(());
+    }
+    let what = format!("position {position} and length {len} are not both multiples of {BLOCK_LEN}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
 /// Reserves space up to `len`. A refusal may come half way; what it had reserved by then is given back.
@@ -167,12 +181,15 @@ fn allocate(file: &File, len: u64) -> io::Result<()> {
     if wanted == 0 {
         return Ok(());
     }
-    // SAFETY: a plain system call on a descriptor that is open for the duration of the borrow.
-    let result = unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, wanted) };
-    if result == 0 {
-        return Ok(());
+    loop {
+        // SAFETY: a plain system call on a descriptor that is open for the duration of the borrow.
+        if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, wanted) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            file.set_len(len_before)?;
+            return Err(error);
+        }
     }
-    let error = io::Error::last_os_error();
-    file.set_len(len_before)?;
-    Err(error)
 }

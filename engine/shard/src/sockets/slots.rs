@@ -51,6 +51,8 @@ pub(super) struct Slots {
 
 struct Place {
     generation: u32,
+    /// The epoll flags of the connection that is here.
+    interest: i32,
     slot: Option<Slot>,
 }
 
@@ -58,7 +60,7 @@ impl Slots {
     pub(super) fn insert(&mut self, slot: Slot) -> SlotId {
         self.connection_count += usize::from(matches!(slot, Slot::Connection(_)));
         let place = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { generation: 0, slot: None });
+            self.places.push(Place { generation: 0, interest: 0, slot: None });
             u32::try_from(self.places.len() - 1).expect("a process has fewer descriptors than 2^32")
         });
         let found = &mut self.places[place as usize];
@@ -81,6 +83,15 @@ impl Slots {
             place.generation = next;
             self.free.push(id.place);
         }
+    }
+
+    /// Notes what a connection is watched for; whether that is a change, and the connection is here.
+    pub(super) fn set_interest(&mut self, id: SlotId, interest: i32) -> bool {
+        if !matches!(self.get(id), Some(Slot::Connection(_))) {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.places[id.place as usize].interest, interest);
+        before != interest
     }
 
     /// The descriptor of a socket that is here; -1, which no call takes, when it is not.

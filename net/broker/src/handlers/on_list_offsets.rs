@@ -1,7 +1,7 @@
 //! ListOffsets: the offset at a time, at the beginning or at the end. A time may need the disk, so it goes the way of
 //! the catch-up reads.
 
-use crate::answer::ReplyTo;
+use crate::answer::{AnswerFrames, ReplyTo};
 use crate::catch_up::{Job, OffsetsJob, OffsetsPart};
 use crate::data_plane::DataPlane;
 use crate::error_table::WireError;
@@ -11,11 +11,18 @@ use sluice_protocol::{
     ListOffsetsAnswer, ListOffsetsPartition, ListOffsetsRequest, ListedOffset, Malformed, TIMESTAMP_BEGINNING, TIMESTAMP_END, decode,
 };
 
+/// Bytes of memory that one partition of a request takes while it is under way.
+const PART_LEN: usize = 512;
+
 impl DataPlane {
     pub(crate) fn on_list_offsets(&mut self, to: ReplyTo, body: &[u8]) -> Result<(), Malformed> {
         let request = decode::<ListOffsetsRequest>(body)?;
+        let Some(reservation) = self.parts.budget.try_reserve(PART_LEN * (1 + request.partitions.len())) else {
+            self.refuse(to, WireError::no_room());
+            return Ok(());
+        };
         let parts: Vec<OffsetsPart> = request.partitions.iter().map(|entry| self.plan_offset(entry)).collect();
-        let job = OffsetsJob { to, parts };
+        let job = OffsetsJob { to, parts, reservation };
         if job.parts.iter().any(|part| part.lookup.is_some()) {
             self.parts.catch_up.push(Job::Offsets(job));
         } else {
@@ -32,32 +39,26 @@ impl DataPlane {
         let Some(status) = status else {
             let (error, address) = place.refusal();
             let answer = ListedOffset { error: error.code(), text: error.text, address, ..answer };
-            return OffsetsPart { answer, lookup: None, failed: None };
+            return OffsetsPart { answer, lookup: None };
         };
         let offset = if entry.timestamp_ms == TIMESTAMP_BEGINNING { status.log_start_offset } else { status.high_watermark };
         let answer = ListedOffset { offset: offset.0, ..answer };
         if matches!(entry.timestamp_ms, TIMESTAMP_BEGINNING | TIMESTAMP_END) {
-            return OffsetsPart { answer, lookup: None, failed: None };
+            return OffsetsPart { answer, lookup: None };
         }
         match self.parts.partitions.offset_for_timestamp(id, entry.timestamp_ms) {
-            Ok(lookup) => OffsetsPart { answer, lookup: Some(lookup), failed: None },
+            Ok(lookup) => OffsetsPart { answer, lookup: Some(lookup) },
             Err(refusal) => {
                 let error = WireError::from(&refusal);
                 let answer = ListedOffset { error: error.code(), text: error.text, ..answer };
-                OffsetsPart { answer, lookup: None, failed: None }
+                OffsetsPart { answer, lookup: None }
             }
         }
     }
 
     pub(crate) fn finish_list_offsets(&mut self, job: OffsetsJob) {
-        let partitions = job.parts.into_iter().map(|part| match part.failed {
-            Some(failed) => {
-                let error = WireError::from(&failed);
-                ListedOffset { error: error.code(), text: error.text, ..part.answer }
-            }
-            None => part.answer,
-        });
-        let answer = ListOffsetsAnswer { partitions: partitions.collect() };
-        self.answer(job.to, &answer);
+        let partitions = job.parts.into_iter().map(|part| part.answer).collect();
+        let frames = AnswerFrames { reservation: Some(job.reservation), ..AnswerFrames::default() };
+        self.answer_reserved(job.to, &ListOffsetsAnswer { partitions }, frames);
     }
 }

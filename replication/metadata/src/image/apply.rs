@@ -7,8 +7,8 @@
 use super::{Broker, DeletedTopic, Image, Topic};
 use crate::batch::Batch;
 use crate::record::{
-    BrokerRegistered, Partition, PartitionChanged, PartitionsAdded, ProducerIdsAllocated, Record, TopicCreated, TopicDeleted, TopicPurged,
-    TopicSettingsChanged,
+    BrokerRegistered, Partition, PartitionChanged, PartitionsAdded, ProducerIdsAllocated, Record, TopicCreated, TopicDeleted,
+    TopicPurged, TopicSettingsChanged,
 };
 use crate::topic_settings::TopicSettings;
 use sluice_model::{BrokerId, Incarnation, LeaderEpoch, PartitionIndex, PlacementEpoch, ProducerId, TopicId, TopicPartition};
@@ -17,23 +17,62 @@ use std::fmt;
 /// Why a record does not apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApplyError {
-    IncarnationNotNewer { broker: BrokerId, got: Incarnation, current: Incarnation },
-    NoShards { broker: BrokerId },
-    TopicIdTaken { topic_id: TopicId },
-    TopicNameTaken { name: String },
-    UnknownTopic { topic_id: TopicId },
-    NotDeleted { topic_id: TopicId },
-    UnknownSetting { code: u16 },
+    IncarnationNotNewer {
+        broker: BrokerId,
+        got: Incarnation,
+        current: Incarnation,
+    },
+    NoShards {
+        broker: BrokerId,
+    },
+    TopicIdTaken {
+        topic_id: TopicId,
+    },
+    TopicNameTaken {
+        name: String,
+    },
+    UnknownTopic {
+        topic_id: TopicId,
+    },
+    NotDeleted {
+        topic_id: TopicId,
+    },
+    UnknownSetting {
+        code: u16,
+    },
     /// Partitions are added after those there are, at least one.
-    PartitionsNotNext { topic_id: TopicId, first: PartitionIndex, current: usize },
-    UnknownPartition { id: TopicPartition },
+    PartitionsNotNext {
+        topic_id: TopicId,
+        first: PartitionIndex,
+        current: usize,
+    },
+    UnknownPartition {
+        id: TopicPartition,
+    },
     /// A partition's replicas, in-sync set, eligible leaders and leader contradict each other.
-    MalformedPartition { id: TopicPartition, rule: &'static str },
-    LeaderEpoch { id: TopicPartition, from: LeaderEpoch, to: LeaderEpoch },
-    PlacementEpoch { id: TopicPartition, from: PlacementEpoch, to: PlacementEpoch },
+    MalformedPartition {
+        id: TopicPartition,
+        rule: &'static str,
+    },
+    LeaderEpoch {
+        id: TopicPartition,
+        from: LeaderEpoch,
+        to: LeaderEpoch,
+    },
+    PlacementEpoch {
+        id: TopicPartition,
+        from: PlacementEpoch,
+        to: PlacementEpoch,
+    },
     /// A replica lies on a broker or shard that there is not.
-    NoSuchShard { id: TopicPartition, broker: BrokerId },
-    ProducerIdsNotNext { first: ProducerId, next: ProducerId },
+    NoSuchShard {
+        id: TopicPartition,
+        broker: BrokerId,
+    },
+    ProducerIdsNotNext {
+        first: ProducerId,
+        next: ProducerId,
+    },
 }
 
 impl fmt::Display for ApplyError {
@@ -217,7 +256,10 @@ fn check_partition(id: TopicPartition, partition: &Partition) -> Result<(), Appl
     let (isr, eligible) = (&partition.isr, &partition.eligible_leader_replicas);
     let rules = [
         (!replicas.is_empty(), "there are replicas"),
-        (!replicas.iter().enumerate().any(|(n, r)| replicas[..n].iter().any(|q| q.broker == r.broker)), "a broker holds one replica"),
+        (
+            !replicas.iter().enumerate().any(|(n, r)| replicas[..n].iter().any(|q| q.broker == r.broker)),
+            "a broker holds one replica",
+        ),
         (isr.is_sorted_by(|a, b| a < b) && eligible.is_sorted_by(|a, b| a < b), "in-sync set and eligible leaders ascend"),
         (isr.iter().chain(eligible).all(holds), "in-sync set and eligible leaders are replicas"),
         (!isr.iter().any(|b| eligible.contains(b)), "an eligible leader is not in the in-sync set"),

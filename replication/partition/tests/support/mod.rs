@@ -15,11 +15,11 @@ use sluice_partition::{
 };
 use sluice_storage::journal::JournalConfig;
 use sluice_storage::layout::Layout;
-use sluice_storage::recovery::RecoveryReport;
+use sluice_storage::recovery_report::RecoveryReport;
 use sluice_storage::testing::executor::{Runner, block_on};
 use sluice_storage::testing::fault_disk::FaultDisk;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
@@ -47,6 +47,7 @@ pub struct Setup {
     pub journal_buffer_budget: u64,
     pub assigned: Vec<PartitionAssignment>,
     pub imports: Vec<sluice_storage::checkpoint::PartitionCheckpoint>,
+    pub owners: BTreeMap<TopicPartition, ShardIndex>,
 }
 
 impl Setup {
@@ -60,6 +61,7 @@ impl Setup {
             journal_buffer_budget: 1024 * 1024,
             assigned: (0..partitions).map(|p| assignment(p, start)).collect(),
             imports: Vec::new(),
+            owners: BTreeMap::new(),
         }
     }
 }
@@ -123,6 +125,7 @@ impl TestShard {
             incarnation: Incarnation { number: setup.start, random: 77 + setup.start },
             assigned: setup.assigned,
             imports: setup.imports,
+            owners: setup.owners,
             deleted: BTreeSet::new(),
             pacer: Rc::new(Unpaced),
         };

@@ -1,0 +1,137 @@
+//! Which groups stand in a journal's ring, found without believing any of them.
+//!
+//! Only groups of one shard and one incarnation count, from one sequence on: what a restart has to replay is always
+//! of the incarnation that the checkpoint names, because that incarnation stood in both slots before its first
+//! group. The random bits also keep a record body that imitates a header from being taken for one. After bytes
+//! that are no header the search goes on block by block, so damage to one group does not hide those behind it.
+//!
+//! Memory is bounded: a window of a few blocks, and some bytes for each group found. Deliberately absent: what to
+//! make of it (`recovery_decision`).
+
+use crate::commit_group::{GROUP_HEADER_LEN, GroupHeader};
+use crate::disk::{Disk, DiskFile};
+use crate::journal_ring::{Placement, RingGeometry};
+use sluice_model::limits::BLOCK_LEN;
+use sluice_model::{Incarnation, ShardIndex};
+use std::io;
+use std::ops::Deref;
+
+const BLOCK: u64 = BLOCK_LEN as u64;
+/// Bytes read at once.
+const WINDOW_LEN: u64 = 1024 * 1024;
+
+/// What a scan looks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) shard: ShardIndex,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) from_sequence: u64,
+}
+
+/// A group with a good header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FoundGroup {
+    pub(crate) header: GroupHeader,
+    pub(crate) header_crc: u32,
+    pub(crate) body_ok: bool,
+    pub(crate) placement: Placement,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JournalScan {
+    /// By sequence, each once.
+    pub(crate) groups: Vec<FoundGroup>,
+    /// The greatest incarnation number at the start of a file, where a record body never stands.
+    pub(crate) incarnation_number_max: u64,
+}
+
+/// Reads every file of a ring that can hold a wanted group.
+pub(crate) async fn scan_journal<D: Disk>(files: &[D::File], ring: RingGeometry, wanted: Wanted) -> io::Result<JournalScan> {
+    let mut scan = JournalScan::default();
+    let mut firsts = Vec::new();
+    for file in files {
+        let block = file.read_at(0, BLOCK_LEN).await?;
+        firsts.push(GroupHeader::parse(&block).map(|(header, _)| header));
+    }
+    for (index, file) in files.iter().enumerate() {
+        scan.incarnation_number_max = scan.incarnation_number_max.max(firsts[index].map_or(0, |first| first.incarnation.number));
+        if can_hold_wanted(&firsts, index, wanted) {
+            let index = u32::try_from(index).expect("a ring has at most JOURNAL_FILES_MAX files");
+            scan_file::<D>(file, index, ring.file_len, wanted, &mut scan).await?;
+        }
+    }
+    // Of two headers that claim one sequence the one with a good body is the group.
+    scan.groups.sort_by_key(|group| (group.header.sequence, !group.body_ok));
+    scan.groups.dedup_by_key(|group| group.header.sequence);
+    Ok(scan)
+}
+
+/// Files are filled from their start, in order of sequence, so a first group says much about a whole file.
+fn can_hold_wanted(firsts: &[Option<GroupHeader>], index: usize, wanted: Wanted) -> bool {
+    let Some(first) = firsts[index].filter(|first| first.shard == wanted.shard) else { return true };
+    if first.incarnation != wanted.incarnation {
+        return first.incarnation.number >= wanted.incarnation.number;
+    }
+    let begins_later = |other: &GroupHeader| {
+        other.incarnation == wanted.incarnation && other.sequence > first.sequence && other.sequence <= wanted.from_sequence
+    };
+    !firsts.iter().flatten().any(begins_later)
+}
+
+async fn scan_file<D: Disk>(file: &D::File, index: u32, file_len: u64, wanted: Wanted, scan: &mut JournalScan) -> io::Result<()> {
+    let mut window = Window::<D>::new(file, file_len);
+    let mut position = 0;
+    while position < file_len {
+        let parsed = GroupHeader::parse(window.bytes(position, BLOCK).await?);
+        let Some((header, header_crc)) = parsed.filter(|(header, _)| position + header.group_len() as u64 <= file_len) else {
+            position += BLOCK;
+            continue;
+        };
+        if header.shard != wanted.shard || header.incarnation != wanted.incarnation {
+            position += BLOCK;
+            continue;
+        }
+        let bytes = window.bytes(position, header.group_len() as u64).await?;
+        if header.sequence >= wanted.from_sequence {
+            let body_ok = group_body(bytes, &header).is_some_and(|body| crc32c::crc32c(body) == header.body_crc);
+            scan.groups.push(FoundGroup { header, header_crc, body_ok, placement: Placement { file: index, position } });
+        }
+        position += header.group_len() as u64;
+    }
+    Ok(())
+}
+
+/// The entries of a group, unverified.
+pub(crate) fn group_body<'a>(group: &'a [u8], header: &GroupHeader) -> Option<&'a [u8]> {
+    group.get(GROUP_HEADER_LEN..)?.get(..header.body_len as usize)
+}
+
+/// Part of a file in memory, read in large pieces as a walk goes on.
+pub(crate) struct Window<'a, D: Disk> {
+    file: &'a D::File,
+    file_len: u64,
+    start: u64,
+    buffer: Option<D::Buffer>,
+}
+
+impl<'a, D: Disk> Window<'a, D> {
+    pub(crate) fn new(file: &'a D::File, file_len: u64) -> Self {
+        Self { file, file_len, start: 0, buffer: None }
+    }
+
+    /// The bytes of whole blocks at `position`; fewer where the file ends. The window holds at least `len` bytes
+    /// then, which a caller has bounded.
+    pub(crate) async fn bytes(&mut self, position: u64, len: u64) -> io::Result<&[u8]> {
+        let have = self.buffer.as_ref().map_or(0, |buffer| buffer.deref().len() as u64);
+        if position < self.start || position + len > self.start + have {
+            let want = len.max(WINDOW_LEN).min(self.file_len.saturating_sub(position)).next_multiple_of(BLOCK);
+            self.buffer = None;
+            self.buffer = Some(self.file.read_at(position, usize::try_from(want).expect("a window fits in memory")).await?);
+            self.start = position;
+        }
+        let buffer = self.buffer.as_deref().unwrap_or_default();
+        let from = usize::try_from(position - self.start).expect("inside the window");
+        let end = from + usize::try_from(len).expect("inside the window");
+        Ok(&buffer[from.min(buffer.len())..end.min(buffer.len())])
+    }
+}

@@ -1,0 +1,280 @@
+//! Reading a log: from the tail in memory, or with a plan that reads one segment file.
+//!
+//! Whole frames only, in order, never more bytes than asked for. Memory is trusted; everything from a disk is
+//! proved good on the way out: header checksum, body checksum, partition, offsets, chain. The expensive mistake is
+//! a read that holds the log while it waits for the device: a plan owns its file and its limits, and a segment that
+//! is removed meanwhile stays readable to it. Deliberately absent: pacing (see [`DiskRead::len_hint`]) and waiting.
+
+use crate::active_segment::{ActiveSegment, FRAMES_START};
+use crate::damage::{DamagedRange, SegmentDamage};
+use crate::disk::Disk;
+use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange, WalkedFrame};
+use crate::log::Log;
+use crate::offset_index::{OffsetEntry, OffsetIndex};
+use crate::sealed_segment::{SegmentExtent, SegmentFile};
+use bytes::Bytes;
+use sluice_model::Offset;
+use sluice_model::limits::INDEX_INTERVAL_LEN;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+/// Most bytes read from the device at a time, as long as no frame is larger.
+const WINDOW_LEN_MAX: usize = 1024 * 1024;
+
+/// Where the frames asked for are.
+pub enum ReadPlan<D: Disk> {
+    Memory(ReadFrames),
+    Disk(DiskRead<D>),
+    /// Nothing at this offset yet.
+    Empty,
+}
+
+/// Whole frames, back to back over all slices.
+#[derive(Clone, Debug, Default)]
+pub struct ReadFrames {
+    pub slices: Vec<Bytes>,
+    /// Where to go on reading.
+    pub next_offset: Offset,
+}
+
+/// Why there is nothing to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadRefusal {
+    /// Valid are offsets from `start` to `end`.
+    OutOfRange { start: Offset, end: Offset },
+    /// The first frame has `needed` bytes, more than asked for.
+    TooSmall { needed: usize },
+    /// Not served up to here.
+    Damaged { until: Offset },
+}
+
+/// A read of one segment file. Owns everything it needs.
+pub struct DiskRead<D: Disk> {
+    segment: Rc<SegmentFile<D>>,
+    extent: SegmentExtent,
+    start: WalkStart,
+    offset: Offset,
+    len_max: usize,
+    upper: Offset,
+}
+
+/// Where a walk over a segment begins.
+pub(crate) enum WalkStart {
+    /// The index entry to begin at, and those that follow.
+    Known(OffsetIndex),
+    /// To be looked up in the index of this much of the segment, once that is loaded.
+    Load(SegmentExtent),
+}
+
+#[derive(Debug)]
+pub enum DiskReadError {
+    Io(io::Error),
+    /// The segment was removed before it was opened: ask the log again.
+    Removed,
+    TooSmall {
+        needed: usize,
+    },
+    /// Nothing good could be given at the offset asked for; `range` says what to quarantine.
+    Damaged(SegmentDamage),
+}
+
+impl fmt::Display for DiskReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "read of a segment: {error}"),
+            Self::Removed => write!(f, "the segment was removed"),
+            Self::TooSmall { needed } => write!(f, "the next frame has {needed} bytes"),
+            Self::Damaged(damage) => write!(f, "{damage}"),
+        }
+    }
+}
+
+impl std::error::Error for DiskReadError {}
+
+impl From<WalkError> for DiskReadError {
+    fn from(error: WalkError) -> Self {
+        match error {
+            WalkError::Io(error) if error.kind() == io::ErrorKind::NotFound => Self::Removed,
+            WalkError::Io(error) => Self::Io(error),
+            WalkError::Damaged(damage) => Self::Damaged(damage),
+        }
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// Frames from the one that holds `offset` on: at most `len_max` bytes of them, all wholly below `upper`.
+    pub fn read(&self, offset: Offset, len_max: usize, upper: Offset) -> Result<ReadPlan<D>, ReadRefusal> {
+        if offset < self.log_start || offset > self.log_end {
+            return Err(ReadRefusal::OutOfRange { start: self.log_start, end: self.log_end.max(self.log_start) });
+        }
+        if offset >= upper.min(self.log_end) {
+            return Ok(ReadPlan::Empty);
+        }
+        let quarantined = self.damaged.iter().find(|range| offset < range.until);
+        let upper = match quarantined {
+            Some(range) if range.from <= offset => return Err(ReadRefusal::Damaged { until: range.until }),
+            Some(range) => upper.min(range.from),
+            None => upper,
+        };
+        match self.tail.find(offset) {
+            Some(index) => self.read_memory(index, len_max, upper),
+            None => self.plan_disk_read(offset, len_max, upper),
+        }
+    }
+
+    fn read_memory(&self, first: usize, len_max: usize, upper: Offset) -> Result<ReadPlan<D>, ReadRefusal> {
+        let frames = self.tail.frames();
+        let mut next_offset = frames[first].base_offset;
+        let (mut len, mut end) = (0, first);
+        for frame in frames.range(first..) {
+            let frame_len = frame.len as usize;
+            if frame.base_offset != next_offset || frame.next_offset > upper || len + frame_len > len_max {
+                break;
+            }
+            (len, end, next_offset) = (len + frame_len, end + 1, frame.next_offset);
+        }
+        let first_frame = &frames[first];
+        if end > first {
+            Ok(ReadPlan::Memory(ReadFrames { slices: self.tail.slices(first..end), next_offset }))
+        } else if first_frame.next_offset > upper {
+            Ok(ReadPlan::Empty)
+        } else {
+            Err(ReadRefusal::TooSmall { needed: first_frame.len as usize })
+        }
+    }
+
+    fn plan_disk_read(&self, offset: Offset, len_max: usize, upper: Offset) -> Result<ReadPlan<D>, ReadRefusal> {
+        let after = self.open.partition_point(|segment| segment.base_offset <= offset);
+        let (segment, extent, start) = match after.checked_sub(1) {
+            Some(at) => {
+                let segment = &self.open[at];
+                let (extent, start) = self.walk_towards(segment, offset, len_max as u64);
+                (&segment.file, extent, start)
+            }
+            None => {
+                let after = self.sealed.partition_point(|segment| segment.info.base_offset <= offset);
+                let lost = ReadRefusal::Damaged { until: self.open.front().map_or(self.log_end, |segment| segment.base_offset) };
+                let segment = &self.sealed[after.checked_sub(1).ok_or(lost)?];
+                (&segment.file, segment.extent(), WalkStart::Load(segment.extent()))
+            }
+        };
+        if offset >= extent.end_offset {
+            return Err(ReadRefusal::Damaged { until: self.log_end });
+        }
+        Ok(ReadPlan::Disk(DiskRead { segment: segment.clone(), extent, start, offset, len_max, upper }))
+    }
+
+    /// How to reach `offset`, which is on disk, in a segment that is not sealed.
+    fn walk_towards(&self, segment: &ActiveSegment<D>, offset: Offset, len_max: u64) -> (SegmentExtent, WalkStart) {
+        let entries = segment.index.offsets.entries();
+        let after = entries.partition_point(|entry| entry.base_offset <= offset);
+        match (after.checked_sub(1), segment.restored) {
+            (None, Some(restored)) => (restored, WalkStart::Load(restored)),
+            (first, _) => {
+                let first = first.unwrap_or(0);
+                let enough = (len_max / INDEX_INTERVAL_LEN).saturating_add(3);
+                let end = entries.len().min(first.saturating_add(usize::try_from(enough).unwrap_or(usize::MAX)));
+                let known = OffsetIndex::from_entries(entries[first..end].to_vec()).unwrap_or_default();
+                (self.disk_extent(segment), WalkStart::Known(known))
+            }
+        }
+    }
+
+    /// The frames of an unsealed segment that are not in memory: all before the tail's first.
+    pub(crate) fn disk_extent(&self, segment: &ActiveSegment<D>) -> SegmentExtent {
+        let (end_position, end_offset) = match self.tail.frames().front() {
+            Some(frame) if frame.segment_base == segment.base_offset => (frame.position, frame.base_offset),
+            Some(frame) if frame.segment_base < segment.base_offset => (FRAMES_START, segment.base_offset),
+            _ => (segment.end_position(), segment.next_offset),
+        };
+        SegmentExtent { end_position, end_offset, footer_end: None }
+    }
+}
+
+impl<D: Disk> DiskRead<D> {
+    /// Bytes it will read from the device, about; an index that has to be loaded first is not counted.
+    #[must_use]
+    pub fn len_hint(&self) -> u64 {
+        let left = self.extent.end_position;
+        (self.len_max as u64 + INDEX_INTERVAL_LEN).min(left)
+    }
+
+    /// Reads, verifies and gives out frames. Damage behind the first good frames ends the answer before it.
+    pub async fn run(self) -> Result<ReadFrames, DiskReadError> {
+        let file = self.segment.open().await?;
+        let loaded;
+        let entries = match &self.start {
+            WalkStart::Known(entries) => entries,
+            WalkStart::Load(extent) => {
+                loaded = self.segment.index(extent).await?;
+                &loaded.offsets
+            }
+        };
+        let range = match entries.find(self.offset) {
+            Some(entry) => walk_range(&self.segment, &self.extent, entry),
+            None => self.segment.walk_from_start(&file, &self.extent).await?,
+        };
+        let window_len = (self.len_hint() as usize).min(WINDOW_LEN_MAX);
+        let mut reader = FrameReader::new(file, FrameWalk::new(range, self.offset), window_len);
+        let mut out = Vec::new();
+        let mut next_offset = self.offset;
+        loop {
+            match reader.next().await {
+                Ok(Some(frame)) if frame.header.next_offset() <= self.offset => {}
+                Ok(Some(frame)) => match self.take(&frame, reader.bytes(&frame), &mut out)? {
+                    true => next_offset = frame.header.next_offset(),
+                    false => break,
+                },
+                Ok(None) => break,
+                Err(WalkError::Damaged(_)) if !out.is_empty() => break,
+                Err(WalkError::Damaged(damage)) => return Err(DiskReadError::Damaged(self.narrowed(damage, entries))),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let slices = if out.is_empty() { Vec::new() } else { vec![Bytes::from(out)] };
+        Ok(ReadFrames { slices, next_offset })
+    }
+
+    /// Adds a frame to the answer, when it may be there and there is room.
+    fn take(&self, frame: &WalkedFrame, bytes: &[u8], out: &mut Vec<u8>) -> Result<bool, DiskReadError> {
+        if frame.header.next_offset() > self.upper {
+            return Ok(false);
+        }
+        if out.len() + bytes.len() > self.len_max {
+            return if out.is_empty() { Err(DiskReadError::TooSmall { needed: bytes.len() }) } else { Ok(false) };
+        }
+        if out.is_empty() {
+            let left = self.extent.end_position.saturating_sub(frame.position);
+            out.reserve(self.len_max.min(usize::try_from(left).unwrap_or(usize::MAX)));
+        }
+        out.extend_from_slice(bytes);
+        Ok(true)
+    }
+
+    /// The damage, with its range ending where the index knows a frame again.
+    fn narrowed(&self, mut damage: SegmentDamage, entries: &OffsetIndex) -> SegmentDamage {
+        if let Some(entry) = entries.next_after(damage.position) {
+            damage.range.until = damage.range.until.min(entry.base_offset);
+        }
+        damage.range = DamagedRange { from: damage.range.from, until: damage.range.until.max(damage.range.from) };
+        damage
+    }
+}
+
+/// A walk over the rest of `extent` from an index entry on.
+pub(crate) fn walk_range<D: Disk>(segment: &SegmentFile<D>, extent: &SegmentExtent, entry: OffsetEntry) -> WalkRange {
+    WalkRange {
+        id: segment.id,
+        segment: segment.base_offset,
+        position: u64::from(entry.position),
+        offset: entry.base_offset,
+        prev_header_crc: entry.prev_header_crc,
+        end_position: extent.end_position,
+        end_offset: extent.end_offset,
+    }
+}
+
+#[cfg(test)]
+#[path = "read_plan_test.rs"]
+mod tests;

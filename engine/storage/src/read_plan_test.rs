@@ -1,0 +1,183 @@
+use super::*;
+use crate::layout::segment_file;
+use crate::log::tests::{Bench, dir};
+use crate::testing::executor::block_on;
+use crate::testing::random::Random;
+use crate::write_back::WriteBackKind;
+
+fn on_disk(seed: u64, count: u64) -> Bench {
+    let mut random = Random::new(seed);
+    let mut bench = Bench::new(seed, 200_000);
+    for _ in 0..count {
+        let body_len = if random.below(30) == 0 { 30_000 + random.below(90_000) } else { random.below(2500) };
+        bench.append(1 + random.below(5) as u32, usize::try_from(body_len).unwrap());
+        if random.below(25) == 0 {
+            bench.write_all_and_evict();
+        }
+    }
+    bench
+}
+
+fn run(plan: ReadPlan<crate::testing::fault_disk::FaultDisk>) -> Result<ReadFrames, DiskReadError> {
+    match plan {
+        ReadPlan::Memory(frames) => Ok(frames),
+        ReadPlan::Disk(read) => block_on(read.run()),
+        ReadPlan::Empty => Ok(ReadFrames::default()),
+    }
+}
+
+#[test]
+fn memory_and_disk_give_the_same_frames_at_every_offset() {
+    for seed in 0..6 {
+        let mut memory = Bench::new(seed, 200_000);
+        let mut disk = on_disk(seed, 200);
+        disk.write_all_and_evict();
+        for (at, frame) in disk.frames.iter().enumerate() {
+            memory.log.append(&frame.header, &frame.body, crate::log::tests::address(at));
+        }
+        let mut random = Random::new(seed);
+        let end = disk.log.log_end_offset();
+        for _ in 0..150 {
+            let offset = Offset(random.below(end.0));
+            let len_max = usize::try_from(200_000 + random.below(100_000)).unwrap();
+            let a = run(memory.log.read(offset, len_max, end).unwrap()).unwrap();
+            let b = run(disk.log.read(offset, len_max, end).unwrap()).unwrap();
+            let (a_bytes, b_bytes) = (a.slices.concat(), b.slices.concat());
+            // A read of a file ends with its segment; one of memory does not.
+            assert!(!b_bytes.is_empty() && a_bytes.starts_with(&b_bytes), "seed {seed}, offset {offset}");
+            assert!(b.next_offset <= a.next_offset && (b_bytes.len() < a_bytes.len()) == (b.next_offset < a.next_offset));
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_frame_is_refused_and_the_rest_served() {
+    let mut bench = Bench::new(3, 1 << 20);
+    for _ in 0..200 {
+        bench.append(1, 1000);
+    }
+    bench.write_all_and_evict();
+    let path = segment_file(&dir(), Offset::ZERO);
+    let start = 4096 + 10 * 1100;
+    for bit in (0..1100 * 8).step_by(41) {
+        bench.disk.flip_bit(&path, start + bit / 8, (bit % 8) as u8);
+        let before = run(bench.log.read(Offset(5), 1 << 20, Offset(200)).unwrap()).unwrap();
+        assert_eq!(before.next_offset, Offset(10), "bit {bit}: frames before the bad one are served");
+        let Err(DiskReadError::Damaged(damage)) = run(bench.log.read(Offset(10), 1 << 20, Offset(200)).unwrap()) else {
+            panic!("bit {bit} flipped and not noticed");
+        };
+        assert!(damage.range.from == Offset(10) && damage.range.until > Offset(10) && damage.range.until <= Offset(75), "{damage}");
+        let after = run(bench.log.read(damage.range.until, 1 << 20, Offset(200)).unwrap()).unwrap();
+        assert_eq!(after.next_offset, Offset(200));
+        bench.disk.flip_bit(&path, start + bit / 8, (bit % 8) as u8);
+    }
+}
+
+#[test]
+fn a_quarantined_range_is_refused_without_a_read() {
+    let mut bench = Bench::new(4, 1 << 20);
+    for _ in 0..50 {
+        bench.append(1, 1000);
+    }
+    bench.write_all_and_evict();
+    bench.log.quarantine(DamagedRange { from: Offset(10), until: Offset(12) });
+    assert!(matches!(bench.log.read(Offset(11), 5000, Offset(50)), Err(ReadRefusal::Damaged { until: Offset(12) })));
+    let before = run(bench.log.read(Offset(8), 1 << 20, Offset(50)).unwrap()).unwrap();
+    assert_eq!(before.next_offset, Offset(10), "a read ends where the quarantine begins");
+}
+
+#[test]
+fn a_damaged_footer_costs_a_walk_and_no_data() {
+    let mut bench = on_disk(5, 200);
+    bench.write_all_and_evict();
+    let checkpoint = bench.log.checkpoint(Offset::ZERO);
+    let info = checkpoint.sealed[0];
+    for position in [info.file_len - 4000, info.file_len - 4096 - 4000] {
+        bench.disk.flip_bit(&segment_file(&dir(), info.base_offset), position, 2);
+    }
+    bench.restart();
+    assert_eq!(bench.read_all(Offset::ZERO, 200_000), bench.bytes_from(0));
+    // The header block too: then nothing says what the first frame follows.
+    bench.disk.flip_bit(&segment_file(&dir(), info.base_offset), 40, 2);
+    bench.restart();
+    let read = run(bench.log.read(Offset::ZERO, 200_000, info.next_offset).unwrap());
+    assert!(matches!(read, Err(DiskReadError::Damaged(damage)) if damage.range.until == info.next_offset));
+}
+
+#[test]
+fn a_segment_removed_under_a_read_stays_readable_or_says_so() {
+    let mut bench = on_disk(6, 200);
+    bench.write_all_and_evict();
+    let plan = |bench: &Bench| bench.log.read(Offset::ZERO, 200_000, bench.log.log_end_offset()).unwrap();
+    let (first, second) = (plan(&bench), plan(&bench));
+    let wanted = run(first).unwrap();
+    bench.log.set_log_start(wanted.next_offset.advanced(400));
+    let paths = bench.log.plan_remove_segments();
+    assert!(!paths.is_empty());
+    for path in paths {
+        block_on(bench.disk.remove_file(&path)).unwrap();
+    }
+    assert_eq!(run(second).unwrap().slices.concat(), wanted.slices.concat(), "the file was open");
+    let mut bench = on_disk(6, 200);
+    bench.write_all_and_evict();
+    bench.restart();
+    let late = plan(&bench);
+    block_on(bench.disk.remove_file(&segment_file(&dir(), Offset::ZERO))).unwrap();
+    assert!(matches!(run(late), Err(DiskReadError::Removed)));
+}
+
+#[test]
+fn after_a_restart_what_was_there_before_is_found_without_an_index() {
+    let mut bench = Bench::new(8, 1 << 20);
+    for _ in 0..300 {
+        bench.append(1, 1000);
+    }
+    bench.write_back(WriteBackKind::WholeBlocks { at_least: 1 });
+    bench.flush();
+    bench.restart();
+    for _ in 0..300 {
+        bench.append(1, 1000);
+    }
+    bench.write_all_and_evict();
+    for frame in [0, 150, 290, 299, 300, 301, 599] {
+        assert_eq!(bench.read_all(Offset(frame as u64), 50_000), bench.bytes_from(frame));
+    }
+    // Rolled, its footer covers both lives.
+    bench.append(1, 600_000);
+    bench.write_all_and_evict();
+    bench.restart();
+    assert_eq!(bench.log.checkpoint(Offset::ZERO).sealed.len(), 1);
+    assert_eq!(bench.log.checkpoint(Offset::ZERO).sealed[0].append_time_ms_max, 5990);
+    for frame in [0, 299, 300, 599] {
+        assert_eq!(bench.read_all(Offset(frame as u64), 1 << 20), bench.bytes_from(frame));
+    }
+}
+
+#[test]
+fn timestamps_are_found_in_segments_and_in_memory() {
+    let mut bench = on_disk(9, 300);
+    for step in 0..3 {
+        match step {
+            0 => {}
+            1 => bench.write_all_and_evict(),
+            _ => bench.restart(),
+        }
+        for n in (0..300).step_by(17) {
+            let wanted = bench.frames[n].header;
+            if wanted.base_offset() < bench.log.log_start_offset() {
+                continue;
+            }
+            let lookup = bench.log.offset_for_timestamp(wanted.max_timestamp_ms.to_native() - 3);
+            let found = block_on(lookup.run()).unwrap().unwrap();
+            assert_eq!((found.offset, found.timestamp_ms), (wanted.base_offset(), wanted.max_timestamp_ms.to_native()));
+        }
+        let past_the_end = i64::try_from(bench.log.log_end_offset().0).unwrap() * 10;
+        assert_eq!(block_on(bench.log.offset_for_timestamp(past_the_end).run()).unwrap(), None);
+        let mut log_start = bench.frames[40 + step * 30].header.base_offset();
+        log_start.0 += 1;
+        bench.log.set_log_start(log_start);
+        let first = bench.frames.iter().find(|frame| frame.header.next_offset() > log_start).unwrap();
+        let found = block_on(bench.log.offset_for_timestamp(0).run()).unwrap().unwrap();
+        assert_eq!(found.offset, log_start.max(first.header.base_offset()));
+    }
+}

@@ -1,0 +1,305 @@
+//! From a data folder as a stop, a crash or a rotten device left it to a shard that can serve.
+//!
+//! Segments are trusted up to their recovery points and not read beyond; then every partition gets the journal
+//! entries after the one its checkpoint names, in order (`recovery_replay`), as the decision table says
+//! (`recovery_decision`). Recovery ends with all of it in segments, flushed, a new checkpoint in both slots, and an
+//! empty journal under a new incarnation. It may itself be cut off anywhere and be run again.
+//!
+//! The expensive mistake is to start from less than there is: a checkpoint or a journal that is missing where one
+//! has to be is an error, never an empty beginning. Memory is bounded by the tail budget; what is replayed is
+//! written back as it goes. Deliberately absent: repair from replicas, and who leads afterwards.
+
+use crate::batch_cache::TailMemory;
+use crate::checkpoint::{PartitionCheckpoint, ShardCheckpoint};
+use crate::checkpoint_codec::RingState;
+use crate::checkpoint_slots::{Checkpoints, FoundCheckpoint, SlotFound, read_slots};
+use crate::damage::{DamagedRange, SegmentDamage};
+use crate::disk::Disk;
+use crate::journal::{Journal, JournalConfig, JournalStart};
+use crate::journal_files::{create_ring, has_files, open_ring};
+use crate::journal_ring::{Ring, RingGeometry};
+use crate::journal_scan::{JournalScan, Wanted, scan_journal};
+use crate::layout::Layout;
+use crate::log::{Log, LogConfig};
+use crate::recovery_journal::plan_replay;
+use crate::recovery_leftovers::{remove_segments, set_aside_leftovers};
+use crate::recovery_replay::Replay;
+use crate::recovery_report::RecoveryReport;
+use crate::write_back::WriteBackError;
+use sluice_model::{Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicPartition};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// What becomes of a partition that the shard's checkpoint or journal names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionFate {
+    /// It is recovered here, whether this shard is to keep it or only to hand it over.
+    Recover(LogConfig),
+    /// Its topic is deleted: its entries are skipped, its files are the caller's to remove.
+    Deleted,
+    /// Another shard holds it under a greater placement epoch: this shard's entries no longer count.
+    Elsewhere,
+}
+
+/// What a shard is to be recovered with.
+pub struct RecoverShard<'a> {
+    pub layout: Layout,
+    pub shard: ShardIndex,
+    /// Of this start; its number is greater than any this shard was ever used under.
+    pub incarnation: Incarnation,
+    /// The ring as configured; one of another shape that is found is read first and then made anew.
+    pub journal: JournalConfig,
+    pub memory: TailMemory,
+    /// Asked once for each partition found, with its placement epoch (`None` when no checkpoint names it).
+    pub fate: &'a dyn Fn(TopicPartition, Option<PlacementEpoch>) -> PartitionFate,
+    /// Partitions that other shards recovered and this one owns from now on.
+    pub imports: Vec<PartitionCheckpoint>,
+}
+
+/// A shard that can serve.
+pub struct RecoveredShard<D: Disk> {
+    pub journal: Journal<D>,
+    pub checkpoints: Checkpoints<D>,
+    pub partitions: BTreeMap<TopicPartition, RecoveredPartition<D>>,
+    pub report: RecoveryReport,
+}
+
+/// A partition whose log is wholly in segments, flushed.
+pub struct RecoveredPartition<D: Disk> {
+    pub log: Log<D>,
+    /// 0 when no checkpoint named the partition.
+    pub placement_epoch: PlacementEpoch,
+    /// As of the log end.
+    pub epochs: LeaderEpochHistory,
+    /// As of the log end.
+    pub producers: ProducerTable,
+    /// As of the last checkpoint, within the log.
+    pub high_watermark: Offset,
+    /// Acknowledged perhaps, and lost here: not served.
+    pub damaged: Vec<DamagedRange>,
+    /// Journal groups were lost whose contents nobody knows, and no later frame vouches for this log's end.
+    pub possibly_short: bool,
+}
+
+/// Why a shard cannot be started.
+#[derive(Debug)]
+pub enum RecoveryError {
+    Io(io::Error),
+    /// Neither slot holds a checkpoint, and the shard was in use.
+    CheckpointLost {
+        slots: [PathBuf; 2],
+    },
+    /// A file of the journal is missing or has another length than the checkpoint says.
+    JournalMissing {
+        dir: PathBuf,
+        error: io::Error,
+    },
+    /// The shard was used under an incarnation with this number.
+    IncarnationTooLow {
+        found: u64,
+        given: u64,
+    },
+    /// The configured journal has no possible shape.
+    JournalShape {
+        file_len: u64,
+        file_count: u32,
+        group_len_target: usize,
+    },
+    /// A segment cannot be completed, because what stands in it below the recovery point is damaged.
+    Segment(SegmentDamage),
+}
+
+/// Recovers a shard, or makes a new one where there is none.
+pub async fn recover_shard<D: Disk>(disk: &D, mut plan: RecoverShard<'_>) -> Result<RecoveredShard<D>, RecoveryError> {
+    check_journal_shape(&plan.journal)?;
+    let mut report = RecoveryReport::new(plan.shard);
+    let Some(found) = find_checkpoint(disk, &plan, &mut report).await? else {
+        return create_shard(disk, plan, report).await;
+    };
+    check_incarnation(&plan, found.checkpoint.incarnation.number)?;
+    let (files, scan) = read_journal(disk, &plan, &found).await?;
+    check_incarnation(&plan, scan.incarnation_number_max)?;
+
+    let journal_plan = plan_replay(&scan.groups, found.checkpoint.journal_sequence);
+    report.torn_group_cut = journal_plan.torn_group_cut;
+    report.ends_marked = journal_plan.ends_marked;
+    let first_file = scan.groups.last().map_or(0, |group| (group.placement.file + 1) % found.ring.file_count);
+    let imports = std::mem::take(&mut plan.imports);
+    let mut replay = Replay::new(disk, &plan, report);
+    replay.start(found.checkpoint.partitions.clone(), imports, journal_plan.next_sequence).await?;
+    for step in &journal_plan.steps {
+        replay.run_step(&files, step).await?;
+    }
+    let next_sequence = journal_plan.next_sequence.max(replay.held_sequence_max() + 1);
+    let (partitions, report) = replay.finish().await?;
+
+    let ring = Ring::new(found.ring, first_file);
+    let rest = Rest { files, ring, next_sequence, found: Some(found), partitions, report };
+    start_anew(disk, plan, rest).await
+}
+
+/// What recovery has come to before anything but segments is written.
+struct Rest<D: Disk> {
+    files: Vec<D::File>,
+    ring: Ring,
+    next_sequence: u64,
+    found: Option<Box<FoundCheckpoint>>,
+    partitions: BTreeMap<TopicPartition, RecoveredPartition<D>>,
+    report: RecoveryReport,
+}
+
+/// The newest good checkpoint; `None` when the shard was never in use.
+async fn find_checkpoint<D: Disk>(
+    disk: &D,
+    plan: &RecoverShard<'_>,
+    report: &mut RecoveryReport,
+) -> Result<Option<Box<FoundCheckpoint>>, RecoveryError> {
+    let slots = read_slots(disk, &plan.layout, plan.shard).await?;
+    let bad = slots.iter().filter(|slot| **slot == SlotFound::Bad).count();
+    let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
+    let newest = good.max_by_key(|found| found.slot_sequence);
+    report.checkpoint_slots_bad = u32::try_from(bad).expect("two slots");
+    // A shard that is being made has its first slot before its journal and before its second slot.
+    let in_use = bad == 2 || has_files(disk, &plan.layout.shard_journal_dir(plan.shard)).await?;
+    if newest.is_none() && in_use {
+        return Err(RecoveryError::CheckpointLost { slots: [0, 1].map(|slot| plan.layout.checkpoint_slot(plan.shard, slot)) });
+    }
+    Ok(newest)
+}
+
+async fn read_journal<D: Disk>(
+    disk: &D,
+    plan: &RecoverShard<'_>,
+    found: &FoundCheckpoint,
+) -> Result<(Vec<D::File>, JournalScan), RecoveryError> {
+    if found.ring_state == RingState::Rebuilt {
+        return Ok((Vec::new(), JournalScan::default()));
+    }
+    let dir = plan.layout.shard_journal_dir(plan.shard);
+    let files = match open_ring(disk, &dir, found.ring).await {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+            return Err(RecoveryError::JournalMissing { dir, error });
+        }
+        opened => opened?,
+    };
+    let wanted =
+        Wanted { shard: plan.shard, incarnation: found.checkpoint.incarnation, from_sequence: found.checkpoint.journal_sequence };
+    let scan = scan_journal::<D>(&files, found.ring, wanted).await?;
+    Ok((files, scan))
+}
+
+async fn create_shard<D: Disk>(
+    disk: &D,
+    mut plan: RecoverShard<'_>,
+    mut report: RecoveryReport,
+) -> Result<RecoveredShard<D>, RecoveryError> {
+    report.created = true;
+    let imports = std::mem::take(&mut plan.imports);
+    let mut replay = Replay::new(disk, &plan, report);
+    replay.start(Vec::new(), imports, 1).await?;
+    let (partitions, report) = replay.finish().await?;
+    let ring = Ring::new(plan.journal.geometry(), 0);
+    let rest = Rest { files: Vec::new(), ring, next_sequence: 1, found: None, partitions, report };
+    start_anew(disk, plan, rest).await
+}
+
+/// Puts a checkpoint of the new incarnation into both slots and opens the journal, made anew when its shape is not
+/// the configured one. Then files without a name are set aside.
+async fn start_anew<D: Disk>(disk: &D, plan: RecoverShard<'_>, rest: Rest<D>) -> Result<RecoveredShard<D>, RecoveryError> {
+    let Rest { mut files, mut ring, next_sequence, found, mut partitions, mut report } = rest;
+    let removed: Vec<_> = partitions.values_mut().flat_map(|partition| partition.log.plan_remove_segments()).collect();
+    let checkpoint = ShardCheckpoint {
+        shard: plan.shard,
+        incarnation: plan.incarnation,
+        journal_sequence: next_sequence,
+        partitions: partitions.values().map(|partition| partition.log.checkpoint(partition.high_watermark)).collect(),
+    };
+    let geometry = plan.journal.geometry();
+    let mut checkpoints = Checkpoints::open(disk, &plan.layout, plan.shard, found.as_deref(), geometry).await?;
+    if files.is_empty() || ring.geometry() != geometry {
+        // Until the ring is whole, both slots say that it holds nothing and need not be there.
+        checkpoints.set_ring_state(RingState::Rebuilt);
+        write_both(&mut checkpoints, &checkpoint).await?;
+        drop(std::mem::take(&mut files));
+        create_ring(disk, &plan.journal.dir, geometry).await?;
+        files = open_ring(disk, &plan.journal.dir, geometry).await?;
+        ring = Ring::new(geometry, 0);
+        checkpoints.set_ring_state(RingState::InUse);
+    }
+    write_both(&mut checkpoints, &checkpoint).await?;
+    remove_segments(disk, &removed).await?;
+    let logs = partitions.values().map(|partition| &partition.log);
+    report.set_aside = set_aside_leftovers(disk, &plan.layout, plan.incarnation, logs).await?;
+    let start = JournalStart {
+        shard: plan.shard,
+        incarnation: plan.incarnation,
+        group_len_target: plan.journal.group_len_target,
+        files,
+        ring,
+        first_sequence: next_sequence,
+    };
+    Ok(RecoveredShard { journal: Journal::new(disk.clone(), start), checkpoints, partitions, report })
+}
+
+async fn write_both<D: Disk>(checkpoints: &mut Checkpoints<D>, checkpoint: &ShardCheckpoint) -> io::Result<()> {
+    checkpoints.write(checkpoint).await?;
+    checkpoints.write(checkpoint).await
+}
+
+fn check_journal_shape(config: &JournalConfig) -> Result<(), RecoveryError> {
+    let RingGeometry { file_len, file_count } = config.geometry();
+    let group_len_target = config.group_len_target;
+    if config.geometry().is_valid() && group_len_target as u64 <= file_len {
+        return Ok(());
+    }
+    Err(RecoveryError::JournalShape { file_len, file_count, group_len_target })
+}
+
+fn check_incarnation(plan: &RecoverShard<'_>, found: u64) -> Result<(), RecoveryError> {
+    let given = plan.incarnation.number;
+    if given > found { Ok(()) } else { Err(RecoveryError::IncarnationTooLow { found, given }) }
+}
+
+impl From<io::Error> for RecoveryError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<WriteBackError> for RecoveryError {
+    fn from(error: WriteBackError) -> Self {
+        match error {
+            WriteBackError::Io(error) => Self::Io(error),
+            WriteBackError::Damaged(damage) => Self::Segment(damage),
+        }
+    }
+}
+
+impl fmt::Display for RecoveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "recovery: {error}"),
+            Self::CheckpointLost { slots: [a, b] } => {
+                write!(f, "neither {} nor {} holds a good checkpoint, and the shard was in use", a.display(), b.display())
+            }
+            Self::JournalMissing { dir, error } => {
+                write!(f, "the journal in {} is not the one the checkpoint names: {error}", dir.display())
+            }
+            Self::IncarnationTooLow { found, given } => {
+                write!(f, "incarnation {given} is not above {found}, under which the shard was used")
+            }
+            Self::JournalShape { file_len, file_count, group_len_target } => {
+                write!(f, "no journal has {file_count} files of {file_len} bytes and groups of {group_len_target}")
+            }
+            Self::Segment(damage) => write!(f, "recovery: {damage}"),
+        }
+    }
+}
+
+impl std::error::Error for RecoveryError {}
+
+#[cfg(test)]
+#[path = "recovery_test.rs"]
+mod tests;

@@ -1,0 +1,60 @@
+//! Segment files that nothing needs any more, and those that nothing names.
+//!
+//! The first are removed, the second moved to where an operator can look at them: a file that is not understood is
+//! never deleted. Both happen only when both checkpoint slots do without them.
+
+use crate::disk::Disk;
+use crate::layout::{Layout, segment_base_offset};
+use crate::log::Log;
+use sluice_model::{Incarnation, Offset};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Removes segments that lie below the log start; one that is gone already is no error.
+pub(crate) async fn remove_segments<D: Disk>(disk: &D, paths: &[PathBuf]) -> io::Result<()> {
+    let mut folders: BTreeSet<&Path> = BTreeSet::new();
+    for path in paths {
+        match disk.remove_file(path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+        folders.extend(path.parent());
+    }
+    for folder in folders {
+        disk.sync_dir(folder).await?;
+    }
+    Ok(())
+}
+
+/// Moves segment files that their log does not name out of its folder; gives back where they are now.
+pub(crate) async fn set_aside_leftovers<'a, D: Disk>(
+    disk: &D,
+    layout: &Layout,
+    incarnation: Incarnation,
+    logs: impl Iterator<Item = &'a Log<D>>,
+) -> io::Result<Vec<PathBuf>> {
+    let mut moved = Vec::new();
+    for log in logs {
+        let sealed = log.sealed.iter().map(|segment| segment.info.base_offset);
+        let named: BTreeSet<Offset> = sealed.chain(log.open.iter().map(|segment| segment.base_offset)).collect();
+        let entries = match disk.read_dir(log.dir()).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        let leftovers =
+            entries.iter().filter(|entry| segment_base_offset(&entry.name).is_some_and(|base| !named.contains(&base)));
+        let target = layout.set_aside_dir().join(format!("{}", incarnation.number)).join(log.id().to_string());
+        let before = moved.len();
+        for entry in leftovers {
+            disk.create_dir_all(&target).await?;
+            disk.rename(&log.dir().join(&entry.name), &target.join(&entry.name)).await?;
+            moved.push(target.join(&entry.name));
+        }
+        if moved.len() > before {
+            disk.sync_dir(&target).await?;
+            disk.sync_dir(log.dir()).await?;
+        }
+    }
+    Ok(moved)
+}

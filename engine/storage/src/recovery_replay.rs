@@ -1,0 +1,359 @@
+//! The journal's entries on their way into the logs.
+//!
+//! Every partition gets exactly the entries after the one its checkpoint names, in order, and only those that prove
+//! themselves: checksums, offset and chain. Where entries were lost the log goes on behind the gap, which is
+//! quarantined. The expensive mistake is to let damage in one partition keep another from being served, or memory
+//! grow with the journal: what is replayed is written back as soon as the tails fill.
+
+use crate::checkpoint::PartitionCheckpoint;
+use crate::commit_group::{Entries, JournalEntry};
+use crate::disk::{Disk, DiskFile};
+use crate::entry_address::EntryAddress;
+use crate::journal_scan::{FoundGroup, group_body};
+use crate::log::Log;
+use crate::recovery::{PartitionFate, RecoverShard, RecoveredPartition, RecoveryError};
+use crate::recovery_journal::Step;
+use crate::recovery_report::RecoveryReport;
+use crate::recovery_segments::{check_segments, end_straddled_segment, straddle_is_good};
+use crate::write_back::WriteBackKind;
+use sluice_model::limits::BLOCK_LEN;
+use sluice_model::{FrameHeader, LeaderEpoch, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, TopicPartition};
+use std::collections::BTreeMap;
+use std::io;
+
+/// Replays into the logs of one shard.
+pub(crate) struct Replay<'a, D: Disk> {
+    disk: &'a D,
+    plan: &'a RecoverShard<'a>,
+    partitions: BTreeMap<TopicPartition, Found<D>>,
+    held_sequence_max: u64,
+    report: RecoveryReport,
+}
+
+/// What is to become of a partition that was found.
+enum Found<D: Disk> {
+    /// Its recovery point lies inside a frame: its log waits until that frame comes and can be compared.
+    Straddled(Box<PartitionCheckpoint>, PartitionFate),
+    Recovered(Box<Replayed<D>>),
+    /// Deleted, or another shard's.
+    Skipped,
+}
+
+struct Replayed<D: Disk> {
+    log: Log<D>,
+    placement_epoch: PlacementEpoch,
+    high_watermark: Offset,
+    held: EntryAddress,
+    /// The epoch of the last frame in the log.
+    leader_epoch: LeaderEpoch,
+    /// As far as the journal says; set once the frames below it are there.
+    log_start_offset: Offset,
+    possibly_short: bool,
+}
+
+impl<'a, D: Disk> Replay<'a, D> {
+    pub(crate) fn new(disk: &'a D, plan: &'a RecoverShard<'a>, report: RecoveryReport) -> Self {
+        Self { disk, plan, partitions: BTreeMap::new(), held_sequence_max: 0, report }
+    }
+
+    /// Takes the partitions of the shard's checkpoint, and those that it is given. An entry of the journal that is
+    /// about an imported partition is older than the import and does not count.
+    pub(crate) async fn start(
+        &mut self,
+        own: Vec<PartitionCheckpoint>,
+        imports: Vec<PartitionCheckpoint>,
+        next_sequence: u64,
+    ) -> Result<(), RecoveryError> {
+        for partition in own {
+            self.held_sequence_max = self.held_sequence_max.max(partition.recovery_point.held.sequence);
+            let superseded =
+                imports.iter().any(|import| import.id == partition.id && import.placement_epoch > partition.placement_epoch);
+            if !superseded {
+                self.take(partition).await?;
+            }
+        }
+        let newest = EntryAddress { sequence: next_sequence.max(self.held_sequence_max + 1) - 1, index: u32::MAX };
+        for mut partition in imports {
+            if !self.partitions.contains_key(&partition.id) {
+                partition.recovery_point.held = newest;
+                self.take(partition).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, partition: PartitionCheckpoint) -> Result<(), RecoveryError> {
+        let id = partition.id;
+        let fate = (self.plan.fate)(id, Some(partition.placement_epoch));
+        let found = match fate {
+            PartitionFate::Deleted | PartitionFate::Elsewhere => Found::Skipped,
+            PartitionFate::Recover(_) => {
+                let partition = check_segments(self.disk, &self.plan.layout, partition).await?;
+                let point = &partition.recovery_point;
+                if point.next_frame_position < point.position {
+                    Found::Straddled(Box::new(partition), fate)
+                } else {
+                    self.restored(partition, fate)
+                }
+            }
+        };
+        self.partitions.insert(id, found);
+        Ok(())
+    }
+
+    fn restored(&self, partition: PartitionCheckpoint, fate: PartitionFate) -> Found<D> {
+        let PartitionFate::Recover(config) = fate else { return Found::Skipped };
+        let dir = self.plan.layout.partition_dir(partition.id);
+        let log = Log::restore(self.disk.clone(), dir, &partition, config, self.plan.memory.clone());
+        Found::Recovered(Box::new(Replayed {
+            log,
+            placement_epoch: partition.placement_epoch,
+            high_watermark: partition.high_watermark,
+            held: partition.recovery_point.held,
+            leader_epoch: partition.epochs.latest().unwrap_or_default(),
+            log_start_offset: partition.log_start_offset,
+            possibly_short: false,
+        }))
+    }
+
+    /// The greatest sequence that any checkpointed partition holds an entry of.
+    pub(crate) fn held_sequence_max(&self) -> u64 {
+        self.held_sequence_max
+    }
+
+    pub(crate) async fn run_step(&mut self, files: &[D::File], step: &Step) -> Result<(), RecoveryError> {
+        match step {
+            Step::Replay(group) => self.run_group(files, group).await?,
+            Step::Salvage(group) => {
+                self.report.damaged_groups.push(group.header.sequence);
+                self.run_group(files, group).await?;
+            }
+            Step::Lost(groups) => {
+                self.report.lost_groups.push(*groups);
+                self.doubt_all();
+            }
+        }
+        self.make_room().await
+    }
+
+    async fn run_group(&mut self, files: &[D::File], group: &FoundGroup) -> Result<(), RecoveryError> {
+        let placement = group.placement;
+        let bytes = files[placement.file as usize].read_at(placement.position, group.header.group_len()).await?;
+        self.report.groups_read += 1;
+        let Some(body) = group_body(&bytes, &group.header) else {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a journal file became shorter").into());
+        };
+        let mut index = 0;
+        for entry in Entries::new(body) {
+            let address = EntryAddress { sequence: group.header.sequence, index };
+            match entry {
+                Ok(entry) => self.on_entry(address, entry).await?,
+                Err(_) => self.doubt_all(),
+            }
+            index += 1;
+        }
+        if index < group.header.entry_count {
+            self.doubt_all();
+        }
+        Ok(())
+    }
+
+    async fn on_entry(&mut self, address: EntryAddress, entry: JournalEntry<'_>) -> Result<(), RecoveryError> {
+        let id = match entry {
+            JournalEntry::Frame { header, .. } => header.topic_partition(),
+            JournalEntry::LogStart { id, .. } | JournalEntry::Truncate { id, .. } => id,
+        };
+        self.settle(id, address, &entry).await?;
+        let Some(Found::Recovered(partition)) = self.partitions.get_mut(&id) else {
+            *self.report.skipped.entry(id).or_default() += 1;
+            return Ok(());
+        };
+        if address <= partition.held {
+            return Ok(());
+        }
+        self.report.entries_replayed += 1;
+        match entry {
+            JournalEntry::Frame { header, body } if partition.accepts(header) => {
+                self.report.bytes_replayed += header.frame_len() as u64;
+                partition.append(header, body, address);
+            }
+            JournalEntry::LogStart { offset, .. } => partition.log_start_offset = partition.log_start_offset.max(offset),
+            JournalEntry::Truncate { end_offset, .. } if end_offset >= partition.log.log_end_offset() => {}
+            JournalEntry::Frame { .. } | JournalEntry::Truncate { .. } => {
+                self.report.entries_replayed -= 1;
+                self.report.out_of_place += 1;
+                partition.possibly_short = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that it is known what becomes of a partition before an entry of it is looked at.
+    async fn settle(&mut self, id: TopicPartition, address: EntryAddress, entry: &JournalEntry<'_>) -> Result<(), RecoveryError> {
+        match self.partitions.get(&id) {
+            None => {
+                let fate = (self.plan.fate)(id, None);
+                if let PartitionFate::Recover(_) = fate {
+                    self.report.unknown.insert(id);
+                }
+                let found = self.restored(nothing_known(id), fate);
+                self.partitions.insert(id, found);
+            }
+            Some(Found::Straddled(partition, fate)) => {
+                let JournalEntry::Frame { header, body } = *entry else { return Ok(()) };
+                if address <= partition.recovery_point.held {
+                    return Ok(());
+                }
+                let mut partition = partition.as_ref().clone();
+                if !straddle_is_good(self.disk, &self.plan.layout, &partition, header, body).await? {
+                    end_straddled_segment(&mut partition);
+                }
+                let found = self.restored(partition, *fate);
+                self.partitions.insert(id, found);
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Something was lost, and nobody knows whose it was.
+    fn doubt_all(&mut self) {
+        for found in self.partitions.values_mut() {
+            if let Found::Recovered(partition) = found {
+                partition.possibly_short = true;
+            }
+        }
+    }
+
+    /// Brings the tails below half of their budget.
+    async fn make_room(&mut self) -> Result<(), RecoveryError> {
+        let memory = &self.plan.memory;
+        let target = memory.budget_len() / 2;
+        for kind in [WriteBackKind::WholeBlocks { at_least: BLOCK_LEN }, WriteBackKind::Everything] {
+            if memory.used_len() - memory.clean_len() > target {
+                for partition in self.logs() {
+                    write_back(&mut partition.log, kind).await?;
+                }
+            }
+        }
+        while memory.used_len() > target {
+            let Some(id) = memory.next_eviction() else { break };
+            if let Some(Found::Recovered(partition)) = self.partitions.get_mut(&id) {
+                partition.log.evict_oldest_clean();
+            }
+        }
+        Ok(())
+    }
+
+    fn logs(&mut self) -> impl Iterator<Item = &mut Replayed<D>> {
+        self.partitions.values_mut().filter_map(|found| match found {
+            Found::Recovered(partition) => Some(&mut **partition),
+            Found::Straddled(..) | Found::Skipped => None,
+        })
+    }
+
+    /// Writes back and flushes everything.
+    pub(crate) async fn finish(
+        mut self,
+    ) -> Result<(BTreeMap<TopicPartition, RecoveredPartition<D>>, RecoveryReport), RecoveryError> {
+        let doubt = !self.report.lost_groups.is_empty() || !self.report.damaged_groups.is_empty();
+        let mut recovered = BTreeMap::new();
+        for (id, found) in std::mem::take(&mut self.partitions) {
+            let found = match found {
+                // The frame that straddles the recovery point was never durable in the journal, or is lost there.
+                Found::Straddled(mut partition, fate) => {
+                    end_straddled_segment(&mut partition);
+                    self.restored(*partition, fate)
+                }
+                other => other,
+            };
+            let Found::Recovered(mut partition) = found else { continue };
+            partition.finish().await?;
+            self.report_partition(id, &partition, doubt);
+            recovered.insert(id, partition.into_recovered());
+            self.evict_clean(&mut recovered);
+        }
+        Ok((recovered, self.report))
+    }
+
+    fn report_partition(&mut self, id: TopicPartition, partition: &Replayed<D>, doubt: bool) {
+        if !partition.log.damaged().is_empty() {
+            self.report.damaged.insert(id, partition.log.damaged().to_vec());
+        }
+        if partition.possibly_short && (doubt || self.report.out_of_place > 0) {
+            self.report.possibly_short.insert(id);
+        }
+    }
+
+    fn evict_clean(&self, recovered: &mut BTreeMap<TopicPartition, RecoveredPartition<D>>) {
+        let memory = &self.plan.memory;
+        while memory.used_len() > memory.budget_len() / 2 {
+            let Some(id) = memory.next_eviction() else { break };
+            if let Some(partition) = recovered.get_mut(&id) {
+                partition.log.evict_oldest_clean();
+            }
+        }
+    }
+}
+
+impl<D: Disk> Replayed<D> {
+    /// Whether the frame is the log's next one, or one behind a gap.
+    fn accepts(&self, header: &FrameHeader) -> bool {
+        let (base_offset, end) = (header.base_offset(), self.log.log_end_offset());
+        let follows = header.prev_header_crc.to_native() == self.log.last_header_crc();
+        header.leader_epoch() >= self.leader_epoch && (base_offset > end || (base_offset == end && follows))
+    }
+
+    fn append(&mut self, header: &FrameHeader, body: &[u8], address: EntryAddress) {
+        self.log.append(header, body, address);
+        self.leader_epoch = header.leader_epoch();
+        // Whatever was lost before this frame is a gap that is known now, or was not this partition's.
+        self.possibly_short = false;
+    }
+
+    async fn finish(&mut self) -> Result<(), RecoveryError> {
+        self.log.set_log_start(self.log_start_offset.min(self.log.log_end_offset()));
+        write_back(&mut self.log, WriteBackKind::Everything).await?;
+        while let Some(plan) = self.log.plan_flush() {
+            let flushed = plan.run().await?;
+            self.log.on_flushed(flushed);
+        }
+        Ok(())
+    }
+
+    fn into_recovered(self) -> RecoveredPartition<D> {
+        let checkpoint = self.log.checkpoint(self.high_watermark);
+        let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
+        RecoveredPartition {
+            placement_epoch: self.placement_epoch,
+            epochs: checkpoint.epochs,
+            producers: checkpoint.producers,
+            high_watermark: self.high_watermark.clamp(start.min(end), end),
+            damaged: self.log.damaged().to_vec(),
+            possibly_short: self.possibly_short,
+            log: self.log,
+        }
+    }
+}
+
+async fn write_back<D: Disk>(log: &mut Log<D>, kind: WriteBackKind) -> Result<(), RecoveryError> {
+    while let Some(plan) = log.plan_write_back(kind) {
+        let written = plan.run().await?;
+        log.on_written_back(written);
+    }
+    Ok(())
+}
+
+/// A partition of which only the journal knows: it began after the checkpoint.
+fn nothing_known(id: TopicPartition) -> PartitionCheckpoint {
+    PartitionCheckpoint {
+        id,
+        placement_epoch: PlacementEpoch(0),
+        log_start_offset: Offset::ZERO,
+        high_watermark: Offset::ZERO,
+        recovery_point: crate::checkpoint::RecoveryPoint::default(),
+        epochs: LeaderEpochHistory::default(),
+        producers: ProducerTable::default(),
+        sealed: Vec::new(),
+    }
+}

@@ -1,0 +1,107 @@
+//! What a recovery found and did, for the log, the operator and the election. Values only.
+
+use crate::damage::DamagedRange;
+use sluice_model::{ShardIndex, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Groups of which not even a header is left, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostGroups {
+    pub first_sequence: u64,
+    pub last_sequence: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    pub shard: ShardIndex,
+    /// There was no shard, and one was made.
+    pub created: bool,
+    /// Checkpoint slots that hold something that is no checkpoint: one that was being written, or rot.
+    pub checkpoint_slots_bad: u32,
+    pub groups_read: u64,
+    /// Entries put into logs, and the bytes of their frames.
+    pub entries_replayed: u64,
+    pub bytes_replayed: u64,
+    /// A group that was begun and not whole was cut off. A replica that cut one comes last in an election.
+    pub torn_group_cut: bool,
+    /// The last group was an idle marker: nothing was cut, not even something that left no trace.
+    pub ends_marked: bool,
+    /// Sequences of groups that may have been acknowledged and whose checksum failed; what proved itself was replayed.
+    pub damaged_groups: Vec<u64>,
+    /// Groups that may have been acknowledged and of which nothing is left.
+    pub lost_groups: Vec<LostGroups>,
+    /// Per partition, what is not served.
+    pub damaged: BTreeMap<TopicPartition, Vec<DamagedRange>>,
+    /// Partitions whose last records may have been in lost groups.
+    pub possibly_short: BTreeSet<TopicPartition>,
+    /// Partitions that the journal names and no checkpoint does; they were recovered from their entries.
+    pub unknown: BTreeSet<TopicPartition>,
+    /// Entries of partitions that are deleted or belong to another shard, by partition.
+    pub skipped: BTreeMap<TopicPartition, u64>,
+    /// Entries that do not fit where their partition's log ended: not applied.
+    pub out_of_place: u64,
+    /// Where files were moved to that nothing names.
+    pub set_aside: Vec<PathBuf>,
+}
+
+impl RecoveryReport {
+    pub(crate) fn new(shard: ShardIndex) -> Self {
+        Self { shard, ..Self::default() }
+    }
+
+    /// Whether nothing that may have been acknowledged is missing or in doubt.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.damaged_groups.is_empty()
+            && self.lost_groups.is_empty()
+            && self.damaged.is_empty()
+            && self.possibly_short.is_empty()
+            && self.unknown.is_empty()
+            && self.out_of_place == 0
+    }
+}
+
+impl fmt::Display for RecoveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.created {
+            return write!(f, "shard {} is new", self.shard);
+        }
+        write!(
+            f,
+            "shard {}: {} entries ({} bytes) replayed from {} journal groups",
+            self.shard, self.entries_replayed, self.bytes_replayed, self.groups_read
+        )?;
+        if self.torn_group_cut {
+            write!(f, "; a torn group was cut off")?;
+        }
+        if self.checkpoint_slots_bad > 0 {
+            write!(f, "; one checkpoint slot was unusable")?;
+        }
+        for group in &self.damaged_groups {
+            write!(f, "; journal group {group} is damaged")?;
+        }
+        for LostGroups { first_sequence, last_sequence } in &self.lost_groups {
+            write!(f, "; journal groups {first_sequence} to {last_sequence} are lost")?;
+        }
+        for (id, ranges) in &self.damaged {
+            for DamagedRange { from, until } in ranges {
+                write!(f, "; partition {id}: offsets {from} up to {until} are not served")?;
+            }
+        }
+        for id in &self.possibly_short {
+            write!(f, "; partition {id} may have lost its last records")?;
+        }
+        for id in &self.unknown {
+            write!(f, "; partition {id} was in no checkpoint")?;
+        }
+        if self.out_of_place > 0 {
+            write!(f, "; {} entries fit nowhere", self.out_of_place)?;
+        }
+        for path in &self.set_aside {
+            write!(f, "; set aside {}", path.display())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,313 @@
+//! A whole shard's storage in a few lines, for tests: what the partition crate does with journal, logs and
+//! checkpoints, one step at a time, and a model of what must be there after any power cut.
+
+use crate::batch_cache::TailMemory;
+use crate::checkpoint::ShardCheckpoint;
+use crate::commit_group::JournalEntry;
+use crate::disk::Disk;
+use crate::journal::JournalConfig;
+use crate::layout::Layout;
+use crate::log::{Log, LogConfig};
+use crate::read_plan::ReadPlan;
+use crate::recovery::{PartitionFate, RecoverShard, RecoveredShard, RecoveryError, recover_shard};
+use crate::recovery_report::RecoveryReport;
+use crate::testing::executor::block_on;
+use crate::testing::fault_disk::FaultDisk;
+use crate::testing::frames::{FrameSource, TestFrame};
+use crate::write_back::WriteBackKind;
+use sluice_model::limits::BLOCK_LEN;
+use sluice_model::{
+    FrameHeader, Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicPartition,
+};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub const TEST_SHARD: ShardIndex = ShardIndex(0);
+
+/// Small enough that every limit is met within a few frames.
+#[derive(Clone, Copy, Debug)]
+pub struct TestSizes {
+    pub journal_file_blocks: u64,
+    pub journal_file_count: u32,
+    pub group_blocks: usize,
+    pub segment_len: u64,
+    pub tail_budget_len: u64,
+}
+
+impl Default for TestSizes {
+    fn default() -> Self {
+        Self { journal_file_blocks: 8, journal_file_count: 4, group_blocks: 4, segment_len: 20 * 1024, tail_budget_len: 1 << 20 }
+    }
+}
+
+/// One shard on one disk. Panics where a shard would end its process.
+pub struct TestShard {
+    pub disk: FaultDisk,
+    pub memory: TailMemory,
+    pub shard: RecoveredShard<FaultDisk>,
+    incarnation: Incarnation,
+    sizes: TestSizes,
+    /// Segment files that no log names, and how many checkpoints have been written without them.
+    removals: Vec<(Vec<PathBuf>, u32)>,
+}
+
+#[must_use]
+pub fn test_layout() -> Layout {
+    Layout::new(Path::new("/data"))
+}
+
+fn journal_config(sizes: TestSizes) -> JournalConfig {
+    JournalConfig {
+        dir: test_layout().shard_journal_dir(TEST_SHARD),
+        file_len: sizes.journal_file_blocks * BLOCK_LEN as u64,
+        file_count: sizes.journal_file_count,
+        group_len_target: sizes.group_blocks * BLOCK_LEN,
+    }
+}
+
+impl TestShard {
+    /// Recovers (or makes) the shard as a start with this number.
+    pub fn start(disk: &FaultDisk, number: u64, sizes: TestSizes) -> Result<Self, RecoveryError> {
+        let config = LogConfig { segment_len: sizes.segment_len, ..LogConfig::default() };
+        Self::start_with(disk, number, sizes, &|_, _| PartitionFate::Recover(config))
+    }
+
+    pub fn start_with(
+        disk: &FaultDisk,
+        number: u64,
+        sizes: TestSizes,
+        fate: &dyn Fn(TopicPartition, Option<PlacementEpoch>) -> PartitionFate,
+    ) -> Result<Self, RecoveryError> {
+        let memory = TailMemory::new(sizes.tail_budget_len);
+        let incarnation = Incarnation { number, random: number.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
+        let plan = RecoverShard {
+            layout: test_layout(),
+            shard: TEST_SHARD,
+            incarnation,
+            journal: journal_config(sizes),
+            memory: memory.clone(),
+            fate,
+            imports: Vec::new(),
+        };
+        let shard = block_on(recover_shard(disk, plan))?;
+        Ok(Self { disk: disk.clone(), memory, shard, incarnation, sizes, removals: Vec::new() })
+    }
+
+    #[must_use]
+    pub fn report(&self) -> &RecoveryReport {
+        &self.shard.report
+    }
+
+    pub fn log(&mut self, id: TopicPartition) -> &mut Log<FaultDisk> {
+        if !self.shard.partitions.contains_key(&id) {
+            self.create(id);
+        }
+        &mut self.shard.partitions.get_mut(&id).expect("just created").log
+    }
+
+    /// Creates a partition and makes that durable, as its owner does before the first append.
+    fn create(&mut self, id: TopicPartition) {
+        let config = LogConfig { segment_len: self.sizes.segment_len, ..LogConfig::default() };
+        let dir = test_layout().partition_dir(id);
+        let placement_epoch = PlacementEpoch(1);
+        let log = Log::create(self.disk.clone(), dir, id, placement_epoch, config, self.memory.clone());
+        let partition = crate::recovery::RecoveredPartition {
+            log,
+            placement_epoch,
+            epochs: LeaderEpochHistory::default(),
+            producers: ProducerTable::default(),
+            high_watermark: Offset::ZERO,
+            damaged: Vec::new(),
+            possibly_short: false,
+        };
+        self.shard.partitions.insert(id, partition);
+        self.checkpoint();
+    }
+
+    /// Where the next frame of a partition goes on.
+    pub fn source(&mut self, id: TopicPartition, seed: u64) -> FrameSource {
+        let log = self.log(id);
+        let mut source = FrameSource::new(id, seed);
+        source.next_offset = log.log_end_offset();
+        source.prev_header_crc = log.last_header_crc();
+        source
+    }
+
+    pub fn append(&mut self, frame: &TestFrame) {
+        let id = frame.header.topic_partition();
+        let address = self.shard.journal.append(JournalEntry::Frame { header: &frame.header, body: &frame.body });
+        self.log(id).append(&frame.header, &frame.body, address);
+    }
+
+    /// Makes durable all that was appended.
+    pub fn commit(&self) {
+        while self.shard.journal.queued_len() > 0 {
+            block_on(self.shard.journal.commit_next()).expect("the journal's device works");
+        }
+    }
+
+    pub fn mark_idle(&self) {
+        if self.shard.journal.request_idle_marker() {
+            block_on(self.shard.journal.commit_next()).expect("the journal's device works");
+        }
+    }
+
+    /// Moves a log start: journal first.
+    pub fn set_log_start(&mut self, id: TopicPartition, offset: Offset) {
+        self.shard.journal.append(JournalEntry::LogStart { id, offset });
+        self.commit();
+        self.log(id).set_log_start(offset);
+    }
+
+    pub fn write_back(&mut self, kind: WriteBackKind) {
+        for partition in self.shard.partitions.values_mut() {
+            while let Some(plan) = partition.log.plan_write_back(kind) {
+                let written = block_on(plan.run()).expect("write-back works");
+                partition.log.on_written_back(written);
+            }
+        }
+    }
+
+    pub fn flush(&mut self) {
+        for partition in self.shard.partitions.values_mut() {
+            if let Some(plan) = partition.log.plan_flush() {
+                let flushed = block_on(plan.run()).expect("the device flushes");
+                partition.log.on_flushed(flushed);
+            }
+        }
+    }
+
+    /// Writes a checkpoint and frees what both slots do without: journal files, and segments below the log start.
+    pub fn checkpoint(&mut self) {
+        let logs = || self.shard.partitions.values().map(|partition| &partition.log);
+        let oldest = logs().filter_map(Log::oldest_needed_address).map(|address| address.sequence).min();
+        let journal_sequence = oldest.unwrap_or(u64::MAX).min(self.shard.journal.durable_sequence() + 1);
+        let removed: Vec<PathBuf> =
+            self.shard.partitions.values_mut().flat_map(|partition| partition.log.plan_remove_segments()).collect();
+        self.removals.push((removed, 0));
+        let checkpoint = ShardCheckpoint {
+            shard: TEST_SHARD,
+            incarnation: self.incarnation,
+            journal_sequence,
+            partitions: self.shard.partitions.values().map(|partition| partition.log.checkpoint(Offset::ZERO)).collect(),
+        };
+        block_on(self.shard.checkpoints.write(&checkpoint)).expect("a checkpoint is written");
+        self.shard.journal.release(self.shard.checkpoints.needed_from_sequence());
+        for (paths, written) in &mut self.removals {
+            *written += 1;
+            if *written == 2 {
+                for path in std::mem::take(paths) {
+                    block_on(self.disk.remove_file(&path)).expect("a segment is removed");
+                }
+            }
+        }
+        self.removals.retain(|(paths, _)| !paths.is_empty());
+    }
+
+    /// What the owner does when the journal is three quarters full.
+    pub fn make_room(&mut self) {
+        if self.shard.journal.distance() > self.shard.journal.capacity() / 2 {
+            for _ in 0..2 {
+                self.write_back(WriteBackKind::Everything);
+                self.flush();
+                self.checkpoint();
+            }
+        }
+    }
+
+    /// Every frame from the log start on, read from the segments (the batch cache is emptied first) as far as they
+    /// go, then from memory. Panics on damage.
+    pub fn read_all(&mut self, id: TopicPartition) -> Vec<Vec<u8>> {
+        let log = self.log(id);
+        while log.evict_oldest_clean() > 0 {}
+        let (mut offset, mut frames) = (log.log_start_offset(), Vec::new());
+        loop {
+            let plan = log
+                .read(offset, 64 * 1024, log.log_end_offset())
+                .unwrap_or_else(|refusal| panic!("{id} at {offset}: {refusal:?}"));
+            let read = match plan {
+                ReadPlan::Empty => return frames,
+                ReadPlan::Memory(read) => read,
+                ReadPlan::Disk(read) => block_on(read.run()).unwrap_or_else(|error| panic!("{id} at {offset}: {error:?}")),
+            };
+            assert!(read.next_offset > offset, "{id}: a read at {offset} goes nowhere");
+            offset = read.next_offset;
+            let mut bytes: &[u8] = &read.slices.concat();
+            while !bytes.is_empty() {
+                let (header, _) = FrameHeader::parse_frame(bytes).expect("a read gives whole good frames");
+                let (frame, rest) = bytes.split_at(header.frame_len());
+                frames.push(frame.to_vec());
+                bytes = rest;
+            }
+        }
+    }
+}
+
+/// What was appended and what was acknowledged, with the call of the disk by which it was.
+#[derive(Clone, Debug, Default)]
+pub struct ShardModel {
+    partitions: BTreeMap<TopicPartition, PartitionModel>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct PartitionModel {
+    frames: Vec<TestFrame>,
+    /// Call count when the frame was acknowledged.
+    acknowledged: Vec<Option<usize>>,
+    /// Log starts asked for, with the call counts before the entry was appended and when it was acknowledged.
+    log_starts: Vec<(Offset, usize, usize)>,
+}
+
+impl ShardModel {
+    pub fn on_append(&mut self, frame: &TestFrame) {
+        let partition = self.partitions.entry(frame.header.topic_partition()).or_default();
+        partition.frames.push(frame.clone());
+        partition.acknowledged.push(None);
+    }
+
+    /// All that was appended is durable, as of this many calls.
+    pub fn on_commit(&mut self, calls: usize) {
+        for acknowledged in self.partitions.values_mut().flat_map(|partition| &mut partition.acknowledged) {
+            acknowledged.get_or_insert(calls);
+        }
+    }
+
+    pub fn on_log_start(&mut self, id: TopicPartition, offset: Offset, before: usize, calls: usize) {
+        self.partitions.entry(id).or_default().log_starts.push((offset, before, calls));
+    }
+
+    /// Holds a recovered shard against what was acknowledged before call `cut` was issued. The message names `what`.
+    pub fn check(&self, shard: &mut TestShard, cut: usize, what: &str) {
+        for (&id, partition) in &self.partitions {
+            partition.check(shard, id, cut, what);
+        }
+    }
+}
+
+impl PartitionModel {
+    fn check(&self, shard: &mut TestShard, id: TopicPartition, cut: usize, what: &str) {
+        let acknowledged = self.acknowledged.iter().filter(|calls| calls.is_some_and(|calls| calls <= cut)).count();
+        let Some(recovered) = shard.shard.partitions.get(&id) else {
+            assert_eq!(acknowledged, 0, "{what}: partition {id} is gone");
+            return;
+        };
+        let (start, end) = (recovered.log.log_start_offset(), recovered.log.log_end_offset());
+        let end_known = self.frames[..acknowledged].last().map_or(Offset::ZERO, |frame| frame.header.next_offset());
+        assert!(end >= end_known, "{what}: {id} ends at {end}, acknowledged up to {end_known}");
+        let start_min = self.log_starts.iter().filter(|s| s.2 <= cut).map(|s| s.0).max().unwrap_or_default();
+        let start_max = self.log_starts.iter().filter(|s| s.1 <= cut).map(|s| s.0).max().unwrap_or_default();
+        assert!(start_min <= start && start <= start_max, "{what}: {id} starts at {start}, not in {start_min} to {start_max}");
+        let expected: Vec<&TestFrame> = self.frames.iter().filter(|frame| frame.header.next_offset() <= end).collect();
+        assert_eq!(expected.last().map_or(Offset::ZERO, |f| f.header.next_offset()), end, "{what}: {id} has half a frame");
+        let mut producers = ProducerTable::default();
+        expected.iter().for_each(|frame| producers.on_append(&frame.header));
+        assert_eq!(recovered.producers, producers, "{what}: {id} has other producers");
+        let got = shard.read_all(id);
+        let served: Vec<Vec<u8>> =
+            expected.iter().filter(|frame| frame.header.next_offset() > start).map(|frame| frame.bytes()).collect();
+        assert_eq!(got.len(), served.len(), "{what}: {id} serves another number of frames");
+        for (got, expected) in got.iter().zip(&served) {
+            assert!(got == expected, "{what}: {id} serves other bytes");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! CreateTopic, DeleteTopic, AlterTopic: asked of the control thread, which answers when every shard has acted on it.
+//! They may be sent to any shard.
+
+use crate::answer::ReplyTo;
+use crate::control_message::{Answer, OPEN_QUESTIONS_MAX, Question, ToDataTask};
+use crate::data_plane::DataPlane;
+use crate::error_table::WireError;
+use crate::pending::PendingControl;
+use crate::slab::Key;
+use sluice_model::ErrorCode;
+use sluice_protocol::{
+    AlterTopicAnswer, AlterTopicRequest, Api, CreateTopicAnswer, CreateTopicRequest, DeleteTopicAnswer, DeleteTopicRequest,
+    Malformed, decode,
+};
+
+impl DataPlane {
+    pub(crate) fn on_create_topic(&mut self, to: ReplyTo, body: &[u8]) -> Result<(), Malformed> {
+        let CreateTopicRequest { name, partitions, settings } = decode(body)?;
+        self.ask(to, Api::CreateTopic, Question::CreateTopic { name, partitions, settings });
+        Ok(())
+    }
+
+    pub(crate) fn on_delete_topic(&mut self, to: ReplyTo, body: &[u8]) -> Result<(), Malformed> {
+        let DeleteTopicRequest { name } = decode(body)?;
+        self.ask(to, Api::DeleteTopic, Question::DeleteTopic { name });
+        Ok(())
+    }
+
+    pub(crate) fn on_alter_topic(&mut self, to: ReplyTo, body: &[u8]) -> Result<(), Malformed> {
+        let AlterTopicRequest { name, settings, partitions } = decode(body)?;
+        self.ask(to, Api::AlterTopic, Question::AlterTopic { name, settings, partitions });
+        Ok(())
+    }
+
+    fn ask(&mut self, to: ReplyTo, api: Api, question: Question) {
+        if self.controls.len() >= OPEN_QUESTIONS_MAX {
+            return self.refuse(to, WireError::control_busy());
+        }
+        let key = self.controls.insert(PendingControl { to, api });
+        if !self.parts.control.ask(key.to_u64(), question) {
+            self.controls.remove(key);
+            self.refuse(to, WireError::control_busy());
+        }
+    }
+
+    /// `false`: no room for the question now.
+    pub(crate) fn ask_for_producer_ids(&mut self) -> bool {
+        self.parts.control.ask(PRODUCER_IDS_TOKEN, Question::ProducerIds)
+    }
+
+    pub(crate) fn on_control_answer(&mut self, message: ToDataTask) {
+        let ToDataTask { token, answer } = message;
+        if token == PRODUCER_IDS_TOKEN {
+            return self.on_producer_ids(answer);
+        }
+        let Some(PendingControl { to, api }) = self.controls.remove(Key::from_u64(token)) else { return };
+        let refused = match &answer {
+            Answer::Refused(error) => Some(error.clone()),
+            _ => None,
+        };
+        let topic_id = if let Answer::TopicCreated(id) = answer { id.0 } else { [0; 16] };
+        let (error, text) = refused.map_or((ErrorCode::None as u16, String::new()), |error| (error.code(), error.text));
+        match api {
+            Api::CreateTopic => self.answer(to, &CreateTopicAnswer { error, text, topic_id }),
+            Api::AlterTopic => self.answer(to, &AlterTopicAnswer { error, text }),
+            _ => self.answer(to, &DeleteTopicAnswer { error, text }),
+        }
+    }
+}
+
+/// Stands for the shard itself; no key of a slab has it before 2^32 generations.
+const PRODUCER_IDS_TOKEN: u64 = u64::MAX;

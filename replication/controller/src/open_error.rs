@@ -1,0 +1,138 @@
+//! Why the metadata log was not opened, and what an operator can do about it.
+
+use sluice_metadata::{ApplyError, BatchError, FolderId};
+use std::path::{Path, PathBuf};
+use std::{error, fmt, io};
+
+/// Nothing was changed (but for the repair of a log that a crash left unclean).
+#[derive(Debug)]
+pub enum OpenError {
+    InUse {
+        path: PathBuf,
+    },
+    /// There is none, and a new one was not asked for.
+    Missing {
+        path: PathBuf,
+    },
+    /// `what` is which of the formats is newer.
+    NewerVersion {
+        path: PathBuf,
+        what: &'static str,
+        got: u32,
+        known: u32,
+    },
+    /// It was made for another data folder.
+    OtherFolder {
+        path: PathBuf,
+        made_for: FolderId,
+        folder_id: FolderId,
+    },
+    Damaged {
+        path: PathBuf,
+        damage: Damage,
+    },
+    Io {
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+/// What about the log is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The store under the log says so.
+    Store(String),
+    /// An entry of the table of identities is missing or has the wrong length.
+    Meta {
+        key: &'static str,
+    },
+    /// Entries are missing.
+    Gap {
+        expected: u64,
+        found: u64,
+    },
+    Entry {
+        index: u64,
+        error: BatchError,
+    },
+    /// An entry is intact and contradicts those before it.
+    Apply {
+        index: u64,
+        error: ApplyError,
+    },
+}
+
+impl OpenError {
+    pub(crate) fn from_store(path: &Path, error: redb::Error) -> Self {
+        let path = path.to_owned();
+        match error {
+            redb::Error::DatabaseAlreadyOpen => Self::InUse { path },
+            // The store reports what it cannot make sense of as invalid data, and a file cut short as its end.
+            redb::Error::Io(e) if matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                Self::Damaged { path, damage: Damage::Store(e.to_string()) }
+            }
+            redb::Error::Io(source) => Self::Io { path, source },
+            other => Self::Damaged { path, damage: Damage::Store(other.to_string()) },
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(what) => write!(f, "{what}"),
+            Self::Meta { key } => write!(f, "its {key} is missing or malformed"),
+            Self::Gap { expected, found } => write!(f, "entry {expected} is missing, {found} is there"),
+            Self::Entry { index, error } => write!(f, "entry {index}: {error}"),
+            Self::Apply { index, error } => write!(f, "entry {index} contradicts those before it: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { path } => {
+                write!(f, "{} is in use by another broker; stop that one, or give this one its own data folder", path.display())
+            }
+            Self::Missing { path } => write!(
+                f,
+                "{} is missing, though its data folder was in use before; put it back from a copy, or start on a new data folder",
+                path.display()
+            ),
+            Self::NewerVersion { path, what, got, known } => write!(
+                f,
+                "{} is from a newer version of sluice ({what} {got}, this program reads up to {known}); start that version or a later one",
+                path.display()
+            ),
+            Self::OtherFolder { path, made_for, folder_id } => write!(
+                f,
+                "{} belongs to data folder {made_for}, this one is {folder_id}; put back the file of this folder",
+                path.display()
+            ),
+            Self::Damaged { path, damage } => write!(
+                f,
+                "{} is damaged ({damage}); nothing was changed; put it back from a copy taken while the broker was stopped",
+                path.display()
+            ),
+            Self::Io { path, source } if source.kind() == io::ErrorKind::StorageFull => {
+                write!(f, "{} cannot be opened: the disk is full; make room and start again", path.display())
+            }
+            Self::Io { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "{} cannot be opened: permission denied; the broker's user must own it", path.display())
+            }
+            Self::Io { path, source } => {
+                write!(f, "{} cannot be opened: {source}; look at the disk and the kernel's log", path.display())
+            }
+        }
+    }
+}
+
+impl error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

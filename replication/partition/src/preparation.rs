@@ -1,0 +1,104 @@
+//! Before shards open: which folder holds the newest state of each partition, and what has to move because the
+//! number of shards, or a placement, has changed.
+//!
+//! Of two folders that know a partition, the one with the greater placement epoch owns it; the other's entry is what
+//! was left behind and is never applied. The expensive mistake is to let a shard take over a partition while records
+//! of it still stand only in another shard's journal: that journal is recovered first, into segments.
+
+use crate::lifecycle::{Fates, OpenError};
+use crate::settings::PartitionAssignment;
+use sluice_model::{Incarnation, PlacementEpoch, ShardIndex, TopicId, TopicPartition};
+use sluice_storage::batch_cache::TailMemory;
+use sluice_storage::checkpoint::PartitionCheckpoint;
+use sluice_storage::checkpoint_slots::{SlotFound, read_slots};
+use sluice_storage::disk::Disk;
+use sluice_storage::journal::JournalConfig;
+use sluice_storage::layout::{Layout, shard_of_dir};
+use sluice_storage::recovery::{RecoverShard, recover_shard};
+use sluice_storage::recovery_report::RecoveryReport;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+/// What a start knows before it opens any shard.
+pub struct Prepare {
+    pub layout: Layout,
+    /// For a folder that has to be recovered for its partitions to move; greater than any start's before.
+    pub incarnation: Incarnation,
+    /// The journal's shape for each shard.
+    pub journal_of: Box<dyn Fn(ShardIndex) -> JournalConfig>,
+    /// Memory to recover with, bytes.
+    pub tail_budget: usize,
+    /// Where each partition is placed now.
+    pub assigned: Vec<(ShardIndex, PartitionAssignment)>,
+    pub deleted: BTreeSet<TopicId>,
+}
+
+/// What each shard has to be opened with.
+#[derive(Default)]
+pub struct Prepared {
+    /// Whose folder has the newest state of each partition.
+    pub owners: BTreeMap<TopicPartition, ShardIndex>,
+    /// Partitions that move to this shard, with all their records in segments.
+    pub imports: BTreeMap<ShardIndex, Vec<PartitionCheckpoint>>,
+    /// Of the folders that had to be recovered for that.
+    pub reports: Vec<RecoveryReport>,
+}
+
+/// Recovers every folder that a partition moves away from. Costs a look at the checkpoints when nothing moves.
+pub async fn prepare<D: Disk>(disk: &D, prepare: Prepare) -> Result<Prepared, OpenError> {
+    let owners = find_owners(disk, &prepare.layout).await?;
+    let mut leaving: BTreeMap<ShardIndex, BTreeMap<TopicPartition, ShardIndex>> = BTreeMap::new();
+    for (shard, assignment) in &prepare.assigned {
+        if let Some(&owner) = owners.get(&assignment.id).filter(|owner| *owner != shard) {
+            leaving.entry(owner).or_default().insert(assignment.id, *shard);
+        }
+    }
+    let assignments: Vec<PartitionAssignment> = prepare.assigned.iter().map(|(_, assignment)| assignment.clone()).collect();
+    let mut prepared = Prepared { owners, ..Prepared::default() };
+    for (owner, moves) in leaving {
+        let fates = Fates::new(owner, &assignments, &prepared.owners, &prepare.deleted);
+        let plan = RecoverShard {
+            layout: prepare.layout.clone(),
+            shard: owner,
+            incarnation: prepare.incarnation,
+            journal: (prepare.journal_of)(owner),
+            memory: TailMemory::new(prepare.tail_budget as u64),
+            fate: &|id, _| fates.of(id),
+            imports: Vec::new(),
+        };
+        let mut recovered = recover_shard(disk, plan).await.map_err(OpenError::Recovery)?;
+        for (id, to) in moves {
+            if let Some(partition) = recovered.partitions.remove(&id) {
+                let checkpoint = partition.log.checkpoint(partition.high_watermark);
+                prepared.imports.entry(to).or_default().push(checkpoint);
+            }
+        }
+        prepared.reports.push(recovered.report);
+    }
+    Ok(prepared)
+}
+
+/// The folder with the greatest placement epoch of each partition, by the newest good checkpoint of every folder.
+async fn find_owners<D: Disk>(disk: &D, layout: &Layout) -> Result<BTreeMap<TopicPartition, ShardIndex>, OpenError> {
+    let mut owners: BTreeMap<TopicPartition, (ShardIndex, PlacementEpoch)> = BTreeMap::new();
+    for shard in found_shards(disk, layout).await.map_err(OpenError::Look)? {
+        let slots = read_slots(disk, layout, shard).await.map_err(OpenError::Look)?;
+        let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
+        let Some(newest) = good.max_by_key(|found| found.slot_sequence) else { continue };
+        for partition in newest.checkpoint.partitions {
+            let owner = owners.entry(partition.id).or_insert((shard, partition.placement_epoch));
+            if owner.1 < partition.placement_epoch {
+                *owner = (shard, partition.placement_epoch);
+            }
+        }
+    }
+    Ok(owners.into_iter().map(|(id, (shard, _))| (id, shard)).collect())
+}
+
+async fn found_shards<D: Disk>(disk: &D, layout: &Layout) -> io::Result<Vec<ShardIndex>> {
+    match disk.read_dir(layout.data_dir()).await {
+        Ok(entries) => Ok(entries.iter().filter(|entry| entry.is_dir).filter_map(|entry| shard_of_dir(&entry.name)).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}

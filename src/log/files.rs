@@ -1,0 +1,187 @@
+//! Which of a broker's files stand under a path, and what the checkpoints say about them.
+//!
+//! A path may be a whole data folder, any folder in it, or one file; the checkpoints are found from any of them,
+//! because without them nobody knows where an active segment ends. Deliberately absent: the content of segments and
+//! journals.
+
+use super::plain_disk::PlainDisk;
+use crate::exit_status::{ExitStatus, Failure};
+use sluice_model::{Offset, ShardIndex, TopicId, TopicPartition};
+use sluice_storage::checkpoint::PartitionCheckpoint;
+use sluice_storage::checkpoint_slots::{FoundCheckpoint, SlotFound, read_slots};
+use sluice_storage::layout::{self, Layout};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A segment file and where its partition says it stands.
+#[derive(Clone, Debug)]
+pub struct SegmentFile {
+    pub path: PathBuf,
+    pub id: TopicPartition,
+    pub base_offset: Offset,
+}
+
+/// One shard's checkpoint slots and journal files.
+#[derive(Debug)]
+pub struct ShardFiles {
+    pub shard: ShardIndex,
+    pub slots: [(PathBuf, SlotFound); 2],
+    /// In the order of the ring.
+    pub journal: Vec<PathBuf>,
+}
+
+/// What is under the path.
+#[derive(Debug, Default)]
+pub struct Files {
+    pub shards: Vec<ShardFiles>,
+    /// By partition, then base offset.
+    pub segments: Vec<SegmentFile>,
+    /// Every partition that a checkpoint of the data folder names, whether its files were asked for or not.
+    pub partitions: BTreeMap<TopicPartition, PartitionCheckpoint>,
+}
+
+impl ShardFiles {
+    /// The checkpoint a start would use.
+    pub fn newest(&self) -> Option<&FoundCheckpoint> {
+        let good = self.slots.iter().filter_map(|(_, slot)| match slot {
+            SlotFound::Good(found) => Some(&**found),
+            SlotFound::Missing | SlotFound::Bad => None,
+        });
+        good.max_by_key(|found| found.slot_sequence)
+    }
+}
+
+/// Finds the files; refuses a folder that a broker uses at this moment. The lock, when there is one, is held until
+/// the second value is dropped.
+pub fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
+    let path = path.canonicalize().map_err(|error| {
+        Failure::io(path.display(), &error).remedy("name a data folder, a folder in it, or one .log, .journal or checkpoint file")
+    })?;
+    let root = path.ancestors().find(|folder| folder.join("meta.json").is_file()).map(Path::to_owned);
+    let lock = root.as_deref().map(take_lock).transpose()?.flatten();
+    let read = |error: io::Error| Failure::io(format_args!("cannot read {}", path.display()), &error);
+    let layout = layout_of(root.as_deref().unwrap_or(&path)).map_err(read)?;
+    let mut files = Files::default();
+    let mut all = Vec::new();
+    if path.is_file() { all.push(path.clone()) } else { collect(&path, &mut all).map_err(read)? }
+    if path == *layout.data_dir() && layout.journal_dir().is_dir() && !layout.journal_dir().starts_with(&path) {
+        collect(layout.journal_dir(), &mut all).map_err(read)?;
+    }
+    for shard in shards(&layout).map_err(read)? {
+        files.add_shard(&layout, shard, &all).map_err(read)?;
+    }
+    for path in all {
+        if let Some(segment) = segment_at(&path) {
+            files.segments.push(segment);
+        }
+    }
+    files.segments.sort_by_key(|segment| (segment.id, segment.base_offset));
+    if files.segments.is_empty() && files.shards.is_empty() {
+        let what = format!("{} holds no segment, journal or checkpoint", path.display());
+        return Err(Failure::new(ExitStatus::Failed, what).remedy("name the folder that `sluice serve --data-dir` was given, or a file in it"));
+    }
+    Ok((files, lock))
+}
+
+impl Files {
+    /// Reads a shard's checkpoints; keeps the shard itself only when one of its files was asked for.
+    fn add_shard(&mut self, layout: &Layout, shard: ShardIndex, asked: &[PathBuf]) -> io::Result<()> {
+        let found = ready(read_slots(&PlainDisk, layout, shard))?;
+        let [first, second] = found;
+        let slots = [(layout.checkpoint_slot(shard, 0), first), (layout.checkpoint_slot(shard, 1), second)];
+        let journal_dir = layout.shard_journal_dir(shard);
+        let mut journal: Vec<_> = asked.iter().filter(|path| path.parent() == Some(&journal_dir) && is_journal(path)).cloned().collect();
+        journal.sort();
+        let asked_slots = slots.iter().any(|(path, _)| asked.contains(path));
+        let files = ShardFiles { shard, slots, journal };
+        for partition in files.newest().map_or(&[][..], |found| &found.checkpoint.partitions) {
+            let newer = self.partitions.get(&partition.id).is_some_and(|other| other.placement_epoch >= partition.placement_epoch);
+            if !newer {
+                self.partitions.insert(partition.id, partition.clone());
+            }
+        }
+        if asked_slots || !files.journal.is_empty() {
+            self.shards.push(files);
+        }
+        Ok(())
+    }
+}
+
+fn layout_of(root: &Path) -> io::Result<Layout> {
+    let layout = Layout::new(root);
+    let meta = match std::fs::read_to_string(layout.meta()) {
+        Ok(text) => serde_json::from_str::<serde_json::Value>(&text).map_err(io::Error::other)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(layout),
+        Err(error) => return Err(error),
+    };
+    Ok(match meta.get("journal_dir").and_then(|dir| dir.as_str()) {
+        Some(dir) => layout.with_journal_dir(Path::new(dir)),
+        None => layout,
+    })
+}
+
+/// Shards with a checkpoint folder or a journal.
+fn shards(layout: &Layout) -> io::Result<Vec<ShardIndex>> {
+    let mut shards = Vec::new();
+    for dir in [layout.data_dir(), layout.journal_dir()] {
+        for entry in std::fs::read_dir(dir).into_iter().flatten() {
+            shards.extend(entry?.file_name().to_str().and_then(layout::shard_of_dir));
+        }
+    }
+    shards.sort_unstable();
+    shards.dedup();
+    Ok(shards)
+}
+
+fn collect(dir: &Path, into: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            // Files set aside are nobody's any more.
+            if entry.file_name() != "set-aside" {
+                collect(&entry.path(), into)?;
+            }
+        } else {
+            into.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn is_journal(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).and_then(layout::journal_file_index).is_some()
+}
+
+/// `…/{topic id}/{partition}/{base offset}.log`
+fn segment_at(path: &Path) -> Option<SegmentFile> {
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(ToOwned::to_owned);
+    let base_offset = layout::segment_base_offset(&name(path)?)?;
+    let partition_dir = path.parent()?;
+    let partition = layout::partition_of_dir(&name(partition_dir)?)?;
+    let topic_id = TopicId::parse(&name(partition_dir.parent()?)?)?;
+    Some(SegmentFile { path: path.to_owned(), id: TopicPartition { topic_id, partition }, base_offset })
+}
+
+fn take_lock(root: &Path) -> Result<Option<File>, Failure> {
+    let path = Layout::new(root).lock();
+    let Ok(file) = File::open(&path) else { return Ok(None) };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let what = format!("a broker is using {}", root.display());
+            Err(Failure::new(ExitStatus::DataFolderInUse, what).remedy("stop the broker first: its files change while they would be read"))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(Failure::io(path.display(), &error)),
+    }
+}
+
+/// The result of a future that is ready at once, as those of `PlainDisk` are.
+pub fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).as_mut().poll(&mut context) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => panic!("reading plain files never waits"),
+    }
+}

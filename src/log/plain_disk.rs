@@ -1,0 +1,138 @@
+//! Files as ordinary reads give them: the read-only `Disk` of the offline commands.
+//!
+//! It never writes, whatever it is asked: every call that would change something fails. Its futures are ready at
+//! once, so any executor will do.
+
+use sluice_model::limits::BLOCK_LEN;
+use sluice_storage::disk::{DirEntry, Disk, DiskFile, OpenMode};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+#[derive(Clone, Copy, Debug)]
+pub struct PlainDisk;
+
+#[derive(Clone, Debug)]
+pub struct PlainFile {
+    file: Rc<File>,
+    path: Rc<PathBuf>,
+}
+
+impl PlainFile {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: Rc::new(File::open(path)?), path: Rc::new(path.to_owned()) })
+    }
+
+    pub fn file_len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// `len` bytes at `position`, fewer only where the file ends.
+    pub fn read(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let mut filled = 0;
+        while filled < len {
+            match self.file.read_at(&mut bytes[filled..], position + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// The block at `position`, zeros where the file has none.
+    pub fn read_block(&self, position: u64) -> io::Result<Vec<u8>> {
+        let mut block = self.read(position, BLOCK_LEN)?;
+        block.resize(BLOCK_LEN, 0);
+        Ok(block)
+    }
+}
+
+fn read_only<T>() -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the offline commands change nothing"))
+}
+
+impl Disk for PlainDisk {
+    type File = PlainFile;
+    type Buffer = Vec<u8>;
+
+    fn buffer(&self, len: usize) -> Vec<u8> {
+        vec![0; len]
+    }
+
+    async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<PlainFile> {
+        if mode == OpenMode::CreateNew { read_only() } else { PlainFile::open(path) }
+    }
+
+    async fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            entries.push(DirEntry { name, is_dir: entry.file_type()?.is_dir() });
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    async fn create_dir_all(&self, _path: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    async fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    async fn remove_file(&self, _path: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    async fn remove_dir(&self, _path: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    async fn sync_dir(&self, _path: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    async fn free_len(&self, _path: &Path) -> io::Result<u64> {
+        Ok(0)
+    }
+}
+
+impl DiskFile for PlainFile {
+    type Buffer = Vec<u8>;
+
+    fn path(&self) -> PathBuf {
+        self.path.to_path_buf()
+    }
+
+    async fn len(&self) -> io::Result<u64> {
+        self.file_len()
+    }
+
+    async fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.read(position, len)
+    }
+
+    async fn write_at(&self, _position: u64, _buffer: Vec<u8>) -> io::Result<()> {
+        read_only()
+    }
+
+    async fn allocate(&self, _len: u64) -> io::Result<()> {
+        read_only()
+    }
+
+    async fn truncate(&self, _len: u64) -> io::Result<()> {
+        read_only()
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        read_only()
+    }
+}

@@ -1,0 +1,103 @@
+//! `sluice serve`: settings together, broker up, wait for a signal, broker down.
+
+use crate::config::{self, Override};
+use crate::exit_status::{ExitStatus, Failure};
+use crate::signals::StopSignal;
+use crate::table::print_line;
+use clap::Args;
+use sluice_broker::{Broker, StartError};
+use std::path::PathBuf;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  sluice serve --data-dir data                        on 127.0.0.1:7400, one shard for every core but one
+  sluice serve --print-config > sluice.toml           every setting with its unit, default and limits
+  sluice serve --config sluice.toml --shards 2        flags stand above the file
+  sluice serve --listen 0.0.0.0:7400 --advertise broker-1.example
+
+SIGTERM or SIGINT stops it cleanly: what is acknowledged is on disk anyway, and the next start has nothing to replay.
+After kill -9 the next start replays the journal. Shard N listens on the port N above the first.")]
+pub struct ServeArgs {
+    /// Folder of everything the broker keeps; made when missing [setting data_dir]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Folder of the journals, on another device perhaps [setting journal_dir]
+    #[arg(long, value_name = "DIR")]
+    journal_dir: Option<String>,
+    /// Address and port of the first shard [setting listen]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// Host, with a port or without, that clients are told to connect to [setting advertise]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    advertise: Option<String>,
+    /// Number of shards, each on a core of its own [setting shards]
+    #[arg(long, value_name = "N")]
+    shards: Option<String>,
+    /// Any setting, as it would stand in the settings file; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// File of settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print a settings file with every default and what it means, and end
+    #[arg(long)]
+    print_config: bool,
+}
+
+pub fn run(args: ServeArgs) -> Result<(), Failure> {
+    let settings = config::load(args.config.as_deref(), &overrides(&args)?)?;
+    let config = settings.broker_config().map_err(Failure::usage)?;
+    config.check().map_err(|error| start_failure(&error))?;
+    if args.print_config {
+        return print_line(config::default_file().trim_end());
+    }
+    let runtime = crate::connect::runtime()?;
+    runtime.block_on(async {
+        // Before the start, so that a signal during recovery is not lost.
+        let mut stop = StopSignal::install()?;
+        let started = tokio::task::spawn_blocking(move || sluice_broker::start(config));
+        let broker: Broker = started.await.expect("a start does not panic").map_err(|error| start_failure(&error))?;
+        tracing::info!(address = %broker.address(), shards = broker.shard_count(), "serving");
+        stop.asked().await;
+        tracing::info!("stopping: no new records, then everything to its segments");
+        tokio::task::spawn_blocking(move || broker.shutdown()).await.expect("a stop does not panic");
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+fn overrides(args: &ServeArgs) -> Result<Vec<Override>, Failure> {
+    let mut overrides = Vec::new();
+    for text in &args.set {
+        let (key, value) = text.split_once('=').ok_or_else(|| Failure::usage(format!("--set {text:?} is not KEY=VALUE, such as shards=2")))?;
+        overrides.push(Override { setting: key.trim().to_owned(), origin: "--set".to_owned(), text: value.trim().to_owned() });
+    }
+    let flags = [
+        ("data_dir", "--data-dir", &args.data_dir),
+        ("journal_dir", "--journal-dir", &args.journal_dir),
+        ("listen", "--listen", &args.listen),
+        ("advertise", "--advertise", &args.advertise),
+        ("shards", "--shards", &args.shards),
+    ];
+    for (setting, origin, text) in flags {
+        if let Some(text) = text {
+            overrides.push(Override { setting: setting.to_owned(), origin: origin.to_owned(), text: text.clone() });
+        }
+    }
+    Ok(overrides)
+}
+
+/// Every reason not to start has the status the broker itself would end with, were it to fail so later.
+pub fn start_failure(error: &StartError) -> Failure {
+    let status = match error {
+        StartError::InvalidSetting { .. } => ExitStatus::Setting,
+        StartError::Host { .. } | StartError::Thread { .. } => ExitStatus::Host,
+        StartError::Folder { .. } | StartError::FileSystem { .. } | StartError::NewerVersion { .. } => ExitStatus::DataFolder,
+        StartError::JournalMissing { .. } => ExitStatus::DataFolder,
+        StartError::FolderInUse { .. } => ExitStatus::DataFolderInUse,
+        StartError::Damaged { .. } | StartError::MetadataMissing { .. } | StartError::Recovery { .. } => ExitStatus::BrokerDataDamaged,
+        StartError::Listen { .. } => ExitStatus::CannotListen,
+        StartError::Metadata { .. } => ExitStatus::Metadata,
+    };
+    Failure::new(status, format!("the broker did not start: {error}"))
+}
