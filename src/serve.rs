@@ -87,17 +87,8 @@ fn overrides(args: &ServeArgs) -> Result<Vec<Override>, Failure> {
     Ok(overrides)
 }
 
-/// Every reason not to start has the status the broker itself would end with, were it to fail so later.
+/// A reason not to start has the status the broker itself would end with, were it to meet it later.
 pub fn start_failure(error: &StartError) -> Failure {
-    let status = match error {
-        StartError::InvalidSetting { .. } => ExitStatus::Setting,
-        StartError::Host { .. } | StartError::Thread { .. } => ExitStatus::Host,
-        StartError::Folder { .. } | StartError::FileSystem { .. } | StartError::NewerVersion { .. } => ExitStatus::DataFolder,
-        StartError::JournalMissing { .. } => ExitStatus::DataFolder,
-        StartError::FolderInUse { .. } => ExitStatus::DataFolderInUse,
-        StartError::Damaged { .. } | StartError::MetadataMissing { .. } | StartError::Recovery { .. } => ExitStatus::BrokerDataDamaged,
-        StartError::Listen { .. } => ExitStatus::CannotListen,
-        StartError::Metadata { .. } => ExitStatus::Metadata,
-    };
+    let status = ExitStatus::of_broker(error.fatal_reason().exit_status());
     Failure::new(status, format!("the broker did not start: {error}"))
 }

@@ -114,15 +114,6 @@ impl<D: Disk> ActiveSegment<D> {
         position
     }
 
-    /// Ends the segment with the frame before the one that straddles the recovery point.
-    pub(crate) fn end_before_straddle(&mut self, next_offset: Offset, last_header_crc: u32) {
-        let start = self.straddle.expect("a frame straddles the recovery point");
-        (self.next_offset, self.last_header_crc) = (next_offset, last_header_crc);
-        (self.append_position, self.end_position) = (start, start);
-        self.index = SegmentIndex::default();
-        self.ended = true;
-    }
-
     /// The next frame begins on the next block, so that everything appended so far can be written.
     pub(crate) fn pad(&mut self) {
         if !self.is_empty() && self.append_position > self.written {

@@ -65,20 +65,44 @@ pub enum DamageKind {
 /// Why a header block, a trailer or a footer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockError {
-    Truncated { wanted: usize, got: usize },
-    Magic { expected: u64, actual: u64 },
-    Version { expected: u32, actual: u32 },
-    Crc { expected: u32, actual: u32 },
-    Partition { expected: TopicPartition, actual: TopicPartition },
-    BaseOffset { expected: Offset, actual: Offset },
+    Truncated {
+        wanted: usize,
+        got: usize,
+    },
+    Magic {
+        expected: u64,
+        actual: u64,
+    },
+    Version {
+        expected: u32,
+        actual: u32,
+    },
+    Crc {
+        expected: u32,
+        actual: u32,
+    },
+    Partition {
+        expected: TopicPartition,
+        actual: TopicPartition,
+    },
+    BaseOffset {
+        expected: Offset,
+        actual: Offset,
+    },
     /// The checksum agrees and the content makes no sense: written by a program with a fault.
-    Content { field: &'static str },
+    Content {
+        field: &'static str,
+    },
 }
 
 impl fmt::Display for SegmentDamage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, segment, position, kind, range } = self;
-        write!(f, "partition {id}, segment {segment}, position {position}: {kind}; offsets {} up to {} are not served", range.from, range.until)
+        write!(
+            f,
+            "partition {id}, segment {segment}, position {position}: {kind}; offsets {} up to {} are not served",
+            range.from, range.until
+        )
     }
 }
 
@@ -90,8 +114,12 @@ impl fmt::Display for DamageKind {
             Self::Frame(error) => write!(f, "{error}"),
             Self::Partition { expected, actual } => write!(f, "expected a frame of partition {expected}, found one of {actual}"),
             Self::Offset { expected, actual } => write!(f, "expected a frame with base offset {expected}, found {actual}"),
-            Self::Chain { expected, actual } => write!(f, "expected a frame that follows {expected:08x}, found one that follows {actual:08x}"),
-            Self::PastEnd { expected, actual } => write!(f, "expected frames to end at {expected}, found one that ends at {actual}"),
+            Self::Chain { expected, actual } => {
+                write!(f, "expected a frame that follows {expected:08x}, found one that follows {actual:08x}")
+            }
+            Self::PastEnd { expected, actual } => {
+                write!(f, "expected frames to end at {expected}, found one that ends at {actual}")
+            }
             Self::NoFrame => write!(f, "expected a frame, found zeros"),
             Self::FileTooShort { expected, actual } => write!(f, "expected a file of at least {expected} bytes, found {actual}"),
             Self::Block(error) => write!(f, "{error}"),

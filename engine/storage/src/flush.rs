@@ -73,6 +73,10 @@ impl<D: Disk> Log<D> {
         for (base_offset, write_count) in flushed.writes {
             if let Some(segment) = self.open.iter_mut().find(|segment| segment.base_offset == base_offset) {
                 segment.flushed_write_count = segment.flushed_write_count.max(write_count);
+                if segment.flushed_write_count == segment.write_count {
+                    // An idle partition keeps no file open; the next write-back opens it again.
+                    segment.write_handle = None;
+                }
             }
         }
     }

@@ -92,7 +92,6 @@ impl<D: Disk> Log<D> {
     /// has compared it, a frame that straddles the recovery point is served from memory.
     #[must_use]
     pub fn restore(disk: D, dir: PathBuf, checkpoint: &PartitionCheckpoint, config: LogConfig, memory: TailMemory) -> Self {
-        assert!(config.segment_len <= SEGMENT_LEN_MAX, "segment_len {} is above {SEGMENT_LEN_MAX}", config.segment_len);
         let PartitionCheckpoint { id, placement_epoch, log_start_offset, recovery_point: point, .. } = checkpoint;
         let file = |base_offset| SegmentFile::new(&disk, &dir, *id, base_offset, memory.open_segments());
         let sealed: VecDeque<SealedSegment<D>> = checkpoint
@@ -120,6 +119,7 @@ impl<D: Disk> Log<D> {
             dir_changes: 0,
             dir_changes_flushed: 0,
         };
+        log.set_config(config);
         log.find_gaps();
         log
     }
@@ -246,7 +246,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// Gives a frame its segment and its position there.
-    pub(crate) fn place(&mut self, header: &FrameHeader) -> (Offset, u64) {
+    fn place(&mut self, header: &FrameHeader) -> (Offset, u64) {
         let segment_len = self.config.segment_len;
         let (base_offset, prev_header_crc) = (header.base_offset(), header.prev_header_crc.to_native());
         let expected = self.active_mut().next_offset;
@@ -267,8 +267,7 @@ impl<D: Disk> Log<D> {
     }
 
     pub(crate) fn open_segment(&mut self, base_offset: Offset, prev_header_crc: u32) {
-        let file: Rc<SegmentFile<D>> =
-            SegmentFile::new(&self.disk, &self.dir, self.id, base_offset, self.memory.open_segments());
+        let file: Rc<SegmentFile<D>> = SegmentFile::new(&self.disk, &self.dir, self.id, base_offset, self.memory.open_segments());
         self.open.push_back(ActiveSegment::new(file, prev_header_crc));
     }
 

@@ -178,7 +178,8 @@ fn segments_roll_and_their_footers_carry_the_state() {
     for info in &checkpoint.sealed {
         assert_eq!(info.base_offset, expected);
         expected = info.next_offset;
-        let file = block_on(bench.disk.open(&crate::layout::segment_file(&dir(), info.base_offset), crate::disk::OpenMode::Existing));
+        let file =
+            block_on(bench.disk.open(&crate::layout::segment_file(&dir(), info.base_offset), crate::disk::OpenMode::Existing));
         assert_eq!(block_on(file.unwrap().len()).unwrap(), info.file_len, "a sealed file is cut to its end");
     }
     assert_eq!(expected, checkpoint.recovery_point.segment_base);
@@ -282,35 +283,6 @@ fn a_straddling_frame_is_compared_with_what_the_segment_holds() {
 }
 
 #[test]
-fn a_damaged_first_part_of_a_straddling_frame_costs_nothing() {
-    for before in [0, 3] {
-        let mut bench = Bench::new(10, 40_000);
-        for _ in 0..before {
-            bench.append(1, 1000);
-        }
-        bench.append(1, 6000);
-        bench.write_back(WHOLE);
-        bench.flush();
-        let point = *bench.log.held.point();
-        assert!(point.offset == Offset(before) && point.next_frame_position < point.position);
-        bench.disk.flip_bit(&crate::layout::segment_file(&dir(), Offset(0)), point.position - 10, 3);
-        bench.restart();
-        for _ in 0..20 {
-            bench.append(1, 3000);
-        }
-        let plan = bench.log.plan_write_back(WHOLE).unwrap();
-        assert!(matches!(block_on(plan.run()), Err(WriteBackError::Damaged(_))));
-        bench.log.abandon_straddle();
-        assert_eq!(bench.read_all(Offset::ZERO, 10_000), bench.bytes_from(0));
-        bench.write_all_and_evict();
-        assert_eq!(bench.read_all(Offset::ZERO, 10_000), bench.bytes_from(0));
-        bench.restart();
-        assert_eq!(bench.read_all(Offset::ZERO, 10_000), bench.bytes_from(0));
-        assert!(bench.log.damaged().is_empty());
-    }
-}
-
-#[test]
 fn whenever_the_power_goes_the_last_checkpoint_and_the_journal_suffice() {
     for seed in 0..12 {
         let mut random = Random::new(seed);
@@ -335,7 +307,8 @@ fn whenever_the_power_goes_the_last_checkpoint_and_the_journal_suffice() {
             for unflushed in [Unflushed::Lost, Unflushed::Kept, Unflushed::Torn(seed)] {
                 let disk = bench.disk.crash(PowerCut { call, unflushed });
                 let log = Log::restore(disk.clone(), dir(), checkpoint, bench.config, bench.memory.clone());
-                let mut after = Bench { disk, log, frames: bench.frames.clone(), source: bench.source.clone(), ..Bench::new(0, 40_000) };
+                let mut after =
+                    Bench { disk, log, frames: bench.frames.clone(), source: bench.source.clone(), ..Bench::new(0, 40_000) };
                 after.replay();
                 after.write_all_and_evict();
                 assert!(after.read_all(Offset::ZERO, 20_000) == wanted, "seed {seed}, call {call}, {unflushed:?}");
@@ -357,7 +330,10 @@ fn lost_offsets_are_quarantined_and_the_rest_is_served() {
     bench.write_all_and_evict();
     assert_eq!(bench.log.damaged(), [DamagedRange { from: Offset(5), until: Offset(8) }]);
     for restored in [false, true] {
-        assert!(matches!(bench.log.read(Offset(6), 9000, Offset(9)), Err(ReadRefusal::Damaged { until: Offset(8) })), "{restored}");
+        assert!(
+            matches!(bench.log.read(Offset(6), 9000, Offset(9)), Err(ReadRefusal::Damaged { until: Offset(8) })),
+            "{restored}"
+        );
         assert_eq!(bench.read_all(Offset(8), 9000), bench.bytes_from(5));
         bench.restart();
     }

@@ -66,7 +66,8 @@ mod tests {
     #[test]
     fn it_finds_the_entry_at_or_before() {
         let index = OffsetIndex::from_entries(vec![entry(10, 4096), entry(20, 70_000), entry(35, 140_000)]).unwrap();
-        let table = [(9, None), (10, Some(10)), (19, Some(10)), (20, Some(20)), (34, Some(20)), (35, Some(35)), (1_000, Some(35))];
+        let table =
+            [(9, None), (10, Some(10)), (19, Some(10)), (20, Some(20)), (34, Some(20)), (35, Some(35)), (1_000, Some(35))];
         for (offset, wanted) in table {
             assert_eq!(index.find(Offset(offset)).map(|e| e.base_offset.0), wanted, "offset {offset}");
         }

@@ -66,7 +66,10 @@ fn every_flipped_bit_of_a_frame_is_refused_and_the_rest_served() {
         let Err(DiskReadError::Damaged(damage)) = run(bench.log.read(Offset(10), 1 << 20, Offset(200)).unwrap()) else {
             panic!("bit {bit} flipped and not noticed");
         };
-        assert!(damage.range.from == Offset(10) && damage.range.until > Offset(10) && damage.range.until <= Offset(75), "{damage}");
+        assert!(
+            damage.range.from == Offset(10) && damage.range.until > Offset(10) && damage.range.until <= Offset(75),
+            "{damage}"
+        );
         let after = run(bench.log.read(damage.range.until, 1 << 20, Offset(200)).unwrap()).unwrap();
         assert_eq!(after.next_offset, Offset(200));
         bench.disk.flip_bit(&path, start + bit / 8, (bit % 8) as u8);

@@ -1,6 +1,6 @@
 use super::*;
-use crate::commit_group::GroupHeader;
 use crate::layout::journal_file;
+use crate::testing::executor::block_on;
 use crate::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use crate::testing::frames::test_partition;
 use crate::testing::random::Random;
@@ -20,13 +20,21 @@ struct Scenario {
     shard: TestShard,
     model: ShardModel,
     random: Random,
+    sizes: TestSizes,
 }
 
 impl Scenario {
     fn new(seed: u64, sizes: TestSizes) -> Self {
         let disk = FaultDisk::new(seed);
         let shard = TestShard::start(&disk, 1, sizes).expect("a new shard");
-        Self { shard, model: ShardModel::default(), random: Random::new(seed) }
+        Self { shard, model: ShardModel::default(), random: Random::new(seed), sizes }
+    }
+
+    /// The life of a shard after a restart; what was recovered is durable, and the rest never was.
+    fn resumed(&self, shard: TestShard, seed: u64) -> Self {
+        let calls = shard.disk.call_count();
+        let model = self.model.resumed(&shard, calls);
+        Self { shard, model, random: Random::new(seed), sizes: self.sizes }
     }
 
     fn append(&mut self, partition: u32, body_len: usize) {
@@ -118,23 +126,166 @@ fn what_was_acknowledged_comes_back_from_the_journal_alone() {
     scenario.model.check(&mut third, calls, "segments alone");
 }
 
+/// What a walk over cut points has met, so that a scenario that tests nothing is noticed.
+#[derive(Debug, Default)]
+struct Met {
+    images: usize,
+    torn: usize,
+    replayed: u64,
+    bad_slots: u32,
+    set_aside: usize,
+    sealed: usize,
+    log_starts: usize,
+}
+
+impl Met {
+    fn add(&mut self, shard: &TestShard) {
+        self.images += 1;
+        self.torn += usize::from(shard.report().torn_group_cut);
+        self.replayed += shard.report().entries_replayed;
+        self.bad_slots += shard.report().checkpoint_slots_bad;
+        self.set_aside += shard.report().set_aside.len();
+        let logs = || shard.shard.partitions.values().map(|partition| &partition.log);
+        self.sealed += logs().map(|log| log.segment_count() - 1).sum::<usize>();
+        self.log_starts += logs().filter(|log| log.log_start_offset() > Offset::ZERO).count();
+    }
+}
+
+/// Restarts from the image that a cut leaves and holds it against the model.
+fn check_cut(disk: &FaultDisk, cut: PowerCut, scenario: &Scenario, calls: usize, number: u64, what: &str) -> TestShard {
+    let crashed = disk.crash(cut);
+    let mut shard = TestShard::start(&crashed, number, scenario.sizes).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(shard.report().is_clean(), "{what}: {}", shard.report());
+    scenario.model.check(&mut shard, calls, what);
+    shard
+}
+
+fn walk_scenario(seed: u64, steps: usize, sizes: TestSizes) -> Scenario {
+    let mut scenario = Scenario::new(seed, sizes);
+    for _ in 0..steps {
+        scenario.step();
+    }
+    scenario
+}
+
 #[test]
 fn wherever_the_power_goes_nothing_acknowledged_is_lost_and_nothing_is_invented() {
+    let mut met = Met::default();
     for seed in [1, 2, 3] {
-        let mut scenario = Scenario::new(seed, TestSizes::default());
-        for _ in 0..60 {
-            scenario.step();
-        }
-        let disk = scenario.shard.disk.clone();
+        let scenario = walk_scenario(seed, 70, TestSizes::default());
+        let disk = &scenario.shard.disk;
         for call in 0..=disk.call_count() {
             for unflushed in [Unflushed::Kept, Unflushed::Lost, Unflushed::Torn(seed), Unflushed::Torn(seed + 100)] {
                 let what = format!("seed {seed}, cut at call {call} ({}), {unflushed:?}", disk.describe_call(call));
-                let crashed = disk.crash(PowerCut { call, unflushed });
-                let mut shard =
-                    TestShard::start(&crashed, 2, TestSizes::default()).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert!(shard.report().is_clean(), "{what}: {}", shard.report());
-                scenario.model.check(&mut shard, call, &what);
+                let cut = PowerCut { call, unflushed };
+                met.add(&check_cut(disk, cut, &scenario, call, 2, &what));
             }
         }
     }
+    println!("{met:?}");
+    let Met { torn, replayed, bad_slots, sealed, log_starts, set_aside, .. } = met;
+    assert!(
+        torn > 20 && replayed > 1000 && bad_slots > 5 && sealed > 100 && log_starts > 100 && set_aside > 0,
+        "too little was met"
+    );
+}
+
+#[test]
+fn a_restart_goes_on_and_the_next_one_finds_all_of_it() {
+    for seed in [4, 5] {
+        let scenario = walk_scenario(seed, 60, TestSizes::default());
+        let disk = &scenario.shard.disk;
+        for call in (0..=disk.call_count()).step_by(7) {
+            let what = format!("seed {seed}, cut at call {call} ({})", disk.describe_call(call));
+            let cut = PowerCut { call, unflushed: Unflushed::Torn(seed + call as u64) };
+            let shard = check_cut(disk, cut, &scenario, call, 2, &what);
+            let mut second = scenario.resumed(shard, seed + call as u64);
+            for _ in 0..25 {
+                second.step();
+            }
+            let disk = second.shard.disk.clone();
+            let cut = PowerCut { call: disk.call_count(), unflushed: Unflushed::Torn(call as u64) };
+            check_cut(&disk, cut, &second, disk.call_count(), 3, &format!("{what}, and again"));
+        }
+    }
+}
+
+#[test]
+fn recovery_may_be_cut_off_anywhere_and_be_run_again() {
+    for seed in [6, 7] {
+        let scenario = walk_scenario(seed, 60, TestSizes::default());
+        let disk = &scenario.shard.disk;
+        for call in (0..=disk.call_count()).step_by(23) {
+            let first = PowerCut { call, unflushed: Unflushed::Torn(call as u64) };
+            let what = format!("seed {seed}, {first:?}");
+            let recovering = check_cut(disk, first, &scenario, call, 2, &what).disk;
+            for again in 0..=recovering.call_count() {
+                for unflushed in [Unflushed::Kept, Unflushed::Lost, Unflushed::Torn(again as u64)] {
+                    let what =
+                        format!("{what}, then recovery cut at {again} ({}), {unflushed:?}", recovering.describe_call(again));
+                    check_cut(&recovering, PowerCut { call: again, unflushed }, &scenario, call, 3, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn replay_keeps_within_the_tail_budget() {
+    let sizes = TestSizes { journal_file_blocks: 128, segment_len: 1 << 20, tail_budget_len: 256 * 1024, ..TestSizes::default() };
+    let mut scenario = Scenario::new(1, TestSizes { tail_budget_len: 1 << 30, ..sizes });
+    for n in 0..300 {
+        scenario.append_and_commit(n % 3, 4000);
+    }
+    let calls = scenario.shard.disk.call_count();
+    let mut again = TestShard::start(&power_cycled(&scenario.shard.disk), 2, sizes).unwrap();
+    assert_eq!(again.report().entries_replayed, 300);
+    assert!(again.memory.used_len() <= sizes.tail_budget_len, "{} bytes of tails", again.memory.used_len());
+    scenario.model.check(&mut again, calls, "small budget");
+}
+
+#[test]
+fn a_journal_of_another_shape_is_read_and_made_anew() {
+    let mut scenario = walk_scenario(8, 40, TestSizes::default());
+    scenario.commit();
+    let calls = scenario.shard.disk.call_count();
+    scenario.sizes = TestSizes { journal_file_blocks: 16, journal_file_count: 5, ..TestSizes::default() };
+    let cut = PowerCut { call: calls, unflushed: Unflushed::Lost };
+    let disk = scenario.shard.disk.clone();
+    let recovering = check_cut(&disk, cut, &scenario, calls, 2, "larger ring").disk;
+    assert_eq!(recovering.files().keys().filter(|path| path.starts_with(test_layout().shard_journal_dir(TEST_SHARD))).count(), 5);
+    for again in 0..=recovering.call_count() {
+        let cut = PowerCut { call: again, unflushed: Unflushed::Torn(again as u64) };
+        check_cut(&recovering, cut, &scenario, calls, 3, &format!("larger ring, cut at {again}"));
+    }
+}
+
+#[test]
+fn a_slot_that_is_lost_costs_nothing() {
+    let mut scenario = walk_scenario(9, 80, TestSizes::default());
+    scenario.commit();
+    let calls = scenario.shard.disk.call_count();
+    for slot in 0..2 {
+        let disk = power_cycled(&scenario.shard.disk);
+        disk.flip_bit(&test_layout().checkpoint_slot(TEST_SHARD, slot), 4100, 2);
+        let cut = PowerCut { call: disk.call_count(), unflushed: Unflushed::Kept };
+        let shard = check_cut(&disk, cut, &scenario, calls, 2, &format!("slot {slot} lost"));
+        assert_eq!(shard.report().checkpoint_slots_bad, 1);
+    }
+}
+
+#[test]
+fn what_has_to_be_there_and_is_not_is_an_error_and_no_new_shard() {
+    let mut scenario = Scenario::new(1, TestSizes::default());
+    scenario.append_and_commit(0, 100);
+    let start = |disk: &FaultDisk, number| TestShard::start(disk, number, TestSizes::default()).map(|_| ()).unwrap_err();
+    let disk = power_cycled(&scenario.shard.disk);
+    assert!(matches!(start(&disk, 1), RecoveryError::IncarnationTooLow { found: 1, given: 1 }));
+    for slot in 0..2 {
+        disk.flip_bit(&test_layout().checkpoint_slot(TEST_SHARD, slot), 10, 0);
+    }
+    assert!(matches!(start(&disk, 2), RecoveryError::CheckpointLost { .. }));
+    let disk = power_cycled(&scenario.shard.disk);
+    block_on(disk.remove_file(&journal_file(&test_layout().shard_journal_dir(TEST_SHARD), 2))).unwrap();
+    assert!(matches!(start(&disk, 2), RecoveryError::JournalMissing { .. }));
 }

@@ -54,11 +54,16 @@ fn by_age_a_segment_is_as_old_as_the_smallest_time_from_it_to_the_end() {
 
 #[test]
 fn by_bytes_at_least_so_many_are_kept() {
-    let table = [(0, Some(40)), (999, Some(30)), (1000, Some(30)), (1001, Some(20)), (3000, Some(10)), (3001, None), (9000, None)];
+    let table =
+        [(0, Some(40)), (999, Some(30)), (1000, Some(30)), (1001, Some(20)), (3000, Some(10)), (3001, None), (9000, None)];
     for (bytes, wanted) in table {
         assert_eq!(log(&[1, 2, 3, 4]).retention_log_start(Some(bytes), None), wanted.map(Offset), "{bytes} bytes");
     }
-    assert_eq!(log(&[1, 2, 3, 4]).retention_log_start(Some(2500), Some(4)), Some(Offset(30)), "the rule that deletes more counts");
+    assert_eq!(
+        log(&[1, 2, 3, 4]).retention_log_start(Some(2500), Some(4)),
+        Some(Offset(30)),
+        "the rule that deletes more counts"
+    );
 }
 
 #[test]

@@ -97,7 +97,11 @@ impl SegmentHeader {
 
     pub fn decode(block: &[u8]) -> Result<Self, BlockError> {
         let mut reader = open_block(block, HEADER_MAGIC)?;
-        Ok(Self { id: reader.id("id")?, base_offset: reader.offset("base_offset")?, prev_header_crc: reader.u32("prev_header_crc")? })
+        Ok(Self {
+            id: reader.id("id")?,
+            base_offset: reader.offset("base_offset")?,
+            prev_header_crc: reader.u32("prev_header_crc")?,
+        })
     }
 
     /// [`Self::decode`], and it is the header of this segment.

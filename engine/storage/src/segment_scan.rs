@@ -32,9 +32,15 @@ pub enum ScanItem {
     Frame(WalkedFrame),
     Damage(SegmentDamage),
     /// After damage: the walk goes on with the frame at this position and offset.
-    Resumed { position: u64, offset: Offset },
+    Resumed {
+        position: u64,
+        offset: Offset,
+    },
     /// The recorded end of the frames.
-    End { position: u64, offset: Offset },
+    End {
+        position: u64,
+        offset: Offset,
+    },
     /// No end is recorded, and what stands here is no next frame: the rest of an allocation, or of a crash.
     UnprovenEnd(SegmentDamage),
 }

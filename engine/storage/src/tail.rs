@@ -155,13 +155,6 @@ impl Tail {
         })
     }
 
-    /// A frame goes to another place in the log's segments, before it was ever written.
-    pub(crate) fn set_place(&mut self, index: usize, segment_base: Offset, position: u64) {
-        assert!(index >= self.written_count, "frame {index} of {} written ones is moved", self.written_count);
-        let frame = &mut self.frames[index];
-        (frame.segment_base, frame.position) = (segment_base, position);
-    }
-
     /// The bytes of these frames, neighbours in as few slices as they were frozen in.
     pub(crate) fn slices(&self, range: Range<usize>) -> Vec<Bytes> {
         let mut out = Vec::new();
@@ -188,7 +181,12 @@ impl Tail {
     /// The frames up to `count` (an index in [`Self::frames`]) are wholly in segments now; chunks that hold no
     /// others may be evicted.
     pub(crate) fn set_written_count(&mut self, count: usize) {
-        assert!(self.written_count <= count && count <= self.frames.len(), "{} then {count} of {}", self.written_count, self.frames.len());
+        assert!(
+            self.written_count <= count && count <= self.frames.len(),
+            "{} then {count} of {}",
+            self.written_count,
+            self.frames.len()
+        );
         self.unwritten_len -= self.frames.range(self.written_count..count).map(|frame| u64::from(frame.len)).sum::<u64>();
         self.written_count = count;
         let chunk_of_next = self.frames.get(count).map_or(u64::MAX, |frame| frame.chunk);
@@ -222,27 +220,6 @@ impl Tail {
         chunk.charged_len
     }
 
-    /// Forgets the frames from index `count` on, written or not.
-    pub(crate) fn truncate(&mut self, count: usize) {
-        while self.frames.len() > count {
-            let frame = self.frames.pop_back().expect("there are more than count");
-            if self.frames.len() >= self.written_count {
-                self.unwritten_len -= u64::from(frame.len);
-            } else {
-                self.written_count = self.frames.len();
-            }
-            // A chunk stays, charged as it is, until its last frame goes.
-            let chunk = self.chunks.back_mut().expect("every frame has a chunk");
-            chunk.frame_count -= 1;
-            if chunk.frame_count == 0 && self.clean_count < self.chunks.len() {
-                let chunk = self.chunks.pop_back().expect("it is there");
-                self.memory.on_freed(chunk.charged_len, 0);
-            }
-        }
-        let chunk_of_last = self.frames.back().map(|frame| frame.chunk);
-        debug_assert!(chunk_of_last.is_none_or(|chunk| chunk < self.first_chunk + self.chunks.len() as u64));
-    }
-
     fn chunk(&self, number: u64) -> &Chunk {
         let index = usize::try_from(number - self.first_chunk).expect("chunks are counted in memory");
         &self.chunks[index]
@@ -268,7 +245,9 @@ impl Tail {
         for index in range {
             let frame = &self.frames[index];
             match runs.last_mut() {
-                Some(run) if self.frames[run.end - 1].chunk == frame.chunk && joined(&self.frames[run.end - 1], frame) => run.end += 1,
+                Some(run) if self.frames[run.end - 1].chunk == frame.chunk && joined(&self.frames[run.end - 1], frame) => {
+                    run.end += 1
+                }
                 _ => runs.push(index..index + 1),
             }
         }

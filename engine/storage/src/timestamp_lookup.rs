@@ -58,7 +58,8 @@ impl<D: Disk> Log<D> {
                 candidates.push(Candidate { segment: segment.file.clone(), extent: restored, start: WalkStart::Load(restored) });
             }
             let extent = self.disk_extent(segment);
-            let Some(entry) = segment.index.find_timestamp(timestamp_ms).filter(|entry| entry.base_offset < extent.end_offset) else {
+            let Some(entry) = segment.index.find_timestamp(timestamp_ms).filter(|entry| entry.base_offset < extent.end_offset)
+            else {
                 continue;
             };
             let start = WalkStart::Known(OffsetIndex::from_entries(vec![entry]).unwrap_or_default());

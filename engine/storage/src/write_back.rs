@@ -6,10 +6,10 @@
 //! full disk then strands half a segment; so a plan allocates first and fails with nothing changed. Deliberately
 //! absent: flushing (`flush`), and when to do any of it.
 
+use crate::active_segment::{ActiveSegment, FRAMES_START};
 use crate::checkpoint::SealedSegmentInfo;
 use crate::damage::{DamageKind, DamagedRange, SegmentDamage};
 use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::active_segment::{ActiveSegment, FRAMES_START};
 use crate::frame_walk::WalkError;
 use crate::log::Log;
 use crate::sealed_segment::{SealedSegment, SegmentExtent, SegmentFile};
@@ -150,29 +150,6 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// After a plan failed with [`DamageKind::Replayed`]: the first part of the frame that straddles the recovery
-    /// point is damaged in the file, and the journal's copy, which proved itself, is in memory. The segment ends
-    /// before that frame, which begins the next one. Recovery goes on as if nothing had been.
-    pub fn abandon_straddle(&mut self) {
-        if self.open.front().is_none_or(|front| front.straddle.is_none()) {
-            return;
-        }
-        let (base, prev_header_crc) = (self.held.point().offset, self.held.point().prev_header_crc);
-        // Nothing of this segment or the ones behind it was written in this life.
-        self.open.truncate(1);
-        match self.open.front_mut() {
-            Some(front) if front.restored.is_some() => front.end_before_straddle(base, prev_header_crc),
-            // Its very first frame straddles: the file is written anew from its header on.
-            _ => self.open.clear(),
-        }
-        self.open_segment(base, prev_header_crc);
-        for index in self.tail.written_count()..self.tail.frames().len() {
-            let header = self.tail.header(index);
-            let (segment_base, position) = self.place(&header);
-            self.tail.set_place(index, segment_base, position);
-        }
-    }
-
     fn seal_front(&mut self, info: SealedSegmentInfo) {
         let front = self.open.pop_front().expect("a log has an active segment");
         self.sealed.push_back(SealedSegment { info, file: front.file, unflushed: front.write_handle });
@@ -275,7 +252,8 @@ impl<D: Disk> WriteBackPlan<D> {
         self.write_content(&handle).await?;
         let sealed = match footer {
             Some((bytes, info)) => {
-                self.write(&handle, self.to, &[PlacedBytes { position: self.to, bytes: Bytes::from(bytes) }], info.file_len).await?;
+                self.write(&handle, self.to, &[PlacedBytes { position: self.to, bytes: Bytes::from(bytes) }], info.file_len)
+                    .await?;
                 handle.truncate(info.file_len).await?;
                 Some(info)
             }

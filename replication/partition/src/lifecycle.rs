@@ -11,7 +11,7 @@ use crate::partitions::{PartitionCell, Partitions, SharedParts};
 use crate::refusal::Failure;
 use crate::settings::{PartitionAssignment, PartitionSettings, PartitionsConfig};
 use crate::space_reserve::SpaceReserve;
-use sluice_model::{Clock, Incarnation, LeaderEpochHistory, Offset, ProducerTable, ShardIndex, TopicId, TopicPartition};
+use sluice_model::{Clock, Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicId, TopicPartition};
 use sluice_replica::{InSyncSet, Leader, LeaderStart};
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::checkpoint::PartitionCheckpoint;
@@ -93,7 +93,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             incarnation,
             journal: config.journal.clone(),
             memory: memory.clone(),
-            fate: &|id, _| fates.of(id),
+            fate: &|id, placement_epoch| fates.of(id, placement_epoch),
             imports: imports.collect(),
         };
         let recovered = recover_shard(&disk, plan).await.map_err(OpenError::Recovery)?;
@@ -263,7 +263,7 @@ pub(crate) fn log_config(settings: &PartitionSettings) -> LogConfig {
 /// What becomes of the partitions that a shard's folder names.
 pub(crate) struct Fates<'a> {
     shard: ShardIndex,
-    configs: BTreeMap<TopicPartition, LogConfig>,
+    assigned: BTreeMap<TopicPartition, (PlacementEpoch, LogConfig)>,
     owners: &'a BTreeMap<TopicPartition, ShardIndex>,
     deleted: &'a BTreeSet<TopicId>,
 }
@@ -275,17 +275,23 @@ impl<'a> Fates<'a> {
         owners: &'a BTreeMap<TopicPartition, ShardIndex>,
         deleted: &'a BTreeSet<TopicId>,
     ) -> Self {
-        Self { shard, configs: assigned.iter().map(|a| (a.id, log_config(&a.settings))).collect(), owners, deleted }
+        let assigned = assigned.iter().map(|a| (a.id, (a.placement_epoch, log_config(&a.settings)))).collect();
+        Self { shard, assigned, owners, deleted }
     }
 
-    pub(crate) fn of(&self, id: TopicPartition) -> PartitionFate {
+    /// `placement_epoch` is the one that a checkpoint, or an import, names.
+    pub(crate) fn of(&self, id: TopicPartition, placement_epoch: Option<PlacementEpoch>) -> PartitionFate {
         if self.deleted.contains(&id.topic_id) {
             return PartitionFate::Deleted;
+        }
+        let assigned = self.assigned.get(&id);
+        if let Some(&(_, config)) = assigned.filter(|(epoch, _)| placement_epoch == Some(*epoch)) {
+            return PartitionFate::Recover(config);
         }
         if self.owners.get(&id).is_some_and(|&owner| owner != self.shard) {
             return PartitionFate::Elsewhere;
         }
-        PartitionFate::Recover(self.configs.get(&id).copied().unwrap_or_default())
+        PartitionFate::Recover(assigned.map(|(_, config)| *config).unwrap_or_default())
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn prepare<D: Disk>(disk: &D, prepare: Prepare) -> Result<Prepared, Op
             incarnation: prepare.incarnation,
             journal: (prepare.journal_of)(owner),
             memory: TailMemory::new(prepare.tail_budget as u64),
-            fate: &|id, _| fates.of(id),
+            fate: &|id, placement_epoch| fates.of(id, placement_epoch),
             imports: Vec::new(),
         };
         let mut recovered = recover_shard(disk, plan).await.map_err(OpenError::Recovery)?;

@@ -101,6 +101,12 @@ impl RecordsBuilder {
         Ok(self.record_count - 1)
     }
 
+    /// Makes room for `len` bytes of records, at most for the largest section, so that a section that is expected to
+    /// become long is not copied while it grows.
+    pub fn reserve(&mut self, len: usize) {
+        self.body.reserve(len.min(self.len_max).saturating_sub(self.body.len()));
+    }
+
     /// Exactly how many bytes [`Self::append`] would add for `record` now.
     #[must_use]
     pub fn record_len(&self, record: &NewRecord<'_>) -> usize {

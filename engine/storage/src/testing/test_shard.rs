@@ -276,6 +276,21 @@ impl ShardModel {
         self.partitions.entry(id).or_default().log_starts.push((offset, before, calls));
     }
 
+    /// The model of what goes on after a recovery: its logs, all of them durable at this many calls.
+    #[must_use]
+    pub fn resumed(&self, shard: &TestShard, calls: usize) -> Self {
+        let mut resumed = Self::default();
+        for (&id, partition) in &self.partitions {
+            let Some(recovered) = shard.shard.partitions.get(&id) else { continue };
+            let end = recovered.log.log_end_offset();
+            let frames: Vec<_> = partition.frames.iter().filter(|frame| frame.header.next_offset() <= end).cloned().collect();
+            let acknowledged = vec![Some(calls); frames.len()];
+            let log_starts = vec![(recovered.log.log_start_offset(), 0, calls)];
+            resumed.partitions.insert(id, PartitionModel { frames, acknowledged, log_starts });
+        }
+        resumed
+    }
+
     /// Holds a recovered shard against what was acknowledged before call `cut` was issued. The message names `what`.
     pub fn check(&self, shard: &mut TestShard, cut: usize, what: &str) {
         for (&id, partition) in &self.partitions {

@@ -140,11 +140,14 @@ impl Accumulator {
         for partition in &info.partitions {
             let id = TopicPartition { topic_id: info.topic_id, partition: PartitionIndex(partition.partition) };
             let Some(&slot) = self.topics[topic].slots.get(partition.partition as usize) else {
-                self.add_slot(topic, id, partition.address.clone(), info.frame_len_max as usize);
+                self.add_slot(topic, id, partition.address.clone(), body_len_max(&info));
                 continue;
             };
             let entry = &mut self.slots[slot];
             entry.address.clone_from(&partition.address);
+            if entry.builder.is_empty() {
+                entry.builder = RecordsBuilder::new(body_len_max(&info));
+            }
             if entry.next_id.unwrap_or(entry.id) != id {
                 let mut effects = Vec::new();
                 entry.next_id = Some(id);
@@ -157,7 +160,7 @@ impl Accumulator {
         replaced
     }
 
-    fn add_slot(&mut self, topic: usize, id: TopicPartition, address: Option<Address>, frame_len_max: usize) {
+    fn add_slot(&mut self, topic: usize, id: TopicPartition, address: Option<Address>, body_len_max: usize) {
         let backoff = Backoff::new(self.backoff_ms.0, self.backoff_ms.1, random_u64());
         let slot = self.slots.len();
         self.slots.push(Slot {
@@ -166,7 +169,7 @@ impl Accumulator {
             topic,
             address,
             queue: PartitionQueue::new(self.producer_id, backoff),
-            builder: RecordsBuilder::new(frame_len_max.saturating_sub(FRAME_HEADER_LEN)),
+            builder: RecordsBuilder::new(body_len_max),
             open: None,
             ready: false,
             timer_ms: None,
@@ -205,6 +208,8 @@ impl Accumulator {
         let mut wake = false;
         if !entry.builder.is_empty() && entry.builder.len() + entry.builder.record_len(record) > self.config.batch_len_max {
             self.seal(slot);
+            // What filled one batch will fill the next.
+            self.slots[slot].builder.reserve(self.config.batch_len_max);
             wake = true;
         }
         let index = match self.slots[slot].builder.append(record) {
@@ -333,6 +338,10 @@ impl Accumulator {
             })
             .collect()
     }
+}
+
+fn body_len_max(info: &TopicInfo) -> usize {
+    (info.frame_len_max as usize).saturating_sub(FRAME_HEADER_LEN)
 }
 
 /// A batch on its way: where its answer belongs.

@@ -356,6 +356,15 @@ impl<B> PartitionQueue<B> {
         waiting.filter_map(|(id, e)| e.batch.as_mut().map(|b| (BatchId(id), b))).take(count)
     }
 
+    /// Takes out the first batch, which was never sent: for producers without an id, whose batches are not asked
+    /// about afterwards.
+    pub fn take_unsent(&mut self) -> Option<B> {
+        let batch = self.entries.front_mut().filter(|e| e.sequence.is_none())?.batch.take();
+        self.entries.pop_front();
+        self.first_id += 1;
+        batch
+    }
+
     /// A batch that has no outcome yet.
     pub fn get_mut(&mut self, id: BatchId) -> Option<&mut B> {
         let index = usize::try_from(id.0.checked_sub(self.first_id)?).ok()?;

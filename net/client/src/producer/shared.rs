@@ -1,0 +1,259 @@
+//! What a producer's handle, its driver and the callbacks of its requests share, and how they carry out what follows
+//! from an event.
+
+use super::accumulator::{Accumulator, Batch, SentBatch, SlotIndex};
+use super::delivery::Settlement;
+use super::partition_queue::{BatchAnswer, ConnectionId, QueueEffect};
+use crate::backoff::{Backoff, random_u64};
+use crate::client::Client;
+use crate::config::ProducerConfig;
+use crate::connection::{Answer, CallError, decode_answer, lock};
+use crate::error::{ClientError, check, code_of};
+use crate::address::Address;
+use sluice_model::ProducerId;
+use sluice_protocol::{Durability, InitProducerRequest, ProduceRequest, ProducedPartition};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, Semaphore};
+
+/// Least time between two refreshes of one topic's metadata.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(50);
+
+pub(crate) struct ProducerShared {
+    pub(super) client: Client,
+    pub(super) config: ProducerConfig,
+    pub(super) accumulator: Mutex<Accumulator>,
+    /// One permit per byte.
+    pub(super) memory: Semaphore,
+    /// Wakes the driver.
+    pub(super) wake: Notify,
+    /// Wakes those who wait until everything is settled.
+    pub(super) settled: Notify,
+    pub(super) connecting: Mutex<HashSet<Address>>,
+    renewing: Mutex<bool>,
+    started: Instant,
+}
+
+type Effects = Vec<QueueEffect<Batch>>;
+
+/// What is left to do once the lock is released.
+#[derive(Default)]
+pub(super) struct Followup {
+    settled: Vec<(Batch, Settlement)>,
+    refresh: Vec<usize>,
+    new_producer_id: bool,
+}
+
+impl ProducerShared {
+    pub(super) fn new(client: Client, config: ProducerConfig, producer_id: Option<ProducerId>) -> Self {
+        let accumulator = Mutex::new(Accumulator::new(config.clone(), client.config(), producer_id));
+        Self {
+            memory: Semaphore::new(config.buffer_len_max.min(Semaphore::MAX_PERMITS)),
+            client,
+            config,
+            accumulator,
+            wake: Notify::new(),
+            settled: Notify::new(),
+            connecting: Mutex::default(),
+            renewing: Mutex::new(false),
+            started: Instant::now(),
+        }
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Accumulator> {
+        lock(&self.accumulator)
+    }
+
+    /// The end of a produce request: what each of its batches learns from it.
+    pub(super) fn on_produced(self: &Arc<Self>, sent: &[SentBatch], connection: ConnectionId, result: Result<Answer, CallError>) {
+        let now_ms = self.now_ms();
+        let result = result.and_then(|answer| match decode_answer::<ProduceRequest>(&answer) {
+            Ok(produced) if is_answer_to(&produced.partitions, sent) => Ok(produced.partitions),
+            other => {
+                let text = other.map_or_else(|e| e.to_string(), |_| "it answers for other partitions than were asked".into());
+                tracing::warn!(text, "a produce answer cannot be used");
+                Err(CallError::Lost(ClientError::Protocol { address: "the broker".into(), text }))
+            }
+        });
+        let mut followup = Followup::default();
+        let mut accumulator = self.lock();
+        match result {
+            Ok(produced) => {
+                for (sent, produced) in sent.iter().zip(produced) {
+                    let redirect = produced.address.as_ref().map(|a| Address::new(&a.host, a.port));
+                    let slot = &mut accumulator.slots[sent.slot];
+                    let redirected = redirect.is_some() && redirect != slot.address;
+                    if redirected {
+                        slot.address = redirect;
+                    }
+                    let mut effects = Effects::new();
+                    slot.queue.on_answer(now_ms, (sent.batch, connection), batch_answer(produced, redirected), &mut effects);
+                    followup.add(&mut accumulator, sent.slot, effects);
+                }
+            }
+            Err(error) => {
+                for sent in sent {
+                    let (mut effects, at) = (Effects::new(), (sent.batch, connection));
+                    let queue = &mut accumulator.slots[sent.slot].queue;
+                    match &error {
+                        CallError::NotSent(_) => queue.on_not_sent(at, &mut effects),
+                        CallError::Lost(_) => queue.on_lost(at, &mut effects),
+                        CallError::Refused(refusal) => {
+                            let refused = ProducedPartition {
+                                error: refusal.error,
+                                text: refusal.text.clone(),
+                                retry_after_ms: refusal.retry_after_ms,
+                                ..Default::default()
+                            };
+                            queue.on_answer(now_ms, at, batch_answer(refused, false), &mut effects);
+                        }
+                    }
+                    followup.add(&mut accumulator, sent.slot, effects);
+                }
+            }
+        }
+        drop(accumulator);
+        self.carry_out(followup);
+        self.wake.notify_one();
+    }
+
+    /// Does what is left to do. Not under the lock: callbacks of the application run here.
+    pub(super) fn carry_out(self: &Arc<Self>, followup: Followup) {
+        let any_settled = !followup.settled.is_empty();
+        for (batch, settlement) in followup.settled {
+            self.settle(batch, settlement);
+        }
+        if any_settled {
+            self.settled.notify_waiters();
+        }
+        for topic in followup.refresh {
+            self.refresh(topic);
+        }
+        if followup.new_producer_id {
+            self.renew_producer_id();
+        }
+    }
+
+    pub(super) fn settle(&self, batch: Batch, settlement: Settlement) {
+        self.memory.add_permits(batch.reserved);
+        batch.cell.0.settle(settlement);
+    }
+
+    /// Asks where the partitions of a topic are, unless somebody is asking.
+    pub(super) fn refresh(self: &Arc<Self>, topic: usize) {
+        let (name, seen) = {
+            let mut accumulator = self.lock();
+            let topic = &mut accumulator.topics[topic];
+            if std::mem::replace(&mut topic.refreshing, true) {
+                return;
+            }
+            (topic.info.name.clone(), topic.info.generation)
+        };
+        let shared = self.clone();
+        tokio::spawn(async move {
+            let refreshed = shared.client.refresh_topic(&name, seen).await;
+            if let Err(error) = &refreshed {
+                tracing::debug!(topic = &*name, %error, "metadata could not be refreshed");
+            }
+            let mut followup = Followup::default();
+            if let Ok(info) = refreshed {
+                let mut accumulator = shared.lock();
+                for (slot, effects) in accumulator.set_topic(info) {
+                    followup.add(&mut accumulator, slot, effects);
+                }
+            }
+            shared.carry_out(followup);
+            shared.wake.notify_one();
+            tokio::time::sleep(REFRESH_INTERVAL).await;
+            let mut accumulator = shared.lock();
+            accumulator.topics[topic].refreshing = false;
+            let slots = accumulator.topics[topic].slots.clone();
+            slots.into_iter().for_each(|slot| accumulator.set_ready(slot));
+            drop(accumulator);
+            shared.wake.notify_one();
+        });
+    }
+
+    /// Gets a fresh producer id, however long it takes; batches that wait for it have their own deadlines.
+    fn renew_producer_id(self: &Arc<Self>) {
+        if std::mem::replace(&mut *lock(&self.renewing), true) {
+            return;
+        }
+        let shared = self.clone();
+        tokio::spawn(async move {
+            let config = shared.client.config();
+            let mut backoff = Backoff::new(config.retry_backoff_ms, config.retry_backoff_ms_max, random_u64());
+            let id = loop {
+                match init_producer(&shared.client).await {
+                    Ok(id) => break Some(id),
+                    Err(error) => tracing::warn!(%error, "no new producer id yet"),
+                }
+                if shared.lock().closed {
+                    break None;
+                }
+                tokio::time::sleep(Duration::from_millis(backoff.next_ms().into())).await;
+            };
+            *lock(&shared.renewing) = false;
+            if let Some(id) = id {
+                shared.lock().on_producer_id(id);
+                shared.wake.notify_one();
+            }
+        });
+    }
+}
+
+impl Followup {
+    /// Takes in what a partition's queue said.
+    pub(super) fn add(&mut self, accumulator: &mut Accumulator, slot: SlotIndex, effects: Effects) {
+        accumulator.set_ready(slot);
+        for effect in effects {
+            match effect {
+                QueueEffect::Settled { batch, settlement } => {
+                    accumulator.unsettled -= 1;
+                    self.settled.push((batch, settlement));
+                }
+                QueueEffect::RefreshMetadata => self.add_refresh(accumulator.slots[slot].topic),
+                QueueEffect::NewProducerId => self.new_producer_id = true,
+                QueueEffect::HistoryLost => tracing::warn!(
+                    partition = %accumulator.slots[slot].id,
+                    "the partition does not know what this producer wrote last; the rest goes on under a new epoch"
+                ),
+            }
+        }
+    }
+
+    pub(super) fn add_refresh(&mut self, topic: usize) {
+        if !self.refresh.contains(&topic) {
+            self.refresh.push(topic);
+        }
+    }
+}
+
+/// A fresh producer id from any broker.
+pub(super) async fn init_producer(client: &Client) -> Result<ProducerId, ClientError> {
+    let answer = client.call_any(&InitProducerRequest {}, true).await?;
+    check(answer.error, answer.text)?;
+    Ok(ProducerId(answer.producer_id))
+}
+
+fn is_answer_to(produced: &[ProducedPartition], sent: &[SentBatch]) -> bool {
+    let matches = |(p, s): (&ProducedPartition, &SentBatch)| p.topic_id == s.id.topic_id.0 && p.partition == s.id.partition.0;
+    produced.len() == sent.len() && produced.iter().zip(sent).all(matches)
+}
+
+fn batch_answer(produced: ProducedPartition, redirected: bool) -> BatchAnswer {
+    BatchAnswer {
+        code: code_of(produced.error),
+        text: produced.text,
+        base_offset: produced.base_offset,
+        append_time_ms: produced.append_time_ms,
+        durability: Durability::from_u8(produced.durability).unwrap_or_default(),
+        retry_after_ms: produced.retry_after_ms,
+        redirected,
+    }
+}

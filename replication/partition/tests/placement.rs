@@ -1,0 +1,124 @@
+//! Partitions move between shards when their number changes: nothing is lost, and what was left behind never counts.
+
+mod support;
+
+use sluice_model::{Incarnation, PlacementEpoch, ShardIndex};
+use sluice_partition::{PartitionAssignment, Prepare, Prepared, prepare};
+use sluice_storage::journal::JournalConfig;
+use sluice_storage::layout::Layout;
+use sluice_storage::testing::executor::block_on;
+use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
+use std::collections::BTreeSet;
+use std::path::Path;
+use support::{JOURNAL_FILE_LEN, Setup, TestProducer, TestShard, assignment};
+
+/// Where each partition is, by start: its shard and placement epoch.
+type Placement = [(u16, u32)];
+
+fn assignments(placement: &Placement, start: u64) -> Vec<(ShardIndex, PartitionAssignment)> {
+    let place = |(partition, &(shard, epoch)): (usize, &(u16, u32))| {
+        let placed = PartitionAssignment {
+            placement_epoch: PlacementEpoch(epoch),
+            ..assignment(u32::try_from(partition).unwrap(), start)
+        };
+        (ShardIndex(shard), placed)
+    };
+    placement.iter().enumerate().map(place).collect()
+}
+
+fn prepared(disk: &FaultDisk, placement: &Placement, start: u64) -> Prepared {
+    let layout = Layout::new(Path::new("/data"));
+    let journals = layout.clone();
+    let plan = Prepare {
+        layout,
+        incarnation: Incarnation { number: start * 10, random: start },
+        journal_of: Box::new(move |shard| JournalConfig {
+            dir: journals.shard_journal_dir(shard),
+            file_len: JOURNAL_FILE_LEN,
+            file_count: 4,
+            group_len_target: 64 * 1024,
+        }),
+        tail_budget: 256 * 1024,
+        assigned: assignments(placement, start),
+        deleted: BTreeSet::new(),
+    };
+    block_on(prepare(disk, plan)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Opens every shard of a placement, as a start of a broker does.
+fn start(disk: &FaultDisk, placement: &Placement, start: u64) -> Vec<TestShard> {
+    let mut prepared = prepared(disk, placement, start);
+    let shards: BTreeSet<u16> = placement.iter().map(|place| place.0).collect();
+    let open = |shard: u16| {
+        let mine = assignments(placement, start).into_iter().filter(|(at, _)| at.0 == shard);
+        let setup = Setup {
+            shard,
+            start: start * 10 + 1,
+            assigned: mine.map(|(_, assignment)| assignment).collect(),
+            imports: prepared.imports.remove(&ShardIndex(shard)).unwrap_or_default(),
+            owners: prepared.owners.clone(),
+            ..Setup::new(0, 1)
+        };
+        TestShard::open(disk, setup)
+    };
+    shards.into_iter().map(open).collect()
+}
+
+fn fill(shards: &mut [TestShard], placement: &Placement, producers: &mut [TestProducer], count: u64) {
+    for round in 0..count {
+        for (producer, place) in producers.iter_mut().zip(placement) {
+            let shard = shards.iter_mut().find(|shard| shard.partitions.contains(support::id(producer.partition))).unwrap_or_else(|| panic!("{place:?}"));
+            shard.append(&producer.frame_of(4000), round).unwrap();
+            shard.settle();
+        }
+    }
+}
+
+fn count(shards: &mut [TestShard], partition: u32) -> usize {
+    let shard = shards.iter_mut().find(|shard| shard.partitions.contains(support::id(partition))).unwrap();
+    shard.read_all(partition, 0).unwrap().len()
+}
+
+const ONE: &Placement = &[(0, 1), (0, 1), (0, 1)];
+const TWO: &Placement = &[(0, 1), (1, 2), (1, 2)];
+const BACK: &Placement = &[(0, 1), (0, 3), (1, 2)];
+
+#[test]
+fn more_shards_fewer_shards_and_crashes_in_between() {
+    let mut disk = FaultDisk::new(3);
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    for (number, placement) in [ONE, TWO, TWO, BACK, ONE_AGAIN, TWO_AGAIN].into_iter().enumerate() {
+        let mut shards = start(&disk, placement, number as u64 + 1);
+        for p in 0..3 {
+            assert_eq!(count(&mut shards, p), number * 20, "start {number}, partition {p}");
+        }
+        fill(&mut shards, placement, &mut producers, 20);
+        drop(shards);
+        disk = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Torn(number as u64) });
+    }
+}
+
+const ONE_AGAIN: &Placement = &[(0, 1), (0, 3), (0, 4)];
+const TWO_AGAIN: &Placement = &[(0, 1), (1, 5), (1, 6)];
+
+#[test]
+fn a_start_cut_off_anywhere_while_partitions_move_is_started_again() {
+    let disk = FaultDisk::new(4);
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    let mut shards = start(&disk, ONE, 1);
+    fill(&mut shards, ONE, &mut producers, 15);
+    drop(shards);
+    let first = disk.call_count();
+    drop(start(&disk, TWO, 2));
+    let last = disk.call_count();
+    assert!(last - first > 20);
+    for call in first..=last {
+        for unflushed in [Unflushed::Kept, Unflushed::Lost, Unflushed::Torn(call as u64)] {
+            let image = disk.crash(PowerCut { call, unflushed });
+            let mut shards = start(&image, TWO, 3);
+            for p in 0..3 {
+                assert_eq!(count(&mut shards, p), 15, "cut at {call} {unflushed:?}: {}", disk.describe_call(call.min(last - 1)));
+            }
+        }
+    }
+}
