@@ -84,8 +84,12 @@ impl<D: Disk> ActiveSegment<D> {
         segment.written = point.position;
         segment.straddle = (point.next_frame_position < point.position).then_some(point.next_frame_position);
         if point.offset > point.segment_base {
-            let (end_position, end_offset) = (point.next_frame_position, point.offset);
-            segment.restored = Some(SegmentExtent { end_position, end_offset, footer_end: None });
+            segment.restored = Some(SegmentExtent {
+                end_position: point.next_frame_position,
+                end_offset: point.offset,
+                last_header_crc: point.prev_header_crc,
+                footer_end: None,
+            });
         }
         segment
     }

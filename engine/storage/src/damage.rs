@@ -48,6 +48,8 @@ pub enum DamageKind {
     },
     /// Zeros where a frame has to be.
     NoFrame,
+    /// The segment's file is gone, and nobody here removed it.
+    FileMissing,
     /// The file ends before the segment does.
     FileTooShort {
         expected: u64,
@@ -121,6 +123,7 @@ impl fmt::Display for DamageKind {
                 write!(f, "expected frames to end at {expected}, found one that ends at {actual}")
             }
             Self::NoFrame => write!(f, "expected a frame, found zeros"),
+            Self::FileMissing => write!(f, "expected a file, found none"),
             Self::FileTooShort { expected, actual } => write!(f, "expected a file of at least {expected} bytes, found {actual}"),
             Self::Block(error) => write!(f, "{error}"),
             Self::Replayed { expected, actual } => write!(f, "expected the journal's byte {expected:02x}, found {actual:02x}"),

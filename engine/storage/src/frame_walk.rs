@@ -8,6 +8,7 @@
 use crate::damage::{DamageKind, DamagedRange, SegmentDamage};
 use crate::disk::DiskFile;
 use crate::segment_format::{block_down, block_up};
+use sluice_model::frame::FRAME_MAGIC;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FRAME_HEADER_LEN, FrameError, FrameHeader, Offset, TopicPartition};
 use std::io;
@@ -152,11 +153,16 @@ impl FrameWalk {
         self.range.end_position
     }
 
-    /// Whether a frame found behind damage may be one of this walk's.
-    pub(crate) fn could_resume_with(&self, header: &FrameHeader) -> bool {
-        let (base_offset, record_count) = (header.base_offset(), u64::from(header.record_count.to_native()));
-        let fits = base_offset.0.checked_add(record_count).is_some_and(|next| next <= self.range.end_offset.0);
-        fits && base_offset >= self.range.offset && header.topic_partition() == self.range.id
+    /// The first sealed header in `bytes` that may be a later frame of this walk, and where it begins. It proves
+    /// nothing yet: a record may hold bytes that look like one.
+    pub(crate) fn find_frame(&self, bytes: &[u8]) -> Option<(usize, FrameHeader)> {
+        let candidates = bytes.windows(FRAME_MAGIC.len()).enumerate().filter(|(_, window)| *window == FRAME_MAGIC);
+        candidates.map(|(at, _)| at).find_map(|at| {
+            let header = *FrameHeader::parse_sealed(&bytes[at..]).ok()?;
+            let (base_offset, record_count) = (header.base_offset(), u64::from(header.record_count.to_native()));
+            let fits = base_offset.0.checked_add(record_count).is_some_and(|next| next <= self.range.end_offset.0);
+            (fits && base_offset >= self.range.offset && header.topic_partition() == self.range.id).then_some((at, header))
+        })
     }
 
     /// Goes on with a frame found behind damage; its link to what was before is not known.
@@ -223,6 +229,27 @@ impl<F: DiskFile> FrameReader<F> {
         let start = usize::try_from(frame.position - self.window_position).expect("the frame is in the window");
         let window = self.window.as_deref().expect("a frame came out of a window");
         &window[start..start + frame.header.frame_len()]
+    }
+
+    /// After damage: looks for a later frame and goes on there. False when there is none before the walk's end.
+    pub(crate) async fn resume_behind_damage(&mut self) -> Result<bool, WalkError> {
+        let mut position = self.walk.position() + 1;
+        while position + FRAME_HEADER_LEN as u64 <= self.walk.end_position() {
+            match self.load(position, FRAME_HEADER_LEN).await {
+                Err(WalkError::Damaged(_)) => return Ok(false),
+                other => other?,
+            }
+            let window = self.window.as_deref().unwrap_or_default();
+            let skip = usize::try_from(position - self.window_position).unwrap_or(usize::MAX);
+            if let Some((at, header)) = self.walk.find_frame(window.get(skip..).unwrap_or_default()) {
+                self.walk.resume(position + at as u64, &header);
+                return Ok(true);
+            }
+            // A header may straddle the window's end.
+            let next = (self.window_position + window.len() as u64).saturating_sub(FRAME_HEADER_LEN as u64 - 1);
+            position = next.max(position + 1);
+        }
+        Ok(false)
     }
 
     async fn load(&mut self, from: u64, len: usize) -> Result<(), WalkError> {

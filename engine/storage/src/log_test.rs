@@ -369,3 +369,35 @@ fn an_idle_log_holds_little_and_a_dropped_one_nothing() {
     drop(bench);
     assert_eq!((memory.used_len(), memory.clean_len()), (0, 0));
 }
+#[test]
+#[ignore]
+fn scratch_speed() {
+    for (body, n) in [(1024usize, 200_000usize), (16_000, 20_000), (900_000, 300), (100, 500_000)] {
+        let mut bench = Bench::new(1, 256 << 20);
+        let frames: Vec<_> = (0..n).map(|_| bench.source.next(1, body)).collect();
+        let t = std::time::Instant::now();
+        for (i, f) in frames.iter().enumerate() { bench.log.append(&f.header, &f.body, address(i)); }
+        let a = t.elapsed();
+        let t = std::time::Instant::now();
+        let mut off = Offset(0);
+        let end = bench.log.log_end_offset();
+        let mut slices = 0;
+        while off < end { match bench.log.read(off, 1 << 20, end).unwrap() { ReadPlan::Memory(f) => { off = f.next_offset; slices += f.slices.len(); } _ => panic!() } }
+        let r = t.elapsed();
+        let t = std::time::Instant::now();
+        let mut plan_time = std::time::Duration::ZERO;
+        let mut done_time = std::time::Duration::ZERO;
+        let mut plans = 0;
+        loop { let t = std::time::Instant::now(); let Some(p) = bench.log.plan_write_back(WriteBackKind::Everything) else { break }; plan_time += t.elapsed(); plans += 1;
+            let w = block_on(p.run()).unwrap(); let t = std::time::Instant::now(); bench.log.on_written_back(w); done_time += t.elapsed(); }
+        let w = t.elapsed();
+        bench.flush();
+        while bench.log.evict_oldest_clean() > 0 {}
+        let t = std::time::Instant::now();
+        let mut off = Offset(0);
+        while off < end { match bench.log.read(off, 1 << 20, end).unwrap() { ReadPlan::Disk(f) => off = block_on(f.run()).unwrap().next_offset, _ => panic!() } }
+        let d = t.elapsed();
+        println!("body {body}: append {:?}/frame, read {:?} ({slices} slices), write-back {w:?} (plans {plans} {plan_time:?}, done {done_time:?}), disk read {d:?}, bytes {}", a / n as u32, r, bench.log.len());
+    }
+    println!("sizes: log {} active {} file {} frame {}", size_of::<Log<FaultDisk>>(), size_of::<ActiveSegment<FaultDisk>>(), size_of::<SegmentFile<FaultDisk>>(), size_of::<crate::tail::TailFrame>());
+}

@@ -188,7 +188,7 @@ impl<D: Disk> Log<D> {
             Some(frame) if frame.segment_base < segment.base_offset => (FRAMES_START, segment.base_offset),
             _ => (segment.end_position(), segment.next_offset),
         };
-        SegmentExtent { end_position, end_offset, footer_end: None }
+        SegmentExtent { end_position, end_offset, last_header_crc: segment.last_header_crc, footer_end: None }
     }
 }
 
@@ -202,7 +202,7 @@ impl<D: Disk> DiskRead<D> {
 
     /// Reads, verifies and gives out frames. Damage behind the first good frames ends the answer before it.
     pub async fn run(self) -> Result<ReadFrames, DiskReadError> {
-        let file = self.segment.open().await?;
+        let file = self.segment.open(self.extent.end_offset).await?;
         let loaded;
         let entries = match &self.start {
             WalkStart::Known(entries) => entries,

@@ -124,9 +124,41 @@ fn a_segment_removed_under_a_read_stays_readable_or_says_so() {
     let mut bench = on_disk(6, 200);
     bench.write_all_and_evict();
     bench.restart();
-    let late = plan(&bench);
+    let (late, later) = (plan(&bench), plan(&bench));
     block_on(bench.disk.remove_file(&segment_file(&dir(), Offset::ZERO))).unwrap();
-    assert!(matches!(run(late), Err(DiskReadError::Removed)));
+    let Err(DiskReadError::Damaged(damage)) = run(late) else { panic!("a file that nobody removed is missed") };
+    assert_eq!(damage.kind, crate::damage::DamageKind::FileMissing);
+    bench.log.set_log_start(bench.log.log_end_offset());
+    assert!(!bench.log.plan_remove_segments().is_empty());
+    assert!(matches!(run(later), Err(DiskReadError::Removed)));
+}
+
+#[test]
+fn behind_damage_in_a_segment_without_an_index_the_rest_is_found_again() {
+    for (rolled, bad) in [(false, 30), (true, 30), (false, 299)] {
+        let mut bench = Bench::new(8, 1 << 20);
+        for _ in 0..300 {
+            bench.append(1, 1000);
+        }
+        bench.write_all_and_evict();
+        let position = 4096 + bad * 1100 + 10;
+        bench.disk.flip_bit(&segment_file(&dir(), Offset::ZERO), position, 1);
+        bench.restart();
+        if rolled {
+            bench.append(1, 1_000_000);
+            bench.append(1, 10);
+            bench.write_all_and_evict();
+            bench.restart();
+            assert_eq!(bench.log.checkpoint(Offset::ZERO).sealed.len(), 1);
+        }
+        let end = bench.log.log_end_offset();
+        let Err(DiskReadError::Damaged(damage)) = run(bench.log.read(Offset(bad), 1 << 20, end).unwrap()) else {
+            panic!("damage at {bad} is not noticed");
+        };
+        assert_eq!((damage.range.from, damage.range.until), (Offset(bad), Offset(bad + 1)), "{damage}");
+        let rest = usize::try_from(bad + 1).unwrap();
+        assert_eq!(bench.read_all(Offset(bad + 1), 2 << 20), bench.bytes_from(rest));
+    }
 }
 
 #[test]

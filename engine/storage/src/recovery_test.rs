@@ -232,7 +232,7 @@ fn recovery_may_be_cut_off_anywhere_and_be_run_again() {
 
 #[test]
 fn replay_keeps_within_the_tail_budget() {
-    let sizes = TestSizes { journal_file_blocks: 128, segment_len: 1 << 20, tail_budget_len: 256 * 1024, ..TestSizes::default() };
+    let sizes = TestSizes { journal_file_blocks: 256, segment_len: 1 << 20, tail_budget_len: 256 * 1024, ..TestSizes::default() };
     let mut scenario = Scenario::new(1, TestSizes { tail_budget_len: 1 << 30, ..sizes });
     for n in 0..300 {
         scenario.append_and_commit(n % 3, 4000);
@@ -288,4 +288,24 @@ fn what_has_to_be_there_and_is_not_is_an_error_and_no_new_shard() {
     let disk = power_cycled(&scenario.shard.disk);
     block_on(disk.remove_file(&journal_file(&test_layout().shard_journal_dir(TEST_SHARD), 2))).unwrap();
     assert!(matches!(start(&disk, 2), RecoveryError::JournalMissing { .. }));
+}
+
+#[test]
+fn entries_after_a_restart_are_not_taken_for_those_that_segments_held_before() {
+    let mut scenario = Scenario::new(1, TestSizes::default());
+    scenario.append_and_commit(0, 100);
+    (0..3).for_each(|_| scenario.append(0, 100));
+    // Written back and checkpointed, and never durable in the journal.
+    scenario.shard.write_back(WriteBackKind::Everything);
+    scenario.shard.flush();
+    scenario.shard.checkpoint();
+    let calls = scenario.shard.disk.call_count();
+    let cut = PowerCut { call: calls, unflushed: Unflushed::Lost };
+    let shard = check_cut(&scenario.shard.disk, cut, &scenario, calls, 2, "held beyond the journal");
+    let mut second = scenario.resumed(shard, 2);
+    second.append_and_commit(0, 100);
+    let calls = second.shard.disk.call_count();
+    let cut = PowerCut { call: calls, unflushed: Unflushed::Lost };
+    let shard = check_cut(&second.shard.disk, cut, &second, calls, 3, "appended after it");
+    assert_eq!(shard.report().entries_replayed, 1);
 }

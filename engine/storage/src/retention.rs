@@ -46,6 +46,7 @@ impl<D: Disk> Log<D> {
             if front.unflushed.is_some() || front.info.next_offset > self.log_start {
                 break;
             }
+            front.file.set_removed();
             paths.push(front.file.path().to_owned());
             self.sealed.pop_front();
         }

@@ -16,6 +16,7 @@ use crate::segment_index::SegmentIndex;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{Offset, TopicPartition};
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 
@@ -35,6 +36,7 @@ impl<D: Disk> SealedSegment<D> {
         SegmentExtent {
             end_position: self.info.file_len.saturating_sub(BLOCK_LEN as u64),
             end_offset: self.info.next_offset,
+            last_header_crc: self.info.last_header_crc,
             footer_end: Some(self.info.file_len),
         }
     }
@@ -47,6 +49,8 @@ pub(crate) struct SegmentExtent {
     pub end_position: u64,
     /// The offset after the last record that may be read.
     pub end_offset: Offset,
+    /// `header_crc` of the last frame before it.
+    pub last_header_crc: u32,
     /// The file's length, when it has a footer.
     pub footer_end: Option<u64>,
 }
@@ -63,6 +67,8 @@ pub(crate) struct SegmentFile<D: Disk> {
     /// The index, and up to which offset it goes.
     index: RefCell<Option<(Offset, Rc<SegmentIndex>)>>,
     used: Cell<bool>,
+    /// Set when the log gives the file up: that it cannot be opened then is no damage.
+    removed: Cell<bool>,
 }
 
 impl<D: Disk> SegmentFile<D> {
@@ -77,6 +83,7 @@ impl<D: Disk> SegmentFile<D> {
             opened: RefCell::new(None),
             index: RefCell::new(None),
             used: Cell::new(false),
+            removed: Cell::new(false),
         })
     }
 
@@ -88,14 +95,22 @@ impl<D: Disk> SegmentFile<D> {
         &self.disk
     }
 
-    /// The file, opened now or before.
-    pub(crate) async fn open(&self) -> Result<D::File, WalkError> {
+    /// The log has no use for this file any more, and it will be removed.
+    pub(crate) fn set_removed(&self) {
+        self.removed.set(true);
+    }
+
+    /// The file, opened now or before. `end_offset` is what cannot be served if it is missing.
+    pub(crate) async fn open(&self, end_offset: Offset) -> Result<D::File, WalkError> {
         self.used.set(true);
         let opened = self.opened.borrow().clone();
         if let Some(file) = opened {
             return Ok(file);
         }
-        let file = self.disk.open(&self.path, OpenMode::Existing).await.map_err(WalkError::Io)?;
+        let file = self.disk.open(&self.path, OpenMode::Existing).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if !self.removed.get() => WalkError::Damaged(self.damage(0, DamageKind::FileMissing, end_offset)),
+            _ => WalkError::Io(error),
+        })?;
         *self.opened.borrow_mut() = Some(file.clone());
         self.cache.on_opened(self.me.clone());
         Ok(file)
@@ -108,7 +123,7 @@ impl<D: Disk> SegmentFile<D> {
             self.used.set(true);
             return Ok(index);
         }
-        let file = self.open().await?;
+        let file = self.open(extent.end_offset).await?;
         let from_footer = match extent.footer_end {
             Some(file_len) => self.read_footer(&file, file_len, extent.end_offset).await,
             None => Err(WalkError::Damaged(self.damage(0, DamageKind::NoFrame, extent.end_offset))),
@@ -139,15 +154,30 @@ impl<D: Disk> SegmentFile<D> {
         SegmentFooter::decode(&bytes, &trailer).map_err(|error| damaged(trailer.footer_position, error))
     }
 
-    /// Walks the segment from its header. Where damage stops the walk, the index ends there too.
+    /// Walks the segment from its header. What lies behind damage counts only when it chains to the recorded end
+    /// without a gap, so that no record that imitates a frame is ever taken for one.
     async fn rebuild_index(&self, file: D::File, extent: &SegmentExtent) -> Result<SegmentIndex, WalkError> {
         let start = self.walk_from_start(&file, extent).await?;
         let mut reader = FrameReader::new(file, FrameWalk::new(start, extent.end_offset), REBUILD_WINDOW_LEN);
         let mut index = SegmentIndex::default();
+        // From the last damage on, when there was any.
+        let mut unproven: Option<SegmentIndex> = None;
         loop {
             match reader.next().await {
-                Ok(Some(frame)) => index.on_frame(frame.position, &frame.header),
-                Ok(None) | Err(WalkError::Damaged(_)) => return Ok(index),
+                Ok(Some(frame)) => unproven.as_mut().unwrap_or(&mut index).on_frame(frame.position, &frame.header),
+                Ok(None) => {
+                    let proven = unproven.filter(|_| reader.walk().prev_header_crc() == extent.last_header_crc);
+                    return Ok(match proven {
+                        Some(later) => index.followed_by(&later),
+                        None => index,
+                    });
+                }
+                Err(WalkError::Damaged(_)) => {
+                    if !reader.resume_behind_damage().await? {
+                        return Ok(index);
+                    }
+                    unproven = Some(SegmentIndex::default());
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -9,9 +9,8 @@
 use crate::damage::{BlockError, SegmentDamage};
 use crate::frame_walk::{FrameWalk, WalkRange, WalkStep, WalkedFrame};
 use crate::segment_format::{SegmentFooter, SegmentHeader, SegmentTrailer, block_down};
-use sluice_model::frame::FRAME_MAGIC;
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FRAME_HEADER_LEN, FrameHeader, Offset};
+use sluice_model::{FRAME_HEADER_LEN, Offset};
 use std::io;
 
 /// Bytes read at a time, as long as no frame is larger.
@@ -165,7 +164,7 @@ impl<R: FnMut(u64, usize) -> io::Result<Vec<u8>>> SegmentScan<R> {
             self.load(position, FRAME_HEADER_LEN)?;
             let skip = usize::try_from(position - self.window_position).unwrap_or(usize::MAX);
             let searched = self.window.get(skip..).unwrap_or_default();
-            if let Some((at, header)) = find_frame(searched, &self.walk) {
+            if let Some((at, header)) = self.walk.find_frame(searched) {
                 self.is_lost = false;
                 self.walk.resume(position + at as u64, &header);
                 return Ok(ScanItem::Resumed { position: position + at as u64, offset: header.base_offset() });
@@ -200,15 +199,6 @@ where
     Ok(match SegmentTrailer::decode_expecting(&block, file_len, header.id, header.base_offset) {
         Err(BlockError::Magic { .. }) => None,
         other => Some(other),
-    })
-}
-
-/// The first sealed header in `bytes` that could follow where `walk` was lost.
-fn find_frame(bytes: &[u8], walk: &FrameWalk) -> Option<(usize, FrameHeader)> {
-    let candidates = bytes.windows(FRAME_MAGIC.len()).enumerate().filter(|(_, window)| *window == FRAME_MAGIC);
-    candidates.map(|(at, _)| at).find_map(|at| {
-        let header = *FrameHeader::parse_sealed(&bytes[at..]).ok()?;
-        walk.could_resume_with(&header).then_some((at, header))
     })
 }
 

@@ -95,7 +95,7 @@ impl<D: Disk> TimestampLookup<D> {
 
     async fn search(&self, candidate: &Candidate<D>) -> Result<Option<FoundTimestamp>, DiskReadError> {
         let Candidate { segment, extent, start } = candidate;
-        let file = segment.open().await?;
+        let file = segment.open(extent.end_offset).await?;
         let entry: Option<OffsetEntry> = match start {
             WalkStart::Known(entries) => entries.entries().first().copied(),
             WalkStart::Load(indexed) => segment.index(indexed).await?.find_timestamp(self.timestamp_ms),

@@ -1,7 +1,7 @@
 //! What a broker is started with: plain data with defaults and bounds. Reading files and flags is the program's.
 
 use crate::start_error::StartError;
-use sluice_model::limits::{GROUP_LEN_MAX, MESSAGE_LEN_MAX};
+use sluice_model::limits::{GROUP_LEN_MAX, HOST_LEN_MAX, MESSAGE_LEN_MAX, SHARDS_PER_BROKER_MAX};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,6 +9,8 @@ const MIB: usize = 1024 * 1024;
 
 /// Bytes each shard receives into before it knows what they are; part of the network budget.
 pub(crate) const RECEIVE_LEN: usize = 256 * 1024;
+/// Direct I/O buffers of a shard that are registered with its rings, bytes.
+pub(crate) const SHARD_IO_MEMORY_LEN: usize = 10 * MIB;
 /// Smallest network budget of a shard: the receive buffer, and one largest request and one largest answer at once.
 pub const NETWORK_BUDGET_LEN_MIN: usize = RECEIVE_LEN + 2 * MESSAGE_LEN_MAX;
 /// Smallest tail budget of a shard, bytes: two largest commit groups.
@@ -18,7 +20,7 @@ pub const JOURNAL_BUDGET_LEN_MIN: usize = 2 * GROUP_LEN_MAX;
 /// Smallest journal file, bytes; a group never straddles two files.
 pub const JOURNAL_FILE_LEN_MIN: u64 = GROUP_LEN_MAX as u64;
 pub const JOURNAL_FILE_COUNT_MIN: u32 = 3;
-pub const SHARDS_MAX: usize = 1024;
+pub const SHARDS_MAX: usize = SHARDS_PER_BROKER_MAX;
 
 /// How one broker runs. Budgets and limits are per shard, because shards share nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,8 +112,8 @@ impl BrokerConfig {
             }
             _ => {}
         }
-        if matches!(&self.advertise, Some((host, _)) if host.is_empty() || host.len() > 255) {
-            return Err(invalid("advertise", "the host must have between 1 and 255 bytes".to_owned()));
+        if matches!(&self.advertise, Some((host, _)) if host.is_empty() || host.len() > HOST_LEN_MAX) {
+            return Err(invalid("advertise", format!("the host must have between 1 and {HOST_LEN_MAX} bytes")));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 use crate::random::random_bytes;
 use crate::start_error::StartError;
 use serde::{Deserialize, Serialize};
-use sluice_model::{Incarnation, ShardIndex};
+use sluice_model::Incarnation;
 use sluice_shard::DirectDisk;
 use sluice_storage::layout::{Layout, shard_of_dir};
 use std::fs::{self, File, OpenOptions};
@@ -40,8 +40,6 @@ struct Meta {
     /// Of the last start.
     incarnation_number: u64,
     journal_dir: PathBuf,
-    /// Partitions are moving to other shards, and not all have arrived.
-    is_relocating: bool,
 }
 
 impl DataFolder {
@@ -66,51 +64,28 @@ impl DataFolder {
         };
         let journal_dir = journal_dir.unwrap_or(layout.journal_dir()).to_path_buf();
         let journal_dir = check_journal_dir(&journal_dir, folder_id, meta.as_ref().filter(|_| has_data).map(|m| &m.journal_dir))?;
-        let (number, is_relocating) = meta.map_or((0, false), |meta| (meta.incarnation_number, meta.is_relocating));
         let meta = Meta {
             format_version: FORMAT_VERSION,
             folder_id: hex(&folder_id),
-            incarnation_number: number,
+            incarnation_number: meta.map_or(0, |meta| meta.incarnation_number),
             journal_dir: journal_dir.clone(),
-            is_relocating,
         };
         let opened = Self { layout: layout.with_journal_dir(&journal_dir), folder_id, is_new: !has_data, meta, _lock: lock };
         opened.write_meta()?;
         Ok(opened)
     }
 
-    /// A new incarnation, durable before it is used: its number is greater than any before, and at least
-    /// `number_min`.
-    pub(crate) fn begin_incarnation(&mut self, number_min: u64) -> Result<Incarnation, StartError> {
-        self.meta.incarnation_number = self.meta.incarnation_number.saturating_add(1).max(number_min);
+    /// Two new incarnations, durable before they are used: one to move partitions between shards under, the other to
+    /// serve under. Their numbers are greater than any before, and at least `number_min`.
+    pub(crate) fn begin_incarnations(&mut self, number_min: u64) -> Result<(Incarnation, Incarnation), StartError> {
+        let first = self.meta.incarnation_number.saturating_add(1).max(number_min);
+        self.meta.incarnation_number = first.saturating_add(1);
         self.write_meta()?;
-        let random = random_bytes().map_err(|error| folder(Path::new("/dev/urandom"), error))?;
-        Ok(Incarnation { number: self.meta.incarnation_number, random: u64::from_le_bytes(random) })
-    }
-
-    /// Partitions were moving when the last start ended.
-    pub(crate) fn is_relocating(&self) -> bool {
-        self.meta.is_relocating
-    }
-
-    pub(crate) fn set_relocating(&mut self, is_relocating: bool) -> Result<(), StartError> {
-        if self.meta.is_relocating == is_relocating {
-            return Ok(());
-        }
-        self.meta.is_relocating = is_relocating;
-        self.write_meta()
-    }
-
-    /// Every shard that ever kept something here.
-    pub(crate) fn shards(&self) -> Result<Vec<ShardIndex>, StartError> {
-        let dir = self.layout.data_dir();
-        let mut shards = Vec::new();
-        for entry in fs::read_dir(dir).map_err(|error| folder(dir, error))? {
-            let entry = entry.map_err(|error| folder(dir, error))?;
-            shards.extend(shard_of_dir(&entry.file_name().to_string_lossy()));
-        }
-        shards.sort_unstable();
-        Ok(shards)
+        let incarnation = |number| {
+            let random = random_bytes().map_err(|error| folder(Path::new("/dev/urandom"), error))?;
+            Ok(Incarnation { number, random: u64::from_le_bytes(random) })
+        };
+        Ok((incarnation(first)?, incarnation(first.saturating_add(1))?))
     }
 
     fn write_meta(&self) -> Result<(), StartError> {
@@ -174,7 +149,7 @@ fn holds_data(dir: &Path) -> Result<bool, StartError> {
         let entry = entry.map_err(|error| folder(dir, error))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let ours = name == "partitions" || name.starts_with("shard-");
+        let ours = name == "partitions" || shard_of_dir(&name).is_some();
         if ours && !is_empty(&entry.path())? {
             return Ok(true);
         }

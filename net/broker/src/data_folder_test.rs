@@ -15,18 +15,19 @@ fn a_missing_folder_is_created_and_every_start_is_a_new_incarnation() {
     let temp = temp();
     let dir = temp.path().join("a/b");
     let mut first = DataFolder::open(&dir, None).expect("the first start");
-    let (id, incarnation) = (first.folder_id, first.begin_incarnation(1).expect("written"));
-    assert_eq!(incarnation.number, 1);
+    assert!(first.is_new);
+    let id = first.folder_id;
+    let (moving, serving) = first.begin_incarnations(1).expect("written");
+    assert_eq!((moving.number, serving.number), (1, 2));
+    assert_ne!(moving.random, serving.random);
     drop(first);
     let mut second = DataFolder::open(&dir, None).expect("the second start");
     assert_eq!(second.folder_id, id);
-    let again = second.begin_incarnation(1).expect("written");
-    assert_eq!(again.number, 2);
-    assert_ne!(again.random, incarnation.random);
-    assert_eq!(second.begin_incarnation(10).expect("written").number, 10);
+    assert_eq!(second.begin_incarnations(1).expect("written").1.number, 4);
+    assert_eq!(second.begin_incarnations(10).expect("written").1.number, 11);
     drop(second);
     let mut third = DataFolder::open(&dir, None).expect("the third start");
-    assert_eq!(third.begin_incarnation(1).expect("written").number, 11);
+    assert_eq!(third.begin_incarnations(1).expect("written").0.number, 12);
 }
 
 #[test]
@@ -49,7 +50,7 @@ fn a_newer_format_and_a_damaged_file_are_told_apart() {
     }
     fs::write(temp.path().join("meta.json"), [0xff, 0xfe]).expect("written");
     assert!(refusal(temp.path()).contains("damaged"));
-    let meta = r#"{"format_version": 1, "folder_id": "xyz", "incarnation_number": 1, "journal_dir": "j", "is_relocating": false}"#;
+    let meta = r#"{"format_version": 1, "folder_id": "xyz", "incarnation_number": 1, "journal_dir": "j"}"#;
     fs::write(temp.path().join("meta.json"), meta).expect("written");
     assert!(refusal(temp.path()).contains("folder_id"));
 }
@@ -93,18 +94,4 @@ fn a_folder_that_cannot_be_written_or_keeps_nothing_is_refused() {
     let temp = temp();
     fs::write(temp.path().join("file"), "x").expect("written");
     assert!(refusal(&temp.path().join("file")).contains("a file stands where a folder should be"));
-}
-
-#[test]
-fn a_relocation_under_way_is_remembered_and_all_shards_are_found() {
-    let temp = temp();
-    let mut folder = DataFolder::open(temp.path(), None).expect("the first start");
-    assert!(folder.is_new && !folder.is_relocating());
-    for name in ["shard-10", "shard-2", "shard-x", "journal"] {
-        fs::create_dir_all(temp.path().join(name)).expect("created");
-    }
-    assert_eq!(folder.shards().expect("read"), [ShardIndex(2), ShardIndex(10)]);
-    folder.set_relocating(true).expect("written");
-    drop(folder);
-    assert!(DataFolder::open(temp.path(), None).expect("the second start").is_relocating());
 }

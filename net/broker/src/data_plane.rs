@@ -8,7 +8,7 @@
 
 use crate::catch_up::{CatchUp, Done};
 use crate::config::{BrokerConfig, RECEIVE_LEN};
-use crate::connection::{Connection, Overdue, Phase};
+use crate::connection::{Connection, Overdue};
 use crate::control_message::{ControlHandle, ToDataTask};
 use crate::handlers::on_init_producer::ProducerIds;
 use crate::metrics::{BrokerMetrics, CloseReason};
@@ -259,9 +259,5 @@ impl DataPlane {
 
     pub(crate) fn now_ms(&self) -> u64 {
         self.now.mono_us / 1000
-    }
-
-    pub(crate) fn phase(&self, id: ConnectionId) -> Option<Phase> {
-        self.connections.get(&id).map(|connection| connection.phase)
     }
 }

@@ -1,7 +1,39 @@
-//! One broker.
+//! One broker: shards that serve connections and own partitions, and the thread that decides about topics.
+//!
+//! [`start`] gives a running [`Broker`]; the program adds flags and signals, tests and the demo run it in-process. The
+//! life of a request: `receive` (bytes), `input` (whole requests), `handlers` (one file each), `answer`, `output`.
+//! Deliberately absent: what a log is (`sluice-partition`), what a topic is (`sluice-metadata`).
+
+mod answer;
+mod bind;
+mod broker;
+mod catch_up;
 mod config;
+mod connection;
+mod control_message;
+mod control_thread;
 mod data_folder;
+mod data_plane;
+mod error_table;
+mod handlers;
+mod input;
+mod metrics;
+mod output;
+mod pacing;
+mod parked_fetch;
+mod pending;
+mod random;
+mod receive;
+mod shard_main;
 mod slab;
 mod start_error;
-pub use config::BrokerConfig;
+mod view;
+
+pub use broker::{Broker, StopError, start};
+pub use config::{
+    BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN, SHARDS_MAX,
+    TAIL_BUDGET_LEN_MIN,
+};
+pub use metrics::{BrokerCounters, StageTimes};
+pub use sluice_storage::recovery_report::RecoveryReport;
 pub use start_error::StartError;

@@ -12,19 +12,19 @@ use crate::pacing::PartitionPace;
 use crate::view::{View, ViewCell};
 use async_channel::{Receiver, Sender};
 use event_listener::Event;
-use sluice_model::{BrokerId, Clock, Incarnation, ShardIndex};
+use sluice_model::{BrokerId, Clock, Incarnation, ShardIndex, TopicPartition};
 use sluice_partition::{Failure, OpenError, OpenShard, Partitions, PartitionsConfig};
 use sluice_shard::{Budget, FatalReason, Pacer, PacerConfig, Queue, Shard, Wake, fatal};
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::journal::JournalConfig;
 use sluice_storage::layout::Layout;
-use sluice_storage::recovery::RecoveryReport;
+use sluice_storage::recovery_report::RecoveryReport;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Duration;
 
 /// Partitions that could not be opened for want of disk space are tried again this often.
@@ -40,9 +40,11 @@ pub(crate) struct ShardStart {
     pub(crate) view: Arc<View>,
     /// What this shard takes over from others.
     pub(crate) imports: Vec<PartitionCheckpoint>,
+    /// Whose folder has the newest state of each partition.
+    pub(crate) owners: BTreeMap<TopicPartition, ShardIndex>,
     pub(crate) mailbox: Receiver<ToShard>,
     pub(crate) to_control: Sender<ToControl>,
-    pub(crate) progress: mpsc::Sender<(ShardIndex, ShardProgress)>,
+    pub(crate) progress: Sender<(ShardIndex, ShardProgress)>,
 }
 
 /// What a starting shard tells the thread that started it.
@@ -80,12 +82,12 @@ pub(crate) async fn shard_main(shard: Shard, start: ShardStart) -> ShardEnd {
     let result = match open(&shard, &start).await {
         Ok((partitions, report, pacer)) => {
             tracing::info!(shard = shard.index().0, ?report, "recovered");
-            let _nobody_asks = start.progress.send((shard.index(), ShardProgress::Opened(report)));
+            let _nobody_asks = start.progress.try_send((shard.index(), ShardProgress::Opened(report)));
             let running = run_tasks(shard, &start, partitions, pacer, Rc::clone(&metrics));
             running.serve(&start).await
         }
         Err(error) => {
-            let _nobody_asks = start.progress.send((shard.index(), ShardProgress::Failed(error.to_string())));
+            let _nobody_asks = start.progress.try_send((shard.index(), ShardProgress::Failed(error.to_string())));
             Err(error.to_string())
         }
     };
@@ -99,7 +101,8 @@ async fn open(shard: &Shard, start: &ShardStart) -> Result<(ShardPartitions, Rec
         incarnation: start.incarnation,
         assigned: start.view.assignments(shard.index()),
         imports: start.imports.clone(),
-        deleted: start.view.image.deleted_topics().map(|(id, _)| id).collect(),
+        owners: start.owners.clone(),
+        deleted: start.view.deleted(),
         pacer: Rc::new(PartitionPace::new(pacer.clone())),
     };
     let (partitions, report) = Partitions::open(shard.disk(), shard.clock(), open).await?;
@@ -177,7 +180,7 @@ impl Running {
 
     fn listen(&self, start: &ShardStart, listener: TcpListener) -> Result<(), String> {
         let progress = |progress| {
-            let _nobody_asks = start.progress.send((self.shard.index(), progress));
+            let _nobody_asks = start.progress.try_send((self.shard.index(), progress));
         };
         let failed = |error: io::Error| {
             progress(ShardProgress::Failed(error.to_string()));
@@ -280,19 +283,12 @@ async fn apply_view(shard: ShardIndex, partitions: &ShardPartitions, view: &View
 /// Want of disk space heals; everything else ends the process.
 fn survive(shard: ShardIndex, error: OpenError) -> bool {
     match error {
-        OpenError::Checkpoint(failure) if is_storage_full(&failure) => {
-            tracing::error!(shard = shard.0, %failure, "partitions cannot be opened while the disk is full; trying again");
+        OpenError::DiskFull => {
+            tracing::error!(shard = shard.0, "partitions cannot be opened while the disk is full; trying again");
             false
         }
         OpenError::Checkpoint(failure) => end_process(&failure),
         error => fatal(FatalReason::DamagedData(error.to_string())),
-    }
-}
-
-fn is_storage_full(failure: &Failure) -> bool {
-    match failure {
-        Failure::Checkpoint(error) | Failure::Reserve(error) | Failure::Journal(error) => error.kind() == io::ErrorKind::StorageFull,
-        _ => false,
     }
 }
 

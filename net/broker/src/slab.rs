@@ -37,10 +37,6 @@ impl<T> Slab<T> {
         Key { index, generation: place.0 }
     }
 
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.places.get_mut(key.index as usize).filter(|place| place.0 == key.generation)?.1.as_mut()
-    }
-
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let place = self.places.get_mut(key.index as usize).filter(|place| place.0 == key.generation)?;
         let value = place.1.take()?;
@@ -75,8 +71,9 @@ mod tests {
         assert_eq!(slab.remove(first), Some("a"));
         let second = slab.insert("b");
         assert_eq!((second.index, slab.len()), (first.index, 1));
-        assert_eq!((slab.get_mut(first).copied(), slab.remove(first)), (None, None));
-        assert_eq!(slab.get_mut(Key::from_u64(second.to_u64())), Some(&mut "b"));
-        assert_eq!((slab.at_mut(0).copied(), slab.remove_at(0), slab.len()), (Some("b"), Some("b"), 0));
+        assert_eq!(slab.remove(first), None);
+        assert_eq!(slab.at_mut(second.index), Some(&mut "b"));
+        assert_eq!(slab.remove(Key::from_u64(second.to_u64())), Some("b"));
+        assert_eq!((slab.at_mut(0), slab.remove_at(0), slab.len()), (None, None, 0));
     }
 }

@@ -5,10 +5,11 @@
 
 use crate::error_table::WireError;
 use sluice_metadata::{Address, Image, Topic};
-use sluice_model::{BrokerId, ErrorCode, LeaderEpoch, ShardIndex, TopicPartition};
+use sluice_model::{BrokerId, ErrorCode, LeaderEpoch, ShardIndex, TopicId, TopicPartition};
 use sluice_partition::{PartitionAssignment, PartitionSettings};
 use sluice_protocol::ShardAddress;
 use std::cell::{Ref, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -51,6 +52,11 @@ impl View {
             let numbered = (0..).map(ShardIndex).zip(&broker.addresses);
             numbered.map(move |(shard, address)| shard_address(id, shard, address))
         })
+    }
+
+    /// Topics whose files are to go.
+    pub(crate) fn deleted(&self) -> BTreeSet<TopicId> {
+        self.image.deleted_topics().map(|(id, _)| id).collect()
     }
 
     /// What one shard of this broker leads.

@@ -1,6 +1,6 @@
 //! One controller over one log: open, decide, append, apply.
 
-use crate::backend::AllocatedFile;
+use crate::backend::{AllocatedFile, Reserve};
 use crate::command_error::CommandError;
 use crate::open_error::{Damage, OpenError};
 use crate::store::{FIRST_INDEX, FORMAT_VERSION, Meta, ReadError, Store};
@@ -14,14 +14,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-type OpenStore = Box<dyn Fn() -> Result<Store, redb::Error> + Send>;
+/// A store, and the reserve of its file where there is a file.
+type Opened = (Store, Option<Reserve>);
+type OpenStore = Box<dyn Fn() -> Result<Opened, redb::Error> + Send>;
 
 /// The metadata log of one data folder, open, and its image.
 pub struct Controller {
     /// Opens the same store again.
     open_store: OpenStore,
     /// `None` after a failure that leaves unknown what is in the log.
-    store: Option<Store>,
+    store: Option<Opened>,
     image: Image,
     last_index: u64,
 }
@@ -61,7 +63,7 @@ impl Controller {
     }
 
     fn open_with(path: &Path, folder_id: FolderId, open_store: OpenStore) -> Result<Self, OpenError> {
-        let store = open_store().map_err(|error| OpenError::from_store(path, error))?;
+        let (store, reserve) = open_store().map_err(|error| OpenError::from_store(path, error))?;
         let damaged = |damage| OpenError::Damaged { path: path.to_owned(), damage };
         let meta = store.meta().map_err(|error| match error {
             ReadError::Store(error) => OpenError::from_store(path, error),
@@ -83,7 +85,7 @@ impl Controller {
             }
             ReadError::Content(damage) => damaged(damage),
         })?;
-        Ok(Self { open_store, store: Some(store), image, last_index })
+        Ok(Self { open_store, store: Some((store, reserve)), image, last_index })
     }
 
     #[must_use]
@@ -102,10 +104,12 @@ impl Controller {
     }
 
     pub fn create_topic(&mut self, request: &CreateTopic) -> Result<Applied, CommandError> {
+        self.check_room()?;
         self.run(|image| on_create_topic(image, request))
     }
 
     pub fn alter_topic(&mut self, request: &AlterTopic) -> Result<Applied, CommandError> {
+        self.check_room()?;
         self.run(|image| on_alter_topic(image, request))
     }
 
@@ -118,10 +122,20 @@ impl Controller {
     }
 
     pub fn allocate_producer_ids(&mut self, request: &AllocateProducerIds) -> Result<ProducerIdBlock, CommandError> {
+        self.check_room()?;
         let first = self.image.next_producer_id();
         self.run(|image| on_allocate_producer_ids(image, request))?;
         let count = u32::try_from(self.image.next_producer_id().0 - first.0).expect("a block is PRODUCER_ID_BLOCK_LEN");
         Ok(ProducerIdBlock { first, count })
+    }
+
+    /// Commands that can be done without leave the reserve of a full disk to those that cannot.
+    fn check_room(&self) -> Result<(), CommandError> {
+        let Some((_, Some(reserve))) = &self.store else { return Ok(()) };
+        reserve.renew().map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull => CommandError::DiskFull,
+            _ => CommandError::Store(error),
+        })
     }
 
     /// Decides, appends durably, applies.
@@ -142,13 +156,13 @@ impl Controller {
 
     fn append(&mut self, entry: &[u8]) -> Result<(), CommandError> {
         let index = self.last_index + 1;
-        let store = self.store.take().expect("looked at by the only caller");
-        let Err(error) = store.append(index, entry) else {
-            self.store = Some(store);
+        let opened = self.store.take().expect("looked at by the only caller");
+        let Err(error) = opened.0.append(index, entry) else {
+            self.store = Some(opened);
             self.last_index = index;
             return Ok(());
         };
-        drop(store);
+        drop(opened);
         match into_io(error) {
             error if error.kind() == io::ErrorKind::StorageFull => self.reopen_after_full(index),
             error => Err(CommandError::Store(error)),
@@ -158,10 +172,10 @@ impl Controller {
     /// The store has to be opened again after any error. A full disk shows before the commit, and what is in the log
     /// can be read from it.
     fn reopen_after_full(&mut self, index: u64) -> Result<(), CommandError> {
-        let found = (self.open_store)().and_then(|store| Ok((store.last_index()?, store)));
-        let (last_index, store) = found.map_err(|error| CommandError::Store(into_io(error)))?;
+        let found = (self.open_store)().and_then(|opened| Ok((opened.0.last_index()?, opened)));
+        let (last_index, opened) = found.map_err(|error| CommandError::Store(into_io(error)))?;
         assert!(last_index == self.last_index || last_index == index, "the log ends at {last_index}, not at {}", self.last_index);
-        self.store = Some(store);
+        self.store = Some(opened);
         if last_index == index {
             self.last_index = index;
             return Ok(());
@@ -170,9 +184,10 @@ impl Controller {
     }
 }
 
-fn open_file(path: &Path) -> Result<Store, redb::Error> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
-    Store::open(AllocatedFile::new(file)?)
+fn open_file(path: &Path) -> Result<Opened, redb::Error> {
+    let file = AllocatedFile::new(OpenOptions::new().read(true).write(true).open(path)?)?;
+    let reserve = file.reserve();
+    Ok((Store::open(file)?, Some(reserve)))
 }
 
 fn check_meta(path: &Path, meta: &Meta, folder_id: FolderId) -> Result<(), OpenError> {

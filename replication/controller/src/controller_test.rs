@@ -22,13 +22,17 @@ struct FakeDiskState {
     unflushed: Vec<(u64, Vec<u8>)>,
     /// Changes still to succeed; `None` is all.
     changes_left: Option<usize>,
-    error: Option<io::ErrorKind>,
+    /// The file cannot grow.
+    full: bool,
 }
 
 impl FakeDisk {
-    fn fail_after(&self, changes: Option<usize>, error: io::ErrorKind) {
-        let mut state = self.0.lock().unwrap();
-        (state.changes_left, state.error) = (changes, Some(error));
+    fn fail_after(&self, changes: Option<usize>) {
+        self.0.lock().unwrap().changes_left = changes;
+    }
+
+    fn set_full(&self, full: bool) {
+        self.0.lock().unwrap().full = full;
     }
 
     /// The power fails: of the writes since the last flush only those survive that `keep` picks.
@@ -46,7 +50,7 @@ impl FakeDisk {
     fn change(&self, change: impl FnOnce(&mut FakeDiskState)) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
         match &mut state.changes_left {
-            Some(0) => return Err(state.error.unwrap_or(io::ErrorKind::Other).into()),
+            Some(0) => return Err(io::Error::other("the disk is broken")),
             Some(left) => *left -= 1,
             None => {}
         }
@@ -69,6 +73,9 @@ impl StorageBackend for FakeDisk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        if self.0.lock().unwrap().full && len > self.len()? {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.change(|state| {
             state.bytes.resize(len as usize, 0);
             state.flushed.resize(len as usize, 0);
@@ -101,7 +108,7 @@ impl StorageBackend for FakeDisk {
 
 fn open(disk: &FakeDisk) -> Result<Controller, OpenError> {
     let disk = disk.clone();
-    Controller::open_with(Path::new("fake"), FOLDER, Box::new(move || Store::open(disk.clone())))
+    Controller::open_with(Path::new("fake"), FOLDER, Box::new(move || Ok((Store::open(disk.clone())?, None))))
 }
 
 fn register(number: u64) -> RegisterBroker {
@@ -128,31 +135,22 @@ fn prepared() -> FakeDisk {
 fn a_full_disk_refuses_and_the_controller_goes_on() {
     let disk = prepared();
     let mut controller = open(&disk).unwrap();
-    let mut done = BTreeMap::new();
-    for changes in 0.. {
-        disk.fail_after(Some(changes), io::ErrorKind::StorageFull);
-        let request = create_topic(2, 2000);
-        let result = controller.create_topic(&request);
-        disk.fail_after(None, io::ErrorKind::StorageFull);
-        match result {
-            Ok(applied) => {
-                assert_eq!(applied.index, 3);
-                break;
-            }
-            // The fake disk is full for the reopening too; with room for nothing at all that fails.
-            Err(CommandError::Store(_)) => controller = open(&disk).unwrap(),
-            Err(CommandError::DiskFull) => {}
-            Err(other) => panic!("{other}"),
+    disk.set_full(true);
+    let mut topics = 1u8;
+    let full = loop {
+        match controller.create_topic(&create_topic(topics + 1, 2000)) {
+            Ok(_) => topics += 1,
+            Err(error) => break error,
         }
-        *done.entry(controller.last_index()).or_insert(0) += 1;
-        if controller.last_index() == 3 {
-            break;
-        }
-        assert!(controller.image().topic_by_name("topic-2").is_none());
-    }
-    assert!(controller.image().topic_by_name("topic-2").is_some());
-    let reopened = open(&disk).unwrap();
-    assert_eq!(reopened.image(), controller.image());
+    };
+    assert!(matches!(full, CommandError::DiskFull), "{full}");
+    assert_eq!(controller.image().topics().count(), usize::from(topics));
+    controller.delete_topic(&DeleteTopic { name: "topic-1".into() }).expect("a small entry finds room");
+    disk.set_full(false);
+    controller.create_topic(&create_topic(topics + 1, 2000)).unwrap();
+    let image = controller.image().clone();
+    drop(controller);
+    assert_eq!(*open(&disk).unwrap().image(), image);
 }
 
 #[test]
@@ -160,9 +158,9 @@ fn after_an_unexplained_error_nothing_is_answered_any_more() {
     let disk = prepared();
     let mut controller = open(&disk).unwrap();
     let before = controller.image().clone();
-    disk.fail_after(Some(1), io::ErrorKind::Other);
+    disk.fail_after(Some(1));
     assert!(matches!(controller.create_topic(&create_topic(2, 1)), Err(CommandError::Store(_))));
-    disk.fail_after(None, io::ErrorKind::Other);
+    disk.fail_after(None);
     assert!(matches!(controller.create_topic(&create_topic(3, 1)), Err(CommandError::Store(_))));
     assert_eq!(*controller.image(), before);
 }
@@ -176,7 +174,7 @@ fn power_cut_at_every_write_leaves_the_log_before_or_after() {
             let disk = prepared();
             let mut controller = open(&disk).unwrap();
             let before = controller.image().clone();
-            disk.fail_after(Some(changes), io::ErrorKind::Other);
+            disk.fail_after(Some(changes));
             let answer = controller.create_topic(&create_topic(2, 3));
             disk.cut_power(|n| match kept {
                 0 => false,

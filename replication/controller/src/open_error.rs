@@ -4,7 +4,7 @@ use sluice_metadata::{ApplyError, BatchError, FolderId};
 use std::path::{Path, PathBuf};
 use std::{error, fmt, io};
 
-/// Nothing was changed (but for the repair of a log that a crash left unclean).
+/// No entry was added, removed or changed. The store may have written to its own pages of a damaged file.
 #[derive(Debug)]
 pub enum OpenError {
     InUse {
@@ -112,7 +112,7 @@ impl fmt::Display for OpenError {
             ),
             Self::Damaged { path, damage } => write!(
                 f,
-                "{} is damaged ({damage}); nothing was changed; put it back from a copy taken while the broker was stopped",
+                "{} is damaged ({damage}); keep it for inspection, and put back a copy taken while the broker was stopped",
                 path.display()
             ),
             Self::Io { path, source } if source.kind() == io::ErrorKind::StorageFull => {

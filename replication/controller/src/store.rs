@@ -106,6 +106,8 @@ impl Store {
     fn write(&self, change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) -> Result<(), redb::Error> {
         let mut transaction = self.db.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
+        // With one phase, a last commit that has rotted looks like one that a crash tore, and would be dropped silently.
+        transaction.set_two_phase_commit(true);
         change(&transaction)?;
         transaction.commit()?;
         Ok(())

@@ -15,13 +15,20 @@ pub const fn varlong_len(value: i64) -> usize {
 }
 
 /// Appends `value`. An `i32` widened has the same bytes as Kafka's `varint` of it.
+#[inline]
 pub fn put_varlong(out: &mut BytesMut, value: i64) {
     let mut rest = zigzag(value);
-    while rest >= 0x80 {
-        out.put_u8((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
+    if rest < 0x80 {
+        return out.put_u8(rest as u8);
     }
-    out.put_u8(rest as u8);
+    let (mut bytes, mut len) = ([0u8; VARLONG_LEN_MAX], 0);
+    while rest >= 0x80 {
+        bytes[len] = (rest & 0x7f) as u8 | 0x80;
+        rest >>= 7;
+        len += 1;
+    }
+    bytes[len] = rest as u8;
+    out.put_slice(&bytes[..=len]);
 }
 
 /// Takes one value off the front of `bytes`; `None`, with `bytes` unspecified, when it is cut short or does not fit.

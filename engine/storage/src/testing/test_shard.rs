@@ -17,7 +17,7 @@ use crate::testing::frames::{FrameSource, TestFrame};
 use crate::write_back::WriteBackKind;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{
-    FrameHeader, Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicPartition,
+    FrameHeader, Incarnation, LeaderEpoch, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicPartition,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -130,6 +130,7 @@ impl TestShard {
         let mut source = FrameSource::new(id, seed);
         source.next_offset = log.log_end_offset();
         source.prev_header_crc = log.last_header_crc();
+        source.leader_epoch = LeaderEpoch(u32::try_from(self.incarnation.number).expect("a small number"));
         source
     }
 
@@ -316,6 +317,8 @@ impl PartitionModel {
         assert_eq!(expected.last().map_or(Offset::ZERO, |f| f.header.next_offset()), end, "{what}: {id} has half a frame");
         let mut producers = ProducerTable::default();
         expected.iter().for_each(|frame| producers.on_append(&frame.header));
+        let epoch = expected.last().map(|frame| frame.header.leader_epoch());
+        assert_eq!(recovered.epochs.latest(), epoch, "{what}: {id} has another epoch");
         assert_eq!(recovered.producers, producers, "{what}: {id} has other producers");
         let got = shard.read_all(id);
         let served: Vec<Vec<u8>> =

@@ -1,0 +1,327 @@
+//! A broker's start and stop: every part in its order, and back.
+//!
+//! The order of a start: settings and host, the data folder, the addresses, the metadata, the shards (recovery), and
+//! only when all of them can serve, listening. The expensive mistake is to serve before that, or to leave a part
+//! behind when a later one fails: each part ends when its handle is dropped or its channel closes.
+
+use crate::bind::{advertised, bind_shards};
+use crate::config::{BrokerConfig, SHARD_IO_MEMORY_LEN};
+use crate::control_message::{CONTROL_MAILBOX_LEN, MAILBOX_LEN, ToControl, ToShard};
+use crate::control_thread::ControlThread;
+use crate::data_folder::DataFolder;
+use crate::metrics::BrokerCounters;
+use crate::shard_main::{ShardEnd, ShardProgress, ShardStart, journal_config, shard_main};
+use crate::start_error::StartError;
+use crate::view::View;
+use async_channel::{Receiver, Sender};
+use sluice_controller::Controller;
+use sluice_metadata::{ClusterId, FolderId, RegisterBroker};
+use sluice_model::{BrokerId, Incarnation, ShardIndex};
+use sluice_shard::host::raise_descriptor_limit;
+use sluice_partition::{Prepare, Prepared, prepare};
+use sluice_shard::{CoreReadings, HostNeeds, HostReadings, Shard, ShardConfig, ShardThread, judge_host, plan_cores, run_shard};
+use sluice_storage::recovery_report::RecoveryReport;
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// The one broker there is, until brokers form clusters.
+const BROKER: BrokerId = BrokerId(1);
+/// Descriptors of a shard besides its connections: rings, journal, open segments.
+const DESCRIPTORS_PER_SHARD: u64 = 512;
+
+/// A running broker. Dropping it stops it, too, without waiting for what that leads to.
+pub struct Broker {
+    addresses: Vec<SocketAddr>,
+    report: Vec<RecoveryReport>,
+    incarnation: Incarnation,
+    shards: Vec<RunningShard>,
+    to_control: Sender<ToControl>,
+    control: Option<JoinHandle<()>>,
+    /// Locked until everything else has ended.
+    folder: DataFolder,
+}
+
+struct RunningShard {
+    mailbox: Sender<ToShard>,
+    thread: Option<ShardThread<ShardEnd>>,
+}
+
+/// Why a broker did not stop cleanly: the next start has something to replay, and nothing acknowledged is lost.
+#[derive(Debug)]
+pub struct StopError {
+    pub shard: u16,
+    pub problem: String,
+}
+
+impl fmt::Display for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "shard {} did not stop cleanly: {}; the next start recovers it", self.shard, self.problem)
+    }
+}
+
+impl std::error::Error for StopError {}
+
+/// Starts a broker; returns when it listens.
+///
+/// # Errors
+/// Nothing runs then; the text says what to do.
+pub fn start(config: BrokerConfig) -> Result<Broker, StartError> {
+    config.check()?;
+    let cores = plan_cores(&CoreReadings::read(), config.shards);
+    check_host(&config, cores.len())?;
+    let mut folder = DataFolder::open(&config.data_dir, config.journal_dir.as_deref())?;
+    let listeners = bind_shards(&config, cores.len())?;
+    let addresses = local_addresses(&listeners)?;
+    let mut controller = open_controller(&folder)?;
+    let (moving, incarnation) = folder.begin_incarnations(controller.image().next_incarnation_number(BROKER))?;
+    let registration = RegisterBroker {
+        broker: BROKER,
+        incarnation,
+        folder_id: FolderId(folder.folder_id),
+        addresses: advertised(&config, &addresses)?,
+    };
+    controller.register_broker(&registration).map_err(|error| StartError::Metadata { problem: error.to_string() })?;
+    let view = Arc::new(View { broker: BROKER, image: Arc::new(controller.image().clone()) });
+    let config = Arc::new(config);
+    let prepared = prepare_shards(&config, &folder, moving, &view, cores.len())?;
+    let starting = Starting { config, view, incarnation, cores, prepared };
+    let (mut broker, progress) = starting.spawn(folder, addresses, controller)?;
+    broker.await_recovery(&progress)?;
+    broker.listen(listeners, &progress)?;
+    Ok(broker)
+}
+
+fn check_host(config: &BrokerConfig, shard_count: usize) -> Result<(), StartError> {
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::warn!(%error, "the limit of open descriptors cannot be raised");
+    }
+    let readings = HostReadings::read().map_err(|error| StartError::Thread { problem: format!("this host cannot be examined: {error}") })?;
+    let needs = HostNeeds {
+        shard_count,
+        io_memory_len: SHARD_IO_MEMORY_LEN,
+        descriptor_count: shard_count as u64 * DESCRIPTORS_PER_SHARD,
+    };
+    for problem in judge_host(&readings, &needs) {
+        if problem.is_fatal() {
+            return Err(StartError::Host(problem));
+        }
+        tracing::warn!(%problem, "the host could do better");
+    }
+    let wanted = (config.connections_max as u64 + DESCRIPTORS_PER_SHARD) * shard_count as u64;
+    if readings.descriptor_count < wanted {
+        let allowed = readings.descriptor_count;
+        tracing::warn!(allowed, wanted, "fewer connections than connections_max can be open: raise the limit of open files (ulimit -n)");
+    }
+    Ok(())
+}
+
+fn local_addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
+    let address = |listener: &TcpListener| {
+        listener.local_addr().map_err(|error| StartError::Thread { problem: format!("a bound socket has no address: {error}") })
+    };
+    listeners.iter().map(address).collect()
+}
+
+fn open_controller(folder: &DataFolder) -> Result<Controller, StartError> {
+    let random = crate::random::random_bytes();
+    let cluster_id = random.map_err(|error| StartError::Folder { path: "/dev/urandom".into(), error })?;
+    let new_cluster_id = folder.is_new.then_some(ClusterId(cluster_id));
+    Controller::open(&folder.layout.metadata(), FolderId(folder.folder_id), new_cluster_id).map_err(StartError::OpenMetadata)
+}
+
+/// Finds out which shard folder holds what, and recovers those that partitions move away from, on a shard that serves
+/// nobody.
+fn prepare_shards(
+    config: &Arc<BrokerConfig>,
+    folder: &DataFolder,
+    incarnation: Incarnation,
+    view: &Arc<View>,
+    shard_count: usize,
+) -> Result<Prepared, StartError> {
+    let (config, layout, view) = (Arc::clone(config), folder.layout.clone(), Arc::clone(view));
+    let main = move |shard: Shard| async move {
+        let shards = (0..).map(ShardIndex).take(shard_count);
+        let journal_layout = layout.clone();
+        let plan = Prepare {
+            layout,
+            incarnation,
+            tail_budget: config.tail_budget_len,
+            assigned: shards.flat_map(|index| view.assignments(index).into_iter().map(move |assigned| (index, assigned))).collect(),
+            deleted: view.deleted(),
+            journal_of: Box::new(move |index| journal_config(&config, &journal_layout, index)),
+        };
+        prepare(&shard.disk(), plan).await.map_err(|error| error.to_string())
+    };
+    let shard_config = ShardConfig { index: ShardIndex(0), core: None, io_memory_len: SHARD_IO_MEMORY_LEN };
+    let thread = run_shard(shard_config, main).map_err(|error| StartError::Thread { problem: error.to_string() })?;
+    let prepared = thread.join().map_err(|problem| StartError::Recovery { shard: 0, problem })?;
+    for report in &prepared.reports {
+        tracing::info!(%report, "recovered for its partitions to move");
+    }
+    Ok(prepared)
+}
+
+/// What the shards and the control thread are made of.
+struct Starting {
+    config: Arc<BrokerConfig>,
+    view: Arc<View>,
+    incarnation: Incarnation,
+    cores: Vec<Option<usize>>,
+    prepared: Prepared,
+}
+
+type Progress = Receiver<(ShardIndex, ShardProgress)>;
+
+impl Starting {
+    fn spawn(mut self, folder: DataFolder, addresses: Vec<SocketAddr>, controller: Controller) -> Result<(Broker, Progress), StartError> {
+        let (to_control, control_mailbox) = async_channel::bounded(CONTROL_MAILBOX_LEN);
+        let (report, progress) = async_channel::unbounded();
+        let mailboxes: Vec<_> = self.cores.iter().map(|_| async_channel::bounded::<ToShard>(MAILBOX_LEN)).collect();
+        let control = ControlThread {
+            controller,
+            broker: BROKER,
+            incarnation: self.incarnation,
+            shards: mailboxes.iter().map(|(mailbox, _)| mailbox.clone()).collect(),
+            version: 0,
+            under_way: None,
+            put_aside: Default::default(),
+        };
+        let mut broker = Broker {
+            addresses,
+            report: Vec::new(),
+            incarnation: self.incarnation,
+            shards: Vec::new(),
+            to_control: to_control.clone(),
+            control: None,
+            folder,
+        };
+        for ((index, core), (mailbox, receiver)) in (0..).map(ShardIndex).zip(&self.cores).zip(mailboxes) {
+            let start = ShardStart {
+                config: Arc::clone(&self.config),
+                layout: broker.folder.layout.clone(),
+                broker: BROKER,
+                incarnation: self.incarnation,
+                shard_count: self.cores.len(),
+                view: Arc::clone(&self.view),
+                imports: self.prepared.imports.remove(&index).unwrap_or_default(),
+                owners: self.prepared.owners.clone(),
+                mailbox: receiver,
+                to_control: to_control.clone(),
+                progress: report.clone(),
+            };
+            let config = ShardConfig { index, core: *core, io_memory_len: SHARD_IO_MEMORY_LEN };
+            let thread = run_shard(config, move |shard| shard_main(shard, start));
+            let thread = thread.map_err(|error| StartError::Thread { problem: error.to_string() })?;
+            broker.shards.push(RunningShard { mailbox, thread: Some(thread) });
+        }
+        let builder = std::thread::Builder::new().name("control".to_owned());
+        let control = builder.spawn(move || control.run(&control_mailbox));
+        broker.control = Some(control.map_err(|error| StartError::Thread { problem: error.to_string() })?);
+        Ok((broker, progress))
+    }
+}
+
+impl Broker {
+    /// Where the shards listen, shard 0 first.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What recovery found and did, shard 0 first.
+    #[must_use]
+    pub fn report(&self) -> &[RecoveryReport] {
+        &self.report
+    }
+
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Stops cleanly: requests under way are answered, everything goes to segments, the next start replays nothing.
+    ///
+    /// # Errors
+    /// The first shard that could not; all have ended nevertheless.
+    pub fn shutdown(mut self) -> Result<Vec<BrokerCounters>, StopError> {
+        self.tell_to_stop();
+        self.join()
+    }
+
+    /// Waits until the broker has ended by itself, which it does only when a shard cannot go on.
+    ///
+    /// # Errors
+    /// Why.
+    pub fn wait(mut self) -> Result<Vec<BrokerCounters>, StopError> {
+        self.join()
+    }
+
+    fn await_recovery(&mut self, progress: &Progress) -> Result<(), StartError> {
+        let mut reports = Vec::with_capacity(self.shards.len());
+        while reports.len() < self.shards.len() {
+            match next(progress)? {
+                (_, ShardProgress::Opened(report)) => reports.push(report),
+                (shard, ShardProgress::Failed(problem)) => return Err(StartError::Recovery { shard: shard.0, problem }),
+                (_, ShardProgress::Listening) => {}
+            }
+        }
+        reports.sort_by_key(|report| report.shard);
+        self.report = reports;
+        Ok(())
+    }
+
+    fn listen(&mut self, listeners: Vec<TcpListener>, progress: &Progress) -> Result<(), StartError> {
+        for (shard, listener) in self.shards.iter().zip(listeners) {
+            // An error means that the shard has ended; what it said about that comes next.
+            let _ended = shard.mailbox.send_blocking(ToShard::Listen(listener));
+        }
+        for _ in 0..self.shards.len() {
+            if let (shard, ShardProgress::Failed(problem)) = next(progress)? {
+                let address = self.addresses[usize::from(shard.0)];
+                return Err(StartError::Listen { address, error: std::io::Error::other(problem) });
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_to_stop(&self) {
+        for shard in &self.shards {
+            let _ended = shard.mailbox.send_blocking(ToShard::Stop);
+        }
+    }
+
+    fn join(&mut self) -> Result<Vec<BrokerCounters>, StopError> {
+        let mut counters = Vec::with_capacity(self.shards.len());
+        let mut result = Ok(());
+        for (index, shard) in self.shards.iter_mut().enumerate() {
+            let Some(thread) = shard.thread.take() else { continue };
+            let end = thread.join();
+            counters.push(end.counters);
+            if let (Ok(()), Err(problem)) = (&result, end.result) {
+                result = Err(StopError { shard: index as u16, problem });
+            }
+        }
+        let _ended = self.to_control.send_blocking(ToControl::Stop);
+        if let Some(control) = self.control.take()
+            && control.join().is_err()
+        {
+            tracing::error!("the control thread panicked");
+        }
+        result.map(|()| counters)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.tell_to_stop();
+        if let Err(error) = self.join() {
+            tracing::error!(%error, "the broker did not stop cleanly");
+        }
+    }
+}
+
+fn next(progress: &Progress) -> Result<(ShardIndex, ShardProgress), StartError> {
+    progress.recv_blocking().map_err(|_| StartError::Thread { problem: "every shard ended while starting".to_owned() })
+}
