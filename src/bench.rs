@@ -13,12 +13,12 @@ use sluice_bench::BenchError;
 
 Each figure stands beside that of a yardstick measured in the same rounds, because only the ratio carries over to
 another machine.")]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     #[command(flatten)]
     options: sluice_bench::BenchOptions,
 }
 
-pub fn run(args: BenchArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: BenchArgs) -> Result<(), Failure> {
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({elapsed})").expect("the template is a constant that parses"),
     );
@@ -38,9 +38,9 @@ pub fn run(args: BenchArgs) -> Result<(), Failure> {
 fn status(error: &BenchError) -> ExitStatus {
     match error {
         BenchError::Option { .. } | BenchError::ProcessUnknown { .. } => ExitStatus::Usage,
-        BenchError::BrokerEnded { .. } => ExitStatus::BrokerFailed,
+        BenchError::BrokerEnded { .. } => ExitStatus::Failed,
         BenchError::Connection { .. } => ExitStatus::Unreachable,
         BenchError::Refused { .. } => ExitStatus::Refused,
-        BenchError::Probe(_) | BenchError::Io { .. } | BenchError::Protocol { .. } => ExitStatus::Failed,
+        _ => ExitStatus::Failed,
     }
 }

@@ -6,7 +6,7 @@
 
 mod settings;
 
-pub use settings::{SETTINGS, Settings};
+pub(crate) use settings::{SETTINGS, Settings};
 
 use crate::exit_status::Failure;
 use crate::units;
@@ -18,14 +18,14 @@ use toml::de::{DeTable, DeValue};
 
 /// A value given by a flag: the setting's name, the flag's name for messages, the text.
 #[derive(Clone, Debug)]
-pub struct Override {
-    pub setting: String,
-    pub origin: String,
-    pub text: String,
+pub(crate) struct Override {
+    pub(crate) setting: String,
+    pub(crate) origin: String,
+    pub(crate) text: String,
 }
 
 /// The settings from an optional file, with `overrides` above them.
-pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Settings, Failure> {
+pub(crate) fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Settings, Failure> {
     let mut values = defaults();
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -44,7 +44,7 @@ pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Settings, Fai
 }
 
 /// A whole settings file in which every line is a comment or states the default.
-pub fn default_file() -> String {
+pub(crate) fn default_file() -> String {
     let mut text = String::from(
         "# Settings of `sluice serve`. Every value here is the default; delete what you do not change.\n\
          # Lengths may be written as \"256MiB\", durations as \"500ms\", \"10s\" or \"7d\"; a bare number has the unit named.\n",
@@ -64,10 +64,11 @@ pub fn default_file() -> String {
 }
 
 /// The table of the README, in Markdown.
-pub fn markdown_table() -> String {
+pub(crate) fn markdown_table() -> String {
     let mut text = String::from("| setting | default | unit and limits | what it does |\n|---|---|---|---|\n");
     for setting in SETTINGS {
-        let default = setting.default_toml().map_or_else(|meaning| meaning.to_owned(), |value| format!("`{}`", value.trim_matches('"')));
+        let default =
+            setting.default_toml().map_or_else(|meaning| meaning.to_owned(), |value| format!("`{}`", value.trim_matches('"')));
         text.push_str(&format!("| `{}` | {default} | {} | {} |\n", setting.name, setting.kind.describe(), setting.about));
     }
     text

@@ -35,14 +35,25 @@ fn every_limit_is_accepted_by_the_broker() {
     for setting in SETTINGS {
         for number in setting.kind.limits().map_or(vec![], |(min, max)| vec![min, max]) {
             let given = Override { setting: setting.name.into(), origin: "--set".into(), text: number.to_string() };
-            load(None, &[given]).unwrap().broker_config().unwrap().check().unwrap_or_else(|wrong| panic!("{}: {wrong}", setting.name));
+            load(None, &[given])
+                .unwrap()
+                .broker_config()
+                .unwrap()
+                .check()
+                .unwrap_or_else(|wrong| panic!("{}: {wrong}", setting.name));
         }
     }
 }
 
 #[test]
 fn what_clients_are_told_has_a_port() {
-    for (host, told) in [("b1", ("b1", 7400)), ("b1:9", ("b1", 9)), ("::1", ("::1", 7400)), ("[::1]:9", ("::1", 9)), ("10.0.0.1", ("10.0.0.1", 7400))] {
+    for (host, told) in [
+        ("b1", ("b1", 7400)),
+        ("b1:9", ("b1", 9)),
+        ("::1", ("::1", 7400)),
+        ("[::1]:9", ("::1", 9)),
+        ("10.0.0.1", ("10.0.0.1", 7400)),
+    ] {
         let given = Override { setting: "advertise".into(), origin: "--advertise".into(), text: host.into() };
         let config = load(None, &[given]).unwrap().broker_config().unwrap();
         assert_eq!(config.advertise, Some((told.0.to_owned(), told.1)), "{host}");
@@ -56,7 +67,8 @@ fn the_printed_default_file_reads_back_as_the_defaults() {
 
 #[test]
 fn values_carry_their_units() {
-    let settings = read("tail_budget_len = \"256MiB\"\nproduce_delay_ms_max = \"2s\"\nshards = 2\nnetwork_budget_len = 67108864").unwrap();
+    let settings =
+        read("tail_budget_len = \"256MiB\"\nproduce_delay_ms_max = \"2s\"\nshards = 2\nnetwork_budget_len = 67108864").unwrap();
     assert_eq!((settings.tail_budget_len, settings.produce_delay_ms_max, settings.shards), (256 << 20, 2000, Some(2)));
 }
 

@@ -7,16 +7,16 @@ use sluice_client::{Client, ClientConfig, ClientError};
 use sluice_model::ErrorCode;
 use std::time::Duration;
 
-pub const BROKER_DEFAULT: &str = "127.0.0.1:7400";
+pub(crate) const BROKER_DEFAULT: &str = "127.0.0.1:7400";
 
 #[derive(Args, Clone, Debug)]
-pub struct BrokerArgs {
+pub(crate) struct BrokerArgs {
     /// Brokers to ask first, HOST[:PORT] each, separated by commas; one that answers is enough
     #[arg(long = "broker", value_name = "ADDR[,ADDR…]", value_delimiter = ',', default_value = BROKER_DEFAULT, value_parser = check_address)]
-    pub brokers: Vec<String>,
+    pub(crate) brokers: Vec<String>,
     /// How long to try to reach each of them
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::parse_duration)]
-    pub connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
 }
 
 fn check_address(text: &str) -> Result<String, String> {
@@ -25,7 +25,7 @@ fn check_address(text: &str) -> Result<String, String> {
 }
 
 impl BrokerArgs {
-    pub async fn connect(&self) -> Result<Client, Failure> {
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         let connect_timeout_ms = u32::try_from(self.connect_timeout.as_millis()).unwrap_or(u32::MAX);
         let config = ClientConfig { client_id: "sluice".to_owned(), connect_timeout_ms, ..ClientConfig::default() };
         Client::connect(&self.brokers, config).await.map_err(|error| client_failure(&error))
@@ -33,7 +33,7 @@ impl BrokerArgs {
 }
 
 /// The program's word for what a client could not do.
-pub fn client_failure(error: &ClientError) -> Failure {
+pub(crate) fn client_failure(error: &ClientError) -> Failure {
     match error {
         ClientError::InvalidSetting { .. } | ClientError::InvalidAddress { .. } => Failure::usage(error.to_string()),
         ClientError::Unreachable { tried } => {
@@ -49,9 +49,8 @@ pub fn client_failure(error: &ClientError) -> Failure {
             }
         }
         ClientError::Lost { .. } | ClientError::NoLeader { .. } => Failure::new(ExitStatus::Unreachable, error.to_string()),
-        ClientError::Protocol { .. } => {
-            Failure::new(ExitStatus::Unreachable, error.to_string()).remedy("see that a sluice broker of a matching version listens there")
-        }
+        ClientError::Protocol { .. } => Failure::new(ExitStatus::Unreachable, error.to_string())
+            .remedy("see that a sluice broker of a matching version listens there"),
         _ => Failure::new(ExitStatus::Failed, error.to_string()),
     }
 }
@@ -65,10 +64,14 @@ fn broker_status(code: ErrorCode) -> ExitStatus {
 
 fn broker_remedy(code: ErrorCode) -> Option<&'static str> {
     match code {
-        ErrorCode::UnknownTopic => Some("`sluice topic list` shows the topics there are; `sluice topic create NAME --partitions N` makes one"),
+        ErrorCode::UnknownTopic => {
+            Some("`sluice topic list` shows the topics there are; `sluice topic create NAME --partitions N` makes one")
+        }
         ErrorCode::UnknownPartition => Some("`sluice topic describe NAME` shows its partitions"),
         ErrorCode::TopicExists => Some("choose another name, or change it with `sluice topic alter`"),
-        ErrorCode::OffsetOutOfRange => Some("`sluice topic describe NAME` shows the offsets there are; --from beginning takes the first"),
+        ErrorCode::OffsetOutOfRange => {
+            Some("`sluice topic describe NAME` shows the offsets there are; --from beginning takes the first")
+        }
         ErrorCode::DiskFull => Some("free space on the broker's device, delete a topic, or shorten a retention"),
         ErrorCode::Overloaded => Some("again, later or more slowly"),
         _ => None,
@@ -77,7 +80,7 @@ fn broker_remedy(code: ErrorCode) -> Option<&'static str> {
 
 /// The runtime of a command that talks to a broker: two threads, so that reading or writing files and talking go on
 /// at the same time.
-pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().map_err(|error| Failure::io("cannot start the runtime", &error))
 }

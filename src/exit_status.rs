@@ -10,7 +10,7 @@ use std::io;
 /// Every status this program ends with by itself. The README shows the same table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum ExitStatus {
+pub(crate) enum ExitStatus {
     /// All of what was asked for was done.
     Success = 0,
     /// Something failed that has no status of its own (a file that cannot be read, say).
@@ -45,7 +45,7 @@ pub enum ExitStatus {
 
 impl ExitStatus {
     /// In the order of their numbers, with what the documentation says of each.
-    pub const TABLE: &[(Self, &str)] = &[
+    pub(crate) const TABLE: &[(Self, &str)] = &[
         (Self::Success, "all of it was done"),
         (Self::Failed, "a failure without a status of its own"),
         (Self::Usage, "a flag or a setting is wrong; nothing was started"),
@@ -68,41 +68,41 @@ impl ExitStatus {
     ];
 
     /// The status that a broker names; one that is not in the table is no worse than a failure.
-    pub fn of_broker(number: i32) -> Self {
+    pub(crate) fn of_broker(number: i32) -> Self {
         Self::TABLE.iter().map(|&(status, _)| status).find(|&status| status as i32 == number).unwrap_or(Self::Failed)
     }
 }
 
 /// Why the program ends early: one clear message of what is wrong, and one of what to do about it.
 #[derive(Debug)]
-pub struct Failure {
-    pub status: ExitStatus,
+pub(crate) struct Failure {
+    pub(crate) status: ExitStatus,
     what: String,
     remedy: Option<String>,
 }
 
 impl Failure {
-    pub fn new(status: ExitStatus, what: impl Into<String>) -> Self {
+    pub(crate) fn new(status: ExitStatus, what: impl Into<String>) -> Self {
         Self { status, what: what.into(), remedy: None }
     }
 
-    pub fn usage(what: impl Into<String>) -> Self {
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
         Self::new(ExitStatus::Usage, what)
     }
 
     /// A failed system call of this program itself, with what it was about.
-    pub fn io(about: impl fmt::Display, error: &io::Error) -> Self {
+    pub(crate) fn io(about: impl fmt::Display, error: &io::Error) -> Self {
         Self::new(ExitStatus::Failed, format!("{about}: {error}"))
     }
 
     #[must_use]
-    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }
 
     /// The reader of standard output has gone (`sluice consume … | head`): there is nothing left to say.
-    pub fn output(error: &io::Error) -> Self {
+    pub(crate) fn output(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Self::new(ExitStatus::Success, "")
         } else {
@@ -111,7 +111,7 @@ impl Failure {
     }
 
     /// True when nothing is to be printed.
-    pub fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.what.is_empty()
     }
 }

@@ -22,7 +22,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Subcommand)]
-pub enum LogCommand {
+pub(crate) enum LogCommand {
     /// Print what stands in the files: checkpoints, journal groups and entries, segments and frames
     #[command(after_help = "Examples:
   sluice log dump data                                           everything, in the order of shards and partitions
@@ -40,7 +40,7 @@ what was expected and what is there.")]
 }
 
 #[derive(Args)]
-pub struct LogArgs {
+pub(crate) struct LogArgs {
     /// Data folder, a folder in it, or one .log, .journal or checkpoint file
     path: PathBuf,
     /// Print JSON: one object a line for `dump`, one document for `verify`
@@ -48,7 +48,7 @@ pub struct LogArgs {
     json: bool,
 }
 
-pub fn run(command: LogCommand) -> Result<(), Failure> {
+pub(crate) fn run(command: LogCommand) -> Result<(), Failure> {
     match command {
         LogCommand::Dump(args) => dump(&args),
         LogCommand::Verify(args) => verify(&args),
@@ -62,11 +62,25 @@ fn verify(args: &LogArgs) -> Result<(), Failure> {
     for shard in &files.shards {
         verify_slots(shard, &mut table, &mut findings);
         let summary = journal::verify(shard, &files, &mut |_, _| {}).map_err(reading(&args.path))?;
-        let state = format!("{} of {} groups needed{}", summary.needed_count, summary.group_count, if summary.torn_end { ", torn end" } else { "" });
+        let state = format!(
+            "{} of {} groups needed{}",
+            summary.needed_count,
+            summary.group_count,
+            if summary.torn_end { ", torn end" } else { "" }
+        );
         if let Some(dir) = shard.journal.first().and_then(|path| path.parent()) {
             let state = if summary.findings.is_empty() { state } else { "DAMAGED".to_owned() };
             let entry_count = summary.entry_count.into();
-            table.push(vec!["journal".into(), shown(dir), state.into(), entry_count, Value::Null, Value::Null, Value::Null, Value::Null]);
+            table.push(vec![
+                "journal".into(),
+                shown(dir),
+                state.into(),
+                entry_count,
+                Value::Null,
+                Value::Null,
+                Value::Null,
+                Value::Null,
+            ]);
         }
         findings.extend(summary.findings);
     }
@@ -98,7 +112,16 @@ fn verify_slots(shard: &files::ShardFiles, table: &mut Table, findings: &mut Vec
                 ("DAMAGED", Value::Null)
             }
         };
-        table.push(vec!["checkpoint".into(), shown(path), state.into(), Value::Null, partition_count, Value::Null, Value::Null, Value::Null]);
+        table.push(vec![
+            "checkpoint".into(),
+            shown(path),
+            state.into(),
+            Value::Null,
+            partition_count,
+            Value::Null,
+            Value::Null,
+            Value::Null,
+        ]);
     }
 }
 
@@ -114,7 +137,13 @@ fn verify_segments(files: &Files, table: &mut Table, findings: &mut Vec<Finding>
         {
             let text = |(offset, chain): (sluice_model::Offset, u32)| format!("offset {offset} after {}", crc(chain));
             let actual = text((segment.base_offset, summary.first_prev_header_crc));
-            findings.push(Finding::new(&segment.path, 0, "beginning of the segment after the one before it", text(expected), actual));
+            findings.push(Finding::new(
+                &segment.path,
+                0,
+                "beginning of the segment after the one before it",
+                text(expected),
+                actual,
+            ));
         }
         before = Some((segment.id, (summary.next_offset, summary.last_header_crc)));
         let state = match (summary.findings.is_empty(), summary.end_known) {
@@ -149,9 +178,14 @@ fn dump(args: &LogArgs) -> Result<(), Failure> {
         out.check()?;
     }
     for segment in &files.segments {
-        out.object(&[("segment", json!(shown(&segment.path))), ("partition", json!(segment.id.to_string())), ("base_offset", json!(segment.base_offset.0))]);
+        out.object(&[
+            ("segment", json!(shown(&segment.path))),
+            ("partition", json!(segment.id.to_string())),
+            ("base_offset", json!(segment.base_offset.0)),
+        ]);
         let checkpoint = files.partitions.get(&segment.id);
-        let summary = segment::read(segment, checkpoint, &mut |position, header, _| out.frame(position, header)).map_err(reading(&args.path))?;
+        let summary = segment::read(segment, checkpoint, &mut |position, header, _| out.frame(position, header))
+            .map_err(reading(&args.path))?;
         for finding in &summary.findings {
             out.object(&[("damage", json!(finding.to_string()))]);
         }
@@ -186,24 +220,60 @@ impl<W: Write> Dump<W> {
             return self.object(&[("checkpoint", json!(shown(path))), ("state", json!(state))]);
         };
         let checkpoint = &found.checkpoint;
-        self.object(&[("checkpoint", json!(shown(path))), ("slot_sequence", json!(found.slot_sequence)), ("incarnation", json!(checkpoint.incarnation.to_string())), ("journal_sequence", json!(checkpoint.journal_sequence)), ("partition_count", json!(checkpoint.partitions.len()))]);
+        self.object(&[
+            ("checkpoint", json!(shown(path))),
+            ("slot_sequence", json!(found.slot_sequence)),
+            ("incarnation", json!(checkpoint.incarnation.to_string())),
+            ("journal_sequence", json!(checkpoint.journal_sequence)),
+            ("partition_count", json!(checkpoint.partitions.len())),
+        ]);
         for partition in &checkpoint.partitions {
             let point = &partition.recovery_point;
-            self.object(&[("partition", json!(partition.id.to_string())), ("placement_epoch", json!(partition.placement_epoch.0)), ("log_start_offset", json!(partition.log_start_offset.0)), ("high_watermark", json!(partition.high_watermark.0)), ("recovery_offset", json!(point.offset.0)), ("segment_base", json!(point.segment_base.0)), ("position", json!(point.position)), ("held", json!(point.held.to_string())), ("sealed_segments", json!(partition.sealed.len())), ("producers", json!(partition.producers.len()))]);
+            self.object(&[
+                ("partition", json!(partition.id.to_string())),
+                ("placement_epoch", json!(partition.placement_epoch.0)),
+                ("log_start_offset", json!(partition.log_start_offset.0)),
+                ("high_watermark", json!(partition.high_watermark.0)),
+                ("recovery_offset", json!(point.offset.0)),
+                ("segment_base", json!(point.segment_base.0)),
+                ("position", json!(point.position)),
+                ("held", json!(point.held.to_string())),
+                ("sealed_segments", json!(partition.sealed.len())),
+                ("producers", json!(partition.producers.len())),
+            ]);
         }
     }
 
     fn group(&mut self, group: &journal::Group, entries: &[journal::EntryAt<'_>]) {
         let header = &group.header;
-        self.object(&[("group", json!(header.sequence)), ("file", json!(shown(&group.path))), ("position", json!(group.position)), ("len", json!(header.group_len())), ("incarnation", json!(header.incarnation.to_string())), ("durable_sequence", json!(header.durable_sequence)), ("entry_count", json!(header.entry_count)), ("body_ok", json!(group.body_ok)), ("prev_group_crc", json!(crc(header.prev_group_crc))), ("header_crc", json!(crc(group.header_crc)))]);
+        self.object(&[
+            ("group", json!(header.sequence)),
+            ("file", json!(shown(&group.path))),
+            ("position", json!(group.position)),
+            ("len", json!(header.group_len())),
+            ("incarnation", json!(header.incarnation.to_string())),
+            ("durable_sequence", json!(header.durable_sequence)),
+            ("entry_count", json!(header.entry_count)),
+            ("body_ok", json!(group.body_ok)),
+            ("prev_group_crc", json!(crc(header.prev_group_crc))),
+            ("header_crc", json!(crc(group.header_crc))),
+        ]);
         for (address, position, entry) in entries {
             match entry {
                 Ok(JournalEntry::Frame { header, .. }) => self.frame(*position, header),
                 Ok(JournalEntry::LogStart { id, offset }) => {
-                    self.object(&[("log_start", json!(offset.0)), ("partition", json!(id.to_string())), ("entry", json!(address.to_string()))]);
+                    self.object(&[
+                        ("log_start", json!(offset.0)),
+                        ("partition", json!(id.to_string())),
+                        ("entry", json!(address.to_string())),
+                    ]);
                 }
                 Ok(JournalEntry::Truncate { id, end_offset }) => {
-                    self.object(&[("truncate", json!(end_offset.0)), ("partition", json!(id.to_string())), ("entry", json!(address.to_string()))]);
+                    self.object(&[
+                        ("truncate", json!(end_offset.0)),
+                        ("partition", json!(id.to_string())),
+                        ("entry", json!(address.to_string())),
+                    ]);
                 }
                 Err(error) => self.object(&[("damage", json!(format!("entry {address} at byte {position}: {error:?}")))]),
             }
@@ -211,7 +281,23 @@ impl<W: Write> Dump<W> {
     }
 
     fn frame(&mut self, position: u64, header: &FrameHeader) {
-        self.object(&[("frame", json!(header.base_offset().0)), ("partition", json!(header.topic_partition().to_string())), ("position", json!(position)), ("record_count", json!(header.record_count.to_native())), ("len", json!(header.frame_len())), ("leader_epoch", json!(header.leader_epoch().0)), ("append_time", json!(format_timestamp_ms(header.append_time_ms.to_native()))), ("max_timestamp", json!(format_timestamp_ms(header.max_timestamp_ms.to_native()))), ("producer_id", json!(header.producer_id().0)), ("producer_epoch", json!(header.producer_epoch().0)), ("base_sequence", json!(header.base_sequence().0)), ("attributes", json!(header.attributes.to_native())), ("batch_crc", json!(crc(header.batch_crc.to_native()))), ("header_crc", json!(crc(header.header_crc.to_native()))), ("prev_header_crc", json!(crc(header.prev_header_crc.to_native())))]);
+        self.object(&[
+            ("frame", json!(header.base_offset().0)),
+            ("partition", json!(header.topic_partition().to_string())),
+            ("position", json!(position)),
+            ("record_count", json!(header.record_count.to_native())),
+            ("len", json!(header.frame_len())),
+            ("leader_epoch", json!(header.leader_epoch().0)),
+            ("append_time", json!(format_timestamp_ms(header.append_time_ms.to_native()))),
+            ("max_timestamp", json!(format_timestamp_ms(header.max_timestamp_ms.to_native()))),
+            ("producer_id", json!(header.producer_id().0)),
+            ("producer_epoch", json!(header.producer_epoch().0)),
+            ("base_sequence", json!(header.base_sequence().0)),
+            ("attributes", json!(header.attributes.to_native())),
+            ("batch_crc", json!(crc(header.batch_crc.to_native()))),
+            ("header_crc", json!(crc(header.header_crc.to_native()))),
+            ("prev_header_crc", json!(crc(header.prev_header_crc.to_native()))),
+        ]);
     }
 }
 

@@ -8,24 +8,24 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 #[derive(Args, Clone, Debug)]
-pub struct LoggingArgs {
+pub(crate) struct LoggingArgs {
     /// How log lines on standard error are written
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Human, help_heading = "Logging")]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// Least level that is logged: off, error, warn, info, debug, trace, or per module as in `info,sluice_broker=debug`
     /// [default: info for `serve`, warn elsewhere]
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Logging")]
-    pub log_level: Option<String>,
+    pub(crate) log_level: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     Human,
     Json,
 }
 
 /// Installs the process's subscriber. Called once, before anything logs.
-pub fn install(args: &LoggingArgs, default: LevelFilter) -> Result<(), String> {
+pub(crate) fn install(args: &LoggingArgs, default: LevelFilter) -> Result<(), String> {
     let filter = match &args.log_level {
         Some(text) => EnvFilter::builder().parse(text).map_err(|error| format!("--log-level {text:?}: {error}"))?,
         None => EnvFilter::default().add_directive(default.into()),

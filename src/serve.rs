@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 SIGTERM or SIGINT stops it cleanly: what is acknowledged is on disk anyway, and the next start has nothing to replay.
 After kill -9 the next start replays the journal. Shard N listens on the port N above the first.")]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Folder of everything the broker keeps; made when missing [setting data_dir]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
@@ -44,7 +44,7 @@ pub struct ServeArgs {
     print_config: bool,
 }
 
-pub fn run(args: ServeArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let settings = config::load(args.config.as_deref(), &overrides(&args)?)?;
     let config = settings.broker_config().map_err(Failure::usage)?;
     config.check().map_err(|error| start_failure(&error))?;
@@ -57,10 +57,15 @@ pub fn run(args: ServeArgs) -> Result<(), Failure> {
         let mut stop = StopSignal::install()?;
         let started = tokio::task::spawn_blocking(move || sluice_broker::start(config));
         let broker: Broker = started.await.expect("a start does not panic").map_err(|error| start_failure(&error))?;
-        tracing::info!(address = %broker.address(), shards = broker.shard_count(), "serving");
+        for report in broker.report() {
+            tracing::info!(%report, "recovered");
+        }
+        let addresses: Vec<_> = broker.local_addrs().iter().map(ToString::to_string).collect();
+        tracing::info!(addresses = addresses.join(","), incarnation = %broker.incarnation(), "serving");
         stop.asked().await;
-        tracing::info!("stopping: no new records, then everything to its segments");
-        tokio::task::spawn_blocking(move || broker.shutdown()).await.expect("a stop does not panic");
+        tracing::info!("stopping: everything goes to its segments");
+        let stopped = tokio::task::spawn_blocking(move || broker.shutdown()).await.expect("a stop does not panic");
+        stopped.map_err(|error| Failure::new(ExitStatus::DeviceFailed, error.to_string()))?;
         tracing::info!("stopped");
         Ok(())
     })
@@ -69,7 +74,8 @@ pub fn run(args: ServeArgs) -> Result<(), Failure> {
 fn overrides(args: &ServeArgs) -> Result<Vec<Override>, Failure> {
     let mut overrides = Vec::new();
     for text in &args.set {
-        let (key, value) = text.split_once('=').ok_or_else(|| Failure::usage(format!("--set {text:?} is not KEY=VALUE, such as shards=2")))?;
+        let (key, value) =
+            text.split_once('=').ok_or_else(|| Failure::usage(format!("--set {text:?} is not KEY=VALUE, such as shards=2")))?;
         overrides.push(Override { setting: key.trim().to_owned(), origin: "--set".to_owned(), text: value.trim().to_owned() });
     }
     let flags = [
@@ -88,7 +94,7 @@ fn overrides(args: &ServeArgs) -> Result<Vec<Override>, Failure> {
 }
 
 /// A reason not to start has the status the broker itself would end with, were it to meet it later.
-pub fn start_failure(error: &StartError) -> Failure {
+pub(crate) fn start_failure(error: &StartError) -> Failure {
     let status = ExitStatus::of_broker(error.fatal_reason().exit_status());
     Failure::new(status, format!("the broker did not start: {error}"))
 }

@@ -6,11 +6,11 @@ use tokio::sync::watch;
 
 /// Knows whether the process was asked to stop. Clones know the same.
 #[derive(Clone)]
-pub struct StopSignal(watch::Receiver<bool>);
+pub(crate) struct StopSignal(watch::Receiver<bool>);
 
 impl StopSignal {
     /// Takes over both signals for the rest of the process; inside a tokio runtime.
-    pub fn install() -> Result<Self, Failure> {
+    pub(crate) fn install() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(|error| Failure::io("cannot listen for signals", &error));
         let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let (asked, receiver) = watch::channel(false);
@@ -25,12 +25,12 @@ impl StopSignal {
         Ok(Self(receiver))
     }
 
-    pub fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         *self.0.borrow()
     }
 
     /// Returns once the process was asked to stop.
-    pub async fn asked(&mut self) {
+    pub(crate) async fn asked(&mut self) {
         if self.0.wait_for(|&asked| asked).await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -9,27 +9,27 @@ use serde_json::{Map, Value};
 use std::io::Write;
 
 /// A column: its key in JSON is its heading in the table, and numbers stand to the right.
-pub struct Table {
+pub(crate) struct Table {
     columns: &'static [&'static str],
     rows: Vec<Vec<Value>>,
 }
 
 impl Table {
-    pub fn new(columns: &'static [&'static str]) -> Self {
+    pub(crate) fn new(columns: &'static [&'static str]) -> Self {
         Self { columns, rows: Vec::new() }
     }
 
-    pub fn push(&mut self, row: Vec<Value>) {
+    pub(crate) fn push(&mut self, row: Vec<Value>) {
         assert_eq!(row.len(), self.columns.len(), "a row has a cell for every column");
         self.rows.push(row);
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// Writes the rows: as a JSON array of objects, or as a table that says `none` when there is no row.
-    pub fn print(&self, json: bool, none: &str) -> Result<(), Failure> {
+    pub(crate) fn print(&self, json: bool, none: &str) -> Result<(), Failure> {
         let text = if json {
             serde_json::to_string_pretty(&self.to_json()).expect("plain values serialise")
         } else if self.is_empty() {
@@ -40,7 +40,7 @@ impl Table {
         print_line(&text)
     }
 
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let object = |row: &Vec<Value>| {
             let cells = self.columns.iter().zip(row).map(|(column, cell)| ((*column).to_owned(), cell.clone()));
             Value::Object(cells.collect::<Map<_, _>>())
@@ -48,7 +48,7 @@ impl Table {
         Value::Array(self.rows.iter().map(object).collect())
     }
 
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING);
         table.set_header(self.columns.iter().map(|column| column.replace('_', " ")));
@@ -69,7 +69,7 @@ impl Table {
 }
 
 /// One line (or text of several) on standard output.
-pub fn print_line(text: &str) -> Result<(), Failure> {
+pub(crate) fn print_line(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|error| Failure::output(&error))
 }

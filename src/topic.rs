@@ -9,7 +9,7 @@ use sluice_client::{Admin, Client};
 use sluice_model::limits::PARTITIONS_PER_TOPIC_MAX;
 
 #[derive(clap::Subcommand)]
-pub enum TopicCommand {
+pub(crate) enum TopicCommand {
     /// Create a topic
     #[command(after_help = SETTINGS_HELP_CREATE)]
     Create(CreateArgs),
@@ -48,7 +48,7 @@ Settings of a topic, lengths as \"64MiB\", durations as \"30d\":
   min_insync_replicas    replicas that must hold a record before it is acknowledged";
 
 #[derive(Args)]
-pub struct CreateArgs {
+pub(crate) struct CreateArgs {
     /// Letters, digits, `.`, `_` and `-`
     name: String,
     /// Number of partitions: what is sent to different ones may be consumed at once, and in no order
@@ -62,7 +62,7 @@ pub struct CreateArgs {
 }
 
 #[derive(Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -71,7 +71,7 @@ pub struct ListArgs {
 }
 
 #[derive(Args)]
-pub struct DescribeArgs {
+pub(crate) struct DescribeArgs {
     name: String,
     /// Print JSON
     #[arg(long)]
@@ -81,7 +81,7 @@ pub struct DescribeArgs {
 }
 
 #[derive(Args)]
-pub struct AlterArgs {
+pub(crate) struct AlterArgs {
     name: String,
     /// A setting to change; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
@@ -94,7 +94,7 @@ pub struct AlterArgs {
 }
 
 #[derive(Args)]
-pub struct DeleteArgs {
+pub(crate) struct DeleteArgs {
     name: String,
     #[command(flatten)]
     broker: BrokerArgs,
@@ -108,7 +108,7 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
     }
 }
 
-pub fn run(command: TopicCommand) -> Result<(), Failure> {
+pub(crate) fn run(command: TopicCommand) -> Result<(), Failure> {
     let runtime = crate::connect::runtime()?;
     runtime.block_on(async {
         match command {
@@ -130,11 +130,16 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
 
 async fn list(args: ListArgs) -> Result<(), Failure> {
     let admin = Admin::new(args.broker.connect().await?);
-    let topics = admin.topics().await.map_err(|error| client_failure(&error))?;
+    let topics = admin.list_topics().await.map_err(|error| client_failure(&error))?;
     let mut table = Table::new(&["name", "partitions", "topic_id", "settings"]);
     for topic in topics {
         let settings = topic.settings.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
-        table.push(vec![topic.name.clone().into(), topic.partitions.len().into(), topic.topic_id.to_string().into(), settings.into()]);
+        table.push(vec![
+            topic.name.as_ref().into(),
+            topic.partitions.len().into(),
+            topic.topic_id.to_string().into(),
+            settings.into(),
+        ]);
     }
     table.print(args.json, "no topics; `sluice topic create NAME --partitions N` makes one")
 }
@@ -143,23 +148,37 @@ async fn describe(args: DescribeArgs) -> Result<(), Failure> {
     let client: Client = args.broker.connect().await?;
     let admin = Admin::new(client);
     let described = admin.describe_topic(&args.name).await.map_err(|error| client_failure(&error))?;
-    let mut table = Table::new(&["partition", "leader", "leader_epoch", "log_start", "high_watermark", "log_end", "bytes", "segments", "state"]);
-    for partition in &described.partitions {
-        let state = partition.error.as_ref().map_or_else(|| "ok".to_owned(), ToString::to_string);
+    let wanted: Vec<_> = described.partitions.iter().map(|partition| (args.name.as_str(), partition.partition)).collect();
+    let states = admin.describe_partitions(&wanted).await.map_err(|error| client_failure(&error))?;
+    let mut table = Table::new(&[
+        "partition",
+        "leader",
+        "shard",
+        "address",
+        "leader_epoch",
+        "log_start",
+        "high_watermark",
+        "log_end",
+        "bytes",
+        "segments",
+    ]);
+    for (placed, state) in described.partitions.iter().zip(states) {
         table.push(vec![
-            partition.partition.into(),
-            partition.address.as_ref().map_or(Value::Null, |address| address.to_string().into()),
-            partition.leader_epoch.into(),
-            partition.log_start_offset.into(),
-            partition.high_watermark.into(),
-            partition.log_end_offset.into(),
-            partition.log_len.into(),
-            partition.segment_count.into(),
-            state.into(),
+            placed.partition.into(),
+            placed.leader.map_or(Value::Null, Value::from),
+            placed.shard.into(),
+            placed.address.as_ref().map_or(Value::Null, |address| address.to_string().into()),
+            placed.leader_epoch.into(),
+            state.log_start_offset.into(),
+            state.high_watermark.into(),
+            state.log_end_offset.into(),
+            state.log_len.into(),
+            state.segment_count.into(),
         ]);
     }
     if args.json {
-        let settings: serde_json::Map<_, _> = described.settings.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
+        let settings: serde_json::Map<_, _> =
+            described.settings.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         let document = json!({
             "name": args.name, "topic_id": described.topic_id.to_string(), "settings": settings, "partitions": table.to_json(),
         });

@@ -4,22 +4,22 @@
 //! setting's name says. Deliberately absent: the grammar of numbers with units, which topics and brokers share
 //! (`metadata::human_value`).
 
-pub use sluice_metadata::human_value::Unit;
+pub(crate) use sluice_metadata::human_value::Unit;
 
 use sluice_metadata::human_value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Bytes from `"256MiB"`, `"4 kB"` or a bare number.
-pub fn parse_len(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_len(text: &str) -> Result<u64, String> {
     parse(text, Unit::Bytes, "a length such as \"256MiB\" or 4096")
 }
 
 /// Milliseconds from `"500ms"`, `"7d"` or a bare number.
-pub fn parse_millis(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_millis(text: &str) -> Result<u64, String> {
     parse(text, Unit::Milliseconds, "a duration such as \"500ms\", \"10s\" or \"7d\"")
 }
 
-pub fn parse_count(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     parse(text, Unit::Count, "a whole number")
 }
 
@@ -29,12 +29,12 @@ fn parse(text: &str, unit: Unit, wanted: &str) -> Result<u64, String> {
 }
 
 /// Reads a duration for a flag, as [`parse_millis`] does.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     parse_millis(text).map(Duration::from_millis)
 }
 
 /// Milliseconds since 1970 from RFC 3339 in UTC (`2026-11-22T10:00:00Z`) or from a bare number of milliseconds.
-pub fn parse_timestamp_ms(text: &str) -> Result<i64, String> {
+pub(crate) fn parse_timestamp_ms(text: &str) -> Result<i64, String> {
     if let Ok(number) = text.parse::<i64>() {
         return if number >= 0 { Ok(number) } else { Err(format!("{text:?} is before 1970")) };
     }
@@ -45,7 +45,7 @@ pub fn parse_timestamp_ms(text: &str) -> Result<i64, String> {
 }
 
 /// RFC 3339 with milliseconds, or the bare number when it is not a moment a calendar has.
-pub fn format_timestamp_ms(ms: i64) -> String {
+pub(crate) fn format_timestamp_ms(ms: i64) -> String {
     let after = u64::try_from(ms).ok().filter(|&ms| ms < 253_402_300_800_000);
     match after.and_then(|ms| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms))) {
         Some(time) => humantime::format_rfc3339_millis(time).to_string(),
@@ -54,7 +54,7 @@ pub fn format_timestamp_ms(ms: i64) -> String {
 }
 
 /// The value with its unit, so that it reads back exactly: `268435456` bytes are `256MiB`.
-pub fn format_exact(value: u64, unit: Unit) -> String {
+pub(crate) fn format_exact(value: u64, unit: Unit) -> String {
     let text = i64::try_from(value).map_or_else(|_| value.to_string(), |value| human_value::format(value, unit));
     match unit {
         Unit::Bytes if text.ends_with(|c: char| c.is_ascii_digit()) => format!("{text}B"),
@@ -63,7 +63,7 @@ pub fn format_exact(value: u64, unit: Unit) -> String {
 }
 
 /// A length for reading, three digits at most: `1.2 GiB`.
-pub fn format_len(len: u64) -> String {
+pub(crate) fn format_len(len: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if len < 1024 {
         return format!("{len} B");
@@ -79,7 +79,7 @@ pub fn format_len(len: u64) -> String {
 }
 
 /// A count with thousands set apart: `1 234 567`.
-pub fn format_count(count: u64) -> String {
+pub(crate) fn format_count(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
@@ -92,7 +92,7 @@ pub fn format_count(count: u64) -> String {
 }
 
 /// A latency for reading: `87 µs`, `1.24 ms`, `3.10 s`.
-pub fn format_micros(us: u64) -> String {
+pub(crate) fn format_micros(us: u64) -> String {
     match us {
         0..1000 => format!("{us} µs"),
         1000..10_000 => format!("{:.2} ms", us as f64 / 1e3),

@@ -19,7 +19,8 @@ fn every_path_named_in_the_documents_exists() {
 /// Targets of links, and words in backquotes that look like a path of the repository.
 fn paths(text: &str) -> Vec<String> {
     let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let links = links.filter(|link| !link.contains("://") && !link.starts_with('#')).map(|link| link.split('#').next().unwrap_or(link));
+    let links =
+        links.filter(|link| !link.contains("://") && !link.starts_with('#')).map(|link| link.split('#').next().unwrap_or(link));
     let quoted = text.split('`').skip(1).step_by(2).filter(|word| looks_like_a_path(word));
     links.chain(quoted).map(ToOwned::to_owned).collect()
 }

@@ -51,7 +51,13 @@ fn good_folders_are_good_after_a_stop_and_after_a_crash() {
     let verified = verify(folder.path()).expect(0, &[]);
     let document: serde_json::Value = serde_json::from_str(&verified.stdout).unwrap();
     assert_eq!(document["findings"], serde_json::json!([]));
-    let records: u64 = document["files"].as_array().unwrap().iter().filter(|file| file["kind"] == "segment").map(|file| file["records"].as_u64().unwrap()).sum();
+    let records: u64 = document["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|file| file["kind"] == "segment")
+        .map(|file| file["records"].as_u64().unwrap())
+        .sum();
     assert_eq!(records, 6100);
     let dumped = run(sluice().args(["log", "dump", "--json"]).arg(folder.path())).expect(0, &[]);
     assert!(dumped.stdout.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
@@ -65,7 +71,11 @@ fn a_flipped_bit_is_found_with_file_position_expected_and_actual() {
     let folder = folder();
     let mut broker = filled(folder.path());
     assert_eq!(broker.terminate(), Some(0));
-    for (at, what) in [(20_000, "checksum of the frame's records"), (4096 + 20, "checksum of the frame's header"), (40, "segment header: checksum")] {
+    for (at, what) in [
+        (20_000, "checksum of the frame's records"),
+        (4096 + 20, "checksum of the frame's header"),
+        (40, "segment header: checksum"),
+    ] {
         let victim = segments(folder.path()).remove(0);
         let file = std::fs::File::options().read(true).write(true).open(&victim).unwrap();
         let mut byte = [0];

@@ -35,8 +35,12 @@ fn keys_partitions_formats_and_places_to_begin() {
     let folder = folder();
     let broker = Broker::start(folder.path());
     broker.create_topic("keyed", 4);
-    let mut child =
-        broker.command(&["produce", "keyed", "--key-separator", ":"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = broker
+        .command(&["produce", "keyed", "--key-separator", ":"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     for n in 0..1000 {
         writeln!(stdin, "key{}:{n}", n % 7).unwrap();
@@ -44,12 +48,14 @@ fn keys_partitions_formats_and_places_to_begin() {
     drop(stdin);
     assert!(child.wait().unwrap().success());
 
-    let consume = |args: &[&str]| run(&mut broker.command(&[&["consume", "keyed", "--until-end"], args].concat())).expect(0, &[]).stdout;
+    let consume =
+        |args: &[&str]| run(&mut broker.command(&[&["consume", "keyed", "--until-end"], args].concat())).expect(0, &[]).stdout;
     let lines = consume(&["--format", "{partition} {key} {value}"]);
     let mut last = std::collections::BTreeMap::new();
     for line in lines.lines() {
         let mut words = line.split(' ');
-        let (partition, key, value) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap().parse::<i32>().unwrap());
+        let (partition, key, value) =
+            (words.next().unwrap(), words.next().unwrap(), words.next().unwrap().parse::<i32>().unwrap());
         let before = last.insert(key.to_owned(), (partition.to_owned(), value));
         assert!(before.is_none_or(|(p, v)| p == partition && v < value), "{line} is out of order or in another partition");
     }

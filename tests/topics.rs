@@ -16,7 +16,8 @@ fn a_topic_is_created_described_changed_and_deleted() {
     assert!(topic(&["list"]).expect(0, &[]).stdout.contains("no topics"));
     assert_eq!(json(&topic(&["list", "--json"]).expect(0, &[]).stdout), serde_json::json!([]));
 
-    topic(&["create", "orders", "--partitions", "3", "--set", "retention_ms=1d", "--set", "segment_len=4MiB"]).expect(0, &["orders"]);
+    topic(&["create", "orders", "--partitions", "3", "--set", "retention_ms=1d", "--set", "segment_len=4MiB"])
+        .expect(0, &["orders"]);
     topic(&["create", "orders", "--partitions", "3"]).expect(4, &["orders", "TopicExists"]);
     topic(&["create", "a/b", "--partitions", "1"]).expect(4, &["InvalidTopicName"]);
     topic(&["create", "x", "--partitions", "1", "--set", "retention_days=1"]).expect(4, &["retention_days", "retention_ms"]);

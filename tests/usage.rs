@@ -31,7 +31,15 @@ fn every_command_has_help_with_examples() {
         let help = run(sluice().args([command, "--help"])).expect(0, &[]);
         assert!(help.stdout.contains("Examples:"), "{command}: {}", help.stdout);
     }
-    for (command, sub) in [("topic", "create"), ("topic", "list"), ("topic", "describe"), ("topic", "alter"), ("topic", "delete"), ("log", "dump"), ("log", "verify")] {
+    for (command, sub) in [
+        ("topic", "create"),
+        ("topic", "list"),
+        ("topic", "describe"),
+        ("topic", "alter"),
+        ("topic", "delete"),
+        ("log", "dump"),
+        ("log", "verify"),
+    ] {
         let help = run(sluice().args([command, sub, "--help"])).expect(0, &[]);
         assert!(help.stdout.contains("Examples:"), "{command} {sub}: {}", help.stdout);
     }
@@ -71,6 +79,7 @@ fn the_printed_settings_are_accepted_as_they_are() {
 fn a_broker_that_is_not_there_is_named_with_what_to_do() {
     let address = format!("127.0.0.1:{}", common::free_port());
     for args in [&["topic", "list"][..], &["consume", "t", "--until-end"], &["produce", "t"]] {
-        run(sluice().args(args).args(["--broker", &address, "--connect-timeout", "300ms"])).expect(3, &[&address, "sluice serve"]);
+        run(sluice().args(args).args(["--broker", &address, "--connect-timeout", "300ms"]))
+            .expect(3, &[&address, "sluice serve"]);
     }
 }

@@ -11,7 +11,7 @@ use crate::units::{Unit, format_exact};
 
 /// What a setting's values are.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     Path,
     /// An address and port to listen on.
     Address,
@@ -34,7 +34,7 @@ pub enum Kind {
 
 /// What holds when a setting is not given.
 #[derive(Clone, Copy, Debug)]
-pub enum Preset {
+pub(crate) enum Preset {
     Number(u64),
     Text(&'static str),
     /// Nothing; the text says what that means.
@@ -42,39 +42,39 @@ pub enum Preset {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    pub name: &'static str,
-    pub kind: Kind,
-    pub preset: Preset,
-    pub about: &'static str,
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) preset: Preset,
+    pub(crate) about: &'static str,
 }
 
 /// The same settings as values, in their base units (bytes, milliseconds).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
-    pub data_dir: PathBuf,
-    pub journal_dir: Option<PathBuf>,
-    pub listen: SocketAddr,
-    pub advertise: Option<String>,
-    pub shards: Option<usize>,
-    pub produce_delay_ms_max: u32,
-    pub tail_budget_len: usize,
-    pub journal_buffer_budget_len: usize,
-    pub network_budget_len: usize,
-    pub journal_file_len: u64,
-    pub journal_file_count: u32,
-    pub write_back_interval_ms: u32,
-    pub checkpoint_interval_ms: u32,
-    pub connections_max: usize,
-    pub connection_idle_ms_max: u64,
-    pub output_stall_ms_max: u64,
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) journal_dir: Option<PathBuf>,
+    pub(crate) listen: SocketAddr,
+    pub(crate) advertise: Option<String>,
+    pub(crate) shards: Option<usize>,
+    pub(crate) produce_delay_ms_max: u32,
+    pub(crate) tail_budget_len: usize,
+    pub(crate) journal_buffer_budget_len: usize,
+    pub(crate) network_budget_len: usize,
+    pub(crate) journal_file_len: u64,
+    pub(crate) journal_file_count: u32,
+    pub(crate) write_back_interval_ms: u32,
+    pub(crate) checkpoint_interval_ms: u32,
+    pub(crate) connections_max: usize,
+    pub(crate) connection_idle_ms_max: u64,
+    pub(crate) output_stall_ms_max: u64,
 }
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 
-pub const SETTINGS: &[Setting] = &[
+pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         name: "data_dir",
         kind: Kind::Path,
@@ -175,9 +175,12 @@ pub const SETTINGS: &[Setting] = &[
 
 impl Settings {
     /// What a broker is started with. The broker checks its own bounds again, by the same names.
-    pub fn broker_config(&self) -> Result<BrokerConfig, String> {
+    pub(crate) fn broker_config(&self) -> Result<BrokerConfig, String> {
         if !self.journal_file_len.is_multiple_of(limits::BLOCK_LEN as u64) {
-            return Err(format!("`journal_file_len`: {} is not a multiple of 4KiB", format_exact(self.journal_file_len, Unit::Bytes)));
+            return Err(format!(
+                "`journal_file_len`: {} is not a multiple of 4KiB",
+                format_exact(self.journal_file_len, Unit::Bytes)
+            ));
         }
         let advertise = self.advertise.as_deref().map(|host| split_host(host, self.listen.port()));
         Ok(BrokerConfig {
@@ -216,7 +219,7 @@ fn split_host(text: &str, listen_port: u16) -> (String, u16) {
 }
 
 impl Setting {
-    pub fn default_value(&self) -> Option<Value> {
+    pub(crate) fn default_value(&self) -> Option<Value> {
         match self.preset {
             Preset::Number(number) => Some(number.into()),
             Preset::Text(text) => Some(text.into()),
@@ -225,7 +228,7 @@ impl Setting {
     }
 
     /// The default as it stands in a settings file, or what it means that there is none.
-    pub fn default_toml(&self) -> Result<String, &'static str> {
+    pub(crate) fn default_toml(&self) -> Result<String, &'static str> {
         match self.preset {
             Preset::Number(number) if matches!(self.kind, Kind::Count { .. }) => Ok(number.to_string()),
             Preset::Number(number) => Ok(format!("{:?}", self.kind.format(number))),
@@ -237,14 +240,14 @@ impl Setting {
 
 impl Kind {
     /// Smallest and largest value, for numbers.
-    pub fn limits(self) -> Option<(u64, u64)> {
+    pub(crate) fn limits(self) -> Option<(u64, u64)> {
         match self {
             Self::Count { min, max } | Self::Len { min, max } | Self::Millis { min, max } => Some((min, max)),
             Self::Path | Self::Address | Self::Host => None,
         }
     }
 
-    pub fn format(self, number: u64) -> String {
+    pub(crate) fn format(self, number: u64) -> String {
         match self {
             Self::Len { .. } => format_exact(number, Unit::Bytes),
             Self::Millis { .. } => format_exact(number, Unit::Milliseconds),
@@ -253,7 +256,7 @@ impl Kind {
     }
 
     /// Unit and limits in words.
-    pub fn describe(self) -> String {
+    pub(crate) fn describe(self) -> String {
         let (unit, (min, max)) = match self {
             Self::Path => return "a path".to_owned(),
             Self::Address => return "an address and port".to_owned(),
@@ -267,19 +270,23 @@ impl Kind {
 }
 
 /// An `address:port` to listen on; a name is not one, because a listener needs to know its interface.
-pub fn check_listen(text: &str) -> Result<String, String> {
+pub(crate) fn check_listen(text: &str) -> Result<String, String> {
     let address: std::net::SocketAddr =
         text.parse().map_err(|_| format!("{text:?} is not an address and port such as 127.0.0.1:7400 or [::]:7400"))?;
     Ok(address.to_string())
 }
 
 /// A host name or address with an optional port, as clients are told it.
-pub fn check_host(text: &str) -> Result<String, String> {
+pub(crate) fn check_host(text: &str) -> Result<String, String> {
     if text.parse::<std::net::SocketAddr>().is_ok() || text.parse::<std::net::IpAddr>().is_ok() {
         return Ok(text.to_owned());
     }
     let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
     let host_ok = !host.is_empty() && host.len() <= 253 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     let port_ok = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-    if host_ok && port_ok { Ok(text.to_owned()) } else { Err(format!("{text:?} is not a host such as broker-1.example or 10.0.0.5:7400")) }
+    if host_ok && port_ok {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not a host such as broker-1.example or 10.0.0.5:7400"))
+    }
 }

@@ -20,7 +20,7 @@ const FIELDS: &[(&str, Field)] = &[
     ("headers", Field::Headers),
 ];
 
-pub const HELP: &str = "value, json, key-value (key, a tab, value), or a template in which {value} {key} {topic} {partition} {offset} \
+pub(crate) const HELP: &str = "value, json, key-value (key, a tab, value), or a template in which {value} {key} {topic} {partition} {offset} \
                         {timestamp} {timestamp_ms} {headers} stand for themselves, and \\t \\n \\\\ {{ }} for one character; every record ends with a newline";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,26 +37,26 @@ enum Field {
 
 /// A record as the formats see it.
 #[derive(Clone, Copy, Debug)]
-pub struct RecordView<'a> {
-    pub partition: u32,
-    pub offset: u64,
-    pub timestamp_ms: i64,
-    pub key: Option<&'a [u8]>,
+pub(crate) struct RecordView<'a> {
+    pub(crate) partition: u32,
+    pub(crate) offset: u64,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) key: Option<&'a [u8]>,
     /// `None` is a tombstone: written as nothing, `null` in JSON.
-    pub value: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
     /// Empty when there are none, or when `Format::needs_headers` is false.
-    pub headers: &'a [(&'a [u8], Option<&'a [u8]>)],
+    pub(crate) headers: &'a [(&'a [u8], Option<&'a [u8]>)],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     Value,
     Json,
     Template(Template),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Vec<Piece>);
+pub(crate) struct Template(Vec<Piece>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -114,7 +114,7 @@ fn parse_template(text: &str) -> Result<Format, String> {
 
 impl Format {
     /// Whether `RecordView::headers` has to be filled in.
-    pub fn needs_headers(&self) -> bool {
+    pub(crate) fn needs_headers(&self) -> bool {
         match self {
             Self::Value => false,
             Self::Json => true,
@@ -123,7 +123,7 @@ impl Format {
     }
 
     /// Appends the record and a newline.
-    pub fn write(&self, topic: &str, record: &RecordView<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, topic: &str, record: &RecordView<'_>, out: &mut Vec<u8>) {
         match self {
             Self::Value => out.extend_from_slice(record.value.unwrap_or_default()),
             Self::Json => serde_json::to_writer(&mut *out, &to_json(topic, record)).expect("memory takes every write"),

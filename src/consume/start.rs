@@ -3,7 +3,7 @@
 use crate::units;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub(crate) enum Start {
     Beginning,
     End,
     Offset(u64),
@@ -11,7 +11,8 @@ pub enum Start {
     Timestamp(i64),
 }
 
-pub const HELP: &str = "beginning, end, an offset, or @ and a time (milliseconds since 1970, or UTC as in @2026-11-22T10:00:00Z)";
+pub(crate) const HELP: &str =
+    "beginning, end, an offset, or @ and a time (milliseconds since 1970, or UTC as in @2026-11-22T10:00:00Z)";
 
 impl std::str::FromStr for Start {
     type Err = String;

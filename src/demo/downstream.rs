@@ -1,7 +1,7 @@
 //! The consumer's downstream: something that can take only so many records a second (a token bucket).
 
 /// Grants `per_s` records a second, and at most `burst` at once. Times are microseconds and never go back.
-pub struct Downstream {
+pub(crate) struct Downstream {
     per_s: u64,
     burst: u64,
     /// Millionths of a record.
@@ -10,13 +10,13 @@ pub struct Downstream {
 }
 
 impl Downstream {
-    pub fn new(per_s: u64, burst: u64, now_us: u64) -> Self {
+    pub(crate) fn new(per_s: u64, burst: u64, now_us: u64) -> Self {
         assert!(per_s > 0 && burst > 0, "a downstream that takes nothing never ends");
         Self { per_s, burst, available: 0, last_us: now_us }
     }
 
     /// How many of `wanted` records it takes now.
-    pub fn take(&mut self, now_us: u64, wanted: u64) -> u64 {
+    pub(crate) fn take(&mut self, now_us: u64, wanted: u64) -> u64 {
         let elapsed = now_us.saturating_sub(self.last_us);
         self.last_us = self.last_us.max(now_us);
         let refill = elapsed.saturating_mul(self.per_s);

@@ -6,15 +6,15 @@
 
 use std::time::Duration;
 
-pub const KEY_COUNT: u64 = 4096;
-pub const VALUE_LEN: usize = 1024;
+pub(crate) const KEY_COUNT: u64 = 4096;
+pub(crate) const VALUE_LEN: usize = 1024;
 /// Id and sequence of the key, at the front of every value; the rest is filler that follows from the id.
 const VALUE_HEAD_LEN: usize = 16;
 const FILLER_LEN: usize = 8192;
 
 /// The parts of the load, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     Steady,
     Spike,
     /// The steady load again, while the backlog of the spike drains.
@@ -24,7 +24,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Steady => "steady",
             Self::Spike => "SPIKE",
@@ -36,26 +36,32 @@ impl Phase {
 
 /// Rates and lengths of the phases. Times are microseconds from the start of the load.
 #[derive(Clone, Debug)]
-pub struct LoadPlan {
+pub(crate) struct LoadPlan {
     phases: [(Phase, u64, u64); 3],
 }
 
 impl LoadPlan {
     /// `steady_per_s` records a second, `spike_factor` times that during the spike; rates must not be 0.
-    pub fn new(steady_per_s: u64, spike_factor: u64, lengths: [Duration; 3]) -> Self {
+    pub(crate) fn new(steady_per_s: u64, spike_factor: u64, lengths: [Duration; 3]) -> Self {
         assert!(steady_per_s > 0 && spike_factor > 0, "a load has a rate");
         let us = lengths.map(|length| u64::try_from(length.as_micros()).expect("a demo takes less than 500,000 years"));
         let spike_per_s = steady_per_s * spike_factor;
-        Self { phases: [(Phase::Steady, steady_per_s, us[0]), (Phase::Spike, spike_per_s, us[1]), (Phase::Drain, steady_per_s, us[2])] }
+        Self {
+            phases: [
+                (Phase::Steady, steady_per_s, us[0]),
+                (Phase::Spike, spike_per_s, us[1]),
+                (Phase::Drain, steady_per_s, us[2]),
+            ],
+        }
     }
 
     /// How many records the whole load has.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.phases.iter().map(|&(_, per_s, len_us)| count_in(per_s, len_us)).sum()
     }
 
     /// How many records are due at `at_us`: ids below it.
-    pub fn due(&self, at_us: u64) -> u64 {
+    pub(crate) fn due(&self, at_us: u64) -> u64 {
         let (mut start_us, mut count) = (0, 0);
         for &(_, per_s, len_us) in &self.phases {
             if at_us < start_us {
@@ -68,7 +74,7 @@ impl LoadPlan {
     }
 
     /// When the record `id` is to be sent; `id` must be below `total`.
-    pub fn intended_us(&self, id: u64) -> u64 {
+    pub(crate) fn intended_us(&self, id: u64) -> u64 {
         let (mut start_us, mut first) = (0, 0);
         for &(_, per_s, len_us) in &self.phases {
             let count = count_in(per_s, len_us);
@@ -81,7 +87,7 @@ impl LoadPlan {
         panic!("record {id} is not among the {first} of the load")
     }
 
-    pub fn phase(&self, at_us: u64) -> Phase {
+    pub(crate) fn phase(&self, at_us: u64) -> Phase {
         let mut end_us = 0;
         for &(phase, _, len_us) in &self.phases {
             end_us += len_us;
@@ -92,8 +98,13 @@ impl LoadPlan {
         Phase::Over
     }
 
+    /// Records a second in a phase.
+    pub(crate) fn rate(&self, wanted: Phase) -> u64 {
+        self.phases.iter().find(|&&(phase, ..)| phase == wanted).map_or(0, |&(_, per_s, _)| per_s)
+    }
+
     /// When the phase begins.
-    pub fn start_us(&self, wanted: Phase) -> u64 {
+    pub(crate) fn start_us(&self, wanted: Phase) -> u64 {
         self.phases.iter().take_while(|&&(phase, ..)| phase != wanted).map(|&(_, _, len_us)| len_us).sum()
     }
 }
@@ -106,18 +117,18 @@ fn count_in(per_s: u64, len_us: u64) -> u64 {
 /// What the record `id` says. Keys take turns, so the sequence within a key follows from the id too; both are
 /// written into the record all the same, so that the proof reads them from what came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Content {
-    pub id: u64,
-    pub sequence: u64,
+pub(crate) struct Content {
+    pub(crate) id: u64,
+    pub(crate) sequence: u64,
 }
 
 /// Makes values and recognises them again, byte for byte.
-pub struct Contents {
+pub(crate) struct Contents {
     filler: Vec<u8>,
 }
 
 impl Contents {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Bytes of a fixed xorshift, so that nothing along the way can compress them.
         let mut state = 0x9e37_79b9_7f4a_7c15u64;
         let filler = std::iter::repeat_with(|| {
@@ -129,7 +140,7 @@ impl Contents {
         Self { filler: filler.take(FILLER_LEN + VALUE_LEN).collect() }
     }
 
-    pub fn key(id: u64) -> [u8; 8] {
+    pub(crate) fn key(id: u64) -> [u8; 8] {
         let mut key = *b"key-0000";
         let mut rest = id % KEY_COUNT;
         for digit in key[4..].iter_mut().rev() {
@@ -139,7 +150,7 @@ impl Contents {
         key
     }
 
-    pub fn write_value(&self, id: u64, value: &mut Vec<u8>) {
+    pub(crate) fn write_value(&self, id: u64, value: &mut Vec<u8>) {
         value.clear();
         value.extend_from_slice(&id.to_le_bytes());
         value.extend_from_slice(&(id / KEY_COUNT).to_le_bytes());
@@ -147,7 +158,7 @@ impl Contents {
     }
 
     /// Reads a value back; `None` when key or any byte is not what `write_value` wrote.
-    pub fn read(&self, key: &[u8], value: &[u8]) -> Option<Content> {
+    pub(crate) fn read(&self, key: &[u8], value: &[u8]) -> Option<Content> {
         let id = u64::from_le_bytes(value.get(..8)?.try_into().ok()?);
         let sequence = u64::from_le_bytes(value.get(8..VALUE_HEAD_LEN)?.try_into().ok()?);
         (key == Self::key(id) && &value[VALUE_HEAD_LEN..] == self.filler_of(id)).then_some(Content { id, sequence })
@@ -191,7 +202,13 @@ mod tests {
     #[test]
     fn phases_follow_one_another() {
         let plan = plan();
-        for (at, phase) in [(0, Phase::Steady), (1_999_999, Phase::Steady), (2_000_000, Phase::Spike), (3_500_000, Phase::Drain), (4_500_000, Phase::Over)] {
+        for (at, phase) in [
+            (0, Phase::Steady),
+            (1_999_999, Phase::Steady),
+            (2_000_000, Phase::Spike),
+            (3_500_000, Phase::Drain),
+            (4_500_000, Phase::Over),
+        ] {
             assert_eq!(plan.phase(at), phase, "{at}");
         }
         assert_eq!((plan.start_us(Phase::Spike), plan.start_us(Phase::Over)), (2_000_000, 4_500_000));

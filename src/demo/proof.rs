@@ -11,7 +11,7 @@ use serde::Serialize;
 /// What the producer was told of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Told {
+pub(crate) enum Told {
     /// Not offered, or not answered.
     Nothing,
     Acknowledged,
@@ -20,29 +20,29 @@ pub enum Told {
 }
 
 /// What the producer was told of every record, by id.
-pub struct Outcomes {
+pub(crate) struct Outcomes {
     told: Vec<Told>,
 }
 
 impl Outcomes {
-    pub fn new(total: u64) -> Self {
+    pub(crate) fn new(total: u64) -> Self {
         Self { told: vec![Told::Nothing; usize::try_from(total).expect("a demo fits in memory")] }
     }
 
     /// Each record is told about once.
-    pub fn tell(&mut self, id: u64, told: Told) {
+    pub(crate) fn tell(&mut self, id: u64, told: Told) {
         let slot = &mut self.told[index(id)];
         assert!(*slot == Told::Nothing, "record {id} was {slot:?} and is told to be {told:?}");
         *slot = told;
     }
 
-    pub fn count(&self, told: Told) -> u64 {
+    pub(crate) fn count(&self, told: Told) -> u64 {
         self.told.iter().filter(|&&each| each == told).count() as u64
     }
 }
 
 /// What the consumer read.
-pub struct Consumed {
+pub(crate) struct Consumed {
     times: Vec<u8>,
     next_sequence: Vec<u64>,
     out_of_order: Examples,
@@ -50,14 +50,19 @@ pub struct Consumed {
 }
 
 impl Consumed {
-    pub fn new(total: u64) -> Self {
+    pub(crate) fn new(total: u64) -> Self {
         let total = usize::try_from(total).expect("a demo fits in memory");
         let keys = usize::try_from(KEY_COUNT).expect("a constant that fits");
-        Self { times: vec![0; total], next_sequence: vec![0; keys], out_of_order: Examples::default(), altered: Examples::default() }
+        Self {
+            times: vec![0; total],
+            next_sequence: vec![0; keys],
+            out_of_order: Examples::default(),
+            altered: Examples::default(),
+        }
     }
 
     /// Notes a record, `None` when its bytes are not those of any record of the load; `at` says where it was read.
-    pub fn note(&mut self, content: Option<Content>, at: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, content: Option<Content>, at: impl FnOnce() -> String) {
         let known = content.filter(|content| index(content.id) < self.times.len() && content.sequence == content.id / KEY_COUNT);
         let Some(content) = known else {
             return self.altered.add(at);
@@ -72,16 +77,16 @@ impl Consumed {
         *next = (*next).max(content.sequence + 1);
     }
 
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.times.iter().filter(|&&times| times > 0).count() as u64
     }
 }
 
 /// A count and the first few of what was counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Examples {
-    pub count: u64,
-    pub first: Vec<String>,
+pub(crate) struct Examples {
+    pub(crate) count: u64,
+    pub(crate) first: Vec<String>,
 }
 
 impl Examples {
@@ -95,24 +100,24 @@ impl Examples {
 
 /// The result, with examples of every way in which it failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    pub acknowledged: u64,
-    pub consumed_exactly_once: u64,
-    pub missing: Examples,
-    pub twice: Examples,
-    pub out_of_order: Examples,
-    pub altered: Examples,
-    pub refused_yet_there: Examples,
-    pub never_answered_yet_there: Examples,
+pub(crate) struct Verdict {
+    pub(crate) acknowledged: u64,
+    pub(crate) consumed_exactly_once: u64,
+    pub(crate) missing: Examples,
+    pub(crate) twice: Examples,
+    pub(crate) out_of_order: Examples,
+    pub(crate) altered: Examples,
+    pub(crate) refused_yet_there: Examples,
+    pub(crate) never_answered_yet_there: Examples,
 }
 
 impl Verdict {
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.failures().is_empty()
     }
 
     /// What failed, in words.
-    pub fn failures(&self) -> Vec<String> {
+    pub(crate) fn failures(&self) -> Vec<String> {
         [
             ("acknowledged and missing", &self.missing),
             ("consumed more than once", &self.twice),
@@ -129,8 +134,9 @@ impl Verdict {
 }
 
 /// Judges what was read against what was told.
-pub fn judge(outcomes: &Outcomes, consumed: &Consumed) -> Verdict {
-    let mut verdict = Verdict { out_of_order: consumed.out_of_order.clone(), altered: consumed.altered.clone(), ..Verdict::default() };
+pub(crate) fn judge(outcomes: &Outcomes, consumed: &Consumed) -> Verdict {
+    let mut verdict =
+        Verdict { out_of_order: consumed.out_of_order.clone(), altered: consumed.altered.clone(), ..Verdict::default() };
     for (id, (&told, &times)) in outcomes.told.iter().zip(&consumed.times).enumerate() {
         let example = || format!("record {id}");
         verdict.acknowledged += u64::from(told == Told::Acknowledged);

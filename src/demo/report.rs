@@ -10,28 +10,28 @@ use std::fmt::Write as _;
 const BAR_LEN: u64 = 24;
 
 /// Latencies in microseconds, from 1 µs to 10 minutes with three digits.
-pub struct Latencies(Histogram<u64>);
+pub(crate) struct Latencies(Histogram<u64>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct LatencyFigures {
-    pub record_count: u64,
+pub(crate) struct LatencyFigures {
+    pub(crate) record_count: u64,
     pub p50_us: u64,
     pub p99_us: u64,
     pub p99_9_us: u64,
     pub p99_99_us: u64,
-    pub max_us: u64,
+    pub(crate) max_us: u64,
 }
 
 impl Latencies {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds of a constant"))
     }
 
-    pub fn record(&mut self, us: u64) {
+    pub(crate) fn record(&mut self, us: u64) {
         self.0.saturating_record(us.max(1));
     }
 
-    pub fn figures(&self) -> LatencyFigures {
+    pub(crate) fn figures(&self) -> LatencyFigures {
         let at = |quantile| self.0.value_at_quantile(quantile);
         LatencyFigures {
             record_count: self.0.len(),
@@ -46,24 +46,24 @@ impl Latencies {
 
 /// Counts since the start, read once a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub offered: u64,
-    pub acknowledged: u64,
+pub(crate) struct Counts {
+    pub(crate) offered: u64,
+    pub(crate) acknowledged: u64,
     /// Refusals by the broker, each of which the client answers by offering again.
-    pub refusals: u64,
-    pub consumed: u64,
+    pub(crate) refusals: u64,
+    pub(crate) consumed: u64,
 }
 
 impl Counts {
-    pub fn backlog(&self) -> u64 {
+    pub(crate) fn backlog(&self) -> u64 {
         self.acknowledged.saturating_sub(self.consumed)
     }
 }
 
-pub const LIVE_HEADING: &str = "  time  load     offered/s     acked/s   refused/s   consumed/s      backlog";
+pub(crate) const LIVE_HEADING: &str = "  time  load     offered/s     acked/s   refused/s   consumed/s      backlog";
 
 /// One line of the running account: rates over the second that ended.
-pub fn live_line(second: u64, phase: Phase, before: &Counts, now: &Counts, backlog_scale: u64) -> String {
+pub(crate) fn live_line(second: u64, phase: Phase, before: &Counts, now: &Counts, backlog_scale: u64) -> String {
     let backlog = now.backlog();
     let bar_len = backlog.saturating_mul(BAR_LEN).div_ceil(backlog_scale.max(1)).min(BAR_LEN);
     let bar = "▇".repeat(usize::try_from(bar_len).expect("a short bar"));
@@ -81,38 +81,39 @@ pub fn live_line(second: u64, phase: Phase, before: &Counts, now: &Counts, backl
 
 /// The figures of one run.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    pub steady_per_s: u64,
-    pub spike_per_s: u64,
-    pub downstream_per_s: u64,
-    pub offered: u64,
-    pub acknowledged: u64,
-    pub refused: u64,
-    pub unknown: u64,
+pub(crate) struct Report {
+    pub(crate) steady_per_s: u64,
+    pub(crate) spike_per_s: u64,
+    pub(crate) downstream_per_s: u64,
+    pub(crate) offered: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) refused: u64,
+    pub(crate) unknown: u64,
     /// Records admitted at first offer, from the intended send time to the durable acknowledgement.
-    pub admitted_at_first: LatencyFigures,
+    pub(crate) admitted_at_first: LatencyFigures,
     /// Records the broker refused at first and acknowledged when they were offered again.
-    pub refused_at_first: LatencyFigures,
-    pub backlog_peak: u64,
+    pub(crate) refused_at_first: LatencyFigures,
+    pub(crate) backlog_peak: u64,
     /// From the end of the spike until the backlog was what it was before; `None` when it was not by the end.
-    pub drain_ms: Option<u64>,
+    pub(crate) drain_ms: Option<u64>,
     /// How late the generator itself was at worst; its lateness is part of the latencies.
-    pub generator_late_us_max: u64,
-    pub verdict: Verdict,
+    pub(crate) generator_late_us_max: u64,
+    pub(crate) verdict: Verdict,
 }
 
 /// Lateness beyond this is said in the summary: the figures are then the generator's as much as the broker's.
 const GENERATOR_LATE_US: u64 = 20_000;
 
 impl Report {
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text = String::new();
         self.write(&mut text).expect("a string takes every write");
         text
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let rows = [("admitted at first offer", &self.admitted_at_first), ("refused first, then admitted", &self.refused_at_first)];
+        let rows =
+            [("admitted at first offer", &self.admitted_at_first), ("refused first, then admitted", &self.refused_at_first)];
         writeln!(out, "Latency from the intended send time to the durable acknowledgement")?;
         writeln!(out, "  {:<30}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}", "", "records", "p50", "p99", "p99.9", "p99.99", "max")?;
         for (name, figures) in rows {
@@ -125,10 +126,18 @@ impl Report {
         }
         if self.generator_late_us_max > GENERATOR_LATE_US {
             let late = format_micros(self.generator_late_us_max);
-            writeln!(out, "  The generator itself fell behind by up to {late} (this machine is busy); that time is in the figures.")?;
+            writeln!(
+                out,
+                "  The generator itself fell behind by up to {late} (this machine is busy); that time is in the figures."
+            )?;
         }
         writeln!(out, "\nBacklog")?;
-        writeln!(out, "  peak {} records; the consumer's downstream takes {} a second", format_count(self.backlog_peak), format_count(self.downstream_per_s))?;
+        writeln!(
+            out,
+            "  peak {} records; the consumer's downstream takes {} a second",
+            format_count(self.backlog_peak),
+            format_count(self.downstream_per_s)
+        )?;
         match self.drain_ms {
             Some(ms) => writeln!(out, "  drained {:.1} s after the spike ended", ms as f64 / 1e3)?,
             None => writeln!(out, "  not yet drained when the load ended; all of it was consumed after that")?,
@@ -198,7 +207,10 @@ mod tests {
         let before = Counts { offered: 1000, acknowledged: 900, refusals: 0, consumed: 800 };
         let now = Counts { offered: 21_000, acknowledged: 20_000, refusals: 5, consumed: 10_000 };
         let line = live_line(7, Phase::Spike, &before, &now, 20_000);
-        assert_eq!(line, format!("   7 s  SPIKE       20 000      19 100           5        9 200       10 000  {}", "▇".repeat(12)));
+        assert_eq!(
+            line,
+            format!("   7 s  SPIKE       20 000      19 100           5        9 200       10 000  {}", "▇".repeat(12))
+        );
         assert_eq!(line.split("▇").next().unwrap().trim_end().chars().count(), LIVE_HEADING.chars().count());
     }
 }

@@ -17,34 +17,34 @@ use std::path::{Path, PathBuf};
 
 /// A segment file and where its partition says it stands.
 #[derive(Clone, Debug)]
-pub struct SegmentFile {
-    pub path: PathBuf,
-    pub id: TopicPartition,
-    pub base_offset: Offset,
+pub(crate) struct SegmentFile {
+    pub(crate) path: PathBuf,
+    pub(crate) id: TopicPartition,
+    pub(crate) base_offset: Offset,
 }
 
 /// One shard's checkpoint slots and journal files.
 #[derive(Debug)]
-pub struct ShardFiles {
-    pub shard: ShardIndex,
-    pub slots: [(PathBuf, SlotFound); 2],
+pub(crate) struct ShardFiles {
+    pub(crate) shard: ShardIndex,
+    pub(crate) slots: [(PathBuf, SlotFound); 2],
     /// In the order of the ring.
-    pub journal: Vec<PathBuf>,
+    pub(crate) journal: Vec<PathBuf>,
 }
 
 /// What is under the path.
 #[derive(Debug, Default)]
-pub struct Files {
-    pub shards: Vec<ShardFiles>,
+pub(crate) struct Files {
+    pub(crate) shards: Vec<ShardFiles>,
     /// By partition, then base offset.
-    pub segments: Vec<SegmentFile>,
+    pub(crate) segments: Vec<SegmentFile>,
     /// Every partition that a checkpoint of the data folder names, whether its files were asked for or not.
-    pub partitions: BTreeMap<TopicPartition, PartitionCheckpoint>,
+    pub(crate) partitions: BTreeMap<TopicPartition, PartitionCheckpoint>,
 }
 
 impl ShardFiles {
     /// The checkpoint a start would use.
-    pub fn newest(&self) -> Option<&FoundCheckpoint> {
+    pub(crate) fn newest(&self) -> Option<&FoundCheckpoint> {
         let good = self.slots.iter().filter_map(|(_, slot)| match slot {
             SlotFound::Good(found) => Some(&**found),
             SlotFound::Missing | SlotFound::Bad => None,
@@ -55,7 +55,7 @@ impl ShardFiles {
 
 /// Finds the files; refuses a folder that a broker uses at this moment. The lock, when there is one, is held until
 /// the second value is dropped.
-pub fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
+pub(crate) fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
     let path = path.canonicalize().map_err(|error| {
         Failure::io(path.display(), &error).remedy("name a data folder, a folder in it, or one .log, .journal or checkpoint file")
     })?;
@@ -65,7 +65,11 @@ pub fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
     let layout = layout_of(root.as_deref().unwrap_or(&path)).map_err(read)?;
     let mut files = Files::default();
     let mut all = Vec::new();
-    if path.is_file() { all.push(path.clone()) } else { collect(&path, &mut all).map_err(read)? }
+    if path.is_file() {
+        all.push(path.clone())
+    } else {
+        collect(&path, &mut all).map_err(read)?
+    }
     if path == *layout.data_dir() && layout.journal_dir().is_dir() && !layout.journal_dir().starts_with(&path) {
         collect(layout.journal_dir(), &mut all).map_err(read)?;
     }
@@ -80,7 +84,8 @@ pub fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
     files.segments.sort_by_key(|segment| (segment.id, segment.base_offset));
     if files.segments.is_empty() && files.shards.is_empty() {
         let what = format!("{} holds no segment, journal or checkpoint", path.display());
-        return Err(Failure::new(ExitStatus::Failed, what).remedy("name the folder that `sluice serve --data-dir` was given, or a file in it"));
+        return Err(Failure::new(ExitStatus::Failed, what)
+            .remedy("name the folder that `sluice serve --data-dir` was given, or a file in it"));
     }
     Ok((files, lock))
 }
@@ -92,12 +97,14 @@ impl Files {
         let [first, second] = found;
         let slots = [(layout.checkpoint_slot(shard, 0), first), (layout.checkpoint_slot(shard, 1), second)];
         let journal_dir = layout.shard_journal_dir(shard);
-        let mut journal: Vec<_> = asked.iter().filter(|path| path.parent() == Some(&journal_dir) && is_journal(path)).cloned().collect();
+        let mut journal: Vec<_> =
+            asked.iter().filter(|path| path.parent() == Some(&journal_dir) && is_journal(path)).cloned().collect();
         journal.sort();
         let asked_slots = slots.iter().any(|(path, _)| asked.contains(path));
         let files = ShardFiles { shard, slots, journal };
         for partition in files.newest().map_or(&[][..], |found| &found.checkpoint.partitions) {
-            let newer = self.partitions.get(&partition.id).is_some_and(|other| other.placement_epoch >= partition.placement_epoch);
+            let newer =
+                self.partitions.get(&partition.id).is_some_and(|other| other.placement_epoch >= partition.placement_epoch);
             if !newer {
                 self.partitions.insert(partition.id, partition.clone());
             }
@@ -171,14 +178,15 @@ fn take_lock(root: &Path) -> Result<Option<File>, Failure> {
         Ok(()) => Ok(Some(file)),
         Err(std::fs::TryLockError::WouldBlock) => {
             let what = format!("a broker is using {}", root.display());
-            Err(Failure::new(ExitStatus::DataFolderInUse, what).remedy("stop the broker first: its files change while they would be read"))
+            Err(Failure::new(ExitStatus::DataFolderInUse, what)
+                .remedy("stop the broker first: its files change while they would be read"))
         }
         Err(std::fs::TryLockError::Error(error)) => Err(Failure::io(path.display(), &error)),
     }
 }
 
 /// The result of a future that is ready at once, as those of `PlainDisk` are.
-pub fn ready<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(future).as_mut().poll(&mut context) {
         std::task::Poll::Ready(value) => value,

@@ -8,32 +8,44 @@ use std::path::{Path, PathBuf};
 
 /// One piece of damage. `expected` and `actual` are text, because they may be checksums, offsets or lengths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    pub file: PathBuf,
+pub(crate) struct Finding {
+    pub(crate) file: PathBuf,
     /// Byte of the file at which it begins.
-    pub position: u64,
-    pub problem: String,
-    pub expected: String,
-    pub actual: String,
+    pub(crate) position: u64,
+    pub(crate) problem: String,
+    pub(crate) expected: String,
+    pub(crate) actual: String,
 }
 
 impl Finding {
-    pub fn new(file: &Path, position: u64, problem: impl Into<String>, expected: impl fmt::Display, actual: impl fmt::Display) -> Self {
-        Self { file: file.to_owned(), position, problem: problem.into(), expected: expected.to_string(), actual: actual.to_string() }
+    pub(crate) fn new(
+        file: &Path,
+        position: u64,
+        problem: impl Into<String>,
+        expected: impl fmt::Display,
+        actual: impl fmt::Display,
+    ) -> Self {
+        Self {
+            file: file.to_owned(),
+            position,
+            problem: problem.into(),
+            expected: expected.to_string(),
+            actual: actual.to_string(),
+        }
     }
 
-    pub fn of_segment(file: &Path, damage: &SegmentDamage) -> Self {
+    pub(crate) fn of_segment(file: &Path, damage: &SegmentDamage) -> Self {
         let (problem, expected, actual) = damage_parts(&damage.kind);
         let what = format!("{problem} (offset {} on)", damage.range.from);
         Self { file: file.to_owned(), position: damage.position, problem: what, expected, actual }
     }
 
-    pub fn of_block(file: &Path, position: u64, block: &'static str, error: &BlockError) -> Self {
+    pub(crate) fn of_block(file: &Path, position: u64, block: &'static str, error: &BlockError) -> Self {
         let (problem, expected, actual) = block_parts(error);
         Self { file: file.to_owned(), position, problem: format!("{block}: {problem}"), expected, actual }
     }
 
-    pub fn of_frame(file: &Path, position: u64, error: &FrameError) -> Self {
+    pub(crate) fn of_frame(file: &Path, position: u64, error: &FrameError) -> Self {
         let (problem, expected, actual) = frame_parts(error);
         Self { file: file.to_owned(), position, problem, expected, actual }
     }
@@ -41,7 +53,15 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}: {}: expected {}, actual {}", self.file.display(), self.position, self.problem, self.expected, self.actual)
+        write!(
+            f,
+            "{} at byte {}: {}: expected {}, actual {}",
+            self.file.display(),
+            self.position,
+            self.problem,
+            self.expected,
+            self.actual
+        )
     }
 }
 
@@ -57,10 +77,10 @@ fn damage_parts(kind: &DamageKind) -> Parts {
         DamageKind::Block(error) => block_parts(error),
         DamageKind::Partition { expected, actual } => parts("frame of another partition", expected, actual),
         DamageKind::Offset { expected, actual } => parts("base offset of the frame", expected, actual),
-        DamageKind::Chain { expected, actual } => parts("checksum of the frame before, as named by the frame", crc(*expected), crc(*actual)),
-        DamageKind::PastEnd { expected, actual } => {
-            parts("end of the frame", format_args!("{expected} at most"), actual)
+        DamageKind::Chain { expected, actual } => {
+            parts("checksum of the frame before, as named by the frame", crc(*expected), crc(*actual))
         }
+        DamageKind::PastEnd { expected, actual } => parts("end of the frame", format_args!("{expected} at most"), actual),
         DamageKind::NoFrame => parts("no frame", "a frame", "zeros"),
         DamageKind::FileTooShort { expected, actual } => parts("length of the file", format_args!("{expected} at least"), actual),
         DamageKind::Replayed { expected, actual } => {
@@ -75,9 +95,11 @@ fn damage_parts(kind: &DamageKind) -> Parts {
 fn frame_parts(error: &FrameError) -> Parts {
     match *error {
         FrameError::Truncated { wanted, got } => parts("length of the frame", wanted, got),
-        FrameError::Magic { got } => {
-            parts("first bytes of the frame", format_args!("{:02x?}", sluice_model::frame::FRAME_MAGIC), format_args!("{got:02x?}"))
-        }
+        FrameError::Magic { got } => parts(
+            "first bytes of the frame",
+            format_args!("{:02x?}", sluice_model::frame::FRAME_MAGIC),
+            format_args!("{got:02x?}"),
+        ),
         FrameError::BodyTooLong { got, max } => parts("length of the frame's body", format_args!("{max} at most"), got),
         FrameError::RecordCount { record_count, last_offset_delta } => parts(
             "record count of the frame",
@@ -92,7 +114,9 @@ fn frame_parts(error: &FrameError) -> Parts {
 fn block_parts(error: &BlockError) -> Parts {
     match error {
         BlockError::Truncated { wanted, got } => parts("length", wanted, got),
-        BlockError::Magic { expected, actual } => parts("first bytes", format_args!("{expected:016x}"), format_args!("{actual:016x}")),
+        BlockError::Magic { expected, actual } => {
+            parts("first bytes", format_args!("{expected:016x}"), format_args!("{actual:016x}"))
+        }
         BlockError::Version { expected, actual } => parts("format version", expected, actual),
         BlockError::Crc { expected, actual } => parts("checksum", crc(*expected), crc(*actual)),
         BlockError::Partition { expected, actual } => parts("partition", expected, actual),
@@ -101,6 +125,6 @@ fn block_parts(error: &BlockError) -> Parts {
     }
 }
 
-pub fn crc(crc: u32) -> String {
+pub(crate) fn crc(crc: u32) -> String {
     format!("{crc:08x}")
 }

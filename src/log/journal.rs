@@ -20,34 +20,34 @@ const WINDOW_LEN: u64 = 1024 * 1024;
 
 /// A group whose header is good.
 #[derive(Clone, Debug)]
-pub struct Group {
-    pub header: GroupHeader,
-    pub header_crc: u32,
-    pub body_ok: bool,
+pub(crate) struct Group {
+    pub(crate) header: GroupHeader,
+    pub(crate) header_crc: u32,
+    pub(crate) body_ok: bool,
     /// A start would read it: it is of the checkpoint's incarnation and not older than the checkpoint needs.
-    pub needed: bool,
-    pub path: PathBuf,
-    pub position: u64,
+    pub(crate) needed: bool,
+    pub(crate) path: PathBuf,
+    pub(crate) position: u64,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct JournalSummary {
-    pub group_count: u64,
-    pub needed_count: u64,
-    pub entry_count: u64,
+pub(crate) struct JournalSummary {
+    pub(crate) group_count: u64,
+    pub(crate) needed_count: u64,
+    pub(crate) entry_count: u64,
     /// The last needed group is torn: nothing was acknowledged of it.
-    pub torn_end: bool,
-    pub findings: Vec<Finding>,
+    pub(crate) torn_end: bool,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// An entry, its address, and the byte of the file at which it begins; one that is no good is an `Err`.
-pub type EntryAt<'a> = (EntryAddress, u64, Result<JournalEntry<'a>, EntryError>);
+pub(crate) type EntryAt<'a> = (EntryAddress, u64, Result<JournalEntry<'a>, EntryError>);
 
 /// Sees each needed group with its entries.
-pub type OnGroup<'a> = dyn FnMut(&Group, &[EntryAt<'_>]) + 'a;
+pub(crate) type OnGroup<'a> = dyn FnMut(&Group, &[EntryAt<'_>]) + 'a;
 
 /// Every group with a good header in the shard's files, in the order of files and positions.
-pub fn groups(shard: &ShardFiles) -> io::Result<Vec<Group>> {
+pub(crate) fn groups(shard: &ShardFiles) -> io::Result<Vec<Group>> {
     let wanted = shard.newest().map(|found| (found.checkpoint.incarnation, found.checkpoint.journal_sequence));
     let mut groups = Vec::new();
     for path in &shard.journal {
@@ -63,7 +63,7 @@ pub fn groups(shard: &ShardFiles) -> io::Result<Vec<Group>> {
 }
 
 /// Reads what a start would read, in sequence, and judges it.
-pub fn verify(shard: &ShardFiles, files: &Files, on_group: &mut OnGroup<'_>) -> io::Result<JournalSummary> {
+pub(crate) fn verify(shard: &ShardFiles, files: &Files, on_group: &mut OnGroup<'_>) -> io::Result<JournalSummary> {
     let all = groups(shard)?;
     let mut summary = JournalSummary { group_count: all.len() as u64, ..JournalSummary::default() };
     let mut needed: Vec<&Group> = all.iter().filter(|group| group.needed).collect();
@@ -78,7 +78,13 @@ pub fn verify(shard: &ShardFiles, files: &Files, on_group: &mut OnGroup<'_>) -> 
         let sequence = group.header.sequence;
         let gap = expected.is_some_and(|expected| sequence != expected);
         if gap && expected.is_some_and(|expected| expected <= named) {
-            summary.findings.push(Finding::new(&group.path, group.position, "sequence of the group", expected.unwrap_or(0), sequence));
+            summary.findings.push(Finding::new(
+                &group.path,
+                group.position,
+                "sequence of the group",
+                expected.unwrap_or(0),
+                sequence,
+            ));
         } else if gap {
             summary.torn_end = true;
             break;
@@ -87,7 +93,13 @@ pub fn verify(shard: &ShardFiles, files: &Files, on_group: &mut OnGroup<'_>) -> 
             && before.header_crc != group.header.prev_group_crc
         {
             let problem = "checksum of the group before, as named by the group";
-            summary.findings.push(Finding::new(&group.path, group.position, problem, crc(before.header_crc), crc(group.header.prev_group_crc)));
+            summary.findings.push(Finding::new(
+                &group.path,
+                group.position,
+                problem,
+                crc(before.header_crc),
+                crc(group.header.prev_group_crc),
+            ));
         }
         if !group.body_ok && sequence > named {
             summary.torn_end = true;
@@ -108,7 +120,13 @@ fn read_group(group: &Group, chains: &mut Chains, summary: &mut JournalSummary, 
     let body = group_body(&bytes, &group.header).unwrap_or_default();
     let actual = crc32c::crc32c(body);
     if actual != group.header.body_crc {
-        summary.findings.push(Finding::new(&group.path, group.position, "checksum of the group", crc(group.header.body_crc), crc(actual)));
+        summary.findings.push(Finding::new(
+            &group.path,
+            group.position,
+            "checksum of the group",
+            crc(group.header.body_crc),
+            crc(actual),
+        ));
     }
     let mut position = group.position + GROUP_HEADER_LEN as u64;
     let mut entries = Vec::new();
@@ -118,7 +136,13 @@ fn read_group(group: &Group, chains: &mut Chains, summary: &mut JournalSummary, 
             Ok(good) => chains.follow(good, address, &group.path, position, &mut summary.findings),
             Err(EntryError::Frame(error)) => summary.findings.push(Finding::of_frame(&group.path, position, error)),
             Err(EntryError::Malformed) => {
-                summary.findings.push(Finding::new(&group.path, position, "entry of the group", "a known kind and length", "another"));
+                summary.findings.push(Finding::new(
+                    &group.path,
+                    position,
+                    "entry of the group",
+                    "a known kind and length",
+                    "another",
+                ));
             }
         }
         let len = body.get(entry_start(position, group)..).and_then(entry_len);
@@ -159,7 +183,9 @@ impl Chains {
     fn of(shard: &ShardFiles, files: &Files) -> Self {
         let partitions = shard.newest().map_or(&[][..], |found| &found.checkpoint.partitions);
         // Files of a partition that was placed elsewhere since are recovered there.
-        let ours = partitions.iter().filter(|ours| files.partitions.get(&ours.id).is_some_and(|newest| newest.placement_epoch == ours.placement_epoch));
+        let ours = partitions
+            .iter()
+            .filter(|ours| files.partitions.get(&ours.id).is_some_and(|newest| newest.placement_epoch == ours.placement_epoch));
         let next = ours.map(|partition| {
             let point = &partition.recovery_point;
             (partition.id, Chain { held: point.held, offset: point.offset, prev_header_crc: Some(point.prev_header_crc) })
@@ -167,7 +193,14 @@ impl Chains {
         Self { next: next.collect() }
     }
 
-    fn follow(&mut self, entry: &JournalEntry<'_>, address: EntryAddress, path: &Path, position: u64, findings: &mut Vec<Finding>) {
+    fn follow(
+        &mut self,
+        entry: &JournalEntry<'_>,
+        address: EntryAddress,
+        path: &Path,
+        position: u64,
+        findings: &mut Vec<Finding>,
+    ) {
         let (id, end) = match entry {
             JournalEntry::Frame { header, .. } => (header.topic_partition(), None),
             JournalEntry::Truncate { id, end_offset } => (*id, Some(*end_offset)),
@@ -177,7 +210,13 @@ impl Chains {
         match (entry, end) {
             (JournalEntry::Frame { header, .. }, _) => {
                 if header.base_offset() != chain.offset {
-                    findings.push(Finding::new(path, position, format!("base offset of the frame of {id}"), chain.offset, header.base_offset()));
+                    findings.push(Finding::new(
+                        path,
+                        position,
+                        format!("base offset of the frame of {id}"),
+                        chain.offset,
+                        header.base_offset(),
+                    ));
                 } else if chain.prev_header_crc.is_some_and(|expected| expected != header.prev_header_crc.to_native()) {
                     let (expected, actual) = (chain.prev_header_crc.unwrap_or(0), header.prev_header_crc.to_native());
                     let problem = format!("checksum of the frame before, as named by the frame of {id}");

@@ -12,25 +12,25 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 #[derive(Clone, Copy, Debug)]
-pub struct PlainDisk;
+pub(crate) struct PlainDisk;
 
 #[derive(Clone, Debug)]
-pub struct PlainFile {
+pub(crate) struct PlainFile {
     file: Rc<File>,
     path: Rc<PathBuf>,
 }
 
 impl PlainFile {
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { file: Rc::new(File::open(path)?), path: Rc::new(path.to_owned()) })
     }
 
-    pub fn file_len(&self) -> io::Result<u64> {
+    pub(crate) fn file_len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
     /// `len` bytes at `position`, fewer only where the file ends.
-    pub fn read(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; len];
         let mut filled = 0;
         while filled < len {
@@ -46,7 +46,7 @@ impl PlainFile {
     }
 
     /// The block at `position`, zeros where the file has none.
-    pub fn read_block(&self, position: u64) -> io::Result<Vec<u8>> {
+    pub(crate) fn read_block(&self, position: u64) -> io::Result<Vec<u8>> {
         let mut block = self.read(position, BLOCK_LEN)?;
         block.resize(BLOCK_LEN, 0);
         Ok(block)

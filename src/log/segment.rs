@@ -21,7 +21,7 @@ const BLOCK: u64 = BLOCK_LEN as u64;
 /// How it is known where the frames end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum EndKnown {
+pub(crate) enum EndKnown {
     /// By its own trailer: nothing is ever added to it.
     Sealed,
     /// By the checkpoint: what follows comes from the journal.
@@ -31,24 +31,28 @@ pub enum EndKnown {
 }
 
 #[derive(Clone, Debug)]
-pub struct SegmentSummary {
-    pub end_known: EndKnown,
-    pub frame_count: u64,
-    pub record_count: u64,
+pub(crate) struct SegmentSummary {
+    pub(crate) end_known: EndKnown,
+    pub(crate) frame_count: u64,
+    pub(crate) record_count: u64,
     /// `header_crc` of the frame before its first one.
-    pub first_prev_header_crc: u32,
+    pub(crate) first_prev_header_crc: u32,
     /// The offset after its last good frame, and that frame's `header_crc`: what the next segment must begin with.
-    pub next_offset: Offset,
-    pub last_header_crc: u32,
-    pub end_position: u64,
-    pub findings: Vec<Finding>,
+    pub(crate) next_offset: Offset,
+    pub(crate) last_header_crc: u32,
+    pub(crate) end_position: u64,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// What the caller gets to see of each good frame: position, header, body.
-pub type OnFrame<'a> = dyn FnMut(u64, &FrameHeader, &[u8]) + 'a;
+pub(crate) type OnFrame<'a> = dyn FnMut(u64, &FrameHeader, &[u8]) + 'a;
 
 /// Reads the whole segment. Errors are the device's; damage is in the summary.
-pub fn read(segment: &SegmentFile, checkpoint: Option<&PartitionCheckpoint>, on_frame: &mut OnFrame<'_>) -> io::Result<SegmentSummary> {
+pub(crate) fn read(
+    segment: &SegmentFile,
+    checkpoint: Option<&PartitionCheckpoint>,
+    on_frame: &mut OnFrame<'_>,
+) -> io::Result<SegmentSummary> {
     let file = PlainFile::open(&segment.path)?;
     let file_len = file.file_len()?;
     let mut summary = SegmentSummary {
@@ -108,16 +112,17 @@ fn read_end(
         summary.findings.push(Finding::new(path, file_len, "length of the file, by the checkpoint", info.file_len, file_len));
     }
     let trailer_position = file_len.saturating_sub(BLOCK);
-    let trailer = match SegmentTrailer::decode_expecting(&file.read_block(trailer_position)?, file_len, segment.id, segment.base_offset) {
-        Ok(trailer) => trailer,
-        // Without a checkpoint that calls it sealed, a file without a trailer is an active segment as far as anybody knows.
-        Err(_) if sealed.is_none() => return Ok((EndKnown::Unknown, file_len, Offset(u64::MAX))),
-        Err(error) => {
-            summary.findings.push(Finding::of_block(path, trailer_position, "segment trailer", &error));
-            let end_offset = sealed.map_or(Offset(u64::MAX), |info| info.next_offset);
-            return Ok((EndKnown::Sealed, file_len, end_offset));
-        }
-    };
+    let trailer =
+        match SegmentTrailer::decode_expecting(&file.read_block(trailer_position)?, file_len, segment.id, segment.base_offset) {
+            Ok(trailer) => trailer,
+            // Without a checkpoint that calls it sealed, a file without a trailer is an active segment as far as anybody knows.
+            Err(_) if sealed.is_none() => return Ok((EndKnown::Unknown, file_len, Offset(u64::MAX))),
+            Err(error) => {
+                summary.findings.push(Finding::of_block(path, trailer_position, "segment trailer", &error));
+                let end_offset = sealed.map_or(Offset(u64::MAX), |info| info.next_offset);
+                return Ok((EndKnown::Sealed, file_len, end_offset));
+            }
+        };
     if let Some(info) = sealed
         && info.next_offset != trailer.next_offset
     {
@@ -131,7 +136,13 @@ fn read_end(
     Ok((EndKnown::Sealed, trailer.end_position, trailer.next_offset))
 }
 
-fn walk(file: &PlainFile, segment: &SegmentFile, range: WalkRange, summary: &mut SegmentSummary, on_frame: &mut OnFrame<'_>) -> io::Result<()> {
+fn walk(
+    file: &PlainFile,
+    segment: &SegmentFile,
+    range: WalkRange,
+    summary: &mut SegmentSummary,
+    on_frame: &mut OnFrame<'_>,
+) -> io::Result<()> {
     let mut walk = FrameWalk::new(range, Offset::ZERO);
     let (mut window_position, mut window) = (0, Vec::new());
     (summary.first_prev_header_crc, summary.last_header_crc) = (range.prev_header_crc, range.prev_header_crc);

@@ -7,26 +7,35 @@ use std::io::{self, BufRead, Read};
 
 /// Why there is no further line.
 #[derive(Debug)]
-pub enum LineError {
+pub(crate) enum LineError {
     /// Line `number` is longer than `len_max` bytes.
-    TooLong { number: u64, len_max: usize },
+    TooLong {
+        number: u64,
+        len_max: usize,
+    },
     /// Line `number` lacks the separator between key and value.
-    NoSeparator { number: u64 },
-    Read { number: u64, error: io::Error },
+    NoSeparator {
+        number: u64,
+        separator: String,
+    },
+    Read {
+        number: u64,
+        error: io::Error,
+    },
 }
 
 /// One line, split where asked.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// From 1.
-    pub number: u64,
-    pub key: Option<&'a [u8]>,
-    pub value: &'a [u8],
+    pub(crate) number: u64,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: &'a [u8],
     /// Bytes read for it, line end included.
-    pub read_len: usize,
+    pub(crate) read_len: usize,
 }
 
-pub struct Lines<R> {
+pub(crate) struct Lines<R> {
     input: R,
     buffer: Vec<u8>,
     number: u64,
@@ -36,12 +45,12 @@ pub struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     /// Lines of at most `len_max` bytes without their line end. The separator must not be empty.
-    pub fn new(input: R, len_max: usize, separator: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new(input: R, len_max: usize, separator: Option<Vec<u8>>) -> Self {
         Self { input, buffer: Vec::new(), number: 0, len_max, separator }
     }
 
     /// The next line; `None` at the end of the input.
-    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, LineError> {
+    pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, LineError> {
         let number = self.number + 1;
         self.buffer.clear();
         let limit = self.len_max as u64 + 1;
@@ -60,7 +69,7 @@ impl<R: BufRead> Lines<R> {
             return Ok(Some(Line { number, key: None, value: &self.buffer, read_len }));
         };
         let Some(at) = find(&self.buffer, separator) else {
-            return Err(LineError::NoSeparator { number });
+            return Err(LineError::NoSeparator { number, separator: String::from_utf8_lossy(separator).into_owned() });
         };
         Ok(Some(Line { number, key: Some(&self.buffer[..at]), value: &self.buffer[at + separator.len()..], read_len }))
     }
@@ -111,6 +120,6 @@ mod tests {
     fn keys_end_at_the_first_separator() {
         let (seen, error) = all(b"k::v::w\n::v\nk::\nnone\n", 50, Some("::"));
         assert_eq!(seen, ["1:k=v::w", "2:=v", "3:k="]);
-        assert!(matches!(error, Some(LineError::NoSeparator { number: 4 })));
+        assert!(matches!(error, Some(LineError::NoSeparator { number: 4, .. })));
     }
 }

@@ -11,14 +11,14 @@ const RANGES_SHOWN: usize = 20;
 
 /// Line numbers as runs without gaps. Lines may come in any order that is nearly ascending.
 #[derive(Debug, Default)]
-pub struct LineSet {
+pub(crate) struct LineSet {
     /// First line of a run to its last.
     runs: BTreeMap<u64, u64>,
     count: u64,
 }
 
 impl LineSet {
-    pub fn insert(&mut self, line: u64) {
+    pub(crate) fn insert(&mut self, line: u64) {
         self.count += 1;
         let before = self.runs.range(..line).next_back().map(|(&first, &last)| (first, last));
         let joins_before = before.filter(|&(_, last)| last + 1 == line).map(|(first, _)| first);
@@ -33,12 +33,12 @@ impl LineSet {
         };
     }
 
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// `7, 9-12, 40 and 3 more ranges`.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let mut text = String::new();
         for (&first, &last) in self.runs.iter().take(RANGES_SHOWN) {
             let separator = if text.is_empty() { "" } else { ", " };
@@ -55,25 +55,25 @@ impl LineSet {
 
 /// The outcome of every line.
 #[derive(Debug, Default)]
-pub struct Tally {
-    pub sent: u64,
-    pub acknowledged: u64,
+pub(crate) struct Tally {
+    pub(crate) sent: u64,
+    pub(crate) acknowledged: u64,
     /// Certainly not written.
-    pub refused: LineSet,
+    pub(crate) refused: LineSet,
     /// May or may not be written.
-    pub unknown: LineSet,
+    pub(crate) unknown: LineSet,
     /// Why the first line that was not acknowledged was not.
-    pub first_reason: Option<(u64, String)>,
+    pub(crate) first_reason: Option<(u64, String)>,
 }
 
 impl Tally {
-    pub fn note_reason(&mut self, line: u64, reason: impl FnOnce() -> String) {
+    pub(crate) fn note_reason(&mut self, line: u64, reason: impl FnOnce() -> String) {
         if self.first_reason.is_none() {
             self.first_reason = Some((line, reason()));
         }
     }
 
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.acknowledged == self.sent
     }
 }

@@ -21,6 +21,7 @@ use crate::clock::SystemClock;
 use crate::direct_disk::DirectDisk;
 use crate::metrics::ShardMetrics;
 use crate::sockets::Sockets;
+use crate::spawned::Spawned;
 use crate::task_queues::{Queue, TaskQueues};
 use crate::{readiness, stall};
 
@@ -89,8 +90,8 @@ impl<T> ShardThread<T> {
     }
 }
 
-/// Starts a shard and runs `main` on it; returns once its executor works. When `main` ends, so does the shard, and
-/// what it had spawned is dropped.
+/// Starts a shard and runs `main` on it; returns once its executor works. When `main` ends, so does the shard: what it
+/// had spawned is dropped where it waits.
 ///
 /// # Errors
 /// See `StartError`; nothing of the shard is left then.
@@ -120,7 +121,10 @@ where
                 }
             };
             let _nobody_asks = report.send(Ok(()));
-            Some(main(shard).await)
+            let spawned = shard.inner.spawned.clone();
+            let value = main(shard).await;
+            spawned.end().await;
+            Some(value)
         })
     };
     let thread = thread::Builder::new().name(format!("shard-{}", config.index.0)).spawn(body).map_err(StartError::Thread)?;
@@ -164,6 +168,7 @@ pub struct Shard {
 struct ShardInner {
     index: ShardIndex,
     queues: TaskQueues,
+    spawned: Spawned,
     clock: SystemClock,
     disk: DirectDisk,
     metrics: Rc<ShardMetrics>,
@@ -175,7 +180,8 @@ impl Shard {
         let (clock, metrics) = (SystemClock, Rc::new(ShardMetrics::default()));
         let disk = DirectDisk::new(clock, metrics.clone());
         let queues = TaskQueues::create();
-        let shard = Shard { inner: Rc::new(ShardInner { index, queues, clock, disk, metrics, sockets: RefCell::default() }) };
+        let (spawned, sockets) = (Spawned::default(), RefCell::default());
+        let shard = Shard { inner: Rc::new(ShardInner { index, queues, spawned, clock, disk, metrics, sockets }) };
         shard.spawn(Queue::Background, stall::tick(u32::from(index.0), clock, shard.inner.metrics.clone()));
         timer::sleep(Duration::from_micros(1)).await;
         readiness::self_test().await.map_err(StartError::SocketWait)?;
@@ -200,7 +206,7 @@ impl Shard {
 
     /// Starts a task that lives long; it is never joined. Bounded in number: never one per request.
     pub fn spawn(&self, queue: Queue, future: impl Future<Output = ()> + 'static) {
-        let spawned = glommio::spawn_local_into(future, self.inner.queues.handle(queue));
+        let spawned = glommio::spawn_local_into(self.inner.spawned.wrap(future), self.inner.queues.handle(queue));
         spawned.expect("the queues of a shard live as long as its executor").detach();
     }
 

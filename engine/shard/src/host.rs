@@ -1,7 +1,7 @@
 //! Whether this host can run shards: what is read, what is needed, and for each thing missing the setting to change.
 //!
 //! Reading and judging are apart, so every judgement is tested with made readings. The expensive mistake is a problem
-//! found later: glommio goes on without its registered memory and only says so in a log line.
+//! found later, in the words of a library that does not know what to change.
 
 use std::fmt;
 use std::fs;
@@ -85,9 +85,14 @@ const MEMLOCK_LEN_PER_SHARD: u64 = 512 * 1024;
 const RINGS_PER_SHARD: u64 = 3;
 
 impl HostProblem {
-    /// Whether the program cannot run; otherwise it is advice.
+    /// Whether the program cannot run; otherwise it is advice. An arena that cannot be locked is used all the same, only
+    /// a little slower; below what an executor locks for itself it does not start.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, HostProblem::KernelUnpatched { .. })
+        match self {
+            HostProblem::KernelUnpatched { .. } => false,
+            HostProblem::LockedMemory { found_len, .. } => *found_len < MEMLOCK_LEN_PER_SHARD,
+            _ => true,
+        }
     }
 }
 
@@ -246,7 +251,7 @@ impl fmt::Display for HostProblem {
             }
             HostProblem::LockedMemory { found_len, needed_len } => write!(
                 f,
-                "the limit of locked memory is {} KiB and {} KiB are needed: raise it (ulimit -l {}, LimitMEMLOCK={needed_len} in a \
+                "the limit of locked memory is {} KiB and {} KiB are wanted: raise it (ulimit -l {}, LimitMEMLOCK={needed_len} in a \
                  systemd unit, --ulimit memlock={needed_len} for a container), or give fewer or smaller shards",
                 found_len / 1024,
                 needed_len.div_ceil(1024),

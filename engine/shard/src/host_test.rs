@@ -73,6 +73,14 @@ fn locked_memory_is_needed_for_every_ring_of_every_shard() {
 }
 
 #[test]
+fn too_little_locked_memory_is_fatal_only_below_what_an_executor_locks_itself() {
+    let fatal = |found_len| HostProblem::LockedMemory { found_len, needed_len: 1 << 30 }.is_fatal();
+    assert!(fatal(65_536));
+    assert!(!fatal(512 << 10));
+    assert!(!fatal(8 << 20));
+}
+
+#[test]
 fn too_few_descriptors_name_the_limit() {
     let problems = judge_host(&HostReadings { descriptor_count: 1024, ..good() }, &NEEDS);
     assert_eq!(problems, [HostProblem::Descriptors { found: 1024, needed: 4096 }]);

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod pacing;
 mod readiness;
 pub mod sockets;
+mod spawned;
 pub mod stall;
 pub mod task_queues;
 pub mod wake;

@@ -57,6 +57,7 @@ pub trait Disk: Clone + 'static {
 }
 
 /// An open file. Cheap to clone; clones are the same open file. Dropping the last one closes it.
+#[expect(clippy::len_without_is_empty, reason = "a file's length is asked for, never its emptiness")]
 pub trait DiskFile: Clone + 'static {
     type Buffer: DerefMut<Target = [u8]> + 'static;
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::disk::DiskFile;
 use crate::read_plan::{DiskReadError, ReadPlan, ReadRefusal};
 use crate::testing::executor::block_on;
-use crate::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
+use crate::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
 use crate::testing::frames::{FrameSource, TestFrame, test_partition};
 use crate::testing::random::Random;
 use crate::write_back::{WriteBackError, WriteBackKind};
@@ -370,34 +370,23 @@ fn an_idle_log_holds_little_and_a_dropped_one_nothing() {
     assert_eq!((memory.used_len(), memory.clean_len()), (0, 0));
 }
 #[test]
-#[ignore]
-fn scratch_speed() {
-    for (body, n) in [(1024usize, 200_000usize), (16_000, 20_000), (900_000, 300), (100, 500_000)] {
-        let mut bench = Bench::new(1, 256 << 20);
-        let frames: Vec<_> = (0..n).map(|_| bench.source.next(1, body)).collect();
-        let t = std::time::Instant::now();
-        for (i, f) in frames.iter().enumerate() { bench.log.append(&f.header, &f.body, address(i)); }
-        let a = t.elapsed();
-        let t = std::time::Instant::now();
-        let mut off = Offset(0);
-        let end = bench.log.log_end_offset();
-        let mut slices = 0;
-        while off < end { match bench.log.read(off, 1 << 20, end).unwrap() { ReadPlan::Memory(f) => { off = f.next_offset; slices += f.slices.len(); } _ => panic!() } }
-        let r = t.elapsed();
-        let t = std::time::Instant::now();
-        let mut plan_time = std::time::Duration::ZERO;
-        let mut done_time = std::time::Duration::ZERO;
-        let mut plans = 0;
-        loop { let t = std::time::Instant::now(); let Some(p) = bench.log.plan_write_back(WriteBackKind::Everything) else { break }; plan_time += t.elapsed(); plans += 1;
-            let w = block_on(p.run()).unwrap(); let t = std::time::Instant::now(); bench.log.on_written_back(w); done_time += t.elapsed(); }
-        let w = t.elapsed();
-        bench.flush();
-        while bench.log.evict_oldest_clean() > 0 {}
-        let t = std::time::Instant::now();
-        let mut off = Offset(0);
-        while off < end { match bench.log.read(off, 1 << 20, end).unwrap() { ReadPlan::Disk(f) => off = block_on(f.run()).unwrap().next_offset, _ => panic!() } }
-        let d = t.elapsed();
-        println!("body {body}: append {:?}/frame, read {:?} ({slices} slices), write-back {w:?} (plans {plans} {plan_time:?}, done {done_time:?}), disk read {d:?}, bytes {}", a / n as u32, r, bench.log.len());
+fn a_failed_write_or_flush_is_an_error_and_moves_nothing() {
+    let mut bench = Bench::new(12, 1 << 20);
+    for _ in 0..50 {
+        bench.append(1, 3000);
     }
-    println!("sizes: log {} active {} file {} frame {}", size_of::<Log<FaultDisk>>(), size_of::<ActiveSegment<FaultDisk>>(), size_of::<SegmentFile<FaultDisk>>(), size_of::<crate::tail::TailFrame>());
+    let before = bench.log.checkpoint(Offset::ZERO);
+    bench.disk.fail(FaultKind::Write, 0);
+    let plan = bench.log.plan_write_back(WHOLE).unwrap();
+    assert!(block_on(plan.run()).is_err_and(|error| !error.is_storage_full()));
+    assert_eq!(bench.log.unwritten_len(), 50 * 3100);
+    let mut bench = Bench::new(12, 1 << 20);
+    for _ in 0..50 {
+        bench.append(1, 3000);
+    }
+    bench.write_back(WHOLE);
+    bench.disk.fail(FaultKind::Sync, 0);
+    assert!(block_on(bench.log.plan_flush().unwrap().run()).is_err());
+    assert_eq!(bench.log.checkpoint(Offset::ZERO), before);
+    assert_eq!(bench.log.oldest_needed_address(), Some(address(0)));
 }

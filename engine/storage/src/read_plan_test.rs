@@ -216,3 +216,43 @@ fn timestamps_are_found_in_segments_and_in_memory() {
         assert_eq!(found.offset, log_start.max(first.header.base_offset()));
     }
 }
+
+#[test]
+fn whatever_rots_what_is_served_is_what_was_appended() {
+    for seed in 0..30 {
+        let mut random = Random::new(seed);
+        let mut bench = on_disk(seed, 120);
+        bench.write_all_and_evict();
+        bench.restart();
+        for (path, bytes) in bench.disk.files() {
+            for _ in 0..random.below(6) {
+                bench.disk.flip_bit(&path, random.below(bytes.len() as u64), random.below(8) as u8);
+            }
+        }
+        let end = bench.log.log_end_offset();
+        let (mut offset, mut served) = (Offset::ZERO, 0);
+        while offset < end {
+            match bench.log.read(offset, 150_000, end).map(run) {
+                Ok(Ok(frames)) => {
+                    let first = bench.frames.iter().position(|frame| frame.header.next_offset() > offset).unwrap();
+                    let (given, wanted) = (frames.slices.concat(), bench.bytes_from(first));
+                    assert!(!given.is_empty() && wanted.starts_with(&given), "seed {seed}, offset {offset}");
+                    served += given.len();
+                    offset = frames.next_offset;
+                }
+                Ok(Err(DiskReadError::Damaged(damage))) => {
+                    let range = damage.range;
+                    assert!(
+                        range.from <= offset && offset < range.until && range.until <= end,
+                        "seed {seed}, offset {offset}: {damage}"
+                    );
+                    bench.log.quarantine(range);
+                }
+                Err(ReadRefusal::Damaged { until }) => offset = until,
+                other => panic!("seed {seed}, offset {offset}: {:?}", other.map(|read| read.map(|frames| frames.next_offset))),
+            }
+        }
+        assert!(served > 0, "seed {seed}");
+        let _ = block_on(bench.log.offset_for_timestamp(i64::try_from(end.0).unwrap() * 5).run());
+    }
+}

@@ -303,3 +303,7 @@ impl std::error::Error for RecoveryError {}
 #[cfg(test)]
 #[path = "recovery_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "recovery_damage_test.rs"]
+mod damage_tests;

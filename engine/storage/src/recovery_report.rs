@@ -58,7 +58,6 @@ impl RecoveryReport {
             && self.lost_groups.is_empty()
             && self.damaged.is_empty()
             && self.possibly_short.is_empty()
-            && self.unknown.is_empty()
             && self.out_of_place == 0
     }
 }

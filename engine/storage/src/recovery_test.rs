@@ -1,5 +1,6 @@
 use super::*;
 use crate::layout::journal_file;
+
 use crate::testing::executor::block_on;
 use crate::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use crate::testing::frames::test_partition;
@@ -11,20 +12,20 @@ use sluice_model::limits::BLOCK_LEN;
 const WHOLE_BLOCKS: WriteBackKind = WriteBackKind::WholeBlocks { at_least: BLOCK_LEN };
 
 /// The same device after a stop without notice, nothing unflushed kept.
-fn power_cycled(disk: &FaultDisk) -> FaultDisk {
+pub(super) fn power_cycled(disk: &FaultDisk) -> FaultDisk {
     disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost })
 }
 
 /// A shard, the model of it, and the chance that drives both.
-struct Scenario {
-    shard: TestShard,
-    model: ShardModel,
+pub(super) struct Scenario {
+    pub(super) shard: TestShard,
+    pub(super) model: ShardModel,
     random: Random,
     sizes: TestSizes,
 }
 
 impl Scenario {
-    fn new(seed: u64, sizes: TestSizes) -> Self {
+    pub(super) fn new(seed: u64, sizes: TestSizes) -> Self {
         let disk = FaultDisk::new(seed);
         let shard = TestShard::start(&disk, 1, sizes).expect("a new shard");
         Self { shard, model: ShardModel::default(), random: Random::new(seed), sizes }
@@ -46,12 +47,12 @@ impl Scenario {
         self.shard.append(&frame);
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         self.shard.commit();
         self.model.on_commit(self.shard.disk.call_count());
     }
 
-    fn append_and_commit(&mut self, partition: u32, body_len: usize) {
+    pub(super) fn append_and_commit(&mut self, partition: u32, body_len: usize) {
         self.append(partition, body_len);
         self.commit();
     }
@@ -160,7 +161,7 @@ fn check_cut(disk: &FaultDisk, cut: PowerCut, scenario: &Scenario, calls: usize,
     shard
 }
 
-fn walk_scenario(seed: u64, steps: usize, sizes: TestSizes) -> Scenario {
+pub(super) fn walk_scenario(seed: u64, steps: usize, sizes: TestSizes) -> Scenario {
     let mut scenario = Scenario::new(seed, sizes);
     for _ in 0..steps {
         scenario.step();
@@ -262,16 +263,27 @@ fn a_journal_of_another_shape_is_read_and_made_anew() {
 
 #[test]
 fn a_slot_that_is_lost_costs_nothing() {
-    let mut scenario = walk_scenario(9, 80, TestSizes::default());
-    scenario.commit();
-    let calls = scenario.shard.disk.call_count();
-    for slot in 0..2 {
-        let disk = power_cycled(&scenario.shard.disk);
-        disk.flip_bit(&test_layout().checkpoint_slot(TEST_SHARD, slot), 4100, 2);
-        let cut = PowerCut { call: disk.call_count(), unflushed: Unflushed::Kept };
-        let shard = check_cut(&disk, cut, &scenario, calls, 2, &format!("slot {slot} lost"));
-        assert_eq!(shard.report().checkpoint_slots_bad, 1);
+    let mut lost = 0;
+    for seed in [9, 10] {
+        let scenario = walk_scenario(seed, 90, TestSizes::default());
+        let disk = &scenario.shard.disk;
+        for call in (0..=disk.call_count()).step_by(3) {
+            let cut = PowerCut { call, unflushed: Unflushed::Torn(call as u64) };
+            let slots = block_on(read_slots(&disk.crash(cut), &test_layout(), TEST_SHARD)).unwrap();
+            if !slots.iter().all(|slot| matches!(slot, SlotFound::Good(_))) {
+                continue;
+            }
+            for slot in 0..2 {
+                let rotten = disk.crash(cut);
+                rotten.flip_bit(&test_layout().checkpoint_slot(TEST_SHARD, slot), 70, 2);
+                let all = PowerCut { call: rotten.call_count(), unflushed: Unflushed::Kept };
+                let what = format!("seed {seed}, {cut:?}, slot {slot} lost");
+                assert_eq!(check_cut(&rotten, all, &scenario, call, 2, &what).report().checkpoint_slots_bad, 1);
+                lost += 1;
+            }
+        }
     }
+    assert!(lost > 50, "only {lost} slots were lost");
 }
 
 #[test]

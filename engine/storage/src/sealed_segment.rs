@@ -108,7 +108,9 @@ impl<D: Disk> SegmentFile<D> {
             return Ok(file);
         }
         let file = self.disk.open(&self.path, OpenMode::Existing).await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound if !self.removed.get() => WalkError::Damaged(self.damage(0, DamageKind::FileMissing, end_offset)),
+            io::ErrorKind::NotFound if !self.removed.get() => {
+                WalkError::Damaged(self.damage(0, DamageKind::FileMissing, end_offset))
+            }
             _ => WalkError::Io(error),
         })?;
         *self.opened.borrow_mut() = Some(file.clone());

@@ -285,10 +285,12 @@ impl<D: Disk> WriteBackPlan<D> {
     async fn encode_footer(&self, plan: FooterPlan) -> Result<(Vec<u8>, SealedSegmentInfo), WriteBackError> {
         let FooterPlan { end, mut footer, restored } = plan;
         if let Some(extent) = restored {
-            let before = self.segment.index(&extent).await.map_err(|error| match error {
-                WalkError::Io(error) => WriteBackError::Io(error),
-                WalkError::Damaged(damage) => WriteBackError::Damaged(damage),
-            })?;
+            // What is damaged there is met by who reads it, and must not keep the segment from being sealed.
+            let before = match self.segment.index(&extent).await {
+                Err(WalkError::Damaged(_)) => Rc::default(),
+                Err(WalkError::Io(error)) => return Err(WriteBackError::Io(error)),
+                Ok(index) => index,
+            };
             footer.index = before.as_ref().clone().followed_by(&footer.index);
         }
         let (bytes, trailer) = footer.encode(&end);

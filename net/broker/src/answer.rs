@@ -87,6 +87,7 @@ impl DataPlane {
     pub(crate) fn no_answer(&mut self, to: ReplyTo) {
         if let Some(connection) = self.connections.get_mut(&to.connection) {
             connection.in_flight = connection.in_flight.saturating_sub(1);
+            self.mark_dirty(to.connection);
         }
     }
 

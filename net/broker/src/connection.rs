@@ -45,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) input: Input,
     pub(crate) output: Output,
     pub(crate) carry: Option<Carry>,
+    /// Which client this is one connection of, when it said so.
+    pub(crate) session: Option<[u8; 16]>,
     /// Requests that wait for an answer.
     pub(crate) in_flight: usize,
     /// Fetches parked for this connection.
@@ -79,6 +81,7 @@ impl Connection {
             input: Input::new(now_ms),
             output: Output::default(),
             carry: None,
+            session: None,
             in_flight: 0,
             parked: Vec::new(),
             fetch_turn: 0,
@@ -104,6 +107,11 @@ impl Connection {
             Phase::HalfClosed => false,
             Phase::Closing { .. } => true,
         }
+    }
+
+    /// Whether the socket is watched for something to read.
+    pub(crate) fn watches_input(&self) -> bool {
+        self.interest.0
     }
 
     /// The interest the socket should have now, when it is another than it has.

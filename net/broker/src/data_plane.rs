@@ -10,6 +10,7 @@ use crate::catch_up::{CatchUp, Done};
 use crate::config::{BrokerConfig, RECEIVE_LEN};
 use crate::connection::{Connection, Overdue};
 use crate::control_message::{ControlHandle, ToDataTask};
+use crate::handlers::on_hello::Session;
 use crate::handlers::on_init_producer::ProducerIds;
 use crate::metrics::{BrokerMetrics, CloseReason};
 use crate::parked_fetch::ParkedFetches;
@@ -54,6 +55,7 @@ pub(crate) struct DataPlaneParts {
 pub(crate) struct DataPlane {
     pub(crate) parts: DataPlaneParts,
     pub(crate) connections: HashMap<ConnectionId, Connection>,
+    pub(crate) sessions: HashMap<[u8; 16], Session>,
     pub(crate) produces: PendingProduces,
     pub(crate) parked: ParkedFetches,
     pub(crate) controls: PendingControls,
@@ -84,6 +86,7 @@ impl DataPlane {
         Self {
             parts,
             connections: HashMap::new(),
+            sessions: HashMap::new(),
             produces: PendingProduces::new(),
             parked: ParkedFetches::new(),
             controls: PendingControls::new(),
@@ -137,11 +140,11 @@ impl DataPlane {
             match event {
                 SocketEvent::Acceptable(listener) => self.accept(listener),
                 SocketEvent::Ready { connection, readable, writable, closed } => {
-                    let wants_input = self.connections.get(&connection).is_some_and(Connection::wants_input);
-                    if readable && wants_input {
+                    let watches_input = self.connections.get(&connection).is_some_and(Connection::watches_input);
+                    if readable && watches_input {
                         self.on_readable(connection);
                     } else if closed {
-                        // Not being read, so this is the end of both directions: no answer can arrive any more.
+                        // Not watched for input, so this is the end of both directions: no answer can arrive any more.
                         self.close(connection, CloseReason::Peer);
                     }
                     if writable {
@@ -232,6 +235,9 @@ impl DataPlane {
         self.parts.metrics.closed(reason);
         if !matches!(reason, CloseReason::Peer) {
             tracing::debug!(connection = id.number(), ?reason, "connection closed");
+        }
+        if let Some(session) = connection.session {
+            self.sessions.remove(&session);
         }
         for key in connection.parked {
             self.forget_parked(key);

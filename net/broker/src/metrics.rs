@@ -66,6 +66,8 @@ pub(crate) enum CloseReason {
     Peer,
     /// It was refused for what it sent.
     Refused,
+    /// Its client has opened another one.
+    Fenced,
     /// No room to keep what it had sent.
     NoRoom,
     Overdue(Overdue),

@@ -19,9 +19,16 @@ impl DataPlane {
     pub(crate) fn on_readable(&mut self, id: ConnectionId) {
         for _ in 0..RECEIVES_PER_TURN {
             let wants_input = self.connections.get(&id).is_some_and(|connection| connection.wants_input());
-            if !wants_input || !self.receive(id) {
-                return;
+            if !wants_input {
+                // It is not to be reported as readable until it may go on.
+                return self.mark_dirty(id);
             }
+            if !self.receive(id) {
+                break;
+            }
+        }
+        if self.connections.get(&id).is_some_and(|connection| !connection.wants_input()) {
+            self.mark_dirty(id);
         }
     }
 

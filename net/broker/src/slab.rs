@@ -74,6 +74,8 @@ mod tests {
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.at_mut(second.index), Some(&mut "b"));
         assert_eq!(slab.remove(Key::from_u64(second.to_u64())), Some("b"));
-        assert_eq!((slab.at_mut(0), slab.remove_at(0), slab.len()), (None, None, 0));
+        assert_eq!(slab.remove_at(0), None);
+        assert_eq!(slab.at_mut(0), None);
+        assert_eq!(slab.len(), 0);
     }
 }

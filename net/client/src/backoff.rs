@@ -2,7 +2,7 @@
 
 /// Waits in milliseconds: the n-th is drawn from the upper half of `min * 2^n`, at most `max`.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     min_ms: u32,
     max_ms: u32,
     attempt: u32,
@@ -12,12 +12,12 @@ pub struct Backoff {
 impl Backoff {
     /// `seed` is anything random; two clients that fail together must not come back together.
     #[must_use]
-    pub fn new(min_ms: u32, max_ms: u32, seed: u64) -> Self {
+    pub(crate) fn new(min_ms: u32, max_ms: u32, seed: u64) -> Self {
         Self { min_ms, max_ms: max_ms.max(min_ms), attempt: 0, seed: seed | 1 }
     }
 
     /// The next wait, milliseconds.
-    pub fn next_ms(&mut self) -> u32 {
+    pub(crate) fn next_ms(&mut self) -> u32 {
         let full = u64::from(self.min_ms) << self.attempt.min(20);
         let full = full.min(u64::from(self.max_ms));
         self.attempt = self.attempt.saturating_add(1);
@@ -27,7 +27,7 @@ impl Backoff {
     }
 
     /// It worked: the next wait is a short one again.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.attempt = 0;
     }
 
@@ -42,7 +42,7 @@ impl Backoff {
 
 /// Sixty-four bits nobody else has, from the keys the standard library seeds its hash maps with.
 #[must_use]
-pub fn random_u64() -> u64 {
+pub(crate) fn random_u64() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }

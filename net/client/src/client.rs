@@ -67,7 +67,7 @@ impl Client {
         self.0.metadata.topic(name)
     }
 
-    /// A description newer than generation `seen`.
+    /// A description newer than generation `seen`; `u64::MAX` asks in any case.
     pub(crate) async fn refresh_topic(&self, name: &str, seen: u64) -> Result<Arc<TopicInfo>, ClientError> {
         let _one = self.0.refreshing.lock().await;
         if let Some(topic) = self.cached_topic(name).filter(|t| t.generation > seen) {

@@ -48,10 +48,6 @@ impl Link {
         Self { address, config, session_id, open: Mutex::new(None), attempts: tokio::sync::Mutex::new(attempts) }
     }
 
-    pub(crate) fn address(&self) -> &Address {
-        &self.address
-    }
-
     /// The connection, if it stands.
     pub(crate) fn open(&self) -> Option<Connection> {
         lock(&self.open).clone().filter(|connection| !connection.is_closed())

@@ -25,6 +25,7 @@ use sluice_model::record_batch::{NewRecord, RecordRefusal};
 use sluice_protocol::Acks;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::TryAcquireError;
 
@@ -157,6 +158,12 @@ impl Producer {
     pub async fn close(self) {
         self.flush().await;
         self.0.end();
+    }
+
+    /// Records in batches that the broker refused so far; one refused twice counts twice.
+    #[must_use]
+    pub fn refused_record_count(&self) -> u64 {
+        self.0.0.refused_record_count.load(Ordering::Relaxed)
     }
 
     /// Bytes of memory that hold no record.

@@ -4,6 +4,7 @@ use crate::partitions::Partitions;
 use crate::refusal::FetchRefusal;
 use bytes::Bytes;
 use sluice_model::{Clock, Offset, TopicPartition};
+use sluice_storage::damage::DamagedRange;
 use sluice_storage::disk::Disk;
 use sluice_storage::read_plan::{DiskRead, ReadPlan, ReadRefusal};
 use sluice_storage::timestamp_lookup::TimestampLookup;
@@ -68,6 +69,13 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     pub fn unwatch(&self, token: u64, ids: &[TopicPartition]) {
         for partition in ids.iter().filter_map(|&id| self.get(id)) {
             partition.borrow_mut().watchers.retain(|&other| other != token);
+        }
+    }
+
+    /// A disk read has found this range damaged: it is not served, nor looked at, from now on.
+    pub fn quarantine(&self, id: TopicPartition, range: DamagedRange) {
+        if let Some(partition) = self.get(id) {
+            partition.borrow_mut().log.quarantine(range);
         }
     }
 

@@ -2,13 +2,14 @@
 //! checkpoints, one step at a time, and a model of what must be there after any power cut.
 
 use crate::batch_cache::TailMemory;
-use crate::checkpoint::ShardCheckpoint;
+use crate::checkpoint::{PartitionCheckpoint, ShardCheckpoint};
 use crate::commit_group::JournalEntry;
+use crate::damage::DamagedRange;
 use crate::disk::Disk;
 use crate::journal::JournalConfig;
 use crate::layout::Layout;
 use crate::log::{Log, LogConfig};
-use crate::read_plan::ReadPlan;
+use crate::read_plan::{DiskReadError, ReadPlan, ReadRefusal};
 use crate::recovery::{PartitionFate, RecoverShard, RecoveredShard, RecoveryError, recover_shard};
 use crate::recovery_report::RecoveryReport;
 use crate::testing::executor::block_on;
@@ -78,6 +79,26 @@ impl TestShard {
         sizes: TestSizes,
         fate: &dyn Fn(TopicPartition, Option<PlacementEpoch>) -> PartitionFate,
     ) -> Result<Self, RecoveryError> {
+        Self::recover(disk, number, sizes, fate, Vec::new())
+    }
+
+    pub fn start_importing(
+        disk: &FaultDisk,
+        number: u64,
+        sizes: TestSizes,
+        imports: Vec<PartitionCheckpoint>,
+    ) -> Result<Self, RecoveryError> {
+        let config = LogConfig { segment_len: sizes.segment_len, ..LogConfig::default() };
+        Self::recover(disk, number, sizes, &|_, _| PartitionFate::Recover(config), imports)
+    }
+
+    fn recover(
+        disk: &FaultDisk,
+        number: u64,
+        sizes: TestSizes,
+        fate: &dyn Fn(TopicPartition, Option<PlacementEpoch>) -> PartitionFate,
+        imports: Vec<PartitionCheckpoint>,
+    ) -> Result<Self, RecoveryError> {
         let memory = TailMemory::new(sizes.tail_budget_len);
         let incarnation = Incarnation { number, random: number.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
         let plan = RecoverShard {
@@ -87,7 +108,7 @@ impl TestShard {
             journal: journal_config(sizes),
             memory: memory.clone(),
             fate,
-            imports: Vec::new(),
+            imports,
         };
         let shard = block_on(recover_shard(disk, plan))?;
         Ok(Self { disk: disk.clone(), memory, shard, incarnation, sizes, removals: Vec::new() })
@@ -219,28 +240,54 @@ impl TestShard {
     /// Every frame from the log start on, read from the segments (the batch cache is emptied first) as far as they
     /// go, then from memory. Panics on damage.
     pub fn read_all(&mut self, id: TopicPartition) -> Vec<Vec<u8>> {
+        let (frames, refused) = self.read_good(id);
+        assert!(refused.is_empty(), "{id}: {refused:?} are not served");
+        frames
+    }
+
+    /// The same, stepping over what is damaged; the second value is what that was.
+    pub fn read_good(&mut self, id: TopicPartition) -> (Vec<Vec<u8>>, Vec<DamagedRange>) {
         let log = self.log(id);
         while log.evict_oldest_clean() > 0 {}
-        let (mut offset, mut frames) = (log.log_start_offset(), Vec::new());
+        let (mut offset, mut frames, mut refused) = (log.log_start_offset(), Vec::new(), Vec::new());
         loop {
-            let plan = log
-                .read(offset, 64 * 1024, log.log_end_offset())
-                .unwrap_or_else(|refusal| panic!("{id} at {offset}: {refusal:?}"));
-            let read = match plan {
-                ReadPlan::Empty => return frames,
-                ReadPlan::Memory(read) => read,
-                ReadPlan::Disk(read) => block_on(read.run()).unwrap_or_else(|error| panic!("{id} at {offset}: {error:?}")),
+            let damaged = |until: Offset| {
+                assert!(until > offset, "{id}: damage at {offset} ends at {until}");
+                DamagedRange { from: offset, until }
             };
-            assert!(read.next_offset > offset, "{id}: a read at {offset} goes nowhere");
-            offset = read.next_offset;
-            let mut bytes: &[u8] = &read.slices.concat();
-            while !bytes.is_empty() {
-                let (header, _) = FrameHeader::parse_frame(bytes).expect("a read gives whole good frames");
-                let (frame, rest) = bytes.split_at(header.frame_len());
-                frames.push(frame.to_vec());
-                bytes = rest;
+            let read = match log.read(offset, 64 * 1024, log.log_end_offset()) {
+                Ok(ReadPlan::Empty) => return (frames, refused),
+                Ok(ReadPlan::Memory(read)) => Ok(read),
+                Ok(ReadPlan::Disk(read)) => match block_on(read.run()) {
+                    Ok(read) => Ok(read),
+                    Err(DiskReadError::Damaged(damage)) => Err(damaged(damage.range.until)),
+                    Err(error) => panic!("{id} at {offset}: {error:?}"),
+                },
+                Err(ReadRefusal::Damaged { until }) => Err(damaged(until)),
+                Err(ReadRefusal::OutOfRange { start, end }) if start == end => return (frames, refused),
+                Err(refusal) => panic!("{id} at {offset}: {refusal:?}"),
+            };
+            match read {
+                Ok(read) => {
+                    assert!(read.next_offset > offset, "{id}: a read at {offset} goes nowhere");
+                    offset = read.next_offset;
+                    split_frames(&read.slices.concat(), &mut frames);
+                }
+                Err(range) => {
+                    offset = range.until;
+                    refused.push(range);
+                }
             }
         }
+    }
+}
+
+fn split_frames(mut bytes: &[u8], frames: &mut Vec<Vec<u8>>) {
+    while !bytes.is_empty() {
+        let (header, _) = FrameHeader::parse_frame(bytes).expect("a read gives whole good frames");
+        let (frame, rest) = bytes.split_at(header.frame_len());
+        frames.push(frame.to_vec());
+        bytes = rest;
     }
 }
 
@@ -275,6 +322,16 @@ impl ShardModel {
 
     pub fn on_log_start(&mut self, id: TopicPartition, offset: Offset, before: usize, calls: usize) {
         self.partitions.entry(id).or_default().log_starts.push((offset, before, calls));
+    }
+
+    /// After rot: what is served is what was appended, and of what was acknowledged nothing is missing without a
+    /// word. Gives back how many frames are missing.
+    pub fn check_rotten(&self, shard: &mut TestShard, what: &str) -> usize {
+        let mut missing = 0;
+        for (&id, partition) in &self.partitions {
+            missing += partition.check_rotten(shard, id, what);
+        }
+        missing
     }
 
     /// The model of what goes on after a recovery: its logs, all of them durable at this many calls.
@@ -327,5 +384,24 @@ impl PartitionModel {
         for (got, expected) in got.iter().zip(&served) {
             assert!(got == expected, "{what}: {id} serves other bytes");
         }
+    }
+    fn check_rotten(&self, shard: &mut TestShard, id: TopicPartition, what: &str) -> usize {
+        let recovered = &shard.shard.partitions[&id];
+        let (start, end) = (recovered.log.log_start_offset(), recovered.log.log_end_offset());
+        let short = recovered.possibly_short;
+        let (got, refused) = shard.read_good(id);
+        let mut got = got.iter().peekable();
+        let mut missing = 0;
+        for frame in self.frames.iter().filter(|frame| frame.header.next_offset() > start) {
+            let (from, until) = (frame.header.base_offset(), frame.header.next_offset());
+            if got.next_if(|bytes| **bytes == frame.bytes()).is_some() {
+                continue;
+            }
+            missing += 1;
+            let named = refused.iter().any(|range| range.from <= from.max(start) && until <= range.until);
+            assert!(named || (short && from >= end), "{what}: {id} lost {from} up to {until} without a word");
+        }
+        assert!(got.next().is_none(), "{what}: {id} serves what was never appended");
+        missing
     }
 }

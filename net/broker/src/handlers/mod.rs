@@ -5,7 +5,7 @@ mod on_admin;
 mod on_delete_records;
 mod on_describe_partitions;
 mod on_fetch;
-mod on_hello;
+pub(crate) mod on_hello;
 pub(crate) mod on_init_producer;
 mod on_list_offsets;
 mod on_metadata;

@@ -5,6 +5,7 @@ use super::delivery::{Acknowledgement, Delivery, Failure, Settlement};
 use crate::connection::lock;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -21,6 +22,7 @@ type Callback = Box<dyn FnOnce(Delivery) + Send>;
 /// The outcome of a batch, once it has one.
 pub(crate) struct BatchCell {
     partition: u32,
+    refusal_count: AtomicU32,
     state: Mutex<CellState>,
 }
 
@@ -104,7 +106,12 @@ impl Drop for Confirm {
 
 impl BatchCell {
     pub(crate) fn new(partition: u32) -> Arc<Self> {
-        Arc::new(Self { partition, state: Mutex::new(CellState::Waiting { wakers: Vec::new(), callbacks: Vec::new() }) })
+        Arc::new(Self { partition, refusal_count: AtomicU32::new(0), state: Mutex::new(CellState::Waiting { wakers: Vec::new(), callbacks: Vec::new() }) })
+    }
+
+    /// The broker refused the batch; it may be sent again.
+    pub(crate) fn note_refusal(&self) {
+        self.refusal_count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Gives every record of the batch its outcome. Not to be called under a lock that a callback may want.
@@ -112,7 +119,13 @@ impl BatchCell {
         let failure = |reason, text: String| Failure { partition: self.partition, reason, text: text.into() };
         let shared = match settlement {
             Settlement::Acknowledged { base_offset, append_time_ms, durability } => {
-                let template = Acknowledgement { partition: self.partition, offset: None, durability, append_time_ms };
+                let template = Acknowledgement {
+                    partition: self.partition,
+                    offset: None,
+                    durability,
+                    refusal_count: self.refusal_count.load(Ordering::Relaxed),
+                    append_time_ms,
+                };
                 Shared::Acknowledged { base_offset, template }
             }
             Settlement::Refused { reason, text } => Shared::Refused(failure(reason, text)),
@@ -172,7 +185,7 @@ mod tests {
         cell.settle(Settlement::Acknowledged { base_offset: Some(40), append_time_ms: 5, durability: Durability::Committed });
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
         let expected = |offset| {
-            Delivery::Acknowledged(Acknowledgement { partition: 3, offset: Some(offset), durability: Durability::Committed, append_time_ms: 5 })
+            Delivery::Acknowledged(Acknowledgement { partition: 3, offset: Some(offset), durability: Durability::Committed, refusal_count: 0, append_time_ms: 5 })
         };
         assert_eq!(Pin::new(&mut first).poll(&mut context), Poll::Ready(expected(40)));
         assert_eq!(second.now(), Some(expected(41)));

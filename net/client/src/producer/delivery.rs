@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settlement {
+pub(crate) enum Settlement {
     /// `base_offset` is `None` when the broker knows that it is written but no longer where.
     Acknowledged { base_offset: Option<u64>, append_time_ms: i64, durability: Durability },
     Refused { reason: Reason, text: String },
@@ -56,6 +56,8 @@ pub struct Acknowledgement {
     /// `None` with `acks` none, and for a retry of a batch so old that the broker no longer knows where it is.
     pub offset: Option<u64>,
     pub durability: Durability,
+    /// How often the broker refused the record's batch before it was acknowledged; 0 when it was admitted at once.
+    pub refusal_count: u32,
     /// The broker's clock at the append, milliseconds since 1970; 0 with `acks` none.
     pub append_time_ms: i64,
 }

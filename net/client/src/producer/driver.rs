@@ -120,7 +120,10 @@ fn prepare(
     }
     let ripe = accumulator.is_ripe(slot, now_ms);
     let entry = &accumulator.slots[slot];
-    let due = entry.queue.has_sendable() && now_ms >= entry.queue.not_before_ms();
+    let due = match shared.config.acks {
+        Acks::None => !entry.queue.is_empty(),
+        _ => entry.queue.has_sendable() && now_ms >= entry.queue.not_before_ms(),
+    };
     if !ripe && !due {
         return None;
     }

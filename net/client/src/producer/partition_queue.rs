@@ -27,44 +27,44 @@ use std::collections::VecDeque;
 
 /// Names a batch for as long as its queue lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BatchId(pub u64);
+pub(crate) struct BatchId(pub(crate) u64);
 
 /// Names one connection of this client; never used again for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
+pub(crate) struct ConnectionId(pub(crate) u64);
 
 /// What the header of a batch says about its producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProducerStamp {
-    pub producer_id: ProducerId,
-    pub epoch: ProducerEpoch,
-    pub base_sequence: Sequence,
+pub(crate) struct ProducerStamp {
+    pub(crate) producer_id: ProducerId,
+    pub(crate) epoch: ProducerEpoch,
+    pub(crate) base_sequence: Sequence,
 }
 
 /// A batch to put on the wire now.
 #[derive(Debug)]
-pub struct SendOrder<'a, B> {
-    pub id: BatchId,
-    pub stamp: ProducerStamp,
-    pub batch: &'a mut B,
+pub(crate) struct SendOrder<'a, B> {
+    pub(crate) id: BatchId,
+    pub(crate) stamp: ProducerStamp,
+    pub(crate) batch: &'a mut B,
 }
 
 /// What the partition's shard said about one batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BatchAnswer {
-    pub code: ErrorCode,
-    pub text: String,
-    pub base_offset: u64,
-    pub append_time_ms: i64,
-    pub durability: Durability,
-    pub retry_after_ms: u32,
+pub(crate) struct BatchAnswer {
+    pub(crate) code: ErrorCode,
+    pub(crate) text: String,
+    pub(crate) base_offset: u64,
+    pub(crate) append_time_ms: i64,
+    pub(crate) durability: Durability,
+    pub(crate) retry_after_ms: u32,
     /// It came with the address of the right shard, so there is no need to wait before trying there.
-    pub redirected: bool,
+    pub(crate) redirected: bool,
 }
 
 /// What an event led to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum QueueEffect<B> {
+pub(crate) enum QueueEffect<B> {
     /// This batch has its outcome and has left the queue.
     Settled { batch: B, settlement: Settlement },
     /// The partition may be elsewhere, or gone.
@@ -102,7 +102,7 @@ impl<B> Entry<B> {
 
 /// See the head of this file. Times are milliseconds on any clock that never goes back.
 #[derive(Debug)]
-pub struct PartitionQueue<B> {
+pub(crate) struct PartitionQueue<B> {
     entries: VecDeque<Entry<B>>,
     /// The id of the first entry; ids have no gaps.
     first_id: u64,
@@ -120,7 +120,7 @@ pub struct PartitionQueue<B> {
 
 impl<B> PartitionQueue<B> {
     #[must_use]
-    pub fn new(producer_id: Option<ProducerId>, backoff: Backoff) -> Self {
+    pub(crate) fn new(producer_id: Option<ProducerId>, backoff: Backoff) -> Self {
         Self {
             entries: VecDeque::new(),
             first_id: 0,
@@ -137,7 +137,7 @@ impl<B> PartitionQueue<B> {
     }
 
     /// Puts a batch of `record_count` records behind the others. Deadlines never go back from one to the next.
-    pub fn push(&mut self, batch: B, record_count: u32, deadline_ms: u64) -> BatchId {
+    pub(crate) fn push(&mut self, batch: B, record_count: u32, deadline_ms: u64) -> BatchId {
         assert!(record_count > 0, "a batch has records");
         let deadline_ms = self.entries.back().map_or(deadline_ms, |last| last.deadline_ms.max(deadline_ms));
         let id = BatchId(self.first_id + self.entries.len() as u64);
@@ -154,7 +154,7 @@ impl<B> PartitionQueue<B> {
     }
 
     /// The next batch to send on `connection`, which is from now on in flight there. Ask again until `None`.
-    pub fn next_send(&mut self, now_ms: u64, connection: ConnectionId) -> Option<SendOrder<'_, B>> {
+    pub(crate) fn next_send(&mut self, now_ms: u64, connection: ConnectionId) -> Option<SendOrder<'_, B>> {
         let producer_id = self.producer_id?;
         if now_ms < self.not_before_ms || self.entries.iter().any(|e| e.in_flight.is_some_and(|(on, _)| on != connection)) {
             return None;
@@ -190,7 +190,7 @@ impl<B> PartitionQueue<B> {
     }
 
     /// An answer came for a batch sent on `connection`. One for a batch that was given up by now changes nothing.
-    pub fn on_answer(&mut self, now_ms: u64, sent: (BatchId, ConnectionId), answer: BatchAnswer, effects: &mut Vec<QueueEffect<B>>) {
+    pub(crate) fn on_answer(&mut self, now_ms: u64, sent: (BatchId, ConnectionId), answer: BatchAnswer, effects: &mut Vec<QueueEffect<B>>) {
         let Some(index) = self.in_flight_index(sent) else { return };
         self.entries[index].in_flight = None;
         match answer.code.outcome() {
@@ -244,7 +244,7 @@ impl<B> PartitionQueue<B> {
     }
 
     /// The bytes of this batch did not all leave this machine: nobody has it from this sending.
-    pub fn on_not_sent(&mut self, sent: (BatchId, ConnectionId), effects: &mut Vec<QueueEffect<B>>) {
+    pub(crate) fn on_not_sent(&mut self, sent: (BatchId, ConnectionId), effects: &mut Vec<QueueEffect<B>>) {
         if let Some(index) = self.in_flight_index(sent) {
             self.entries[index].in_flight = None;
             self.advance(effects);
@@ -252,7 +252,7 @@ impl<B> PartitionQueue<B> {
     }
 
     /// The connection ended before this batch was answered.
-    pub fn on_lost(&mut self, sent: (BatchId, ConnectionId), effects: &mut Vec<QueueEffect<B>>) {
+    pub(crate) fn on_lost(&mut self, sent: (BatchId, ConnectionId), effects: &mut Vec<QueueEffect<B>>) {
         if let Some(index) = self.in_flight_index(sent) {
             self.entries[index].in_flight = None;
             self.entries[index].maybe_written = true;
@@ -261,7 +261,7 @@ impl<B> PartitionQueue<B> {
     }
 
     /// Gives up what is past its deadline.
-    pub fn on_tick(&mut self, now_ms: u64, effects: &mut Vec<QueueEffect<B>>) {
+    pub(crate) fn on_tick(&mut self, now_ms: u64, effects: &mut Vec<QueueEffect<B>>) {
         for index in 0..self.entries.len() {
             let entry = &mut self.entries[index];
             if entry.deadline_ms > now_ms {
@@ -278,14 +278,14 @@ impl<B> PartitionQueue<B> {
 
     /// The topic was deleted and created again: what may be written is gone with the old log, the rest goes to the
     /// new one. Until [`Self::is_closing`] is false again, batches still belong to the old one.
-    pub fn on_log_replaced(&mut self, effects: &mut Vec<QueueEffect<B>>) {
+    pub(crate) fn on_log_replaced(&mut self, effects: &mut Vec<QueueEffect<B>>) {
         self.log_replaced = true;
         self.closing = true;
         self.advance(effects);
     }
 
     /// A fresh id, from epoch 0; without effect unless this queue is waiting for one.
-    pub fn on_producer_id(&mut self, id: ProducerId) {
+    pub(crate) fn on_producer_id(&mut self, id: ProducerId) {
         if self.producer_id.is_none() {
             self.producer_id = Some(id);
             self.epoch = ProducerEpoch(0);
@@ -293,7 +293,7 @@ impl<B> PartitionQueue<B> {
     }
 
     /// Gives up everything, at the end of the producer.
-    pub fn on_close(&mut self, effects: &mut Vec<QueueEffect<B>>) {
+    pub(crate) fn on_close(&mut self, effects: &mut Vec<QueueEffect<B>>) {
         for index in 0..self.entries.len() {
             let entry = &mut self.entries[index];
             if !entry.is_settled() {
@@ -306,51 +306,40 @@ impl<B> PartitionQueue<B> {
 
     /// When [`Self::on_tick`] has something to do.
     #[must_use]
-    pub fn next_deadline_ms(&self) -> Option<u64> {
+    pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
         self.entries.iter().find(|e| !e.is_settled()).map(|e| e.deadline_ms)
     }
 
     /// Nothing is sent before this time.
     #[must_use]
-    pub fn not_before_ms(&self) -> u64 {
+    pub(crate) fn not_before_ms(&self) -> u64 {
         self.not_before_ms
     }
 
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     #[must_use]
-    pub fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.closing
-    }
-
-    #[must_use]
-    pub fn has_producer_id(&self) -> bool {
-        self.producer_id.is_some()
     }
 
     /// Batches that were sent or wait to be.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Batches on the wire.
-    #[must_use]
-    pub fn in_flight_count(&self) -> usize {
-        self.entries.iter().take(BATCHES_PER_PRODUCER).filter(|e| e.in_flight.is_some()).count()
     }
 
     /// There is a batch that [`Self::next_send`] would give out, were it late enough.
     #[must_use]
-    pub fn has_sendable(&self) -> bool {
+    pub(crate) fn has_sendable(&self) -> bool {
         self.producer_id.is_some() && self.next_index().is_some()
     }
 
     /// The batches that wait to be sent and are next in line, to be made ready for it.
-    pub fn waiting_mut(&mut self, count: usize) -> impl Iterator<Item = (BatchId, &mut B)> {
+    pub(crate) fn waiting_mut(&mut self, count: usize) -> impl Iterator<Item = (BatchId, &mut B)> {
         let ids = self.first_id..;
         let waiting = ids.zip(self.entries.iter_mut()).filter(|(_, e)| e.in_flight.is_none());
         waiting.filter_map(|(id, e)| e.batch.as_mut().map(|b| (BatchId(id), b))).take(count)
@@ -358,7 +347,7 @@ impl<B> PartitionQueue<B> {
 
     /// Takes out the first batch, which was never sent: for producers without an id, whose batches are not asked
     /// about afterwards.
-    pub fn take_unsent(&mut self) -> Option<B> {
+    pub(crate) fn take_unsent(&mut self) -> Option<B> {
         let batch = self.entries.front_mut().filter(|e| e.sequence.is_none())?.batch.take();
         self.entries.pop_front();
         self.first_id += 1;
@@ -366,7 +355,7 @@ impl<B> PartitionQueue<B> {
     }
 
     /// A batch that has no outcome yet.
-    pub fn get_mut(&mut self, id: BatchId) -> Option<&mut B> {
+    pub(crate) fn get_mut(&mut self, id: BatchId) -> Option<&mut B> {
         let index = usize::try_from(id.0.checked_sub(self.first_id)?).ok()?;
         self.entries.get_mut(index)?.batch.as_mut()
     }

@@ -10,9 +10,10 @@ use crate::config::ProducerConfig;
 use crate::connection::{Answer, CallError, decode_answer, lock};
 use crate::error::{ClientError, check, code_of};
 use crate::address::Address;
-use sluice_model::ProducerId;
+use sluice_model::{ErrorCode, Outcome, ProducerId};
 use sluice_protocol::{Durability, InitProducerRequest, ProduceRequest, ProducedPartition};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
@@ -31,6 +32,8 @@ pub(crate) struct ProducerShared {
     /// Wakes those who wait until everything is settled.
     pub(super) settled: Notify,
     pub(super) connecting: Mutex<HashSet<Address>>,
+    /// Records in batches that the broker refused, counted anew each time.
+    pub(super) refused_record_count: AtomicU64,
     renewing: Mutex<bool>,
     started: Instant,
 }
@@ -56,6 +59,7 @@ impl ProducerShared {
             wake: Notify::new(),
             settled: Notify::new(),
             connecting: Mutex::default(),
+            refused_record_count: AtomicU64::new(0),
             renewing: Mutex::new(false),
             started: Instant::now(),
         }
@@ -92,7 +96,9 @@ impl ProducerShared {
                         slot.address = redirect;
                     }
                     let mut effects = Effects::new();
-                    slot.queue.on_answer(now_ms, (sent.batch, connection), batch_answer(produced, redirected), &mut effects);
+                    let answer = batch_answer(produced, redirected);
+                    self.note_refusal(slot.queue.get_mut(sent.batch), answer.code);
+                    slot.queue.on_answer(now_ms, (sent.batch, connection), answer, &mut effects);
                     followup.add(&mut accumulator, sent.slot, effects);
                 }
             }
@@ -110,7 +116,9 @@ impl ProducerShared {
                                 retry_after_ms: refusal.retry_after_ms,
                                 ..Default::default()
                             };
-                            queue.on_answer(now_ms, at, batch_answer(refused, false), &mut effects);
+                            let answer = batch_answer(refused, false);
+                            self.note_refusal(queue.get_mut(sent.batch), answer.code);
+                            queue.on_answer(now_ms, at, answer, &mut effects);
                         }
                     }
                     followup.add(&mut accumulator, sent.slot, effects);
@@ -120,6 +128,14 @@ impl ProducerShared {
         drop(accumulator);
         self.carry_out(followup);
         self.wake.notify_one();
+    }
+
+    /// Keeps count of what was not admitted at first; a wrong address is no refusal of the record.
+    fn note_refusal(&self, batch: Option<&mut Batch>, code: ErrorCode) {
+        if let Some(batch) = batch.filter(|_| code.outcome() == Outcome::Refused && code != ErrorCode::NotLeader) {
+            batch.cell.0.note_refusal();
+            self.refused_record_count.fetch_add(batch.record_count.into(), Ordering::Relaxed);
+        }
     }
 
     /// Does what is left to do. Not under the lock: callbacks of the application run here.

@@ -1,0 +1,238 @@
+//! Rot, in journal and segments: what is left is served, what is gone is named.
+
+use super::tests::{Scenario, power_cycled, walk_scenario};
+use super::*;
+use crate::commit_group::GroupHeader;
+use crate::layout::{journal_file, segment_file};
+use crate::recovery_report::LostGroups;
+use crate::testing::executor::block_on;
+use crate::testing::fault_disk::FaultDisk;
+use crate::testing::frames::test_partition;
+use crate::testing::random::Random;
+use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
+use crate::write_back::WriteBackKind;
+use sluice_model::limits::BLOCK_LEN;
+
+fn start(disk: &FaultDisk, what: &str) -> TestShard {
+    TestShard::start(disk, 2, TestSizes::default()).unwrap_or_else(|error| panic!("{what}: {error}"))
+}
+
+/// File and position of every group of the newest incarnation in the ring, by sequence.
+fn groups(disk: &FaultDisk) -> Vec<(PathBuf, u64, GroupHeader)> {
+    let dir = test_layout().shard_journal_dir(TEST_SHARD);
+    let mut groups = Vec::new();
+    for (path, bytes) in disk.files().into_iter().filter(|(path, _)| path.starts_with(&dir)) {
+        for (block, bytes) in bytes.chunks(BLOCK_LEN).enumerate() {
+            if let Some((header, _)) = GroupHeader::parse(bytes) {
+                groups.push((path.clone(), (block * BLOCK_LEN) as u64, header));
+            }
+        }
+    }
+    groups.sort_by_key(|(_, _, header)| header.sequence);
+    groups
+}
+
+/// Partitions 0 and 1 with three groups each, in turn, then the idle marker.
+fn six_groups() -> Scenario {
+    let mut scenario = Scenario::new(1, TestSizes::default());
+    for n in 0..6 {
+        scenario.append_and_commit(n % 2, 1000);
+    }
+    scenario.shard.mark_idle();
+    scenario
+}
+
+#[test]
+fn a_damaged_body_costs_the_frames_in_it() {
+    let scenario = six_groups();
+    let disk = power_cycled(&scenario.shard.disk);
+    let (path, position, header) = groups(&disk)[2].clone();
+    disk.flip_bit(&path, position + 500, 1);
+    let mut shard = start(&disk, "one body");
+    assert_eq!(shard.report().damaged_groups, [header.sequence]);
+    assert_eq!(shard.report().damaged.keys().copied().collect::<Vec<_>>(), [test_partition(0)]);
+    assert!(shard.report().possibly_short.is_empty(), "later frames of both partitions vouch for them");
+    assert_eq!(scenario.model.check_rotten(&mut shard, "one body"), 1);
+    let damaged = shard.shard.partitions[&test_partition(0)].damaged.clone();
+    let mut again = TestShard::start(&power_cycled(&shard.disk), 3, TestSizes::default()).unwrap();
+    assert_eq!(again.shard.partitions[&test_partition(0)].damaged, damaged, "the gap is known after a restart too");
+    assert_eq!(scenario.model.check_rotten(&mut again, "one body, and again"), 1);
+}
+
+#[test]
+fn a_lost_header_costs_its_group_and_leaves_doubt_where_nothing_vouches() {
+    let scenario = six_groups();
+    for (at, doubted) in [(0, vec![]), (4, vec![0]), (5, vec![0, 1])] {
+        let disk = power_cycled(&scenario.shard.disk);
+        let (path, position, header) = groups(&disk)[at].clone();
+        disk.flip_bit(&path, position + 50, 1);
+        let what = format!("header of group {}", header.sequence);
+        let mut shard = start(&disk, &what);
+        let lost = LostGroups { first_sequence: header.sequence, last_sequence: header.sequence };
+        assert_eq!(shard.report().lost_groups, [lost], "{what}");
+        let doubted: std::collections::BTreeSet<_> = doubted.into_iter().map(test_partition).collect();
+        assert_eq!(shard.report().possibly_short, doubted, "{what}");
+        assert_eq!(scenario.model.check_rotten(&mut shard, &what), 1);
+    }
+}
+
+#[test]
+fn without_a_later_group_the_last_one_looks_torn() {
+    let mut scenario = six_groups();
+    scenario.append_and_commit(0, 1000);
+    let disk = power_cycled(&scenario.shard.disk);
+    let (path, position, _) = groups(&disk).last().unwrap().clone();
+    disk.flip_bit(&path, position + 500, 1);
+    let shard = start(&disk, "the last group");
+    assert!(shard.report().torn_group_cut && !shard.report().ends_marked);
+    assert_eq!(shard.report().entries_replayed, 6);
+}
+
+#[test]
+fn any_bit_of_a_marked_journal_may_rot_and_nothing_is_lost_without_a_word() {
+    let mut missing = 0;
+    for seed in [11, 12] {
+        let mut scenario = walk_scenario(seed, 50, TestSizes::default());
+        scenario.append_and_commit(0, 3000);
+        scenario.append_and_commit(1, 300);
+        scenario.shard.mark_idle();
+        let disk = power_cycled(&scenario.shard.disk);
+        let mut random = Random::new(seed);
+        for file in 0..4 {
+            let path = journal_file(&test_layout().shard_journal_dir(TEST_SHARD), file);
+            for block in 0..8 {
+                for _ in 0..6 {
+                    // Headers are small: every other flip goes there.
+                    let within = if random.coin() { 200 } else { BLOCK_LEN as u64 };
+                    let position = block * BLOCK_LEN as u64 + random.below(within);
+                    let rotten = power_cycled(&disk);
+                    rotten.flip_bit(&path, position, 3);
+                    let what = format!("seed {seed}, bit 3 of byte {position} of {}", path.display());
+                    missing += scenario.model.check_rotten(&mut start(&rotten, &what), &what);
+                }
+            }
+        }
+    }
+    assert!(missing > 20, "only {missing} frames were ever lost");
+}
+
+#[test]
+fn any_bit_of_a_segment_may_rot_and_nothing_is_lost_without_a_word() {
+    let mut missing = 0;
+    for seed in [13, 14] {
+        let mut scenario = walk_scenario(seed, 60, TestSizes::default());
+        scenario.commit();
+        scenario.shard.mark_idle();
+        let disk = power_cycled(&scenario.shard.disk);
+        let mut random = Random::new(seed);
+        let segments: Vec<_> = disk
+            .files()
+            .into_iter()
+            .filter(|(path, bytes)| path.starts_with(test_layout().partitions_dir()) && !bytes.is_empty())
+            .collect();
+        for _ in 0..150 {
+            let (path, bytes) = &segments[usize::try_from(random.below(segments.len() as u64)).unwrap()];
+            let position = random.below(bytes.len() as u64);
+            let rotten = power_cycled(&disk);
+            rotten.flip_bit(path, position, 5);
+            let what = format!("seed {seed}, bit 5 of byte {position} of {}", path.display());
+            missing += scenario.model.check_rotten(&mut start(&rotten, &what), &what);
+        }
+    }
+    assert!(missing > 5, "only {missing} frames were ever lost");
+}
+
+#[test]
+fn a_segment_that_is_gone_is_a_gap() {
+    let mut scenario = Scenario::new(1, TestSizes::default());
+    for _ in 0..12 {
+        scenario.append_and_commit(0, 4000);
+        scenario.shard.make_room();
+    }
+    scenario.shard.write_back(WriteBackKind::Everything);
+    scenario.shard.flush();
+    scenario.shard.checkpoint();
+    let id = test_partition(0);
+    let bases: Vec<_> =
+        scenario.shard.log(id).checkpoint(Offset::ZERO).sealed.iter().map(|segment| segment.base_offset).collect();
+    assert!(bases.len() >= 2);
+    let disk = power_cycled(&scenario.shard.disk);
+    block_on(disk.remove_file(&segment_file(&test_layout().partition_dir(id), bases[1]))).unwrap();
+    let mut shard = start(&disk, "a segment is gone");
+    assert_eq!(shard.report().damaged[&id].len(), 1);
+    assert_eq!(shard.report().damaged[&id][0].from, bases[1]);
+    assert!(scenario.model.check_rotten(&mut shard, "a segment is gone") > 0);
+}
+
+#[test]
+fn a_straddling_frame_that_is_not_the_journals_opens_a_new_segment() {
+    for (first_len, what) in [(5000, "after whole frames"), (0, "as the first frame")] {
+        let mut scenario = Scenario::new(1, TestSizes::default());
+        if first_len > 0 {
+            scenario.append_and_commit(0, first_len);
+        }
+        scenario.append_and_commit(0, 9000);
+        scenario.shard.write_back(WriteBackKind::WholeBlocks { at_least: BLOCK_LEN });
+        scenario.shard.flush();
+        scenario.shard.checkpoint();
+        let id = test_partition(0);
+        let point = scenario.shard.log(id).checkpoint(Offset::ZERO).recovery_point;
+        assert!(point.next_frame_position < point.position, "{what}: the frame straddles");
+        let disk = power_cycled(&scenario.shard.disk);
+        disk.flip_bit(&segment_file(&test_layout().partition_dir(id), point.segment_base), point.position - 1, 4);
+        let mut shard = start(&disk, what);
+        assert_eq!(scenario.model.check_rotten(&mut shard, what), 0, "{what}: the journal has it whole");
+        let mut again = TestShard::start(&power_cycled(&shard.disk), 3, TestSizes::default()).unwrap();
+        assert_eq!(scenario.model.check_rotten(&mut again, what), 0, "{what}");
+        again.read_all(id);
+    }
+}
+
+#[test]
+fn partitions_that_are_deleted_or_elsewhere_are_left_alone() {
+    let scenario = six_groups();
+    let disk = power_cycled(&scenario.shard.disk);
+    for fate in [PartitionFate::Deleted, PartitionFate::Elsewhere] {
+        let fates = |id: TopicPartition, _: Option<PlacementEpoch>| {
+            if id == test_partition(0) { fate } else { PartitionFate::Recover(LogConfig::default()) }
+        };
+        let disk = power_cycled(&disk);
+        let shard = TestShard::start_with(&disk, 2, TestSizes::default(), &fates).unwrap();
+        assert_eq!(shard.shard.partitions.keys().copied().collect::<Vec<_>>(), [test_partition(1)]);
+        assert_eq!(shard.report().skipped[&test_partition(0)], 3);
+        assert!(shard.report().is_clean());
+    }
+}
+
+#[test]
+fn a_partition_that_only_the_journal_knows_is_recovered_and_named() {
+    let mut scenario = Scenario::new(1, TestSizes::default());
+    let id = test_partition(5);
+    let frame = crate::testing::frames::FrameSource::new(id, 1).next(2, 100);
+    let entry = crate::commit_group::JournalEntry::Frame { header: &frame.header, body: &frame.body };
+    scenario.shard.shard.journal.append(entry);
+    scenario.commit();
+    let mut shard = start(&power_cycled(&scenario.shard.disk), "unknown");
+    assert_eq!(shard.report().unknown.iter().copied().collect::<Vec<_>>(), [id]);
+    assert_eq!(shard.read_all(id), [frame.bytes()]);
+    assert_eq!(shard.shard.partitions[&id].placement_epoch, PlacementEpoch(0));
+}
+
+#[test]
+fn an_import_replaces_what_the_shard_knew_and_journal_entries_older_than_it() {
+    // Shard 0 recovers the partition, hands it over, and takes it back under a greater placement epoch.
+    let mut scenario = six_groups();
+    let id = test_partition(0);
+    scenario.shard.write_back(WriteBackKind::Everything);
+    scenario.shard.flush();
+    let mut import = scenario.shard.log(id).checkpoint(Offset::ZERO);
+    import.placement_epoch = PlacementEpoch(2);
+    let disk = power_cycled(&scenario.shard.disk);
+    let mut shard = TestShard::start_importing(&disk, 2, TestSizes::default(), vec![import]).unwrap();
+    assert_eq!(shard.shard.partitions[&id].placement_epoch, PlacementEpoch(2));
+    assert_eq!(shard.report().entries_replayed, 3, "those of the other partition");
+    scenario.model.check(&mut shard, usize::MAX, "imported");
+    let mut again = TestShard::start(&power_cycled(&shard.disk), 3, TestSizes::default()).unwrap();
+    assert_eq!(again.shard.partitions[&id].placement_epoch, PlacementEpoch(2));
+    scenario.model.check(&mut again, usize::MAX, "imported, and again");
+}

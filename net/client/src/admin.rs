@@ -1,0 +1,279 @@
+//! Administration: topics, and what shards know of partitions.
+//!
+//! What a broker certainly did not do for a reason that passes is tried again until `request_timeout_ms` is over; a
+//! change whose connection was lost on the way is not, because it may have been made.
+
+use crate::address::Address;
+use crate::backoff::{Backoff, random_u64};
+use crate::client::Client;
+use crate::connection::CallError;
+use crate::consumer::StartAt;
+use crate::error::{ClientError, check};
+use crate::metadata_cache::TopicInfo;
+use sluice_model::TopicId;
+use sluice_model::limits::PARTITIONS_PER_REQUEST_MAX;
+use sluice_protocol::{
+    AlterTopicRequest, CreateTopicRequest, DeleteRecordsRequest, DeleteTopicRequest, DescribePartitionsRequest,
+    DescribedPartition, ListOffsetsPartition, ListOffsetsRequest, ListedOffset, PartitionRef, Request, ShardAddress,
+    TIMESTAMP_BEGINNING, TIMESTAMP_END,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+#[derive(Clone)]
+pub struct Admin {
+    client: Client,
+}
+
+/// The cluster as a broker describes it.
+#[derive(Clone, Debug)]
+pub struct ClusterInfo {
+    pub cluster_id: [u8; 16],
+    pub shards: Vec<ShardAddress>,
+    /// By name.
+    pub topics: Vec<Arc<TopicInfo>>,
+}
+
+/// What one partition of an answer says about itself.
+trait PartitionAnswer {
+    fn status(&self) -> (u16, &str, Option<&ShardAddress>);
+}
+
+impl PartitionAnswer for ListedOffset {
+    fn status(&self) -> (u16, &str, Option<&ShardAddress>) {
+        (self.error, &self.text, self.address.as_ref())
+    }
+}
+
+impl PartitionAnswer for DescribedPartition {
+    fn status(&self) -> (u16, &str, Option<&ShardAddress>) {
+        (self.error, &self.text, self.address.as_ref())
+    }
+}
+
+/// One partition of a question, and where to ask.
+struct Asked<'a> {
+    topic: &'a str,
+    partition: u32,
+    /// Where the last answer said it is.
+    redirect: Option<Address>,
+}
+
+/// Rounds of asking, with a wait between them, until the time is up.
+struct Rounds {
+    deadline: Instant,
+    backoff: Backoff,
+}
+
+impl Rounds {
+    fn begin(client: &Client) -> Self {
+        let config = client.config();
+        Self {
+            deadline: Instant::now() + client.request_timeout(),
+            backoff: Backoff::new(config.retry_backoff_ms, config.retry_backoff_ms_max, random_u64()),
+        }
+    }
+
+    /// Waits before the next round; the error once there is none.
+    async fn again(&mut self, error: ClientError) -> Result<(), ClientError> {
+        let wait = Duration::from_millis(self.backoff.next_ms().into());
+        if !error.is_transient() || Instant::now() + wait >= self.deadline {
+            return Err(error);
+        }
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}
+
+impl Admin {
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Creates a topic of 1 to `PARTITIONS_PER_TOPIC_MAX` partitions. Settings are `frame_len_max` and the like, as
+    /// text.
+    pub async fn create_topic(&self, name: &str, partitions: u32, settings: &[(String, String)]) -> Result<TopicId, ClientError> {
+        let request = CreateTopicRequest { name: name.into(), partitions, settings: settings.to_vec() };
+        let answer = self.change(&request, |answer| (answer.error, answer.text.clone())).await?;
+        self.client.forget_topic(name);
+        Ok(TopicId(answer.topic_id))
+    }
+
+    /// Deletes a topic with all its records.
+    pub async fn delete_topic(&self, name: &str) -> Result<(), ClientError> {
+        let request = DeleteTopicRequest { name: name.into() };
+        self.change(&request, |answer| (answer.error, answer.text.clone())).await?;
+        self.client.forget_topic(name);
+        Ok(())
+    }
+
+    /// Changes the settings named (an empty value puts the default back), and the partition count if one is given.
+    pub async fn alter_topic(&self, name: &str, settings: &[(String, String)], partitions: Option<u32>) -> Result<(), ClientError> {
+        let request = AlterTopicRequest { name: name.into(), settings: settings.to_vec(), partitions };
+        self.change(&request, |answer| (answer.error, answer.text.clone())).await?;
+        self.client.forget_topic(name);
+        Ok(())
+    }
+
+    /// One topic, as it is now.
+    pub async fn describe_topic(&self, name: &str) -> Result<Arc<TopicInfo>, ClientError> {
+        self.client.refresh_topic(name, u64::MAX).await
+    }
+
+    /// All topics and shards.
+    pub async fn cluster(&self) -> Result<ClusterInfo, ClientError> {
+        let (answer, topics) = self.client.all_topics().await?;
+        Ok(ClusterInfo { cluster_id: answer.cluster_id, shards: answer.shards, topics })
+    }
+
+    /// All topics, by name.
+    pub async fn list_topics(&self) -> Result<Vec<Arc<TopicInfo>>, ClientError> {
+        self.cluster().await.map(|cluster| cluster.topics)
+    }
+
+    /// Deletes the records below `offset` (`u64::MAX`: all below the high watermark); the log start afterwards.
+    pub async fn delete_records(&self, topic: &str, partition: u32, offset: u64) -> Result<u64, ClientError> {
+        let mut rounds = Rounds::begin(&self.client);
+        let mut asked = Asked { topic, partition, redirect: None };
+        loop {
+            let (topic_id, address) = self.locate(&asked).await?;
+            let request = DeleteRecordsRequest { topic_id: topic_id.0, partition, offset };
+            let error = match self.client.call_at(&address, &request).await {
+                Ok(answer) => match check(answer.error, answer.text) {
+                    Ok(()) => return Ok(answer.log_start_offset),
+                    Err(error) => {
+                        asked.redirect = answer.address.map(|a| Address::new(&a.host, a.port));
+                        error
+                    }
+                },
+                Err(error) => error.into_client_error(),
+            };
+            rounds.again(error).await?;
+            self.client.forget_topic(topic);
+        }
+    }
+
+    /// The offset at a place of each partition, in the order asked. For a time, the offset of the batch that has the
+    /// first record at or after it; `timestamp_ms` -1 and the high watermark when there is none.
+    pub async fn list_offsets(&self, wanted: &[(&str, u32, StartAt)]) -> Result<Vec<ListedOffset>, ClientError> {
+        let asked = wanted.iter().map(|&(topic, partition, _)| (topic, partition)).collect::<Vec<_>>();
+        let build = |of: &[(usize, TopicId)]| ListOffsetsRequest {
+            partitions: of
+                .iter()
+                .map(|&(index, topic_id)| {
+                    let timestamp_ms = match wanted[index].2 {
+                        StartAt::Beginning => TIMESTAMP_BEGINNING,
+                        StartAt::End | StartAt::Offset(_) => TIMESTAMP_END,
+                        StartAt::Timestamp(at_ms) => at_ms.max(0),
+                    };
+                    ListOffsetsPartition { topic_id: topic_id.0, partition: wanted[index].1, timestamp_ms }
+                })
+                .collect(),
+        };
+        self.ask_partitions(&asked, build, |answer| answer.partitions).await
+    }
+
+    /// What the owning shards know of partitions, in the order asked.
+    pub async fn describe_partitions(&self, wanted: &[(&str, u32)]) -> Result<Vec<DescribedPartition>, ClientError> {
+        let build = |of: &[(usize, TopicId)]| DescribePartitionsRequest {
+            partitions: of.iter().map(|&(index, id)| PartitionRef { topic_id: id.0, partition: wanted[index].1 }).collect(),
+        };
+        self.ask_partitions(wanted, build, |answer| answer.partitions).await
+    }
+
+    /// Asks any broker for a change, again while it certainly was not made.
+    async fn change<R: Request>(&self, request: &R, status: impl Fn(&R::Answer) -> (u16, String)) -> Result<R::Answer, ClientError> {
+        let mut rounds = Rounds::begin(&self.client);
+        loop {
+            let answer = self.client.call_any(request, false).await?;
+            let (error, text) = status(&answer);
+            match check(error, text) {
+                Ok(()) => return Ok(answer),
+                Err(error) if error.code().is_some_and(|c| c.outcome() == sluice_model::Outcome::Unknown) => return Err(error),
+                Err(error) => rounds.again(error).await?,
+            }
+        }
+    }
+
+    /// Where to ask about a partition now.
+    async fn locate(&self, asked: &Asked<'_>) -> Result<(TopicId, Address), ClientError> {
+        let info = self.client.topic(asked.topic).await?;
+        let partition = info.partitions.get(asked.partition as usize).ok_or_else(|| ClientError::Broker {
+            code: sluice_model::ErrorCode::UnknownPartition,
+            text: format!("topic {} has {} partitions, numbered from 0", asked.topic, info.partitions.len()),
+        });
+        let address = asked.redirect.clone().or(match partition {
+            Ok(partition) => partition.address.clone(),
+            Err(error) => return Err(error),
+        });
+        let no_leader = || ClientError::NoLeader { topic: asked.topic.into(), partition: asked.partition };
+        Ok((info.topic_id, address.ok_or_else(no_leader)?))
+    }
+
+    /// Asks each partition's shard; again, elsewhere perhaps, those that could not answer for now.
+    async fn ask_partitions<R: Request, E: PartitionAnswer + Default + Clone>(
+        &self,
+        wanted: &[(&str, u32)],
+        build: impl Fn(&[(usize, TopicId)]) -> R,
+        entries: impl Fn(R::Answer) -> Vec<E>,
+    ) -> Result<Vec<E>, ClientError> {
+        let mut asked: Vec<Asked<'_>> =
+            wanted.iter().map(|&(topic, partition)| Asked { topic, partition, redirect: None }).collect();
+        let mut answers = vec![E::default(); wanted.len()];
+        let mut open: Vec<usize> = (0..wanted.len()).collect();
+        let mut rounds = Rounds::begin(&self.client);
+        loop {
+            let mut error = None;
+            let mut by_address: BTreeMap<Address, Vec<(usize, TopicId)>> = BTreeMap::new();
+            let mut left = Vec::new();
+            for index in open {
+                match self.locate(&asked[index]).await {
+                    Ok((id, address)) => by_address.entry(address).or_default().push((index, id)),
+                    Err(e) => {
+                        left.push(index);
+                        error = Some(e);
+                    }
+                }
+            }
+            for (address, all) in by_address {
+                for of in all.chunks(PARTITIONS_PER_REQUEST_MAX) {
+                    let answered = self.client.call_at(&address, &build(of)).await.map_err(CallError::into_client_error);
+                    let answered = answered.map(&entries).and_then(|got| right_count(got, of.len(), &address));
+                    let got = match answered {
+                        Ok(got) => got,
+                        Err(e) => {
+                            left.extend(of.iter().map(|o| o.0));
+                            error = Some(e);
+                            continue;
+                        }
+                    };
+                    for (&(index, _), entry) in of.iter().zip(got) {
+                        let (code, text, redirect) = entry.status();
+                        match check(code, text) {
+                            Ok(()) => answers[index] = entry,
+                            Err(e) => {
+                                asked[index].redirect = redirect.map(|a| Address::new(&a.host, a.port));
+                                left.push(index);
+                                error = Some(e);
+                            }
+                        }
+                    }
+                }
+            }
+            let Some(error) = error else { return Ok(answers) };
+            rounds.again(error).await?;
+            left.iter().for_each(|&index| self.client.forget_topic(wanted[index].0));
+            open = left;
+        }
+    }
+}
+
+fn right_count<E>(got: Vec<E>, count: usize, address: &Address) -> Result<Vec<E>, ClientError> {
+    if got.len() == count {
+        return Ok(got);
+    }
+    Err(ClientError::Protocol { address: address.to_string(), text: format!("it answered {} partitions instead of {count}", got.len()) })
+}

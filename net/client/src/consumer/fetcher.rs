@@ -1,0 +1,351 @@
+//! The consumer's one task: keeps a fetch on the wire for every partition that has room, all partitions of a shard in
+//! one request, and puts what comes where `poll` finds it.
+//!
+//! Prefetch is bounded per shard, by an equal share of the whole, so that a busy shard never starves a quiet one.
+
+use super::cursor::{Arrival, Cursor, Next};
+use super::error::{ConsumeCause, ConsumeError};
+use crate::address::Address;
+use crate::client::Client;
+use crate::config::ConsumerConfig;
+use crate::connection::{Answer, CallError, Connection, decode_answer, lock};
+use crate::error::ClientError;
+use crate::link::Lane;
+use bytes::Bytes;
+use sluice_model::ErrorCode;
+use sluice_model::limits::{FETCH_LEN_MAX, MESSAGE_BODY_LEN_MAX, PARTITIONS_PER_REQUEST_MAX};
+use sluice_protocol::{FetchPartition, FetchRequest, FetchedPartition};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Room in an answer for everything but frames, bytes per partition and in all.
+const ENTRY_LEN: u32 = 512;
+const ANSWER_LEN: u32 = 256;
+/// Least room worth a fetch, bytes.
+const FETCH_LEN_LEAST: u32 = 64 * 1024;
+/// Least time between two refreshes of one topic's metadata.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Something for `poll`.
+pub(super) struct Ready {
+    pub(super) cursor: usize,
+    pub(super) generation: u64,
+    pub(super) arrival: Arrival,
+    /// Bytes it holds of its shard's share.
+    len: usize,
+    address: Option<Address>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) cursors: Vec<Cursor>,
+    ready: VecDeque<Ready>,
+    /// Bytes on the wire and waiting for `poll`, by shard.
+    used: BTreeMap<Address, usize>,
+    connecting: BTreeSet<Address>,
+    refreshing: BTreeSet<Arc<str>>,
+    /// Counts fetches that brought something.
+    servings: u64,
+    pub(super) closed: bool,
+}
+
+pub(super) struct ConsumerShared {
+    pub(super) client: Client,
+    pub(super) config: ConsumerConfig,
+    pub(super) state: Mutex<State>,
+    /// Wakes the fetcher.
+    pub(super) wake: Notify,
+    /// Wakes `poll`.
+    pub(super) arrived: Notify,
+    started: Instant,
+}
+
+/// A fetch on the wire: which cursors it is for, in their generations.
+struct InFlight {
+    cursors: Vec<(usize, u64)>,
+    reserved: usize,
+    address: Address,
+}
+
+impl State {
+    /// The next thing for `poll` that no seek has made void.
+    pub(super) fn take_ready(&mut self) -> Option<Ready> {
+        loop {
+            let ready = self.ready.pop_front()?;
+            if let Some(used) = ready.address.as_ref().and_then(|address| self.used.get_mut(address)) {
+                *used -= ready.len;
+            }
+            if self.cursors.get(ready.cursor).is_some_and(|c| c.generation == ready.generation) {
+                return Some(ready);
+            }
+        }
+    }
+
+    /// Drops everything and begins with other cursors. Generations go on, so that old answers find nobody.
+    pub(super) fn replace(&mut self, cursors: Vec<Cursor>) {
+        self.cursors = cursors;
+        for ready in std::mem::take(&mut self.ready) {
+            if let Some(used) = ready.address.as_ref().and_then(|address| self.used.get_mut(address)) {
+                *used -= ready.len;
+            }
+        }
+    }
+
+    fn push(&mut self, cursor: usize, arrival: Arrival, address: Option<&Address>) {
+        let len = match &arrival {
+            Arrival::Frame { bytes, .. } => bytes.len(),
+            Arrival::Stopped(_) => 0,
+        };
+        if let Some(address) = address {
+            *self.used.entry(address.clone()).or_default() += len;
+        }
+        let generation = self.cursors[cursor].generation;
+        self.ready.push_back(Ready { cursor, generation, arrival, len, address: address.cloned() });
+    }
+}
+
+impl ConsumerShared {
+    pub(super) fn new(client: Client, config: ConsumerConfig) -> Self {
+        Self {
+            client,
+            config,
+            state: Mutex::default(),
+            wake: Notify::new(),
+            arrived: Notify::new(),
+            started: Instant::now(),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes one shard may hold of the prefetch.
+    fn share(&self, state: &State) -> usize {
+        let shards: BTreeSet<&Address> = state.cursors.iter().filter_map(|c| c.address.as_ref()).collect();
+        self.config.prefetch_len_max / shards.len().max(1)
+    }
+}
+
+/// Runs until the consumer is closed.
+pub(super) async fn run(shared: Arc<ConsumerShared>) {
+    loop {
+        let next_ms = pump(&shared);
+        let now_ms = shared.now_ms();
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            () = tokio::time::sleep(Duration::from_millis(next_ms.unwrap_or(0).saturating_sub(now_ms))), if next_ms.is_some() => {}
+        }
+        if lock(&shared.state).closed {
+            return;
+        }
+    }
+}
+
+/// Sends every fetch that can be sent; when to look again although nothing happens.
+fn pump(shared: &Arc<ConsumerShared>) -> Option<u64> {
+    let now_ms = shared.now_ms();
+    let mut state = lock(&shared.state);
+    let share = shared.share(&state);
+    let mut by_address: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
+    let (mut next_ms, mut homeless) = (None::<u64>, Vec::new());
+    for (index, cursor) in state.cursors.iter().enumerate().filter(|(_, c)| !c.in_flight && !c.stopped) {
+        if cursor.not_before_ms > now_ms {
+            next_ms = Some(next_ms.map_or(cursor.not_before_ms, |at| at.min(cursor.not_before_ms)));
+            continue;
+        }
+        match &cursor.address {
+            Some(address) => by_address.entry(address.clone()).or_default().push(index),
+            None => homeless.push(cursor.topic.clone()),
+        }
+    }
+    let mut fetches = Vec::new();
+    for (address, cursors) in by_address {
+        let Some(connection) = shared.client.link(&address, Lane::Fetch).open() else {
+            if state.connecting.insert(address.clone()) {
+                connect(shared.clone(), address);
+            }
+            continue;
+        };
+        fetches.extend(prepare(shared, &mut state, address, cursors, share).map(|fetch| (connection, fetch)));
+    }
+    drop(state);
+    homeless.into_iter().for_each(|topic| refresh(shared, topic));
+    for (connection, (request, in_flight)) in fetches {
+        submit(shared, &connection, &request, in_flight);
+    }
+    next_ms
+}
+
+/// One fetch for partitions of one shard, if its share has room.
+fn prepare(
+    shared: &ConsumerShared,
+    state: &mut State,
+    address: Address,
+    mut cursors: Vec<usize>,
+    share: usize,
+) -> Option<(FetchRequest, InFlight)> {
+    let used = state.used.get(&address).copied().unwrap_or_default();
+    let room = u32::try_from(share.saturating_sub(used)).unwrap_or(u32::MAX);
+    let len_max = shared.config.fetch_len_max.min(room);
+    // Answers are filled from the front: who got something last comes last, so that nobody waits for ever.
+    cursors.sort_by_key(|&c| state.cursors[c].served);
+    // A frame that is longer than usual is fetched alone, and may exceed the share once everything before is polled.
+    let large = cursors.iter().copied().find(|&c| state.cursors[c].needed_len.is_some_and(|needed| needed > len_max));
+    let len_max = match large {
+        Some(cursor) if used == 0 => {
+            cursors = vec![cursor];
+            state.cursors[cursor].needed_len.unwrap_or_default().max(len_max)
+        }
+        _ if len_max < FETCH_LEN_LEAST.min(u32::try_from(share).unwrap_or(u32::MAX)) => return None,
+        _ => len_max,
+    };
+    cursors.truncate(PARTITIONS_PER_REQUEST_MAX);
+    let partitions = cursors.iter().map(|&c| {
+        let cursor = &state.cursors[c];
+        FetchPartition {
+            topic_id: cursor.topic_id.0,
+            partition: cursor.partition,
+            leader_epoch: 0,
+            offset: cursor.fetch_offset,
+            len_max: cursor.needed_len.unwrap_or(0).max(shared.config.partition_len_max.min(len_max)),
+        }
+    });
+    let partitions: Vec<FetchPartition> = partitions.collect();
+    // The answer's own body comes on top of the frames.
+    let body_len = (ANSWER_LEN + ENTRY_LEN * partitions.len() as u32).min(MESSAGE_BODY_LEN_MAX as u32);
+    let request = FetchRequest {
+        wait_ms_max: shared.config.fetch_wait_ms_max,
+        len_min: shared.config.fetch_len_min,
+        len_max: (len_max + body_len).min(FETCH_LEN_MAX),
+        partitions,
+    };
+    let in_flight = InFlight {
+        cursors: cursors.iter().map(|&c| (c, state.cursors[c].generation)).collect(),
+        reserved: len_max as usize,
+        address: address.clone(),
+    };
+    cursors.iter().for_each(|&c| state.cursors[c].in_flight = true);
+    *state.used.entry(address).or_default() += in_flight.reserved;
+    Some((request, in_flight))
+}
+
+fn submit(shared: &Arc<ConsumerShared>, connection: &Connection, request: &FetchRequest, in_flight: InFlight) {
+    let timeout = shared.client.request_timeout() + Duration::from_millis(request.wait_ms_max.into());
+    let then = shared.clone();
+    connection.submit(request, Vec::new(), timeout, Box::new(move |result| on_fetched(&then, in_flight, result)));
+}
+
+fn on_fetched(shared: &Arc<ConsumerShared>, in_flight: InFlight, result: Result<Answer, CallError>) {
+    let now_ms = shared.now_ms();
+    let answered = result.and_then(|answer| cut(&answer, &in_flight));
+    let mut refreshes: Vec<Arc<str>> = Vec::new();
+    let mut state = lock(&shared.state);
+    if let Some(used) = state.used.get_mut(&in_flight.address) {
+        *used -= in_flight.reserved;
+    }
+    state.servings += 1;
+    let serving = state.servings;
+    for (index, &(cursor_index, generation)) in in_flight.cursors.iter().enumerate() {
+        let Some(cursor) = state.cursors.get_mut(cursor_index).filter(|c| c.generation == generation) else { continue };
+        let next = match &answered {
+            Ok(entries) => {
+                let (entry, frames) = &entries[index];
+                let mut arrivals = Vec::new();
+                if !frames.is_empty() {
+                    cursor.served = serving;
+                }
+                let next = cursor.on_fetched(now_ms, entry, frames.clone(), shared.config.reset, &mut arrivals);
+                arrivals.into_iter().for_each(|arrival| state.push(cursor_index, arrival, Some(&in_flight.address)));
+                next
+            }
+            Err(error) => {
+                tracing::debug!(address = %in_flight.address, %error, "a fetch has no answer");
+                cursor.on_no_answer(now_ms);
+                Next::Refresh
+            }
+        };
+        let topic = &state.cursors[cursor_index].topic;
+        if next == Next::Refresh && !refreshes.contains(topic) {
+            refreshes.push(topic.clone());
+        }
+    }
+    drop(state);
+    refreshes.into_iter().for_each(|topic| refresh(shared, topic));
+    shared.arrived.notify_one();
+    shared.wake.notify_one();
+}
+
+/// The entries of an answer with their frames; exactly those asked for, in order.
+fn cut(answer: &Answer, in_flight: &InFlight) -> Result<Vec<(FetchedPartition, Bytes)>, CallError> {
+    let unusable = |text: String| {
+        CallError::Lost(ClientError::Protocol { address: in_flight.address.to_string(), text: format!("unusable fetch answer: {text}") })
+    };
+    let fetched = decode_answer::<FetchRequest>(answer).map_err(|e| unusable(e.to_string()))?;
+    let ranges = fetched.frame_ranges(answer.frames.len()).map_err(|e| unusable(e.to_string()))?;
+    if fetched.partitions.len() != in_flight.cursors.len() {
+        return Err(unusable(format!("{} partitions instead of {}", fetched.partitions.len(), in_flight.cursors.len())));
+    }
+    Ok(fetched.partitions.into_iter().zip(ranges.into_iter().map(|range| answer.frames.slice(range))).collect())
+}
+
+fn connect(shared: Arc<ConsumerShared>, address: Address) {
+    tokio::spawn(async move {
+        let connected = shared.client.link(&address, Lane::Fetch).connection().await;
+        let mut state = lock(&shared.state);
+        state.connecting.remove(&address);
+        let topics: BTreeSet<Arc<str>> =
+            state.cursors.iter().filter(|c| c.address.as_ref() == Some(&address)).map(|c| c.topic.clone()).collect();
+        drop(state);
+        if let Err(error) = connected {
+            tracing::debug!(%address, %error, "no connection to a shard");
+            topics.into_iter().for_each(|topic| refresh(&shared, topic));
+        }
+        shared.wake.notify_one();
+    });
+}
+
+/// Asks where the partitions of a topic are, unless somebody is asking.
+fn refresh(shared: &Arc<ConsumerShared>, topic: Arc<str>) {
+    if !lock(&shared.state).refreshing.insert(topic.clone()) {
+        return;
+    }
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        let seen = shared.client.cached_topic(&topic).map_or(0, |info| info.generation);
+        let refreshed = shared.client.refresh_topic(&topic, seen).await;
+        {
+            let mut state = lock(&shared.state);
+            let of_topic: Vec<usize> =
+                (0..state.cursors.len()).filter(|&c| state.cursors[c].topic == topic && !state.cursors[c].stopped).collect();
+            for index in of_topic {
+                let cursor = &mut state.cursors[index];
+                let stopped = match &refreshed {
+                    Ok(info) if info.topic_id == cursor.topic_id => {
+                        cursor.address = info.partitions.get(cursor.partition as usize).and_then(|p| p.address.clone());
+                        None
+                    }
+                    Ok(_) => Some(replaced()),
+                    Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => Some(error.clone()),
+                    Err(_) => None,
+                };
+                if let Some(error) = stopped {
+                    let error: ConsumeError = cursor.stop(ConsumeCause::Client(error));
+                    state.push(index, Arrival::Stopped(error), None);
+                }
+            }
+        }
+        shared.arrived.notify_one();
+        shared.wake.notify_one();
+        tokio::time::sleep(REFRESH_INTERVAL).await;
+        lock(&shared.state).refreshing.remove(&topic);
+        shared.wake.notify_one();
+    });
+}
+
+fn replaced() -> ClientError {
+    let text = "the topic was deleted and created again, its offsets begin anew; seek or assign again to read the new one";
+    ClientError::Broker { code: ErrorCode::UnknownTopic, text: text.into() }
+}
