@@ -64,6 +64,7 @@ pub(crate) fn default_file() -> String {
 }
 
 /// The table of the README, in Markdown.
+#[cfg(test)]
 pub(crate) fn markdown_table() -> String {
     let mut text = String::from("| setting | default | unit and limits | what it does |\n|---|---|---|---|\n");
     for setting in SETTINGS {

@@ -20,7 +20,7 @@ use crate::exit_status::{ExitStatus, Failure};
 use crate::serve::start_failure;
 use crate::signals::StopSignal;
 use crate::table::print_line;
-use crate::units::{format_count, format_len};
+use crate::units::{format_count, format_len, parse_duration};
 use clap::Args;
 use folder::DemoFolder;
 use load::{KEY_COUNT, LoadPlan, Phase, VALUE_LEN};
@@ -37,10 +37,6 @@ const PARTITIONS: u32 = 4;
 const SPIKE_FACTOR: u64 = 10;
 /// The downstream takes this many times the steady rate.
 const DOWNSTREAM_FACTOR: u64 = 2;
-const STEADY: Duration = Duration::from_secs(8);
-const SPIKE: Duration = Duration::from_secs(4);
-/// After the spike the backlog shrinks by one steady rate a second: the spike leaves at most 32 seconds of it.
-const DRAIN: Duration = Duration::from_secs(36);
 /// Without any progress for this long, waiting for the rest is over.
 const NO_PROGRESS: Duration = Duration::from_secs(60);
 
@@ -51,12 +47,18 @@ const NO_PROGRESS: Duration = Duration::from_secs(60);
   sluice demo --json > figures.json          the summary as JSON; the live lines go to standard error
   sluice demo --data-dir /data --keep        on another device; look at what is left with `sluice log dump`
 
-A steady load for 8 s, ten times that for 4 s, then the steady load again while the backlog drains; the consumer's
+A steady load, ten times that for a while, then the steady load again until the backlog is drained; the consumer's
 downstream takes twice the steady rate. Exit status 7 means that the proof failed.")]
 pub(crate) struct DemoArgs {
     /// Records a second of the steady load, 1 KiB each
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     steady: u64,
+    /// How long the steady load lasts before the spike
+    #[arg(long, value_name = "TIME", default_value = "8s", value_parser = parse_phase)]
+    steady_for: Duration,
+    /// How long the spike lasts; its backlog drains for eight times that
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = parse_phase)]
+    spike_for: Duration,
     /// Where the demo's folder is made; not on tmpfs [default: the current folder]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -66,6 +68,19 @@ pub(crate) struct DemoArgs {
     /// Print the summary as JSON, and the live lines on standard error
     #[arg(long)]
     json: bool,
+}
+
+fn parse_phase(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    let limits = Duration::from_millis(100)..=Duration::from_secs(600);
+    if limits.contains(&duration) { Ok(duration) } else { Err("it may be 100ms to 10min".to_owned()) }
+}
+
+/// At most so long after the spike: its backlog is (10 - 2) times the steady rate for its length, and shrinks by
+/// (2 - 1) times the steady rate.
+fn drain_for(spike: Duration) -> Duration {
+    let factor = (SPIKE_FACTOR - DOWNSTREAM_FACTOR) / (DOWNSTREAM_FACTOR - 1);
+    spike * u32::try_from(factor).expect("a small constant") + Duration::from_secs(4)
 }
 
 pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
@@ -85,14 +100,14 @@ async fn demo(args: DemoArgs) -> Result<(), Failure> {
         folder.path().display(),
         format_len(VALUE_LEN as u64),
         format_count(steady_per_s),
-        STEADY.as_secs(),
+        args.steady_for.as_secs_f64(),
         format_count(steady_per_s * SPIKE_FACTOR),
-        SPIKE.as_secs(),
+        args.spike_for.as_secs_f64(),
         format_count(steady_per_s),
         format_count(downstream_per_s),
     ))?;
     let broker = start_broker(&folder).await?;
-    let plan = LoadPlan::new(steady_per_s, SPIKE_FACTOR, [STEADY, SPIKE, DRAIN]);
+    let plan = LoadPlan::new(steady_per_s, SPIKE_FACTOR, [args.steady_for, args.spike_for, drain_for(args.spike_for)]);
     let outcome = tokio::select! {
         outcome = flood(&broker, plan, downstream_per_s, &say) => outcome,
         () = stop.asked() => Err(Failure::new(ExitStatus::Interrupted, "stopped by a signal")),
@@ -166,7 +181,7 @@ async fn watch(tracker: &Tracker, producer: &generate::Generator, consumer: &dra
             return Ok(());
         }
         let (now, at_us) = (tracker.counts(), tracker.now_us());
-        say.line(&live_line(second, tracker.phase(at_us), &before, &now, tracker.backlog_scale()))?;
+        say.line(&live_line(second, tracker.phase(at_us.saturating_sub(500_000)), &before, &now, tracker.backlog_scale()))?;
         before = now;
         tracker.on_second(at_us, &now);
         if tracker.phase(at_us) == Phase::Over && tracker.is_settled() && now.backlog() == 0 {

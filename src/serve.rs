@@ -57,9 +57,6 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         let mut stop = StopSignal::install()?;
         let started = tokio::task::spawn_blocking(move || sluice_broker::start(config));
         let broker: Broker = started.await.expect("a start does not panic").map_err(|error| start_failure(&error))?;
-        for report in broker.report() {
-            tracing::info!(%report, "recovered");
-        }
         let addresses: Vec<_> = broker.local_addrs().iter().map(ToString::to_string).collect();
         tracing::info!(addresses = addresses.join(","), incarnation = %broker.incarnation(), "serving");
         stop.asked().await;

@@ -25,10 +25,6 @@ impl StopSignal {
         Ok(Self(receiver))
     }
 
-    pub(crate) fn is_asked(&self) -> bool {
-        *self.0.borrow()
-    }
-
     /// Returns once the process was asked to stop.
     pub(crate) async fn asked(&mut self) {
         if self.0.wait_for(|&asked| asked).await.is_err() {

@@ -6,12 +6,11 @@
 
 mod common;
 
-use common::{Broker, PATIENCE, folder, run};
+use common::{Broker, Watched, folder, run};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Instant;
 
 const LINE_LEN: u64 = 512;
 
@@ -71,13 +70,9 @@ fn every_acknowledged_line_survives_kill_9_exactly_once_in_order() {
 }
 
 fn wait_for(mut child: Child) -> String {
+    let _watched = Watched::new(&child);
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    let began = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < PATIENCE, "the producer does not end: {said}");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
     let status = child.wait().unwrap();
     assert!(status.success(), "{status}: {said}");
     said
@@ -102,6 +97,7 @@ fn check(broker: &Broker, acknowledged: &[Option<(u32, Option<u64>)>]) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let _watched = Watched::new(&consume);
     let mut seen = vec![false; acknowledged.len()];
     let mut last = std::collections::BTreeMap::new();
     for row in BufReader::with_capacity(1 << 20, consume.stdout.take().unwrap()).lines() {

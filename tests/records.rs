@@ -23,7 +23,7 @@ fn lines_come_back_exactly() {
         produced.args(produce.get_args().take(5)).arg(&file).args(["--broker", &broker.address]);
         run(&mut produced).expect(0, &["20003 acknowledged"]);
     }
-    let output = broker.command(&["consume", "one", "--until-end"]).output().unwrap();
+    let output = common::output(&mut broker.command(&["consume", "one", "--until-end"]));
     assert!(output.status.success());
     bytes.push(b'\n');
     assert_eq!(output.stdout.len(), bytes.len() * 5);

@@ -35,12 +35,12 @@ pub struct Connection {
 }
 
 /// What became of one produce request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Produced {
     /// Every batch in it is flushed on the whole in-sync set.
     Acknowledged,
     /// Nothing or not all of it was taken, for want of room; to be sent again no sooner than this.
-    Later { retry_after: Duration },
+    Later { retry_after: Duration, reason: String },
 }
 
 impl Connection {
@@ -160,19 +160,19 @@ fn connect(address: &str) -> io::Result<TcpStream> {
 fn produced(prefix: &Prefix, body: &[u8]) -> Result<Produced, BenchError> {
     if prefix.api() != Some(Api::Produce) {
         return match refusal_of(prefix, body, "Produce") {
-            BenchError::Refused { code, .. } if code == ErrorCode::Overloaded as u16 => {
+            BenchError::Refused { code, text, .. } if code == ErrorCode::Overloaded as u16 => {
                 let retry_after_ms = access::<Refusal>(body).map_or(1, |refusal| refusal.retry_after_ms.to_native());
-                Ok(Produced::Later { retry_after: Duration::from_millis(u64::from(retry_after_ms)) })
+                Ok(later(retry_after_ms, text))
             }
             error => Err(error),
         };
     }
     let answer = access::<ProduceAnswer>(body).map_err(BenchError::protocol)?;
-    let mut retry_after_ms = None;
+    let mut refused: Option<(u32, &str)> = None;
     for partition in answer.partitions.iter() {
         let code = partition.error.to_native();
         if code == ErrorCode::Overloaded as u16 {
-            retry_after_ms = retry_after_ms.max(Some(partition.retry_after_ms.to_native()));
+            refused = refused.max(Some((partition.retry_after_ms.to_native(), partition.text.as_str())));
             continue;
         }
         refuse_error("Produce", code, &partition.text)?;
@@ -180,7 +180,11 @@ fn produced(prefix: &Prefix, body: &[u8]) -> Result<Produced, BenchError> {
             return Err(BenchError::protocol(format!("acks=all was acknowledged at durability {}", partition.durability)));
         }
     }
-    Ok(retry_after_ms.map_or(Produced::Acknowledged, |ms| Produced::Later { retry_after: Duration::from_millis(u64::from(ms)) }))
+    Ok(refused.map_or(Produced::Acknowledged, |(retry_after_ms, text)| later(retry_after_ms, text.to_owned())))
+}
+
+fn later(retry_after_ms: u32, reason: String) -> Produced {
+    Produced::Later { retry_after: Duration::from_millis(u64::from(retry_after_ms)), reason }
 }
 
 /// What an answer that is not of its request's own type says.

@@ -76,11 +76,11 @@ fn only_what_is_committed_counts_as_acknowledged() {
 
 #[test]
 fn overload_is_a_figure_and_everything_else_a_failure() {
-    let later = Produced::Later { retry_after: Duration::from_millis(7) };
+    let later = |reason: &str| Produced::Later { retry_after: Duration::from_millis(7), reason: reason.to_owned() };
     let overloaded = partition(ErrorCode::Overloaded, Durability::None);
-    assert_eq!(outcome(Answer::Produced(vec![overloaded])).expect("refused"), later);
+    assert_eq!(outcome(Answer::Produced(vec![overloaded])).expect("refused"), later(""));
     let refusal = |error| Refusal { error: error as u16, text: "no room".to_owned(), retry_after_ms: 7 };
-    assert_eq!(outcome(Answer::Refused(refusal(ErrorCode::Overloaded))).expect("refused"), later);
+    assert_eq!(outcome(Answer::Refused(refusal(ErrorCode::Overloaded))).expect("refused"), later("no room"));
     let full = outcome(Answer::Refused(refusal(ErrorCode::DiskFull))).expect_err("not overload");
     assert!(full.to_string().contains("DiskFull") && full.to_string().contains("no room"), "{full}");
     let unknown = outcome(Answer::Produced(vec![partition(ErrorCode::UnknownTopic, Durability::None)]));

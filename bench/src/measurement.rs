@@ -9,7 +9,7 @@ use crate::error::BenchError;
 use crate::process::Memory;
 
 /// One round. What does not apply is `None`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Measurement {
     pub latency_us: Option<LatencySummary>,
     /// Samples a second of a closed loop, records a second of a load.
@@ -18,6 +18,8 @@ pub struct Measurement {
     pub throughput_mb_s: Option<f64>,
     /// Requests the broker refused for want of room; each was sent again.
     pub refused_count: u64,
+    /// What the broker said to the last of them.
+    pub refused_because: Option<String>,
     pub broker: BrokerFigures,
     /// From the start of the broker until it acknowledged a record.
     pub seconds_to_serve: Option<f64>,

@@ -43,6 +43,7 @@ pub struct PipelineFigures {
     /// Acknowledged at all.
     pub total: Acknowledged,
     pub refused_count: u64,
+    pub refused_because: Option<String>,
 }
 
 /// Runs one thread per worker and adds up what they reached. The first failure is the result.
@@ -81,8 +82,9 @@ fn run_one(mut worker: PipelineWorker, plan: PipelinePlan, count_from: Instant) 
             let (_, sent_at) = in_flight.remove(index);
             match produced {
                 Produced::Acknowledged => figures.acknowledge(&worker.produce, sent_at, count_from..until),
-                Produced::Later { retry_after } => {
+                Produced::Later { retry_after, reason } => {
                     figures.refused_count += 1;
+                    figures.refused_because = Some(reason);
                     resume_at = Instant::now() + retry_after;
                 }
             }
@@ -111,6 +113,7 @@ impl PipelineFigures {
             sum.value_len += part.value_len;
         }
         self.refused_count += other.refused_count;
+        self.refused_because = self.refused_because.take().or_else(|| other.refused_because.clone());
     }
 }
 

@@ -46,6 +46,8 @@ pub struct WorkloadResult {
     pub latency_us: Option<LatencySummary>,
     pub latency_us_range: Option<LatencyRange>,
     pub refused_count: u64,
+    /// What the broker said to one of them.
+    pub refused_because: Option<String>,
     pub broker_cpu_s_per_gb: Option<f64>,
     pub broker_cpu_s_per_million_records: Option<f64>,
     pub broker_cpu_percent: Option<f64>,
@@ -215,6 +217,7 @@ fn result(series: &Series, all: &[Series]) -> WorkloadResult {
             .zip(series.latency(|spread| spread.max))
             .map(|(min, max)| LatencyRange { min, max }),
         refused_count: series.rounds.iter().map(|round| round.refused_count).sum(),
+        refused_because: series.rounds.iter().rev().find_map(|round| round.refused_because.clone()),
         broker_cpu_s_per_gb: series.median(|round| round.broker.cpu_s_per_gb),
         broker_cpu_s_per_million_records: series.median(|round| round.broker.cpu_s_per_million_records),
         broker_cpu_percent: series.median(|round| round.broker.cpu_percent),

@@ -21,6 +21,11 @@ impl fmt::Display for Report {
                 writeln!(f)?;
             }
         }
+        for result in &self.results {
+            if let Some(because) = &result.refused_because {
+                writeln!(f, "Note: {} was refused {} times, in the end with: {because}", result.workload, result.refused_count)?;
+            }
+        }
         self.notes.iter().try_for_each(|note| writeln!(f, "Note: {note}."))
     }
 }

@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use sluice_broker::BrokerConfig;
+use sluice_broker::{
+    BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN, SHARDS_MAX,
+    TAIL_BUDGET_LEN_MIN,
+};
 use sluice_model::limits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,6 +75,12 @@ pub(crate) struct Settings {
 }
 
 const MIB: u64 = 1024 * 1024;
+
+/// What the broker needs at least, rounded up to a number people can read.
+const fn whole_mib(len: u64) -> u64 {
+    len.next_multiple_of(MIB)
+}
+
 const GIB: u64 = 1024 * MIB;
 
 pub(crate) const SETTINGS: &[Setting] = &[
@@ -101,7 +110,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "shards",
-        kind: Kind::Count { min: 1, max: 1024 },
+        kind: Kind::Count { min: 1, max: SHARDS_MAX as u64 },
         preset: Preset::Unset("one for every core but one, at least one"),
         about: "Executors, each with its own core, port, journal and memory budgets.",
     },
@@ -113,31 +122,31 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "tail_budget_len",
-        kind: Kind::Len { min: 20 * MIB, max: 64 * GIB },
+        kind: Kind::Len { min: whole_mib(TAIL_BUDGET_LEN_MIN as u64), max: 64 * GIB },
         preset: Preset::Number(128 * MIB),
         about: "Memory of each shard for records that are not yet in segments, and for the newest that are (tail reads come from it).",
     },
     Setting {
         name: "journal_buffer_budget_len",
-        kind: Kind::Len { min: 20 * MIB, max: 4 * GIB },
+        kind: Kind::Len { min: whole_mib(JOURNAL_BUDGET_LEN_MIN as u64), max: 4 * GIB },
         preset: Preset::Number(32 * MIB),
         about: "Memory of each shard for commit groups that are being filled or written.",
     },
     Setting {
         name: "network_budget_len",
-        kind: Kind::Len { min: 36 * MIB, max: 64 * GIB },
+        kind: Kind::Len { min: whole_mib(NETWORK_BUDGET_LEN_MIN as u64), max: 64 * GIB },
         preset: Preset::Number(64 * MIB),
         about: "Memory of each shard for requests being received and answers not yet sent.",
     },
     Setting {
         name: "journal_file_len",
-        kind: Kind::Len { min: 16 * MIB, max: 4 * GIB },
+        kind: Kind::Len { min: whole_mib(JOURNAL_FILE_LEN_MIN), max: 4 * GIB },
         preset: Preset::Number(64 * MIB),
         about: "Length of one journal file, a multiple of 4KiB; written with zeros once, then recycled.",
     },
     Setting {
         name: "journal_file_count",
-        kind: Kind::Count { min: 3, max: 64 },
+        kind: Kind::Count { min: JOURNAL_FILE_COUNT_MIN as u64, max: 64 },
         preset: Preset::Number(4),
         about: "Journal files of each shard; together they bound what a restart has to replay.",
     },

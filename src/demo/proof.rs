@@ -76,10 +76,6 @@ impl Consumed {
         }
         *next = (*next).max(content.sequence + 1);
     }
-
-    pub(crate) fn count(&self) -> u64 {
-        self.times.iter().filter(|&&times| times > 0).count() as u64
-    }
 }
 
 /// A count and the first few of what was counted.

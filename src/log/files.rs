@@ -40,6 +40,8 @@ pub(crate) struct Files {
     pub(crate) segments: Vec<SegmentFile>,
     /// Every partition that a checkpoint of the data folder names, whether its files were asked for or not.
     pub(crate) partitions: BTreeMap<TopicPartition, PartitionCheckpoint>,
+    /// Of a whole data folder: segments that a checkpoint relies on and that are not there.
+    pub(crate) missing_segments: Vec<PathBuf>,
 }
 
 impl ShardFiles {
@@ -82,6 +84,9 @@ pub(crate) fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
         }
     }
     files.segments.sort_by_key(|segment| (segment.id, segment.base_offset));
+    if path == *layout.data_dir() {
+        files.find_missing(&layout);
+    }
     if files.segments.is_empty() && files.shards.is_empty() {
         let what = format!("{} holds no segment, journal or checkpoint", path.display());
         return Err(Failure::new(ExitStatus::Failed, what)
@@ -91,6 +96,17 @@ pub(crate) fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
 }
 
 impl Files {
+    fn find_missing(&mut self, layout: &Layout) {
+        for (&id, partition) in &self.partitions {
+            let dir = layout.partition_dir(id);
+            let point = &partition.recovery_point;
+            let active = (point.position > 0).then_some(point.segment_base);
+            let sealed = partition.sealed.iter().filter(|info| info.next_offset > partition.log_start_offset);
+            let named = sealed.map(|info| info.base_offset).chain(active).map(|base| layout::segment_file(&dir, base));
+            self.missing_segments.extend(named.filter(|path| !path.is_file()));
+        }
+    }
+
     /// Reads a shard's checkpoints; keeps the shard itself only when one of its files was asked for.
     fn add_shard(&mut self, layout: &Layout, shard: ShardIndex, asked: &[PathBuf]) -> io::Result<()> {
         let found = ready(read_slots(&PlainDisk, layout, shard))?;

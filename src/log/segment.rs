@@ -4,7 +4,7 @@
 //! one. Without either, the walk goes on until something is no frame, and says that it did.
 
 use super::files::SegmentFile;
-use super::finding::Finding;
+use super::finding::{Finding, crc};
 use super::plain_disk::PlainFile;
 use serde::Serialize;
 use sluice_model::limits::BLOCK_LEN;
@@ -26,7 +26,10 @@ pub(crate) enum EndKnown {
     Sealed,
     /// By the checkpoint: what follows comes from the journal.
     Active,
-    /// Not at all: no checkpoint names the file.
+    /// Nothing of it is relied on: it was begun after the checkpoint, and the journal has what is in it, or it was
+    /// given up and is only not removed yet.
+    Unnamed,
+    /// Not at all: there is no checkpoint of its partition.
     Unknown,
 }
 
@@ -42,6 +45,19 @@ pub(crate) struct SegmentSummary {
     pub(crate) last_header_crc: u32,
     pub(crate) end_position: u64,
     pub(crate) findings: Vec<Finding>,
+}
+
+impl SegmentSummary {
+    /// What is wrong when this segment does not go on where the one before it ended.
+    pub(crate) fn gap_after(&self, before: &Self, segment: &SegmentFile) -> Option<Finding> {
+        let expected = (before.next_offset, before.last_header_crc);
+        let actual = (segment.base_offset, self.first_prev_header_crc);
+        let text = |(offset, chain): (Offset, u32)| format!("offset {offset} after {}", crc(chain));
+        let sound = before.findings.is_empty() && self.findings.is_empty();
+        (sound && expected != actual).then(|| {
+            Finding::new(&segment.path, 0, "beginning of the segment after the one before it", text(expected), text(actual))
+        })
+    }
 }
 
 /// What the caller gets to see of each good frame: position, header, body.
@@ -66,9 +82,8 @@ pub(crate) fn read(
         findings: Vec::new(),
     };
     let active = checkpoint.filter(|checkpoint| checkpoint.recovery_point.segment_base == segment.base_offset);
-    if active.is_some_and(|checkpoint| checkpoint.recovery_point.position == 0) {
-        // The file was named and nothing of it is relied on yet.
-        summary.end_known = EndKnown::Active;
+    if checkpoint.is_some_and(|checkpoint| !is_named(checkpoint, segment.base_offset)) {
+        summary.end_known = EndKnown::Unnamed;
         return Ok(summary);
     }
     let header = match SegmentHeader::decode_expecting(&file.read_block(0)?, segment.id, segment.base_offset) {
@@ -94,6 +109,13 @@ pub(crate) fn read(
     };
     walk(&file, segment, range, &mut summary, on_frame)?;
     Ok(summary)
+}
+
+/// Whether a start would read the file: it is sealed, or active with something in it that the checkpoint relies on.
+fn is_named(checkpoint: &PartitionCheckpoint, base_offset: Offset) -> bool {
+    let point = &checkpoint.recovery_point;
+    let active = point.segment_base == base_offset && point.position > 0;
+    active || checkpoint.sealed.iter().any(|info| info.base_offset == base_offset)
 }
 
 /// Where the frames of a segment that is not the active one end: its trailer says, and the checkpoint must agree.

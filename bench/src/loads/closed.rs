@@ -35,16 +35,17 @@ fn measure(broker: &Broker, name: &str, partition_count: u32, duration: Duration
         let mut lanes = connect_shards(topic)?;
         let watch = BrokerWatch::begin(broker)?;
         let mut acknowledged = Acknowledged::default();
-        let mut refused_count = 0;
+        let mut refusals = Refusals::default();
         let figures = closed_loop(duration, || {
-            refused_count += exchange(&mut lanes)?;
+            exchange(&mut lanes, &mut refusals)?;
             lanes.iter().for_each(|lane| acknowledged.add(&lane.produce));
             Ok::<_, BenchError>(())
         })?;
         Ok(Measurement {
             latency_us: Some(figures.latencies.summary()),
             reached_per_s: Some(figures.per_s()),
-            refused_count,
+            refused_count: refusals.count,
+            refused_because: refusals.because,
             broker: watch.finish(broker, acknowledged)?,
             ..Measurement::default()
         })
@@ -55,6 +56,12 @@ fn measure(broker: &Broker, name: &str, partition_count: u32, duration: Duration
 struct Lane {
     connection: Connection,
     produce: PreparedProduce,
+}
+
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    because: Option<String>,
 }
 
 fn connect_shards(topic: &BenchTopic) -> Result<Vec<Lane>, BenchError> {
@@ -70,19 +77,18 @@ fn connect_shards(topic: &BenchTopic) -> Result<Vec<Lane>, BenchError> {
     shards.into_iter().map(connect).collect()
 }
 
-/// Sends every lane's request, then waits for all answers. A refused one is sent again, within the same sample. Returns how
-/// often that was.
-fn exchange(lanes: &mut [Lane]) -> Result<u64, BenchError> {
-    let mut refused_count = 0;
+/// Sends every lane's request, then waits for all answers. A refused one is counted and sent again, within the same sample.
+fn exchange(lanes: &mut [Lane], refusals: &mut Refusals) -> Result<(), BenchError> {
     for lane in lanes.iter_mut() {
         lane.connection.send_produce(&mut lane.produce)?;
     }
     for lane in lanes {
-        while let (_, Produced::Later { retry_after }) = lane.connection.receive_produced()? {
-            refused_count += 1;
+        while let (_, Produced::Later { retry_after, reason }) = lane.connection.receive_produced()? {
+            refusals.count += 1;
+            refusals.because = Some(reason);
             std::thread::sleep(retry_after);
             lane.connection.send_produce(&mut lane.produce)?;
         }
     }
-    Ok(refused_count)
+    Ok(())
 }

@@ -102,7 +102,7 @@ fn produce_to_all(topic: &BenchTopic) -> Result<(), BenchError> {
         let mut connection = Connection::open(address)?;
         let mut produce = PreparedProduce::new(&[*id], 1, connection.version(Api::Produce)?)?;
         connection.send_produce(&mut produce)?;
-        while let (_, Produced::Later { retry_after }) = connection.receive_produced()? {
+        while let (_, Produced::Later { retry_after, .. }) = connection.receive_produced()? {
             std::thread::sleep(retry_after);
             connection.send_produce(&mut produce)?;
         }

@@ -55,6 +55,7 @@ fn rates(figures: &PipelineFigures, duration: Duration) -> Measurement {
         reached_per_s: Some(figures.counted.record_count as f64 / seconds),
         throughput_mb_s: Some(figures.counted.value_len as f64 / 1e6 / seconds),
         refused_count: figures.refused_count,
+        refused_because: figures.refused_because.clone(),
         ..Measurement::default()
     }
 }

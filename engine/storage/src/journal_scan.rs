@@ -5,8 +5,9 @@
 //! group. The random bits also keep a record body that imitates a header from being taken for one. After bytes
 //! that are no header the search goes on block by block, so damage to one group does not hide those behind it.
 //!
-//! Memory is bounded: a window of a few blocks, and some bytes for each group found. Deliberately absent: what to
-//! make of it (`recovery_decision`).
+//! Bodies are read here only where nothing names a group durable: of the others replay finds out itself, so the
+//! journal is read once. Memory is bounded: a window, and some bytes for each group found. Deliberately absent: what
+//! to make of it (`recovery_decision`).
 
 use crate::commit_group::{GROUP_HEADER_LEN, GroupHeader};
 use crate::disk::{Disk, DiskFile};
@@ -17,8 +18,8 @@ use std::io;
 use std::ops::Deref;
 
 const BLOCK: u64 = BLOCK_LEN as u64;
-/// Bytes read at once.
-const WINDOW_LEN: u64 = 1024 * 1024;
+/// Bytes read at once while looking for headers: between the largest groups most bytes are skipped.
+const SCAN_WINDOW_LEN: u64 = 128 * 1024;
 
 /// What a scan looks for.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,7 @@ pub(crate) struct Wanted {
 pub(crate) struct FoundGroup {
     pub(crate) header: GroupHeader,
     pub(crate) header_crc: u32,
+    /// Its checksum agrees, or a later group names it durable and it was not looked at yet.
     pub(crate) body_ok: bool,
     pub(crate) placement: Placement,
 }
@@ -60,10 +62,26 @@ pub(crate) async fn scan_journal<D: Disk>(files: &[D::File], ring: RingGeometry,
             scan_file::<D>(file, index, ring.file_len, wanted, &mut scan).await?;
         }
     }
-    // Of two headers that claim one sequence the one with a good body is the group.
-    scan.groups.sort_by_key(|group| (group.header.sequence, !group.body_ok));
+    scan.groups.sort_by_key(|group| group.header.sequence);
     scan.groups.dedup_by_key(|group| group.header.sequence);
+    verify_unnamed::<D>(files, &mut scan.groups).await?;
     Ok(scan)
+}
+
+/// The highest sequence that any of these groups names durable; 0 when there are none.
+pub(crate) fn named_durable(groups: &[FoundGroup]) -> u64 {
+    groups.iter().map(|group| group.header.durable_sequence).max().unwrap_or(0)
+}
+
+/// Verifies the bodies of the last groups, which nothing names durable: they may be torn.
+async fn verify_unnamed<D: Disk>(files: &[D::File], groups: &mut [FoundGroup]) -> io::Result<()> {
+    let named = named_durable(groups);
+    for group in groups.iter_mut().rev().take_while(|group| group.header.sequence > named) {
+        let Placement { file, position } = group.placement;
+        let bytes = files[file as usize].read_at(position, group.header.group_len()).await?;
+        group.body_ok = good_body(&bytes, &group.header).is_some();
+    }
+    Ok(())
 }
 
 /// Files are filled from their start, in order of sequence, so a first group says much about a whole file.
@@ -79,26 +97,30 @@ fn can_hold_wanted(firsts: &[Option<GroupHeader>], index: usize, wanted: Wanted)
 }
 
 async fn scan_file<D: Disk>(file: &D::File, index: u32, file_len: u64, wanted: Wanted, scan: &mut JournalScan) -> io::Result<()> {
-    let mut window = Window::<D>::new(file, file_len);
+    let mut window = Window::<D>::new(file, SCAN_WINDOW_LEN);
     let mut position = 0;
     while position < file_len {
         let parsed = GroupHeader::parse(window.bytes(position, BLOCK).await?);
-        let Some((header, header_crc)) = parsed.filter(|(header, _)| position + header.group_len() as u64 <= file_len) else {
+        let found = parsed.filter(|(header, _)| {
+            let ours = header.shard == wanted.shard && header.incarnation == wanted.incarnation;
+            ours && position + header.group_len() as u64 <= file_len
+        });
+        let Some((header, header_crc)) = found else {
             position += BLOCK;
             continue;
         };
-        if header.shard != wanted.shard || header.incarnation != wanted.incarnation {
-            position += BLOCK;
-            continue;
-        }
-        let bytes = window.bytes(position, header.group_len() as u64).await?;
         if header.sequence >= wanted.from_sequence {
-            let body_ok = group_body(bytes, &header).is_some_and(|body| crc32c::crc32c(body) == header.body_crc);
-            scan.groups.push(FoundGroup { header, header_crc, body_ok, placement: Placement { file: index, position } });
+            let placement = Placement { file: index, position };
+            scan.groups.push(FoundGroup { header, header_crc, body_ok: true, placement });
         }
         position += header.group_len() as u64;
     }
     Ok(())
+}
+
+/// The entries of a group, when they are all there and their checksum agrees.
+fn good_body<'a>(group: &'a [u8], header: &GroupHeader) -> Option<&'a [u8]> {
+    group_body(group, header).filter(|body| crc32c::crc32c(body) == header.body_crc)
 }
 
 /// The entries of a group, unverified.
@@ -107,24 +129,24 @@ pub(crate) fn group_body<'a>(group: &'a [u8], header: &GroupHeader) -> Option<&'
 }
 
 /// Part of a file in memory, read in large pieces as a walk goes on.
-pub(crate) struct Window<'a, D: Disk> {
-    file: &'a D::File,
-    file_len: u64,
+pub(crate) struct Window<D: Disk> {
+    file: D::File,
+    /// Bytes read at once, unless more are asked for.
+    len: u64,
     start: u64,
     buffer: Option<D::Buffer>,
 }
 
-impl<'a, D: Disk> Window<'a, D> {
-    pub(crate) fn new(file: &'a D::File, file_len: u64) -> Self {
-        Self { file, file_len, start: 0, buffer: None }
+impl<D: Disk> Window<D> {
+    pub(crate) fn new(file: &D::File, len: u64) -> Self {
+        Self { file: file.clone(), len, start: 0, buffer: None }
     }
 
-    /// The bytes of whole blocks at `position`; fewer where the file ends. The window holds at least `len` bytes
-    /// then, which a caller has bounded.
+    /// The `len` bytes of whole blocks at `position`; fewer where the file ends. The caller has bounded `len`.
     pub(crate) async fn bytes(&mut self, position: u64, len: u64) -> io::Result<&[u8]> {
         let have = self.buffer.as_ref().map_or(0, |buffer| buffer.deref().len() as u64);
         if position < self.start || position + len > self.start + have {
-            let want = len.max(WINDOW_LEN).min(self.file_len.saturating_sub(position)).next_multiple_of(BLOCK);
+            let want = len.max(self.len);
             self.buffer = None;
             self.buffer = Some(self.file.read_at(position, usize::try_from(want).expect("a window fits in memory")).await?);
             self.start = position;
@@ -135,3 +157,7 @@ impl<'a, D: Disk> Window<'a, D> {
         Ok(&buffer[from.min(buffer.len())..end.min(buffer.len())])
     }
 }
+
+#[cfg(test)]
+#[path = "journal_scan_test.rs"]
+mod tests;

@@ -1,40 +1,47 @@
-pub mod commit_group;
-pub mod disk;
-pub mod layout;
-pub mod checkpoint;
-pub mod entry_address;
-pub mod testing;
-pub mod journal;
-mod journal_files;
-pub mod journal_ring;
-mod pending_group;
-mod checkpoint_codec;
-pub mod checkpoint_slots;
-mod value_codec;
+//! What a shard keeps on disk, and how it gets there and back: the journal that makes appends durable, the logs whose
+//! segments hold them, the checkpoint that ties the two together, and recovery.
+//!
+//! Everything asks the device through one seam (`disk`), so the same code runs on direct I/O and on a disk that
+//! fails on purpose (`testing::fault_disk`). The expensive mistake in this package is to call durable what is only
+//! written. Deliberately absent: clocks, threads, any named runtime, and who leads a partition.
+
 mod active_segment;
 pub mod batch_cache;
+pub mod checkpoint;
+mod checkpoint_codec;
+pub mod checkpoint_slots;
+pub mod commit_group;
 pub mod damage;
+pub mod disk;
+pub mod entry_address;
 pub mod flush;
 pub mod frame_walk;
 mod held_state;
+pub mod journal;
+mod journal_files;
+pub mod journal_ring;
+mod journal_scan;
+pub mod layout;
 pub mod log;
 pub mod offset_index;
 mod open_segments;
+mod pending_group;
 pub mod read_plan;
+pub mod recovery;
+pub mod recovery_decision;
+mod recovery_journal;
+mod recovery_leftovers;
+mod recovery_replay;
+pub mod recovery_report;
+mod recovery_segments;
 pub mod retention;
 mod sealed_segment;
 pub mod segment_format;
 pub mod segment_index;
+pub mod segment_scan;
 mod tail;
+pub mod testing;
 pub mod time_index;
 pub mod timestamp_lookup;
+mod value_codec;
 pub mod write_back;
-mod journal_scan;
-pub mod recovery_decision;
-mod recovery_journal;
-pub mod segment_scan;
-pub mod recovery;
-pub mod recovery_report;
-mod recovery_leftovers;
-mod recovery_replay;
-mod recovery_segments;

@@ -3,6 +3,7 @@
 use super::tests::{Scenario, power_cycled, walk_scenario};
 use super::*;
 use crate::commit_group::GroupHeader;
+use crate::disk::{DiskFile, OpenMode};
 use crate::layout::{journal_file, segment_file};
 use crate::recovery_report::LostGroups;
 use crate::testing::executor::block_on;
@@ -227,12 +228,53 @@ fn an_import_replaces_what_the_shard_knew_and_journal_entries_older_than_it() {
     scenario.shard.flush();
     let mut import = scenario.shard.log(id).checkpoint(Offset::ZERO);
     import.placement_epoch = PlacementEpoch(2);
+    // Addresses of another shard's journal mean nothing here.
+    import.recovery_point.held = crate::entry_address::EntryAddress::ZERO;
     let disk = power_cycled(&scenario.shard.disk);
     let mut shard = TestShard::start_importing(&disk, 2, TestSizes::default(), vec![import]).unwrap();
     assert_eq!(shard.shard.partitions[&id].placement_epoch, PlacementEpoch(2));
     assert_eq!(shard.report().entries_replayed, 3, "those of the other partition");
+    assert!(shard.report().is_clean());
     scenario.model.check(&mut shard, usize::MAX, "imported");
     let mut again = TestShard::start(&power_cycled(&shard.disk), 3, TestSizes::default()).unwrap();
     assert_eq!(again.shard.partitions[&id].placement_epoch, PlacementEpoch(2));
     scenario.model.check(&mut again, usize::MAX, "imported, and again");
+}
+
+#[test]
+fn files_that_nothing_names_are_set_aside_and_stay_there() {
+    let scenario = six_groups();
+    let disk = power_cycled(&scenario.shard.disk);
+    let dir = test_layout().partition_dir(test_partition(0));
+    block_on(disk.create_dir_all(&dir)).unwrap();
+    let stray = block_on(disk.open(&segment_file(&dir, Offset(777)), OpenMode::CreateNew)).unwrap();
+    block_on(stray.write_at(0, vec![9; BLOCK_LEN])).unwrap();
+    block_on(stray.sync()).unwrap();
+    let shard = start(&disk, "a stray file");
+    let [moved] = shard.report().set_aside.as_slice() else { panic!("{:?}", shard.report().set_aside) };
+    assert_eq!(power_cycled(&shard.disk).files()[moved], vec![9; BLOCK_LEN]);
+}
+
+#[test]
+fn no_damage_to_any_file_makes_recovery_panic_or_serve_what_was_never_appended() {
+    let mut started = 0;
+    for seed in [15, 16] {
+        let mut scenario = walk_scenario(seed, 60, TestSizes::default());
+        scenario.commit();
+        let disk = power_cycled(&scenario.shard.disk);
+        let files: Vec<_> = disk.files().into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
+        let mut random = Random::new(seed);
+        for _ in 0..150 {
+            let rotten = power_cycled(&disk);
+            for _ in 0..=random.below(30) {
+                let (path, bytes) = &files[usize::try_from(random.below(files.len() as u64)).unwrap()];
+                rotten.flip_bit(path, random.below(bytes.len() as u64), 6);
+            }
+            if let Ok(mut shard) = TestShard::start(&rotten, 2, TestSizes::default()) {
+                scenario.model.check_served(&mut shard, "much rot");
+                started += 1;
+            }
+        }
+    }
+    assert!(started > 20, "only {started} started");
 }

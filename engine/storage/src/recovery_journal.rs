@@ -2,17 +2,16 @@
 //!
 //! Deliberately absent: I/O, and what the groups contain.
 
-use crate::journal_scan::FoundGroup;
+use crate::journal_scan::{FoundGroup, named_durable};
 use crate::recovery_decision::{Evidence, KnownDurable, Verdict, decide};
 use crate::recovery_report::LostGroups;
 
 /// One thing to do, in order of sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The group is good: replay its entries.
+    /// The group's header is good: replay its entries. When its body turns out not to be, those that prove themselves
+    /// ([`judge_body`]).
     Replay(FoundGroup),
-    /// The group may have been acknowledged and its checksum fails: replay the entries that prove themselves.
-    Salvage(FoundGroup),
     /// These groups may have been acknowledged and are gone, nothing of them can be read.
     Lost(LostGroups),
 }
@@ -30,7 +29,7 @@ pub(crate) struct JournalPlan {
 
 /// Judges the groups found (by sequence, each once, none below `from_sequence`).
 pub(crate) fn plan_replay(groups: &[FoundGroup], from_sequence: u64) -> JournalPlan {
-    let named = groups.iter().map(|group| group.header.durable_sequence).max().unwrap_or(0);
+    let named = named_durable(groups);
     let mut plan = JournalPlan { next_sequence: from_sequence.max(named.saturating_add(1)), ..JournalPlan::default() };
     let mut expected = from_sequence;
     let mut previous: Option<&FoundGroup> = None;
@@ -49,8 +48,7 @@ pub(crate) fn plan_replay(groups: &[FoundGroup], from_sequence: u64) -> JournalP
             durable: known(group.header.sequence, named),
         };
         match decide(evidence) {
-            Verdict::Keep | Verdict::Replay => plan.steps.push(Step::Replay(*group)),
-            Verdict::Damaged => plan.steps.push(Step::Salvage(*group)),
+            Verdict::Keep | Verdict::Replay | Verdict::Damaged => plan.steps.push(Step::Replay(*group)),
             Verdict::Truncate => {
                 plan.torn_group_cut = true;
                 break;
@@ -79,6 +77,11 @@ impl JournalPlan {
         self.torn_group_cut = true;
         false
     }
+}
+
+/// What to make of a group's body once it is read. Only groups that are whole, or named durable, come to that.
+pub(crate) fn judge_body(body_ok: bool) -> Verdict {
+    decide(Evidence { header_ok: true, body_ok, chain_follows: true, durable: KnownDurable::Named })
 }
 
 fn known(sequence: u64, named: u64) -> KnownDurable {
@@ -145,14 +148,14 @@ mod tests {
             ([Step::Replay(group(7))].as_slice(), true, 9)
         );
         let plan = plan_replay(&[group(7), torn(8), marker(9)], 7);
-        assert_eq!(plan.steps, [Step::Replay(group(7)), Step::Salvage(torn(8)), Step::Replay(marker(9))]);
+        assert_eq!(plan.steps, [Step::Replay(group(7)), Step::Replay(torn(8)), Step::Replay(marker(9))]);
         assert!(!plan.torn_group_cut && plan.ends_marked);
     }
 
     #[test]
     fn a_torn_group_is_witness_for_those_before_it() {
         let plan = plan_replay(&[torn(7), torn(8)], 7);
-        assert_eq!((plan.steps.as_slice(), plan.torn_group_cut), ([Step::Salvage(torn(7))].as_slice(), true));
+        assert_eq!((plan.steps.as_slice(), plan.torn_group_cut), ([Step::Replay(torn(7))].as_slice(), true));
     }
 
     #[test]

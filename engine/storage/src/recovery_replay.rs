@@ -7,12 +7,14 @@
 
 use crate::checkpoint::PartitionCheckpoint;
 use crate::commit_group::{Entries, JournalEntry};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::entry_address::EntryAddress;
-use crate::journal_scan::{FoundGroup, group_body};
+use crate::journal_ring::Placement;
+use crate::journal_scan::{FoundGroup, Window, group_body};
 use crate::log::Log;
 use crate::recovery::{PartitionFate, RecoverShard, RecoveredPartition, RecoveryError};
-use crate::recovery_journal::Step;
+use crate::recovery_decision::Verdict;
+use crate::recovery_journal::{Step, judge_body};
 use crate::recovery_report::RecoveryReport;
 use crate::recovery_segments::{check_segments, end_straddled_segment, straddle_is_good};
 use crate::write_back::WriteBackKind;
@@ -21,12 +23,17 @@ use sluice_model::{FrameHeader, LeaderEpoch, LeaderEpochHistory, Offset, Placeme
 use std::collections::BTreeMap;
 use std::io;
 
+/// Bytes of the journal read at once.
+const REPLAY_WINDOW_LEN: u64 = 1024 * 1024;
+
 /// Replays into the logs of one shard.
 pub(crate) struct Replay<'a, D: Disk> {
     disk: &'a D,
     plan: &'a RecoverShard<'a>,
     partitions: BTreeMap<TopicPartition, Found<D>>,
     held_sequence_max: u64,
+    /// Part of the journal file that is being replayed, and which file that is.
+    window: Option<(u32, Window<D>)>,
     report: RecoveryReport,
 }
 
@@ -53,7 +60,7 @@ struct Replayed<D: Disk> {
 
 impl<'a, D: Disk> Replay<'a, D> {
     pub(crate) fn new(disk: &'a D, plan: &'a RecoverShard<'a>, report: RecoveryReport) -> Self {
-        Self { disk, plan, partitions: BTreeMap::new(), held_sequence_max: 0, report }
+        Self { disk, plan, partitions: BTreeMap::new(), held_sequence_max: 0, window: None, report }
     }
 
     /// Takes the partitions of the shard's checkpoint, and those that it is given. An entry of the journal that is
@@ -124,10 +131,6 @@ impl<'a, D: Disk> Replay<'a, D> {
     pub(crate) async fn run_step(&mut self, files: &[D::File], step: &Step) -> Result<(), RecoveryError> {
         match step {
             Step::Replay(group) => self.run_group(files, group).await?,
-            Step::Salvage(group) => {
-                self.report.damaged_groups.push(group.header.sequence);
-                self.run_group(files, group).await?;
-            }
             Step::Lost(groups) => {
                 self.report.lost_groups.push(*groups);
                 self.doubt_all();
@@ -137,24 +140,31 @@ impl<'a, D: Disk> Replay<'a, D> {
     }
 
     async fn run_group(&mut self, files: &[D::File], group: &FoundGroup) -> Result<(), RecoveryError> {
-        let placement = group.placement;
-        let bytes = files[placement.file as usize].read_at(placement.position, group.header.group_len()).await?;
+        let (Placement { file, position }, header) = (group.placement, &group.header);
+        let window = self.window.take().filter(|(of, _)| *of == file);
+        let (_, mut window) = window.unwrap_or_else(|| (file, Window::new(&files[file as usize], REPLAY_WINDOW_LEN)));
+        let bytes = window.bytes(position, header.group_len() as u64).await?;
         self.report.groups_read += 1;
-        let Some(body) = group_body(&bytes, &group.header) else {
+        let Some(body) = group_body(bytes, header) else {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a journal file became shorter").into());
         };
+        let damaged = judge_body(crc32c::crc32c(body) == header.body_crc) == Verdict::Damaged;
+        if damaged {
+            self.report.damaged_groups.push(header.sequence);
+        }
         let mut index = 0;
         for entry in Entries::new(body) {
-            let address = EntryAddress { sequence: group.header.sequence, index };
+            let address = EntryAddress { sequence: header.sequence, index };
             match entry {
                 Ok(entry) => self.on_entry(address, entry).await?,
                 Err(_) => self.doubt_all(),
             }
             index += 1;
         }
-        if index < group.header.entry_count {
+        if index != header.entry_count {
             self.doubt_all();
         }
+        self.window = Some((file, window));
         Ok(())
     }
 

@@ -5,6 +5,8 @@ pub mod disk_contract;
 pub mod executor;
 pub mod fault_disk;
 mod fault_image;
+mod fault_state;
 pub mod frames;
 pub mod random;
+pub mod shard_model;
 pub mod test_shard;

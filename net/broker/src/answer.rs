@@ -53,8 +53,12 @@ impl DataPlane {
     pub(crate) fn answer_reserved<M: Message>(&mut self, to: ReplyTo, message: &M, frames: AnswerFrames) {
         match encode(to.correlation_id, to.version, message, frames.len) {
             Ok(bytes) => self.push(to, bytes.freeze(), frames.frames, frames.reservation),
-            // Counts and texts are bounded so that an answer always fits.
-            Err(error) => self.refuse(to, WireError::new(ErrorCode::Internal, error)),
+            // Counts and texts are bounded so that an answer always fits. Were it not so, nothing true could be said
+            // of what has been done; without an answer the client knows that it knows nothing.
+            Err(error) => {
+                tracing::error!(%error, "an answer does not fit into a message");
+                self.close(to.connection, CloseReason::NoRoom);
+            }
         }
     }
 
@@ -118,7 +122,9 @@ impl DataPlane {
     fn send(&mut self, id: ConnectionId) {
         let now_ms = self.now_ms();
         for _ in 0..SENDS_PER_TURN {
-            let Some(connection) = self.connections.get_mut(&id).filter(|connection| !connection.output.is_empty()) else { return };
+            let Some(connection) = self.connections.get_mut(&id).filter(|connection| !connection.output.is_empty()) else {
+                return;
+            };
             let sent = {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let count = connection.output.slices(&mut slices);

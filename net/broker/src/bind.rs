@@ -29,7 +29,10 @@ fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 fn nth_address(first: SocketAddr, shard: usize) -> Result<SocketAddr, StartError> {
     let port = nth_port(first.port(), shard).ok_or_else(|| StartError::InvalidSetting {
         setting: "listen",
-        problem: format!("shard {shard} would be at port {}, past the last one: choose a smaller port", first.port() as usize + shard),
+        problem: format!(
+            "shard {shard} would be at port {}, past the last one: choose a smaller port",
+            first.port() as usize + shard
+        ),
     })?;
     Ok(SocketAddr::new(first.ip(), if first.port() == 0 { 0 } else { port }))
 }
@@ -44,7 +47,9 @@ pub(crate) fn advertised(config: &BrokerConfig, bound: &[SocketAddr]) -> Result<
         Some((host, port)) => {
             let port = nth_port(*port, shard).filter(|port| *port != 0).ok_or_else(|| StartError::InvalidSetting {
                 setting: "advertise",
-                problem: format!("shard {shard} has no port counted from {port}: choose a port between 1 and 65535 less the shards"),
+                problem: format!(
+                    "shard {shard} has no port counted from {port}: choose a port between 1 and 65535 less the shards"
+                ),
             })?;
             Ok(Address { host: host.clone(), port })
         }

@@ -17,8 +17,8 @@ use async_channel::{Receiver, Sender};
 use sluice_controller::Controller;
 use sluice_metadata::{ClusterId, FolderId, RegisterBroker};
 use sluice_model::{BrokerId, Incarnation, ShardIndex};
-use sluice_shard::host::raise_descriptor_limit;
 use sluice_partition::{Prepare, Prepared, prepare};
+use sluice_shard::host::raise_descriptor_limit;
 use sluice_shard::{CoreReadings, HostNeeds, HostReadings, Shard, ShardConfig, ShardThread, judge_host, plan_cores, run_shard};
 use sluice_storage::recovery_report::RecoveryReport;
 use std::fmt;
@@ -97,7 +97,8 @@ fn check_host(config: &BrokerConfig, shard_count: usize) -> Result<(), StartErro
     if let Err(error) = raise_descriptor_limit() {
         tracing::warn!(%error, "the limit of open descriptors cannot be raised");
     }
-    let readings = HostReadings::read().map_err(|error| StartError::Thread { problem: format!("this host cannot be examined: {error}") })?;
+    let readings =
+        HostReadings::read().map_err(|error| StartError::Thread { problem: format!("this host cannot be examined: {error}") })?;
     let needs = HostNeeds {
         shard_count,
         io_memory_len: SHARD_IO_MEMORY_LEN,
@@ -112,7 +113,11 @@ fn check_host(config: &BrokerConfig, shard_count: usize) -> Result<(), StartErro
     let wanted = (config.connections_max as u64 + DESCRIPTORS_PER_SHARD) * shard_count as u64;
     if readings.descriptor_count < wanted {
         let allowed = readings.descriptor_count;
-        tracing::warn!(allowed, wanted, "fewer connections than connections_max can be open: raise the limit of open files (ulimit -n)");
+        tracing::warn!(
+            allowed,
+            wanted,
+            "fewer connections than connections_max can be open: raise the limit of open files (ulimit -n)"
+        );
     }
     Ok(())
 }
@@ -148,7 +153,9 @@ fn prepare_shards(
             layout,
             incarnation,
             tail_budget: config.tail_budget_len,
-            assigned: shards.flat_map(|index| view.assignments(index).into_iter().map(move |assigned| (index, assigned))).collect(),
+            assigned: shards
+                .flat_map(|index| view.assignments(index).into_iter().map(move |assigned| (index, assigned)))
+                .collect(),
             deleted: view.deleted(),
             journal_of: Box::new(move |index| journal_config(&config, &journal_layout, index)),
         };
@@ -175,12 +182,18 @@ struct Starting {
 type Progress = Receiver<(ShardIndex, ShardProgress)>;
 
 impl Starting {
-    fn spawn(mut self, folder: DataFolder, addresses: Vec<SocketAddr>, controller: Controller) -> Result<(Broker, Progress), StartError> {
+    fn spawn(
+        mut self,
+        folder: DataFolder,
+        addresses: Vec<SocketAddr>,
+        controller: Controller,
+    ) -> Result<(Broker, Progress), StartError> {
         let (to_control, control_mailbox) = async_channel::bounded(CONTROL_MAILBOX_LEN);
         let (report, progress) = async_channel::unbounded();
         let mailboxes: Vec<_> = self.cores.iter().map(|_| async_channel::bounded::<ToShard>(MAILBOX_LEN)).collect();
         let control = ControlThread {
             controller,
+            layout: folder.layout.clone(),
             broker: BROKER,
             incarnation: self.incarnation,
             shards: mailboxes.iter().map(|(mailbox, _)| mailbox.clone()).collect(),
@@ -267,6 +280,7 @@ impl Broker {
                 (_, ShardProgress::Listening) => {}
             }
         }
+        let _ended = self.to_control.send_blocking(ToControl::Recovered);
         reports.sort_by_key(|report| report.shard);
         self.report = reports;
         Ok(())

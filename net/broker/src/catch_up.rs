@@ -67,6 +67,8 @@ pub(crate) struct FetchJob {
     pub(crate) to: ReplyTo,
     pub(crate) began_us: u64,
     pub(crate) parts: Vec<FetchPart>,
+    /// The frames of all parts together may have so many bytes.
+    pub(crate) frames_len_max: usize,
     /// The bytes of the answer, those not yet read included.
     pub(crate) reservation: Reservation,
 }
@@ -157,9 +159,9 @@ impl CatchUp {
     /// Frames piece by piece, until there are `len_max` bytes or the rest is in memory.
     async fn read_partition(&self, part: DiskPart) -> PartFrames {
         let DiskPart { id, mut offset, len_max: mut left, .. } = part;
-        let (mut slices, mut replans_left) = (Vec::new(), REPLANS_MAX);
+        let (mut slices, mut replans_left, mut piece_len) = (Vec::new(), REPLANS_MAX, PIECE_LEN);
         loop {
-            let planned = match self.partitions.fetch(id, offset, left.min(PIECE_LEN)) {
+            let planned = match self.partitions.fetch(id, offset, left.min(piece_len)) {
                 Err(FetchRefusal::TooSmall { needed }) if needed <= left => self.partitions.fetch(id, offset, needed),
                 planned => planned,
             };
@@ -180,12 +182,15 @@ impl CatchUp {
                     let len: usize = frames.slices.iter().map(Bytes::len).sum();
                     left = left.saturating_sub(len);
                     offset = frames.next_offset;
+                    piece_len = PIECE_LEN;
                     slices.extend(frames.slices);
                     if len == 0 || left == 0 {
                         break;
                     }
                 }
                 Err(DiskReadError::Removed) if replans_left > 0 => replans_left -= 1,
+                // One frame is longer than a piece: it is read whole.
+                Err(DiskReadError::TooSmall { needed }) if needed > piece_len && needed <= left => piece_len = needed,
                 Err(DiskReadError::TooSmall { needed }) if slices.is_empty() => {
                     return PartFrames::Refused(FetchRefusal::TooSmall { needed });
                 }

@@ -1,5 +1,6 @@
 //! What a broker is started with: plain data with defaults and bounds. Reading files and flags is the program's.
 
+use crate::request_room::KEPT_LEN_MAX;
 use crate::start_error::StartError;
 use sluice_model::limits::{GROUP_LEN_MAX, HOST_LEN_MAX, MESSAGE_LEN_MAX, SHARDS_PER_BROKER_MAX};
 use std::net::SocketAddr;
@@ -11,8 +12,8 @@ const MIB: usize = 1024 * 1024;
 pub(crate) const RECEIVE_LEN: usize = 256 * 1024;
 /// Direct I/O buffers of a shard that are registered with its rings, bytes.
 pub(crate) const SHARD_IO_MEMORY_LEN: usize = 10 * MIB;
-/// Smallest network budget of a shard: the receive buffer, and one largest request and one largest answer at once.
-pub const NETWORK_BUDGET_LEN_MIN: usize = RECEIVE_LEN + 2 * MESSAGE_LEN_MAX;
+/// Smallest network budget of a shard: the receive buffers, and one largest request and one largest answer at once.
+pub const NETWORK_BUDGET_LEN_MIN: usize = RECEIVE_LEN + KEPT_LEN_MAX + 2 * MESSAGE_LEN_MAX;
 /// Smallest tail budget of a shard, bytes: two largest commit groups.
 pub const TAIL_BUDGET_LEN_MIN: usize = 2 * GROUP_LEN_MAX;
 /// Smallest journal buffer budget of a shard, bytes: one group in flight, one filling.

@@ -36,7 +36,9 @@ pub(crate) enum Phase {
     /// The peer sends no more; what it asked is still answered.
     HalfClosed,
     /// The last answer is on its way; what arrives is thrown away.
-    Closing { since_ms: u64 },
+    Closing {
+        since_ms: u64,
+    },
 }
 
 #[derive(Debug)]

@@ -23,9 +23,19 @@ pub(crate) const CONTROL_MAILBOX_LEN: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) enum Question {
-    CreateTopic { name: String, partitions: u32, settings: Vec<(String, String)> },
-    DeleteTopic { name: String },
-    AlterTopic { name: String, settings: Vec<(String, String)>, partitions: Option<u32> },
+    CreateTopic {
+        name: String,
+        partitions: u32,
+        settings: Vec<(String, String)>,
+    },
+    DeleteTopic {
+        name: String,
+    },
+    AlterTopic {
+        name: String,
+        settings: Vec<(String, String)>,
+        partitions: Option<u32>,
+    },
     /// A block of producer ids.
     ProducerIds,
 }
@@ -40,16 +50,31 @@ pub(crate) enum Answer {
 
 #[derive(Debug)]
 pub(crate) enum ToControl {
-    Question { shard: ShardIndex, token: u64, question: Question },
+    Question {
+        shard: ShardIndex,
+        token: u64,
+        question: Question,
+    },
+    /// Every shard has recovered, and with that removed what was left of deleted topics.
+    Recovered,
     /// The shard serves by the view of this version, its partitions opened and removed.
-    Applied { shard: ShardIndex, version: u64 },
+    Applied {
+        shard: ShardIndex,
+        version: u64,
+    },
     Stop,
 }
 
 #[derive(Debug)]
 pub(crate) enum ToShard {
-    View { version: u64, view: Arc<View> },
-    Answer { token: u64, answer: Answer },
+    View {
+        version: u64,
+        view: Arc<View>,
+    },
+    Answer {
+        token: u64,
+        answer: Answer,
+    },
     /// All shards can serve.
     Listen(TcpListener),
     Stop,

@@ -7,18 +7,22 @@
 
 use crate::control_message::{Answer, Question, ToControl, ToShard};
 use crate::error_table::WireError;
+use crate::random::random_bytes;
 use crate::view::View;
 use async_channel::{Receiver, Sender};
-use crate::random::random_bytes;
 use sluice_controller::{CommandError, Controller};
 use sluice_metadata::{AllocateProducerIds, AlterTopic, CreateTopic, DeleteTopic, PurgeTopic};
 use sluice_model::{BrokerId, Incarnation, ShardIndex, TopicId};
 use sluice_shard::{FatalReason, fatal};
+use sluice_storage::layout::Layout;
 use std::collections::VecDeque;
+use std::fs;
+use std::io;
 use std::sync::Arc;
 
 pub(crate) struct ControlThread {
     pub(crate) controller: Controller,
+    pub(crate) layout: Layout,
     pub(crate) broker: BrokerId,
     pub(crate) incarnation: Incarnation,
     /// Shard 0 first.
@@ -44,7 +48,10 @@ pub(crate) struct Change {
 enum Decision {
     /// Nothing that a shard has to know.
     Answered(Answer),
-    Changed { answer: Answer, purge: Option<TopicId> },
+    Changed {
+        answer: Answer,
+        purge: Option<TopicId>,
+    },
 }
 
 impl ControlThread {
@@ -54,6 +61,7 @@ impl ControlThread {
             match mailbox.recv_blocking() {
                 Ok(ToControl::Question { shard, token, question }) => self.put_aside.push_back((shard, token, question)),
                 Ok(ToControl::Applied { shard, version }) => self.on_applied(shard, version),
+                Ok(ToControl::Recovered) => self.purge_deleted(),
                 Ok(ToControl::Stop) | Err(_) => return,
             }
             while self.under_way.is_none()
@@ -129,12 +137,30 @@ impl ControlThread {
             return;
         }
         let Some(change) = self.under_way.take() else { return };
-        if let Some(topic_id) = change.purge
-            && let Err(error) = self.controller.purge_topic(&PurgeTopic { topic_id })
-        {
-            tracing::warn!(%topic_id, %error, "the deleted topic is remembered until the next start");
+        if let Some(topic_id) = change.purge {
+            self.purge(topic_id);
         }
         self.answer(change.asked_by, change.token, change.answer);
+    }
+
+    /// The deletions of former starts have been carried out by the recovery of this one.
+    fn purge_deleted(&mut self) {
+        let deleted: Vec<TopicId> = self.controller.image().deleted_topics().map(|(topic_id, _)| topic_id).collect();
+        deleted.into_iter().for_each(|topic_id| self.purge(topic_id));
+    }
+
+    /// Forgets a deleted topic whose files are gone; until then it is remembered, and the next start removes them.
+    fn purge(&mut self, topic_id: TopicId) {
+        match fs::remove_dir(self.layout.topic_dir(topic_id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%topic_id, %error, "a deleted topic still has files; the next start removes them");
+                return;
+            }
+            _ => {}
+        }
+        if let Err(error) = self.controller.purge_topic(&PurgeTopic { topic_id }) {
+            tracing::warn!(%topic_id, %error, "the deleted topic is remembered until the next start");
+        }
     }
 
     fn answer(&self, shard: ShardIndex, token: u64, answer: Answer) {

@@ -15,17 +15,23 @@ use crate::handlers::on_init_producer::ProducerIds;
 use crate::metrics::{BrokerMetrics, CloseReason};
 use crate::parked_fetch::ParkedFetches;
 use crate::pending::{PendingControls, PendingProduces};
+use crate::request_room::RequestRoom;
 use crate::view::ViewCell;
 use sluice_model::{Clock, Incarnation, Now, ShardIndex};
 use sluice_partition::{Completion, Partitions};
 use sluice_shard::{Budget, ConnectionId, DirectDisk, ListenerId, SocketEvent, Sockets, SystemClock, Wake};
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Connections accepted of one listener in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
+/// Bytes received in one turn before the commit task and the others get theirs: what is appended in one go must not
+/// fill the journal's buffers while nobody empties them.
+const RECEIVED_LEN_PER_TURN: usize = 1024 * 1024;
+/// A failing accept is logged this often at most, microseconds.
+const ACCEPT_WARNING_US: u64 = 1_000_000;
 /// Connections are looked through for what is overdue this often, microseconds.
 const SWEEP_US: u64 = 500_000;
 /// How long a clean stop waits for clients to take their last answers, microseconds.
@@ -63,18 +69,24 @@ pub(crate) struct DataPlane {
     /// Connections that have something to send or may go on.
     pub(crate) dirty: Vec<ConnectionId>,
     pub(crate) receive_buffer: Vec<u8>,
+    pub(crate) room: RequestRoom,
     /// Read once a turn.
     pub(crate) now: Now,
     /// No new requests; what is under way is still answered.
     pub(crate) is_stopping: bool,
+    /// Bytes received in this turn.
+    pub(crate) received_len: usize,
     scratch: Scratch,
     sweep_due_us: u64,
+    accept_warned_us: u64,
 }
 
 /// Vectors that keep their memory from turn to turn.
 #[derive(Default)]
 struct Scratch {
-    events: Vec<SocketEvent>,
+    /// Found and not handled.
+    events: VecDeque<SocketEvent>,
+    found: Vec<SocketEvent>,
     completions: Vec<Completion>,
     watched: Vec<u64>,
     done: Vec<Done>,
@@ -83,6 +95,7 @@ struct Scratch {
 
 impl DataPlane {
     pub(crate) fn new(parts: DataPlaneParts, now: Now) -> Self {
+        let room = RequestRoom::new(parts.budget.clone());
         Self {
             parts,
             connections: HashMap::new(),
@@ -93,10 +106,13 @@ impl DataPlane {
             producer_ids: ProducerIds::default(),
             dirty: Vec::new(),
             receive_buffer: vec![0; RECEIVE_LEN],
+            room,
             now,
             is_stopping: false,
+            received_len: 0,
             scratch: Scratch::default(),
             sweep_due_us: now.mono_us + SWEEP_US,
+            accept_warned_us: 0,
         }
     }
 
@@ -133,27 +149,40 @@ impl DataPlane {
         self.settle_dirty();
     }
 
+    /// Events that were not handled come first in the next turn, so that every connection has its turn. They need no
+    /// wake-up: what was not read is reported again.
     fn take_events(&mut self) {
         let mut events = std::mem::take(&mut self.scratch.events);
-        self.parts.sockets.poll(&mut events);
-        for event in events.drain(..) {
-            match event {
-                SocketEvent::Acceptable(listener) => self.accept(listener),
-                SocketEvent::Ready { connection, readable, writable, closed } => {
-                    let watches_input = self.connections.get(&connection).is_some_and(Connection::watches_input);
-                    if readable && watches_input {
-                        self.on_readable(connection);
-                    } else if closed {
-                        // Not watched for input, so this is the end of both directions: no answer can arrive any more.
-                        self.close(connection, CloseReason::Peer);
-                    }
-                    if writable {
-                        self.mark_dirty(connection);
-                    }
+        if events.is_empty() {
+            self.scratch.found.clear();
+            self.parts.sockets.poll(&mut self.scratch.found);
+            events.extend(self.scratch.found.drain(..));
+        }
+        self.received_len = 0;
+        while self.received_len < RECEIVED_LEN_PER_TURN
+            && let Some(event) = events.pop_front()
+        {
+            self.on_event(event);
+        }
+        self.scratch.events = events;
+    }
+
+    fn on_event(&mut self, event: SocketEvent) {
+        match event {
+            SocketEvent::Acceptable(listener) => self.accept(listener),
+            SocketEvent::Ready { connection, readable, writable, closed } => {
+                let watches_input = self.connections.get(&connection).is_some_and(Connection::watches_input);
+                if readable && watches_input {
+                    self.on_readable(connection);
+                } else if closed {
+                    // Not watched for input, so this is the end of both directions: no answer can arrive any more.
+                    self.close(connection, CloseReason::Peer);
+                }
+                if writable {
+                    self.mark_dirty(connection);
                 }
             }
         }
-        self.scratch.events = events;
     }
 
     fn accept(&mut self, listener: ListenerId) {
@@ -170,7 +199,10 @@ impl DataPlane {
                 Ok(None) => return,
                 Err(error) => {
                     self.parts.metrics.connections_refused.add(1);
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if self.now.mono_us.saturating_sub(self.accept_warned_us) > ACCEPT_WARNING_US {
+                        self.accept_warned_us = self.now.mono_us;
+                        tracing::warn!(%error, "a connection could not be accepted");
+                    }
                     return;
                 }
             }

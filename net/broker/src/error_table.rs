@@ -65,7 +65,9 @@ impl From<&ProduceRefusal> for WireError {
             // The image places it here; the shard is still opening it, or removing it.
             ProduceRefusal::UnknownPartition(_) => Self::not_ready(refusal),
             ProduceRefusal::Frame(error) => Self::new(frame_code(error), refusal),
-            ProduceRefusal::TrailingBytes { .. } | ProduceRefusal::Attributes { .. } => Self::new(ErrorCode::InvalidFrame, refusal),
+            ProduceRefusal::TrailingBytes { .. } | ProduceRefusal::Attributes { .. } => {
+                Self::new(ErrorCode::InvalidFrame, refusal)
+            }
             ProduceRefusal::Records(_) => Self::new(ErrorCode::InvalidRecords, refusal),
             ProduceRefusal::Append(append) => append_error(append),
             ProduceRefusal::Overloaded { retry_after_ms, .. } => Self::later(ErrorCode::Overloaded, refusal, *retry_after_ms),
@@ -132,7 +134,9 @@ impl From<&sluice_metadata::Refusal> for WireError {
             R::InvalidTopicName { .. } => ErrorCode::InvalidTopicName,
             R::TopicExists { .. } => ErrorCode::TopicExists,
             R::UnknownTopic { .. } | R::TopicNotDeleted { .. } => ErrorCode::UnknownTopic,
-            R::InvalidPartitionCount { .. } | R::FewerPartitions { .. } | R::TooManyPartitions { .. } => ErrorCode::InvalidPartitionCount,
+            R::InvalidPartitionCount { .. } | R::FewerPartitions { .. } | R::TooManyPartitions { .. } => {
+                ErrorCode::InvalidPartitionCount
+            }
             R::UnknownSetting { .. } | R::RepeatedSetting { .. } | R::InvalidSetting { .. } => ErrorCode::InvalidSetting,
             R::NoBrokers | R::UnknownBroker { .. } => ErrorCode::NotReady,
             R::FencedIncarnation { .. }

@@ -5,9 +5,10 @@
 //! is no room it is thrown away as it arrives. The expensive mistake is to trust a length: every one is checked by
 //! `Prefix::parse` before anything is allocated for it. Deliberately absent: sockets, clocks, what a request means.
 
+use crate::request_room::RequestRoom;
 use sluice_model::limits::REQUEST_STALL_MS_MAX;
 use sluice_protocol::{PREFIX_LEN, Prefix, PrefixError};
-use sluice_shard::{Budget, Reservation};
+use sluice_shard::Reservation;
 
 /// A request has this long to arrive, and the time its bytes take at the slowest accepted rate, milliseconds.
 const REQUEST_MS_MAX: u64 = 30_000;
@@ -61,7 +62,7 @@ impl Input {
     }
 
     /// Takes bytes from the front of `bytes` until a request is whole or there are none left.
-    pub(crate) fn feed<'a>(&mut self, bytes: &mut &'a [u8], budget: &Budget, now_ms: u64) -> Fed<'a> {
+    pub(crate) fn feed<'a>(&mut self, bytes: &mut &'a [u8], room: &mut RequestRoom, now_ms: u64) -> Fed<'a> {
         if !bytes.is_empty() {
             self.progress_ms = now_ms;
         }
@@ -71,7 +72,7 @@ impl Input {
                     if *filled == 0 {
                         self.began_ms = now_ms;
                     }
-                    match self.feed_prefix(bytes, budget) {
+                    match self.feed_prefix(bytes, room) {
                         Some(fed) => return fed,
                         None => continue,
                     }
@@ -94,7 +95,7 @@ impl Input {
     }
 
     /// `None`: the state has changed, go on.
-    fn feed_prefix<'a>(&mut self, bytes: &mut &'a [u8], budget: &Budget) -> Option<Fed<'a>> {
+    fn feed_prefix<'a>(&mut self, bytes: &mut &'a [u8], room: &mut RequestRoom) -> Option<Fed<'a>> {
         let State::Prefix { bytes: head, filled } = &mut self.state else { return None };
         let taken = take(bytes, PREFIX_LEN - *filled);
         head[*filled..*filled + taken.len()].copy_from_slice(taken);
@@ -111,9 +112,9 @@ impl Input {
             self.state = AT_REST;
             return Some(Fed::Whole { prefix, rest: take(bytes, rest_len) });
         }
-        match budget.try_reserve(rest_len) {
-            Some(reservation) => {
-                self.state = State::Rest { prefix, buffer: vec![0; rest_len], filled: 0, reservation };
+        match room.take(rest_len) {
+            Some((buffer, reservation)) => {
+                self.state = State::Rest { prefix, buffer, filled: 0, reservation };
                 None
             }
             None => {

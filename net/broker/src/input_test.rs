@@ -1,5 +1,6 @@
 use super::*;
 use sluice_model::limits::{MESSAGE_BODY_LEN_MAX, MESSAGE_LEN_MAX};
+use sluice_shard::Budget;
 
 const RICH: usize = 1 << 20;
 
@@ -11,13 +12,13 @@ fn message(correlation_id: u32, rest_len: usize) -> Vec<u8> {
 }
 
 /// Every request that comes out when `bytes` arrive in pieces of `len`.
-fn feed_all(bytes: &[u8], len: usize, budget: &Budget) -> Vec<(u32, Vec<u8>)> {
+fn feed_all(bytes: &[u8], len: usize, room: &mut RequestRoom) -> Vec<(u32, Vec<u8>)> {
     let mut input = Input::new(0);
     let mut out = Vec::new();
     for piece in bytes.chunks(len) {
         let mut left = piece;
         loop {
-            match input.feed(&mut left, budget, 0) {
+            match input.feed(&mut left, room, 0) {
                 Fed::More => break,
                 Fed::Whole { prefix, rest } => out.push((prefix.correlation_id, rest.to_vec())),
                 Fed::Gathered(gathered) => out.push((gathered.prefix.correlation_id, gathered.rest)),
@@ -38,7 +39,7 @@ fn requests_come_out_whole_however_they_arrive() {
     }
     for len in [1, 2, 3, 15, 16, 17, 100, 1000, 10_000] {
         let budget = Budget::new(RICH);
-        assert_eq!(feed_all(&bytes, len, &budget), expected, "in pieces of {len}");
+        assert_eq!(feed_all(&bytes, len, &mut RequestRoom::new(budget.clone())), expected, "in pieces of {len}");
         assert_eq!(budget.used(), 0);
     }
 }
@@ -46,10 +47,11 @@ fn requests_come_out_whole_however_they_arrive() {
 #[test]
 fn the_rest_of_a_request_is_received_without_a_copy() {
     let budget = Budget::new(RICH);
+    let mut room = RequestRoom::new(budget.clone());
     let mut input = Input::new(0);
     let bytes = message(7, 1000);
     assert!(input.window().is_none());
-    assert!(matches!(input.feed(&mut &bytes[..100], &budget, 0), Fed::More));
+    assert!(matches!(input.feed(&mut &bytes[..100], &mut room, 0), Fed::More));
     assert_eq!(budget.used(), 1000);
     let window = input.window().expect("a rest is awaited");
     assert_eq!(window.len(), 1016 - 100);
@@ -66,24 +68,28 @@ fn the_rest_of_a_request_is_received_without_a_copy() {
 #[test]
 fn without_room_a_request_is_refused_at_once_and_thrown_away() {
     let budget = Budget::new(10);
+    let mut room = RequestRoom::new(budget.clone());
     let mut input = Input::new(0);
     let mut bytes = message(8, 1000);
     bytes.extend(message(9, 4));
-    assert!(matches!(input.feed(&mut &bytes[..50], &budget, 0), Fed::NoRoom { prefix } if prefix.correlation_id == 8));
-    assert!(matches!(input.feed(&mut &bytes[16..516], &budget, 0), Fed::More), "what is left of the piece is thrown away too");
+    assert!(matches!(input.feed(&mut &bytes[..50], &mut room, 0), Fed::NoRoom { prefix } if prefix.correlation_id == 8));
+    assert!(matches!(input.feed(&mut &bytes[16..516], &mut room, 0), Fed::More), "what is left of the piece is thrown away too");
     assert!(input.window().is_none());
-    assert!(matches!(input.feed(&mut &bytes[516..], &budget, 0), Fed::Whole { prefix, .. } if prefix.correlation_id == 9));
+    assert!(matches!(input.feed(&mut &bytes[516..], &mut room, 0), Fed::Whole { prefix, .. } if prefix.correlation_id == 9));
     assert_eq!(budget.used(), 0);
 }
 
 #[test]
 fn lengths_beyond_the_limits_allocate_nothing() {
-    for (length, body_length) in [(u32::MAX, 0), (MESSAGE_LEN_MAX as u32, 0), (20, 100), (0, 0), (12 + (1 << 21), MESSAGE_BODY_LEN_MAX as u32 + 1)] {
+    for (length, body_length) in
+        [(u32::MAX, 0), (MESSAGE_LEN_MAX as u32, 0), (20, 100), (0, 0), (12 + (1 << 21), MESSAGE_BODY_LEN_MAX as u32 + 1)]
+    {
         let mut bytes = [0xaa; 64];
         bytes[0..4].copy_from_slice(&length.to_le_bytes());
         bytes[12..16].copy_from_slice(&body_length.to_le_bytes());
         let budget = Budget::new(RICH);
-        assert!(matches!(Input::new(0).feed(&mut &bytes[..], &budget, 0), Fed::Broken { .. }), "{length} {body_length}");
+        let mut room = RequestRoom::new(budget.clone());
+        assert!(matches!(Input::new(0).feed(&mut &bytes[..], &mut room, 0), Fed::Broken { .. }), "{length} {body_length}");
         assert_eq!(budget.used(), 0);
     }
 }
@@ -91,23 +97,24 @@ fn lengths_beyond_the_limits_allocate_nothing() {
 #[test]
 fn a_request_that_stops_arriving_or_drips_for_ever_is_stalled() {
     let budget = Budget::new(RICH);
+    let mut room = RequestRoom::new(budget.clone());
     let bytes = message(1, 100);
     let mut input = Input::new(0);
     assert!(!input.is_stalled(u64::MAX), "nothing is owed");
-    assert!(matches!(input.feed(&mut &bytes[..20], &budget, 1000), Fed::More));
+    assert!(matches!(input.feed(&mut &bytes[..20], &mut room, 1000), Fed::More));
     assert!(!input.is_stalled(1000 + REQUEST_STALL_MS_MAX));
     assert!(input.is_stalled(1001 + REQUEST_STALL_MS_MAX));
     let mut now_ms = 1000;
     for byte in &bytes[20..40] {
         now_ms += 4000;
-        assert!(matches!(input.feed(&mut std::slice::from_ref(byte), &budget, now_ms), Fed::More));
+        assert!(matches!(input.feed(&mut std::slice::from_ref(byte), &mut room, now_ms), Fed::More));
     }
     assert!(input.is_stalled(now_ms), "one byte every four seconds is too slow");
     let mut input = Input::new(0);
-    assert!(matches!(input.feed(&mut &bytes[..3], &budget, 0), Fed::More));
+    assert!(matches!(input.feed(&mut &bytes[..3], &mut room, 0), Fed::More));
     assert!(input.is_stalled(1 + REQUEST_STALL_MS_MAX), "half a prefix");
     let mut input = Input::new(0);
-    assert!(matches!(input.feed(&mut &bytes[..20], &Budget::new(0), 0), Fed::NoRoom { .. }));
-    assert!(matches!(input.feed(&mut &bytes[16..20], &Budget::new(0), 0), Fed::More));
+    assert!(matches!(input.feed(&mut &bytes[..20], &mut RequestRoom::new(Budget::new(0)), 0), Fed::NoRoom { .. }));
+    assert!(matches!(input.feed(&mut &bytes[16..20], &mut RequestRoom::new(Budget::new(0)), 0), Fed::More));
     assert!(input.is_stalled(1 + REQUEST_STALL_MS_MAX), "a body that is thrown away");
 }

@@ -24,6 +24,7 @@ mod parked_fetch;
 mod pending;
 mod random;
 mod receive;
+mod request_room;
 mod shard_main;
 mod slab;
 mod start_error;

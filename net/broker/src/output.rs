@@ -108,7 +108,11 @@ mod tests {
     fn what_is_sent_in_pieces_goes_out_once_and_gives_its_bytes_back_at_the_end() {
         let budget = Budget::new(100);
         let mut output = Output::default();
-        output.push(Bytes::from_static(b"head"), vec![Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"cd")], budget.try_reserve(8));
+        output.push(
+            Bytes::from_static(b"head"),
+            vec![Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"cd")],
+            budget.try_reserve(8),
+        );
         output.push(Bytes::from_static(b"next"), Vec::new(), None);
         assert_eq!((flat(&output), output.len(), output.unreserved_len()), (b"headabcdnext".to_vec(), 12, 4));
         output.sent(3);

@@ -57,10 +57,12 @@ pub(crate) struct PendingProduce {
 pub(crate) type PendingProduces = Slab<PendingProduce>;
 
 /// A request the control thread was asked about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct PendingControl {
     pub(crate) to: ReplyTo,
     pub(crate) api: Api,
+    /// The memory of the question.
+    pub(crate) reservation: Reservation,
 }
 
 pub(crate) type PendingControls = Slab<PendingControl>;

@@ -4,7 +4,7 @@ use crate::answer::ReplyTo;
 use crate::connection::{Carry, Phase};
 use crate::data_plane::DataPlane;
 use crate::error_table::WireError;
-use crate::input::Fed;
+use crate::input::{Fed, Gathered};
 use crate::metrics::CloseReason;
 use sluice_model::ErrorCode;
 use sluice_protocol::{PREFIX_LEN, PrefixError};
@@ -43,7 +43,7 @@ impl DataPlane {
             let Some(len) = self.received_len(id, received) else { return false };
             let gathered = self.connections.get_mut(&id).and_then(|connection| connection.input.received(len, now_ms));
             if let Some(gathered) = gathered {
-                self.handle(id, gathered.prefix, &gathered.rest);
+                self.handle_gathered(id, gathered);
             }
             return len == wanted;
         }
@@ -64,6 +64,7 @@ impl DataPlane {
         match received {
             Received::Bytes(len) => {
                 self.parts.metrics.received_bytes.add(len as u64);
+                self.received_len += len;
                 return Some(len);
             }
             Received::WouldBlock => {
@@ -104,10 +105,10 @@ impl DataPlane {
             if connection.must_pause() {
                 return left.len();
             }
-            match connection.input.feed(&mut left, &self.parts.budget, now_ms) {
+            match connection.input.feed(&mut left, &mut self.room, now_ms) {
                 Fed::More => {}
                 Fed::Whole { prefix, rest } => self.handle(id, prefix, rest),
-                Fed::Gathered(gathered) => self.handle(id, gathered.prefix, &gathered.rest),
+                Fed::Gathered(gathered) => self.handle_gathered(id, gathered),
                 Fed::NoRoom { prefix } => {
                     connection.in_flight += 1;
                     self.parts.metrics.requests_without_room.add(1);
@@ -121,6 +122,11 @@ impl DataPlane {
             }
         }
         0
+    }
+
+    fn handle_gathered(&mut self, id: ConnectionId, gathered: Gathered) {
+        self.handle(id, gathered.prefix, &gathered.rest);
+        self.room.give_back(gathered.rest);
     }
 
     /// Keeps requests that came together with earlier ones until the connection may go on.

@@ -9,6 +9,7 @@ use crate::control_message::{ControlHandle, ToControl, ToShard};
 use crate::data_plane::{DataPlane, DataPlaneParts, ShardPartitions};
 use crate::metrics::{BrokerCounters, BrokerMetrics};
 use crate::pacing::PartitionPace;
+use crate::request_room::KEPT_LEN_MAX;
 use crate::view::{View, ViewCell};
 use async_channel::{Receiver, Sender};
 use event_listener::Event;
@@ -81,7 +82,7 @@ pub(crate) async fn shard_main(shard: Shard, start: ShardStart) -> ShardEnd {
     let metrics = Rc::new(BrokerMetrics::default());
     let result = match open(&shard, &start).await {
         Ok((partitions, report, pacer)) => {
-            tracing::info!(shard = shard.index().0, ?report, "recovered");
+            tracing::info!(%report, "recovered");
             let _nobody_asks = start.progress.try_send((shard.index(), ShardProgress::Opened(report)));
             let running = run_tasks(shard, &start, partitions, pacer, Rc::clone(&metrics));
             running.serve(&start).await
@@ -162,7 +163,10 @@ fn run_tasks(shard: Shard, start: &ShardStart, partitions: ShardPartitions, pace
 impl Running {
     /// Reads the mailbox until the broker stops; then the clean stop.
     async fn serve(self, start: &ShardStart) -> Result<(), String> {
-        self.shard.spawn(Queue::Background, reopen(self.shard.clone(), self.partitions.clone(), self.view.clone(), self.is_behind.clone()));
+        self.shard.spawn(
+            Queue::Background,
+            reopen(self.shard.clone(), self.partitions.clone(), self.view.clone(), self.is_behind.clone()),
+        );
         loop {
             match start.mailbox.recv().await {
                 Ok(ToShard::View { version, view }) => {
@@ -201,7 +205,7 @@ impl Running {
                 view: self.view.clone(),
                 control: self.control.clone(),
                 catch_up: Rc::clone(&self.catch_up),
-                budget: Budget::new(start.config.network_budget_len - RECEIVE_LEN),
+                budget: Budget::new(start.config.network_budget_len - RECEIVE_LEN - KEPT_LEN_MAX),
                 metrics: Rc::clone(&self.metrics),
                 stop: Rc::clone(&self.stop),
             },

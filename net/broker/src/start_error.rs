@@ -73,9 +73,15 @@ impl fmt::Display for StartError {
                 path.display()
             ),
             Self::JournalMissing { path, last } => {
-                write!(f, "the journal of this data folder is not in {}, and the newest records are only there: ", path.display())?;
+                write!(
+                    f,
+                    "the journal of this data folder is not in {}, and the newest records are only there: ",
+                    path.display()
+                )?;
                 match last {
-                    Some(last) => write!(f, "it was last in {}; mount its device, move it, or set journal_dir back", last.display()),
+                    Some(last) => {
+                        write!(f, "it was last in {}; mount its device, move it, or set journal_dir back", last.display())
+                    }
                     None => write!(f, "mount its device, or set journal_dir to where it is"),
                 }
             }
@@ -100,7 +106,9 @@ fn folder_text(f: &mut fmt::Formatter<'_>, path: &std::path::Path, error: &io::E
     let remedy = match error.kind() {
         io::ErrorKind::PermissionDenied => "give this user the right to write there, or choose another folder",
         io::ErrorKind::ReadOnlyFilesystem => "its file system is read-only; mount it writable, or choose another folder",
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "a file stands where a folder should be; choose another path",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "a file stands where a folder should be; choose another path"
+        }
         io::ErrorKind::StorageFull => "the device is full; free some space",
         _ => "see that the folder can be read and written by this user",
     };

@@ -23,12 +23,16 @@ pub(crate) struct View {
 /// Where a partition is, seen from one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    Here { leader_epoch: LeaderEpoch },
+    Here {
+        leader_epoch: LeaderEpoch,
+    },
     Elsewhere(ShardAddress),
     /// Nobody leads it now.
     NoLeader,
     UnknownTopic,
-    UnknownPartition { count: usize },
+    UnknownPartition {
+        count: usize,
+    },
 }
 
 impl View {

@@ -78,7 +78,10 @@ fn an_answer_is_never_longer_than_asked_for() {
     let mut request = fetch_request(topic, 0, 0);
     request.partitions[0].len_max = 10;
     let answer = client.call(&request);
-    assert_eq!((code(answer.partitions[0].error), answer.partitions[0].needed_len as usize), (ErrorCode::FetchTooSmall, frame_len));
+    assert_eq!(
+        (code(answer.partitions[0].error), answer.partitions[0].needed_len as usize),
+        (ErrorCode::FetchTooSmall, frame_len)
+    );
     broker.shutdown().expect("a clean stop");
 }
 
@@ -146,7 +149,7 @@ fn offsets_are_listed_and_records_deleted() {
 
 #[test]
 fn topics_are_altered_and_deleted() {
-    let (_dir, broker, mut client) = broker();
+    let (dir, broker, mut client) = broker();
     let topic = client.create_topic("t", 1);
     client.produce(&FrameSpec::new(topic, &[b"v"]));
     let alter = |client: &mut RawClient, partitions, setting: (&str, &str)| {
@@ -162,8 +165,14 @@ fn topics_are_altered_and_deleted() {
     assert_eq!(code(wrong.error), ErrorCode::InvalidSetting);
     assert!(wrong.text.contains("frame_len_max"), "{}", wrong.text);
 
+    let topic_dirs = || std::fs::read_dir(dir.path().join("partitions")).map_or(0, Iterator::count);
+    let spec = FrameSpec { partition: 1, ..FrameSpec::new(topic, &[&[0; 1900]]) };
+    while topic_dirs() == 0 {
+        assert_eq!(client.produce(&spec).error, 0, "until enough is gathered to be written to a segment");
+    }
     let delete = |client: &mut RawClient| code(client.call(&DeleteTopicRequest { name: "t".to_owned() }).error);
     assert_eq!(delete(&mut client), ErrorCode::None);
+    assert_eq!(topic_dirs(), 0, "its files are gone");
     assert_eq!(delete(&mut client), ErrorCode::UnknownTopic);
     assert_eq!(code(client.metadata("t").topics[0].error), ErrorCode::UnknownTopic);
     assert_eq!(code(client.produce(&FrameSpec::new(topic, &[b"v"])).error), ErrorCode::UnknownTopic);
@@ -193,7 +202,8 @@ fn producer_ids_are_never_given_twice() {
 #[test]
 fn a_partition_elsewhere_is_refused_with_its_address() {
     let dir = temp_dir();
-    let broker = sluice_broker::start(sluice_broker::BrokerConfig { shards: Some(2), ..config(dir.path()) }).expect("the broker starts");
+    let broker =
+        sluice_broker::start(sluice_broker::BrokerConfig { shards: Some(2), ..config(dir.path()) }).expect("the broker starts");
     let mut clients: Vec<RawClient> = broker.local_addrs().iter().map(|address| RawClient::connect(*address)).collect();
     let topic = clients[1].create_topic("t", 2);
     let metadata = clients[0].metadata("t");

@@ -120,7 +120,10 @@ fn settings_out_of_bounds_are_named() {
         (BrokerConfig { tail_budget_len: 1, ..config(dir.path()) }, "tail_budget_len"),
         (BrokerConfig { journal_file_count: 1, ..config(dir.path()) }, "journal_file_count"),
         (BrokerConfig { journal_file_len: 5000, ..config(dir.path()) }, "journal_file_len"),
-        (BrokerConfig { listen: "127.0.0.1:65535".parse().expect("an address"), shards: Some(2), ..config(dir.path()) }, "listen"),
+        (
+            BrokerConfig { listen: "127.0.0.1:65535".parse().expect("an address"), shards: Some(2), ..config(dir.path()) },
+            "listen",
+        ),
     ] {
         let text = refusal(config).to_string();
         assert!(text.contains(name), "{name}: {text}");

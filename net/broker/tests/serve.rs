@@ -2,7 +2,7 @@
 
 mod support;
 
-use sluice_broker::start;
+use sluice_broker::{BrokerConfig, start};
 use support::{FrameSpec, RawClient, broker, config, start_in, temp_dir};
 
 #[test]
@@ -50,7 +50,7 @@ fn a_changed_number_of_shards_keeps_everything() {
     let mut topic = [0; 16];
     let mut expected = 0..0u64;
     for (round, shards) in [1, 3, 2, 1].into_iter().enumerate() {
-        let broker = start(sluice_broker::BrokerConfig { shards: Some(shards), ..config(dir.path()) }).expect("the broker starts");
+        let broker = start(BrokerConfig { shards: Some(shards), ..config(dir.path()) }).expect("the broker starts");
         let mut clients: Vec<RawClient> = broker.local_addrs().iter().map(|address| RawClient::connect(*address)).collect();
         if round == 0 {
             topic = clients[0].create_topic("t", 6);
@@ -70,4 +70,22 @@ fn a_changed_number_of_shards_keeps_everything() {
         drop(clients);
         broker.shutdown().expect("a clean stop");
     }
+}
+
+#[test]
+fn the_journal_may_lie_elsewhere_and_is_not_begun_anew_when_it_is_missing() {
+    let (dir, journal) = (temp_dir(), temp_dir());
+    let elsewhere = || BrokerConfig { journal_dir: Some(journal.path().join("j")), ..config(dir.path()) };
+    let first = start(elsewhere()).expect("the broker starts");
+    let mut client = RawClient::connect(first.local_addrs()[0]);
+    let topic = client.create_topic("t", 1);
+    assert_eq!(client.produce(&FrameSpec::new(topic, &[b"v"])).error, 0);
+    drop(client);
+    first.shutdown().expect("a clean stop");
+    assert!(!dir.path().join("journal").exists());
+    let error = start(config(dir.path())).err().expect("the journal is elsewhere").to_string();
+    assert!(error.contains("it was last in"), "{error}");
+    let second = start(elsewhere()).expect("the broker starts");
+    assert_eq!(RawClient::connect(second.local_addrs()[0]).consume(topic, 0, 0), [(0, b"v".to_vec())]);
+    second.shutdown().expect("a clean stop");
 }

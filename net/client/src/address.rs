@@ -38,7 +38,9 @@ impl Address {
         }
         let port = match port {
             None => PORT_DEFAULT,
-            Some(port) => port.parse().ok().filter(|&p| p > 0).ok_or_else(|| invalid("the port is not a number from 1 to 65535"))?,
+            Some(port) => {
+                port.parse().ok().filter(|&p| p > 0).ok_or_else(|| invalid("the port is not a number from 1 to 65535"))?
+            }
         };
         Ok(Self::new(host, port))
     }
@@ -46,7 +48,11 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::connection::CallError;
 use crate::consumer::StartAt;
 use crate::error::{ClientError, check};
 use crate::metadata_cache::TopicInfo;
-use sluice_model::TopicId;
 use sluice_model::limits::PARTITIONS_PER_REQUEST_MAX;
+use sluice_model::{ErrorCode, Outcome, TopicId};
 use sluice_protocol::{
     AlterTopicRequest, CreateTopicRequest, DeleteRecordsRequest, DeleteTopicRequest, DescribePartitionsRequest,
     DescribedPartition, ListOffsetsPartition, ListOffsetsRequest, ListedOffset, PartitionRef, Request, ShardAddress,
@@ -65,6 +65,8 @@ struct Asked<'a> {
 struct Rounds {
     deadline: Instant,
     backoff: Backoff,
+    /// Something was unknown by metadata that may have been old; it is not old any more.
+    unknown: bool,
 }
 
 impl Rounds {
@@ -73,12 +75,17 @@ impl Rounds {
         Self {
             deadline: Instant::now() + client.request_timeout(),
             backoff: Backoff::new(config.retry_backoff_ms, config.retry_backoff_ms_max, random_u64()),
+            unknown: false,
         }
     }
 
     /// Waits before the next round; the error once there is none.
     async fn again(&mut self, error: ClientError) -> Result<(), ClientError> {
         let wait = Duration::from_millis(self.backoff.next_ms().into());
+        let is_unknown = matches!(error.code(), Some(ErrorCode::UnknownTopic | ErrorCode::UnknownPartition));
+        if is_unknown && std::mem::replace(&mut self.unknown, true) {
+            return Err(error);
+        }
         if !error.is_transient() || Instant::now() + wait >= self.deadline {
             return Err(error);
         }
@@ -111,7 +118,12 @@ impl Admin {
     }
 
     /// Changes the settings named (an empty value puts the default back), and the partition count if one is given.
-    pub async fn alter_topic(&self, name: &str, settings: &[(String, String)], partitions: Option<u32>) -> Result<(), ClientError> {
+    pub async fn alter_topic(
+        &self,
+        name: &str,
+        settings: &[(String, String)],
+        partitions: Option<u32>,
+    ) -> Result<(), ClientError> {
         let request = AlterTopicRequest { name: name.into(), settings: settings.to_vec(), partitions };
         self.change(&request, |answer| (answer.error, answer.text.clone())).await?;
         self.client.forget_topic(name);
@@ -185,14 +197,18 @@ impl Admin {
     }
 
     /// Asks any broker for a change, again while it certainly was not made.
-    async fn change<R: Request>(&self, request: &R, status: impl Fn(&R::Answer) -> (u16, String)) -> Result<R::Answer, ClientError> {
+    async fn change<R: Request>(
+        &self,
+        request: &R,
+        status: impl Fn(&R::Answer) -> (u16, String),
+    ) -> Result<R::Answer, ClientError> {
         let mut rounds = Rounds::begin(&self.client);
         loop {
             let answer = self.client.call_any(request, false).await?;
             let (error, text) = status(&answer);
             match check(error, text) {
                 Ok(()) => return Ok(answer),
-                Err(error) if error.code().is_some_and(|c| c.outcome() == sluice_model::Outcome::Unknown) => return Err(error),
+                Err(error) if error.code().is_some_and(|c| c.outcome() == Outcome::Unknown) => return Err(error),
                 Err(error) => rounds.again(error).await?,
             }
         }
@@ -202,7 +218,7 @@ impl Admin {
     async fn locate(&self, asked: &Asked<'_>) -> Result<(TopicId, Address), ClientError> {
         let info = self.client.topic(asked.topic).await?;
         let partition = info.partitions.get(asked.partition as usize).ok_or_else(|| ClientError::Broker {
-            code: sluice_model::ErrorCode::UnknownPartition,
+            code: ErrorCode::UnknownPartition,
             text: format!("topic {} has {} partitions, numbered from 0", asked.topic, info.partitions.len()),
         });
         let address = asked.redirect.clone().or(match partition {
@@ -275,5 +291,8 @@ fn right_count<E>(got: Vec<E>, count: usize, address: &Address) -> Result<Vec<E>
     if got.len() == count {
         return Ok(got);
     }
-    Err(ClientError::Protocol { address: address.to_string(), text: format!("it answered {} partitions instead of {count}", got.len()) })
+    Err(ClientError::Protocol {
+        address: address.to_string(),
+        text: format!("it answered {} partitions instead of {count}", got.len()),
+    })
 }

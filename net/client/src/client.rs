@@ -120,7 +120,8 @@ impl Client {
 
     pub(crate) fn link(&self, address: &Address, lane: Lane) -> Arc<Link> {
         let mut links = lock(&self.0.links);
-        let link = links.entry((address.clone(), lane)).or_insert_with(|| Arc::new(Link::new(address.clone(), self.0.config.clone())));
+        let link =
+            links.entry((address.clone(), lane)).or_insert_with(|| Arc::new(Link::new(address.clone(), self.0.config.clone())));
         link.clone()
     }
 

@@ -23,8 +23,13 @@ const SNAPPY_RATIO_MAX: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecompressError {
     /// It would become longer than allowed.
-    TooLong { len_max: usize },
-    Damaged { codec: &'static str, text: String },
+    TooLong {
+        len_max: usize,
+    },
+    Damaged {
+        codec: &'static str,
+        text: String,
+    },
 }
 
 impl fmt::Display for DecompressError {

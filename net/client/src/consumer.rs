@@ -214,7 +214,8 @@ impl Consumer {
                 start => questions.push((index, topic, partition, start)),
             }
         }
-        let asked: Vec<(&str, u32, StartAt)> = questions.iter().map(|&(_, topic, partition, start)| (topic, partition, start)).collect();
+        let asked: Vec<(&str, u32, StartAt)> =
+            questions.iter().map(|&(_, topic, partition, start)| (topic, partition, start)).collect();
         for ((index, ..), listed) in questions.iter().zip(admin.list_offsets(&asked).await?) {
             offsets[*index] = listed.offset;
         }

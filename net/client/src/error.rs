@@ -79,11 +79,17 @@ impl fmt::Display for ClientError {
             Self::Broker { code, text } if text.is_empty() => write!(f, "the broker answered {code:?}"),
             Self::Broker { code, text } => write!(f, "the broker answered {code:?}: {text}"),
             Self::Lost { address, text } => {
-                write!(f, "the connection to {address} was lost before the answer came ({text}); the request may have been carried out")
+                write!(
+                    f,
+                    "the connection to {address} was lost before the answer came ({text}); the request may have been carried out"
+                )
             }
             Self::Protocol { address, text } => write!(f, "{address}: {text}"),
             Self::NoLeader { topic, partition } => {
-                write!(f, "partition {partition} of topic {topic} has no leader now; it gets one when a broker that holds it is up")
+                write!(
+                    f,
+                    "partition {partition} of topic {topic} has no leader now; it gets one when a broker that holds it is up"
+                )
             }
             Self::Closed => write!(f, "it was closed"),
         }

@@ -9,6 +9,7 @@ mod confirm;
 mod delivery;
 mod driver;
 pub(crate) mod partition_queue;
+mod queue_event;
 mod record;
 mod shared;
 
@@ -42,13 +43,21 @@ pub enum SendError {
     /// The producer's memory is full of records without outcome. `send` waits instead.
     BufferFull,
     /// The record alone is larger than the producer's memory or the topic's largest frame.
-    TooLarge { len: usize, len_max: usize },
+    TooLarge {
+        len: usize,
+        len_max: usize,
+    },
     /// The record itself cannot be written.
     Record(RecordRefusal),
     /// The topic has no such partition.
-    UnknownPartition { topic: String, partition_count: usize },
+    UnknownPartition {
+        topic: String,
+        partition_count: usize,
+    },
     /// `try_send` does not ask brokers; [`Producer::prepare`] does.
-    TopicNotPrepared { topic: String },
+    TopicNotPrepared {
+        topic: String,
+    },
     Client(ClientError),
     Closed,
 }
@@ -109,6 +118,11 @@ impl Producer {
     /// Takes a record; waits while the producer's memory is full, and the first time for the topic's metadata. The
     /// outcome comes with the [`Confirm`].
     pub async fn send(&self, record: ProducerRecord<'_>) -> Result<Confirm, SendError> {
+        // Lets the driver send what is full when both share a thread. Before the record is taken, so that a caller that
+        // stops waiting here knows that it is not.
+        if self.0.0.filled.swap(false, Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
         let (reserved, permits) = self.reserve_len(&record)?;
         let memory = &self.0.0.memory;
         match memory.try_acquire_many(permits) {
@@ -199,7 +213,10 @@ impl Producer {
         let slot = accumulator.choose(topic, record).map_err(|refusal| send_error(record.topic, refusal))?;
         let appended = accumulator.append(slot, shared.now_ms(), &new_record, reserved);
         drop(accumulator);
-        let Appended { confirm, wake } = appended.map_err(|refusal| send_error(record.topic, refusal))?;
+        let Appended { confirm, wake, filled } = appended.map_err(|refusal| send_error(record.topic, refusal))?;
+        if filled {
+            shared.filled.store(true, Ordering::Relaxed);
+        }
         if wake {
             shared.wake.notify_one();
         }
@@ -209,9 +226,7 @@ impl Producer {
 
 fn send_error(topic: &str, refusal: AppendRefusal) -> SendError {
     match refusal {
-        AppendRefusal::UnknownPartition { count } => {
-            SendError::UnknownPartition { topic: topic.into(), partition_count: count }
-        }
+        AppendRefusal::UnknownPartition { count } => SendError::UnknownPartition { topic: topic.into(), partition_count: count },
         AppendRefusal::Record(RecordRefusal::Full { len, len_max }) => SendError::TooLarge { len, len_max },
         AppendRefusal::Record(refusal) => SendError::Record(refusal),
     }

@@ -52,7 +52,13 @@ async fn one_record_is_acknowledged_with_its_place() {
     let broker = FakeBroker::start(&[("t", 1)], 1).await;
     let producer = producer(&broker, ProducerConfig::default()).await;
     let confirm = producer.send(ProducerRecord::new("t", b"hello").with_key(b"k")).await.unwrap();
-    let expected = Acknowledgement { partition: 0, offset: Some(0), durability: Durability::Committed, append_time_ms: 77 };
+    let expected = Acknowledgement {
+        partition: 0,
+        offset: Some(0),
+        durability: Durability::Committed,
+        refusal_count: 0,
+        append_time_ms: 77,
+    };
     assert_eq!(confirm.await, Delivery::Acknowledged(expected));
     assert_eq!(broker.values("t", 0), ["hello"]);
 }
@@ -137,6 +143,20 @@ async fn a_timeout_says_refused_only_of_what_is_certainly_not_written() {
         assert!(confirm.await.is_acknowledged());
     }
     assert_eq!((broker.values("t", 0), broker.values("t", 1)), (vec!["a".into(), "c".into()], vec!["c".into()]));
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_answer_is_left_and_the_question_asked_again() {
+    let broker = FakeBroker::start(&[("t", 1)], 1).await;
+    let config = ClientConfig { request_timeout_ms: 100, ..quick() };
+    let client = Client::connect(&broker.addresses(), config).await.unwrap();
+    let producer = Producer::new(client, ProducerConfig::default()).await.unwrap();
+    broker.faults([Fault::Silent]);
+    let confirm = producer.send(ProducerRecord::new("t", b"once")).await.unwrap();
+    let Delivery::Acknowledged(ack) = confirm.await else { panic!() };
+    assert_eq!(ack.offset, Some(0));
+    assert_eq!(broker.values("t", 0), ["once"]);
+    assert!(broker.state().produces >= 2);
 }
 
 #[tokio::test]
@@ -244,7 +264,8 @@ async fn acks_none_is_settled_when_it_has_left() {
     let broker = FakeBroker::start(&[("t", 1)], 1).await;
     let producer = producer(&broker, ProducerConfig { acks: Acks::None, ..small() }).await;
     let outcomes = outcomes(send_all(&producer, 100).await).await;
-    let expected = Acknowledgement { partition: 0, offset: None, durability: Durability::None, append_time_ms: 0 };
+    let expected =
+        Acknowledgement { partition: 0, offset: None, durability: Durability::None, refusal_count: 0, append_time_ms: 0 };
     assert!(outcomes.iter().all(|o| *o == Delivery::Acknowledged(expected)));
     while broker.values("t", 0).len() < 100 {
         tokio::task::yield_now().await;
@@ -287,4 +308,40 @@ async fn a_peer_that_is_no_broker_is_named() {
     });
     let error = Client::connect(&[address], quick()).await.err().unwrap();
     assert!(error.to_string().contains("speaking this protocol"), "{error}");
+}
+
+/// Many tasks on several threads, through lost connections and refusals: each task's records are there once and in
+/// the order it sent them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn many_senders_share_a_producer() {
+    let broker = FakeBroker::start(&[("t", 3)], 2).await;
+    let config = ProducerConfig { batch_len_max: 300, buffer_len_max: 20_000, ..Default::default() };
+    let producer = producer(&broker, config).await;
+    broker.faults((0..200).map(|n| match n % 11 {
+        3 => Fault::DropAfter,
+        5 => Fault::Refuse(ErrorCode::Overloaded, 1),
+        7 => Fault::Unknown,
+        9 => Fault::DropBefore,
+        _ => Fault::None,
+    }));
+    let senders = (0..6).map(|sender| {
+        let producer = producer.clone();
+        tokio::spawn(async move {
+            let mut confirms = Vec::new();
+            for n in 0..300 {
+                let value = format!("{sender}-{n:04}");
+                let record = ProducerRecord::new("t", value.as_bytes()).with_partition(sender % 3);
+                confirms.push(producer.send(record).await.unwrap());
+            }
+            assert!(outcomes(confirms).await.iter().all(Delivery::is_acknowledged));
+        })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await.unwrap();
+    }
+    for sender in 0..6 {
+        let own = format!("{sender}-");
+        let values: Vec<String> = broker.values("t", sender % 3).into_iter().filter(|v| v.starts_with(&own)).collect();
+        assert_eq!(values, (0..300).map(|n| format!("{sender}-{n:04}")).collect::<Vec<_>>());
+    }
 }

@@ -13,30 +13,36 @@ use sluice_protocol::{
     Malformed, decode,
 };
 
+/// Bytes of memory a question takes besides its texts.
+const QUESTION_LEN: usize = 512;
+
 impl DataPlane {
     pub(crate) fn on_create_topic(&mut self, to: ReplyTo, body: &[u8]) -> Result<(), Malformed> {
         let CreateTopicRequest { name, partitions, settings } = decode(body)?;
-        self.ask(to, Api::CreateTopic, Question::CreateTopic { name, partitions, settings });
+        self.ask(to, Api::CreateTopic, body, Question::CreateTopic { name, partitions, settings });
         Ok(())
     }
 
     pub(crate) fn on_delete_topic(&mut self, to: ReplyTo, body: &[u8]) -> Result<(), Malformed> {
         let DeleteTopicRequest { name } = decode(body)?;
-        self.ask(to, Api::DeleteTopic, Question::DeleteTopic { name });
+        self.ask(to, Api::DeleteTopic, body, Question::DeleteTopic { name });
         Ok(())
     }
 
     pub(crate) fn on_alter_topic(&mut self, to: ReplyTo, body: &[u8]) -> Result<(), Malformed> {
         let AlterTopicRequest { name, settings, partitions } = decode(body)?;
-        self.ask(to, Api::AlterTopic, Question::AlterTopic { name, settings, partitions });
+        self.ask(to, Api::AlterTopic, body, Question::AlterTopic { name, settings, partitions });
         Ok(())
     }
 
-    fn ask(&mut self, to: ReplyTo, api: Api, question: Question) {
+    fn ask(&mut self, to: ReplyTo, api: Api, body: &[u8], question: Question) {
         if self.controls.len() >= OPEN_QUESTIONS_MAX {
             return self.refuse(to, WireError::control_busy());
         }
-        let key = self.controls.insert(PendingControl { to, api });
+        let Some(reservation) = self.parts.budget.try_reserve(QUESTION_LEN + 2 * body.len()) else {
+            return self.refuse(to, WireError::no_room());
+        };
+        let key = self.controls.insert(PendingControl { to, api, reservation });
         if !self.parts.control.ask(key.to_u64(), question) {
             self.controls.remove(key);
             self.refuse(to, WireError::control_busy());
@@ -53,7 +59,8 @@ impl DataPlane {
         if token == PRODUCER_IDS_TOKEN {
             return self.on_producer_ids(answer);
         }
-        let Some(PendingControl { to, api }) = self.controls.remove(Key::from_u64(token)) else { return };
+        let Some(PendingControl { to, api, reservation }) = self.controls.remove(Key::from_u64(token)) else { return };
+        drop(reservation);
         let refused = match &answer {
             Answer::Refused(error) => Some(error.clone()),
             _ => None,

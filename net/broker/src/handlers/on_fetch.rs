@@ -30,9 +30,12 @@ const PARTITION_LEN: usize = size_of::<ArchivedFetchedPartition>();
 const DISK_TEXT_LEN: usize = 128;
 
 /// What the partitions of a fetch have.
+#[derive(Default)]
 struct Gathered {
     /// In the order of the request.
     parts: Vec<FetchPart>,
+    /// Bytes of frames the answer may have.
+    frames_len_max: usize,
     /// Bytes of frames, in memory and to be read.
     frames_len: usize,
     /// Bytes that the frames hold of the shard's memory until they are sent.
@@ -89,7 +92,7 @@ impl DataPlane {
             return self.refuse(to, WireError::no_room());
         }
         let has_disk = gathered.has_disk;
-        let job = FetchJob { to, began_us, parts: gathered.parts, reservation };
+        let job = FetchJob { to, began_us, parts: gathered.parts, frames_len_max: gathered.frames_len_max, reservation };
         if has_disk {
             self.parts.metrics.disk_reads.add(1);
             self.parts.catch_up.push(Job::Fetch(job));
@@ -100,9 +103,8 @@ impl DataPlane {
 
     fn gather(&self, work: &FetchWork) -> Gathered {
         let count = work.partitions.len();
-        let mut gathered =
-            Gathered { parts: Vec::with_capacity(count), frames_len: 0, held_len: 0, has_disk: false, has_error: false };
         let all = work.len_max.saturating_sub(ANSWER_LEN + count * PARTITION_LEN);
+        let mut gathered = Gathered { parts: Vec::with_capacity(count), frames_len_max: all, ..Gathered::default() };
         let mut budget = FramesBudget { all, left: all };
         for index in (0..count).map(|index| (index + work.first) % count) {
             let part = self.read_partition(&work.partitions[index], budget);
@@ -141,7 +143,8 @@ impl DataPlane {
             Err(refusal) => {
                 self.fill_in_status(&mut answer, entry);
                 // What does not fit beside the other partitions comes first in a later fetch.
-                let fits_alone = matches!(refusal, FetchRefusal::TooSmall { needed } if needed <= (entry.len_max as usize).min(budget.all));
+                let fits_alone =
+                    matches!(refusal, FetchRefusal::TooSmall { needed } if needed <= (entry.len_max as usize).min(budget.all));
                 if !fits_alone {
                     set_refusal(&mut answer, refusal, left);
                 }
@@ -220,16 +223,19 @@ impl DataPlane {
             match part.frames {
                 PartFrames::Ready(slices) => {
                     let len: usize = slices.iter().map(Bytes::len).sum();
-                    answer.frames_len = u32::try_from(len).unwrap_or(u32::MAX);
-                    frames_len += len;
-                    frames.extend(slices);
+                    // What a large frame of another partition has left no room for comes with a later fetch.
+                    if frames_len + len <= job.frames_len_max {
+                        answer.frames_len = u32::try_from(len).unwrap_or(u32::MAX);
+                        frames_len += len;
+                        frames.extend(slices);
+                    }
                 }
                 PartFrames::Refused(refusal) => set_refusal(&mut answer, refusal, DISK_TEXT_LEN),
                 PartFrames::Failed(error) => {
                     if let DiskReadError::Damaged(damage) = &error {
                         answer.damaged_until = damage.range.until.0;
                     }
-                    tracing::error!(%error, partition = %partition_of(&answer), "a read for a fetch failed");
+                    tracing::warn!(%error, partition = %partition_of(&answer), "a read for a fetch failed");
                     set_error(&mut answer, WireError::from(&error), DISK_TEXT_LEN);
                 }
                 PartFrames::NoRoom => set_error(&mut answer, WireError::no_room(), DISK_TEXT_LEN),
@@ -305,8 +311,7 @@ fn part_lens(part: &FetchPart) -> (usize, usize, usize) {
             let held_len = slices.iter().map(|slice| slice.len().max(TAIL_CHUNK_LEN)).sum();
             (slices.iter().map(Bytes::len).sum(), held_len, text_len)
         }
-        // One frame larger than usual may come, as large as was asked for.
-        PartFrames::Disk(disk) => (disk.len_allowed, DiskPart::held_len(disk.len_max), text_len + DISK_TEXT_LEN),
+        PartFrames::Disk(disk) => (disk.len_max, DiskPart::held_len(disk.len_max), text_len + DISK_TEXT_LEN),
         PartFrames::Refused(_) | PartFrames::Failed(_) | PartFrames::NoRoom => (0, 0, text_len + DISK_TEXT_LEN),
     }
 }

@@ -8,7 +8,8 @@ use crate::error_table::WireError;
 use crate::view::Place;
 use sluice_model::{PartitionIndex, TopicId, TopicPartition};
 use sluice_protocol::{
-    ListOffsetsAnswer, ListOffsetsPartition, ListOffsetsRequest, ListedOffset, Malformed, TIMESTAMP_BEGINNING, TIMESTAMP_END, decode,
+    ListOffsetsAnswer, ListOffsetsPartition, ListOffsetsRequest, ListedOffset, Malformed, TIMESTAMP_BEGINNING, TIMESTAMP_END,
+    decode,
 };
 
 /// Bytes of memory that one partition of a request takes while it is under way.
@@ -33,7 +34,8 @@ impl DataPlane {
 
     fn plan_offset(&self, entry: &ListOffsetsPartition) -> OffsetsPart {
         let id = TopicPartition { topic_id: TopicId(entry.topic_id), partition: PartitionIndex(entry.partition) };
-        let answer = ListedOffset { topic_id: entry.topic_id, partition: entry.partition, timestamp_ms: -1, ..Default::default() };
+        let answer =
+            ListedOffset { topic_id: entry.topic_id, partition: entry.partition, timestamp_ms: -1, ..Default::default() };
         let place = self.parts.view.get().place(id, self.parts.shard);
         let status = matches!(place, Place::Here { .. }).then(|| self.parts.partitions.status(id)).flatten();
         let Some(status) = status else {

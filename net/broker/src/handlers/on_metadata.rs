@@ -37,7 +37,8 @@ impl DataPlane {
 
 /// As many topics as fit into one answer.
 fn fill(view: &View, topics: impl Iterator<Item = TopicMetadata>) -> MetadataAnswer {
-    let mut answer = MetadataAnswer { cluster_id: view.image.cluster_id().0, shards: view.shards().collect(), ..Default::default() };
+    let mut answer =
+        MetadataAnswer { cluster_id: view.image.cluster_id().0, shards: view.shards().collect(), ..Default::default() };
     let mut left = MESSAGE_BODY_LEN_MAX - SLACK_LEN;
     left = left.saturating_sub(answer.shards.iter().map(|shard| shard.host.len() + FIELD_LEN).sum());
     for topic in topics {

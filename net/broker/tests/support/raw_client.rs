@@ -4,8 +4,8 @@ use super::frames::{FrameSpec, frame, values};
 use sluice_model::ErrorCode;
 use sluice_protocol::{
     Api, CreateTopicRequest, FetchAnswer, FetchPartition, FetchRequest, HelloAnswer, HelloRequest, Message, MetadataAnswer,
-    MetadataRequest, PREFIX_LEN, Prefix, ProduceAnswer, ProducePartition, ProduceRequest, ProducedPartition, Refusal, Request, decode,
-    encode, supported_versions,
+    MetadataRequest, PREFIX_LEN, Prefix, ProduceAnswer, ProducePartition, ProduceRequest, ProducedPartition, Refusal, Request,
+    decode, encode, supported_versions,
 };
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

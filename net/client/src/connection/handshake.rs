@@ -5,9 +5,7 @@ use super::{Answer, Connection};
 use crate::address::Address;
 use crate::config::ClientConfig;
 use crate::error::{ClientError, check};
-use sluice_protocol::{
-    Api, HelloAnswer, HelloRequest, Negotiated, Refusal, decode, encode, negotiate, supported_versions,
-};
+use sluice_protocol::{Api, HelloAnswer, HelloRequest, Negotiated, Refusal, decode, encode, negotiate, supported_versions};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -67,7 +65,14 @@ async fn handshake(address: &Address, config: &ClientConfig, session: Session) -
         error => error,
     })?;
     let message_len_max = hello.message_len_max as usize;
-    Ok(Parts { address: address.clone(), versions: negotiate(&supported_versions(), &hello.versions), message_len_max, reader, writer, incoming })
+    Ok(Parts {
+        address: address.clone(),
+        versions: negotiate(&supported_versions(), &hello.versions),
+        message_len_max,
+        reader,
+        writer,
+        incoming,
+    })
 }
 
 fn read_hello(answer: &Answer) -> Result<HelloAnswer, ClientError> {

@@ -22,7 +22,10 @@ const FETCHABLE_LEN_MAX: u32 = FETCH_LEN_MAX - MESSAGE_BODY_LEN_MAX as u32;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
     /// One whole frame with a good header; records below `first_offset` are not wanted.
-    Frame { bytes: Bytes, first_offset: u64 },
+    Frame {
+        bytes: Bytes,
+        first_offset: u64,
+    },
     Stopped(ConsumeError),
 }
 

@@ -50,10 +50,9 @@ impl fmt::Display for ConsumeError {
                 f,
                 "offset {offset} is out of range, the log has {start} to {end}; seek into it, or choose the reset policy earliest or latest"
             ),
-            ConsumeCause::Damaged { first, last } => write!(
-                f,
-                "offsets {first} to {last} are damaged on the broker and not served; skip_past({last}) steps over them"
-            ),
+            ConsumeCause::Damaged { first, last } => {
+                write!(f, "offsets {first} to {last} are damaged on the broker and not served; skip_past({last}) steps over them")
+            }
             ConsumeCause::BadBatch { first, last, text } => {
                 write!(f, "the batch of offsets {first} to {last} cannot be read: {text}; skip_past({last}) steps over it")
             }
@@ -62,7 +61,10 @@ impl fmt::Display for ConsumeError {
                 "what the broker sent at offset {offset} is no good frame: {text}; seek to {offset} fetches it again, `sluice log verify` looks at the broker's copy"
             ),
             ConsumeCause::Gap { expected, got } => {
-                write!(f, "offset {expected} was asked for and {got} came, those between are missing; seek to {got} goes on there")
+                write!(
+                    f,
+                    "offset {expected} was asked for and {got} came, those between are missing; seek to {got} goes on there"
+                )
             }
             ConsumeCause::TooLarge { offset, len } => {
                 write!(f, "the batch at offset {offset} has {len} bytes, more than an answer may have")

@@ -108,14 +108,7 @@ impl State {
 
 impl ConsumerShared {
     pub(super) fn new(client: Client, config: ConsumerConfig) -> Self {
-        Self {
-            client,
-            config,
-            state: Mutex::default(),
-            wake: Notify::new(),
-            arrived: Notify::new(),
-            started: Instant::now(),
-        }
+        Self { client, config, state: Mutex::default(), wake: Notify::new(), arrived: Notify::new(), started: Instant::now() }
     }
 
     fn now_ms(&self) -> u64 {
@@ -281,7 +274,10 @@ fn on_fetched(shared: &Arc<ConsumerShared>, in_flight: InFlight, result: Result<
 /// The entries of an answer with their frames; exactly those asked for, in order.
 fn cut(answer: &Answer, in_flight: &InFlight) -> Result<Vec<(FetchedPartition, Bytes)>, CallError> {
     let unusable = |text: String| {
-        CallError::Lost(ClientError::Protocol { address: in_flight.address.to_string(), text: format!("unusable fetch answer: {text}") })
+        CallError::Lost(ClientError::Protocol {
+            address: in_flight.address.to_string(),
+            text: format!("unusable fetch answer: {text}"),
+        })
     };
     let fetched = decode_answer::<FetchRequest>(answer).map_err(|e| unusable(e.to_string()))?;
     let ranges = fetched.frame_ranges(answer.frames.len()).map_err(|e| unusable(e.to_string()))?;

@@ -64,6 +64,8 @@ pub(crate) struct Slot {
     pub(crate) queue: PartitionQueue<Batch>,
     builder: RecordsBuilder,
     open: Option<OpenBatch>,
+    /// When an answer last named another address.
+    pub(crate) redirected_ms: Option<u64>,
     /// Stands in the list of those where something is to be done.
     ready: bool,
     /// The earliest timer set for it.
@@ -104,6 +106,8 @@ pub(crate) struct Appended {
     pub(crate) confirm: Confirm,
     /// The partition has something to do that it had not before.
     pub(crate) wake: bool,
+    /// A batch was filled.
+    pub(crate) filled: bool,
 }
 
 impl Accumulator {
@@ -171,6 +175,7 @@ impl Accumulator {
             queue: PartitionQueue::new(self.producer_id, backoff),
             builder: RecordsBuilder::new(body_len_max),
             open: None,
+            redirected_ms: None,
             ready: false,
             timer_ms: None,
         });
@@ -205,17 +210,17 @@ impl Accumulator {
         reserved: usize,
     ) -> Result<Appended, AppendRefusal> {
         let entry = &self.slots[slot];
-        let mut wake = false;
+        let (mut wake, mut filled) = (false, false);
         if !entry.builder.is_empty() && entry.builder.len() + entry.builder.record_len(record) > self.config.batch_len_max {
             self.seal(slot);
             // What filled one batch will fill the next.
             self.slots[slot].builder.reserve(self.config.batch_len_max);
-            wake = true;
+            filled = true;
         }
         let index = match self.slots[slot].builder.append(record) {
             Err(RecordRefusal::Full { .. } | RecordRefusal::CountFull) if !self.slots[slot].builder.is_empty() => {
                 self.seal(slot);
-                wake = true;
+                filled = true;
                 self.slots[slot].builder.append(record)
             }
             result => result,
@@ -234,12 +239,13 @@ impl Accumulator {
         let confirm = Confirm::new(open.cell.clone(), index);
         if entry.builder.len() >= self.config.batch_len_max {
             self.seal(slot);
-            wake = true;
+            filled = true;
         }
+        wake |= filled;
         if wake {
             self.set_ready(slot);
         }
-        Ok(Appended { confirm, wake })
+        Ok(Appended { confirm, wake, filled })
     }
 
     /// Closes the batch that is being filled and puts it behind the others.

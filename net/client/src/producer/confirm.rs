@@ -106,7 +106,11 @@ impl Drop for Confirm {
 
 impl BatchCell {
     pub(crate) fn new(partition: u32) -> Arc<Self> {
-        Arc::new(Self { partition, refusal_count: AtomicU32::new(0), state: Mutex::new(CellState::Waiting { wakers: Vec::new(), callbacks: Vec::new() }) })
+        Arc::new(Self {
+            partition,
+            refusal_count: AtomicU32::new(0),
+            state: Mutex::new(CellState::Waiting { wakers: Vec::new(), callbacks: Vec::new() }),
+        })
     }
 
     /// The broker refused the batch; it may be sent again.
@@ -185,7 +189,13 @@ mod tests {
         cell.settle(Settlement::Acknowledged { base_offset: Some(40), append_time_ms: 5, durability: Durability::Committed });
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
         let expected = |offset| {
-            Delivery::Acknowledged(Acknowledgement { partition: 3, offset: Some(offset), durability: Durability::Committed, refusal_count: 0, append_time_ms: 5 })
+            Delivery::Acknowledged(Acknowledgement {
+                partition: 3,
+                offset: Some(offset),
+                durability: Durability::Committed,
+                refusal_count: 0,
+                append_time_ms: 5,
+            })
         };
         assert_eq!(Pin::new(&mut first).poll(&mut context), Poll::Ready(expected(40)));
         assert_eq!(second.now(), Some(expected(41)));

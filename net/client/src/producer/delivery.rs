@@ -9,9 +9,19 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Settlement {
     /// `base_offset` is `None` when the broker knows that it is written but no longer where.
-    Acknowledged { base_offset: Option<u64>, append_time_ms: i64, durability: Durability },
-    Refused { reason: Reason, text: String },
-    Unknown { reason: Reason, text: String },
+    Acknowledged {
+        base_offset: Option<u64>,
+        append_time_ms: i64,
+        durability: Durability,
+    },
+    Refused {
+        reason: Reason,
+        text: String,
+    },
+    Unknown {
+        reason: Reason,
+        text: String,
+    },
 }
 
 /// Who gave up, and why.

@@ -220,8 +220,7 @@ fn take(
         unanswered: None,
     };
     if shared.config.acks == Acks::None {
-        let stamp =
-            ProducerStamp { producer_id: ProducerId::NONE, epoch: ProducerEpoch::NONE, base_sequence: Sequence::NONE };
+        let stamp = ProducerStamp { producer_id: ProducerId::NONE, epoch: ProducerEpoch::NONE, base_sequence: Sequence::NONE };
         let batches = std::iter::from_fn(|| entry.queue.take_unsent());
         return batches.map(|b| Taken { unanswered: None, ..taken(&b, stamp, BatchId(0)) }.with_batch(b)).collect();
     }

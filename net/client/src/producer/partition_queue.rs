@@ -19,62 +19,11 @@
 //! Deliberately absent: sockets, encoding, which shard owns the partition, and what a batch holds.
 
 use super::delivery::{Reason, Settlement};
+pub(crate) use super::queue_event::{BatchAnswer, BatchId, ConnectionId, ProducerStamp, QueueEffect, SendOrder};
 use crate::backoff::Backoff;
 use sluice_model::limits::BATCHES_PER_PRODUCER;
 use sluice_model::{ErrorCode, Outcome, ProducerEpoch, ProducerId, Sequence};
-use sluice_protocol::Durability;
 use std::collections::VecDeque;
-
-/// Names a batch for as long as its queue lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct BatchId(pub(crate) u64);
-
-/// Names one connection of this client; never used again for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ConnectionId(pub(crate) u64);
-
-/// What the header of a batch says about its producer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProducerStamp {
-    pub(crate) producer_id: ProducerId,
-    pub(crate) epoch: ProducerEpoch,
-    pub(crate) base_sequence: Sequence,
-}
-
-/// A batch to put on the wire now.
-#[derive(Debug)]
-pub(crate) struct SendOrder<'a, B> {
-    pub(crate) id: BatchId,
-    pub(crate) stamp: ProducerStamp,
-    pub(crate) batch: &'a mut B,
-}
-
-/// What the partition's shard said about one batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BatchAnswer {
-    pub(crate) code: ErrorCode,
-    pub(crate) text: String,
-    pub(crate) base_offset: u64,
-    pub(crate) append_time_ms: i64,
-    pub(crate) durability: Durability,
-    pub(crate) retry_after_ms: u32,
-    /// It came with the address of the right shard, so there is no need to wait before trying there.
-    pub(crate) redirected: bool,
-}
-
-/// What an event led to.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum QueueEffect<B> {
-    /// This batch has its outcome and has left the queue.
-    Settled { batch: B, settlement: Settlement },
-    /// The partition may be elsewhere, or gone.
-    RefreshMetadata,
-    /// Nothing is sent until [`PartitionQueue::on_producer_id`].
-    NewProducerId,
-    /// The partition did not go on where this producer does although nothing was given up: it forgot the producer,
-    /// or lost what it had acknowledged.
-    HistoryLost,
-}
 
 #[derive(Debug)]
 struct Entry<B> {
@@ -181,7 +130,7 @@ impl<B> PartitionQueue<B> {
                 // Sent before the one in front of it was sent again: it will be refused, and must be answered first.
                 Some((_, sending)) if sending < last_sending => return None,
                 Some((_, sending)) => last_sending = sending,
-                None if self.closing && entry.sequence.is_none() => return None,
+                // Certainly not written: it begins anew in the next epoch.
                 None if self.closing && !entry.maybe_written => {}
                 None => return (index < BATCHES_PER_PRODUCER).then_some(index),
             }
@@ -190,7 +139,13 @@ impl<B> PartitionQueue<B> {
     }
 
     /// An answer came for a batch sent on `connection`. One for a batch that was given up by now changes nothing.
-    pub(crate) fn on_answer(&mut self, now_ms: u64, sent: (BatchId, ConnectionId), answer: BatchAnswer, effects: &mut Vec<QueueEffect<B>>) {
+    pub(crate) fn on_answer(
+        &mut self,
+        now_ms: u64,
+        sent: (BatchId, ConnectionId),
+        answer: BatchAnswer,
+        effects: &mut Vec<QueueEffect<B>>,
+    ) {
         let Some(index) = self.in_flight_index(sent) else { return };
         self.entries[index].in_flight = None;
         match answer.code.outcome() {
@@ -438,8 +393,8 @@ fn timeout_text(last_error: Option<&(ErrorCode, String)>) -> String {
 }
 
 #[cfg(test)]
-#[path = "partition_queue_test.rs"]
-mod tests;
-#[cfg(test)]
 #[path = "partition_queue_model_test.rs"]
 mod model_tests;
+#[cfg(test)]
+#[path = "partition_queue_test.rs"]
+mod tests;

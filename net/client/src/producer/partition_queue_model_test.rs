@@ -5,6 +5,7 @@
 use super::*;
 use proptest::prelude::*;
 use sluice_model::{FrameHeader, Offset, ProducerBatch, ProducerTable, TopicPartition, frame::LeaderSeal};
+use sluice_protocol::Durability;
 
 const DELIVERY_TIMEOUT_MS: u64 = 1000;
 const RECORDS: u32 = 3;
@@ -75,7 +76,9 @@ impl World {
             Some(entry) if stamp.epoch > entry.epoch => {}
             Some(entry) if entry.batches.iter().any(|b| b.base_sequence == sequence) => return ErrorCode::None,
             Some(entry) if entry.batches.back().is_some_and(|b| b.next_sequence() == sequence) => {}
-            Some(entry) if entry.batches.front().is_some_and(|b| sequence < b.base_sequence) => return ErrorCode::DuplicateSequence,
+            Some(entry) if entry.batches.front().is_some_and(|b| sequence < b.base_sequence) => {
+                return ErrorCode::DuplicateSequence;
+            }
             Some(_) => return ErrorCode::OutOfOrderSequence,
         }
         let batch = ProducerBatch {

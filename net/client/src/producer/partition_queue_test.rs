@@ -1,6 +1,7 @@
 //! The rules one by one, as they read in the module's head.
 
 use super::*;
+use sluice_protocol::Durability;
 
 const ONE: ConnectionId = ConnectionId(1);
 const TWO: ConnectionId = ConnectionId(2);
@@ -112,6 +113,18 @@ fn a_refused_batch_takes_those_behind_it_with_it_and_they_come_again_in_order() 
     assert_eq!(names(&mut queue, wait_ms, ONE), "b");
     assert_eq!(on_answer(&mut queue, 2, ONE, ErrorCode::UnknownProducer), []);
     assert_eq!(sent(&mut queue, wait_ms, ONE), first[2..]);
+}
+
+#[test]
+fn a_batch_that_is_still_to_be_refused_holds_back_those_behind_it() {
+    let mut queue = queue_of(&["a", "b", "c"]);
+    assert_eq!(names(&mut queue, 0, ONE), "abc");
+    on_answer(&mut queue, 0, ONE, ErrorCode::Overloaded);
+    on_answer(&mut queue, 2, ONE, ErrorCode::OutOfOrderSequence);
+    let wait_ms = queue.not_before_ms();
+    assert_eq!(names(&mut queue, wait_ms, ONE), "a", "b was sent before this a, so c would only be refused again");
+    on_answer(&mut queue, 1, ONE, ErrorCode::OutOfOrderSequence);
+    assert_eq!(names(&mut queue, wait_ms, ONE), "bc");
 }
 
 #[test]

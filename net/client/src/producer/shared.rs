@@ -4,22 +4,24 @@
 use super::accumulator::{Accumulator, Batch, SentBatch, SlotIndex};
 use super::delivery::Settlement;
 use super::partition_queue::{BatchAnswer, ConnectionId, QueueEffect};
+use crate::address::Address;
 use crate::backoff::{Backoff, random_u64};
 use crate::client::Client;
 use crate::config::ProducerConfig;
 use crate::connection::{Answer, CallError, decode_answer, lock};
 use crate::error::{ClientError, check, code_of};
-use crate::address::Address;
 use sluice_model::{ErrorCode, Outcome, ProducerId};
 use sluice_protocol::{Durability, InitProducerRequest, ProduceRequest, ProducedPartition};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 
 /// Least time between two refreshes of one topic's metadata.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(50);
+/// Of redirections closer together than this, milliseconds, only the first is followed at once.
+const REDIRECT_INTERVAL_MS: u64 = 500;
 
 pub(crate) struct ProducerShared {
     pub(super) client: Client,
@@ -27,6 +29,8 @@ pub(crate) struct ProducerShared {
     pub(super) accumulator: Mutex<Accumulator>,
     /// One permit per byte.
     pub(super) memory: Semaphore,
+    /// A batch was filled since `send` last let others run.
+    pub(super) filled: AtomicBool,
     /// Wakes the driver.
     pub(super) wake: Notify,
     /// Wakes those who wait until everything is settled.
@@ -56,6 +60,7 @@ impl ProducerShared {
             client,
             config,
             accumulator,
+            filled: AtomicBool::new(false),
             wake: Notify::new(),
             settled: Notify::new(),
             connecting: Mutex::default(),
@@ -91,9 +96,12 @@ impl ProducerShared {
                 for (sent, produced) in sent.iter().zip(produced) {
                     let redirect = produced.address.as_ref().map(|a| Address::new(&a.host, a.port));
                     let slot = &mut accumulator.slots[sent.slot];
-                    let redirected = redirect.is_some() && redirect != slot.address;
-                    if redirected {
+                    let moved = redirect.is_some() && redirect != slot.address;
+                    // Two shards that send one to each other are not to be asked in turns without a pause.
+                    let redirected = moved && slot.redirected_ms.is_none_or(|at_ms| now_ms - at_ms > REDIRECT_INTERVAL_MS);
+                    if moved {
                         slot.address = redirect;
+                        slot.redirected_ms = Some(now_ms);
                     }
                     let mut effects = Effects::new();
                     let answer = batch_answer(produced, redirected);

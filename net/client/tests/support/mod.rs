@@ -1,11 +1,11 @@
 //! A broker in this process: native protocol over TCP, logs in memory, and faults on demand.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 mod serve;
 mod state;
 
-pub use state::{Fault, State, TopicState};
+pub use state::{Fault, State};
 
 use sluice_client::{Client, ClientConfig};
 use sluice_protocol::ShardAddress;

@@ -77,6 +77,10 @@ fn handle(shared: &Arc<Shared>, shard: u16, incoming: Incoming, sender: &Unbound
         Api::Produce => return produce(shared, shard, &mut state, (prefix, body, frames), sender),
         Api::Fetch => {
             state.fetches += 1;
+            if state.fetches_to_drop > 0 {
+                state.fetches_to_drop -= 1;
+                return false;
+            }
             let request = decode::<FetchRequest>(&body).unwrap();
             let (shared, sender) = (shared.clone(), sender.clone());
             tokio::spawn(async move {

@@ -35,6 +35,8 @@ pub struct State {
     pub hellos: u32,
     pub produces: u32,
     pub fetches: u32,
+    /// So many of the next fetches end their connection.
+    pub fetches_to_drop: u32,
     /// Partition lengths asked for by fetches, largest.
     pub fetch_len_seen: u32,
     pub metadata_requests: u32,
@@ -70,6 +72,7 @@ impl State {
             hellos: 0,
             produces: 0,
             fetches: 0,
+            fetches_to_drop: 0,
             fetch_len_seen: 0,
             metadata_requests: 0,
         };

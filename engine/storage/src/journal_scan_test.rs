@@ -1,0 +1,139 @@
+use super::*;
+use crate::commit_group::JournalEntry;
+use crate::journal::{Journal, JournalStart};
+use crate::journal_files::{create_ring, open_ring};
+use crate::journal_ring::Ring;
+use crate::layout::journal_file;
+use crate::testing::executor::block_on;
+use crate::testing::fault_disk::{FaultDisk, FaultFile};
+use crate::testing::frames::{FrameSource, test_partition};
+use std::path::Path;
+
+const DIR: &str = "/j";
+const RING: RingGeometry = RingGeometry { file_len: 8 * BLOCK, file_count: 3 };
+const SHARD: ShardIndex = ShardIndex(3);
+
+fn incarnation(number: u64) -> Incarnation {
+    Incarnation { number, random: number + 1000 }
+}
+
+/// A ring that an incarnation has written groups of these many blocks to, from `first_sequence` in `first_file` on,
+/// releasing each at once.
+fn write(disk: &FaultDisk, number: u64, first_sequence: u64, first_file: u32, blocks: &[usize]) -> Vec<FaultFile> {
+    if block_on(disk.read_dir(Path::new(DIR))).is_err() {
+        block_on(create_ring(disk, Path::new(DIR), RING)).unwrap();
+    }
+    let files = block_on(open_ring(disk, Path::new(DIR), RING)).unwrap();
+    let start = JournalStart {
+        shard: SHARD,
+        incarnation: incarnation(number),
+        group_len_target: BLOCK_LEN,
+        files: files.clone(),
+        ring: Ring::new(RING, first_file),
+        first_sequence,
+    };
+    let journal = Journal::new(disk.clone(), start);
+    let mut source = FrameSource::new(test_partition(0), number);
+    for blocks in blocks {
+        let frame = source.next(1, blocks * BLOCK_LEN - 500);
+        journal.append(JournalEntry::Frame { header: &frame.header, body: &frame.body });
+        let group = block_on(journal.commit_next()).unwrap();
+        assert_eq!(group.len, *blocks as u64 * BLOCK);
+        journal.release(group.sequence);
+    }
+    files
+}
+
+fn scan(files: &[FaultFile], number: u64, from_sequence: u64) -> JournalScan {
+    let wanted = Wanted { shard: SHARD, incarnation: incarnation(number), from_sequence };
+    block_on(scan_journal::<FaultDisk>(files, RING, wanted)).unwrap()
+}
+
+fn sequences(scan: &JournalScan) -> Vec<u64> {
+    scan.groups.iter().map(|group| group.header.sequence).collect()
+}
+
+#[test]
+fn an_empty_ring_holds_nothing() {
+    let files = write(&FaultDisk::new(1), 1, 1, 0, &[]);
+    let scan = scan(&files, 1, 1);
+    assert_eq!((sequences(&scan), scan.incarnation_number_max), (vec![], 0));
+}
+
+#[test]
+fn groups_are_found_in_order_however_often_the_ring_went_round() {
+    let disk = FaultDisk::new(1);
+    let files = write(&disk, 1, 1, 1, &[3; 20]);
+    let scan = scan(&files, 1, 17);
+    assert_eq!(sequences(&scan), [17, 18, 19, 20]);
+    assert!(scan.groups.iter().all(|group| group.body_ok));
+    assert_eq!(scan.incarnation_number_max, 1);
+}
+
+#[test]
+fn other_incarnations_and_shards_do_not_count() {
+    let disk = FaultDisk::new(1);
+    write(&disk, 1, 1, 0, &[1; 20]);
+    let files = write(&disk, 2, 21, 0, &[2, 2]);
+    assert_eq!(sequences(&scan(&files, 2, 21)), [21, 22]);
+    assert_eq!(scan(&files, 2, 21).incarnation_number_max, 2);
+    let wanted = Wanted { shard: ShardIndex(9), incarnation: incarnation(2), from_sequence: 1 };
+    assert!(block_on(scan_journal::<FaultDisk>(&files, RING, wanted)).unwrap().groups.is_empty());
+}
+
+#[test]
+fn a_lost_header_does_not_hide_what_follows() {
+    let disk = FaultDisk::new(1);
+    let files = write(&disk, 1, 1, 0, &[2, 3, 1, 2, 2]);
+    disk.flip_bit(&journal_file(Path::new(DIR), 0), 2 * BLOCK + 3, 1);
+    assert_eq!(sequences(&scan(&files, 1, 1)), [1, 3, 4, 5]);
+    disk.flip_bit(&journal_file(Path::new(DIR), 0), 3, 1);
+    assert_eq!(sequences(&scan(&files, 1, 1)), [3, 4, 5]);
+}
+
+#[test]
+fn only_the_last_body_decides_whether_it_counts() {
+    let disk = FaultDisk::new(1);
+    let files = write(&disk, 1, 1, 0, &[2, 2, 2]);
+    disk.flip_bit(&journal_file(Path::new(DIR), 0), 4 * BLOCK + 300, 1);
+    let found = scan(&files, 1, 1);
+    assert_eq!(found.groups.iter().map(|group| group.body_ok).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(named_durable(&found.groups), 2);
+}
+
+#[test]
+fn a_record_body_that_imitates_a_group_is_not_taken_for_one() {
+    let disk = FaultDisk::new(1);
+    let files = write(&disk, 1, 1, 0, &[1, 4]);
+    // A header as an attacker would write it, who knows everything but the random bits, at a block's start.
+    let forged = GroupHeader {
+        shard: SHARD,
+        incarnation: Incarnation { number: 1, random: 7 },
+        sequence: 3,
+        durable_sequence: 2,
+        ..GroupHeader::default()
+    };
+    let mut block = vec![0; BLOCK_LEN];
+    forged.write(block.first_chunk_mut().unwrap());
+    block_on(files[0].write_at(2 * BLOCK, block)).unwrap();
+    disk.flip_bit(&journal_file(Path::new(DIR), 0), BLOCK + 3, 1);
+    assert_eq!(sequences(&scan(&files, 1, 1)), [1], "the real header is lost, so the search looks inside its body");
+}
+
+#[test]
+fn files_that_cannot_hold_what_is_wanted_are_not_read() {
+    let disk = FaultDisk::new(1);
+    let files = write(&disk, 1, 1, 0, &[4; 6]);
+    let firsts: Vec<_> = [1, 3, 5]
+        .map(|sequence| {
+            let header = scan(&files, 1, 1).groups.iter().find(|group| group.header.sequence == sequence).unwrap().header;
+            Some(header)
+        })
+        .to_vec();
+    let wanted = Wanted { shard: SHARD, incarnation: incarnation(1), from_sequence: 4 };
+    let read: Vec<bool> = (0..3).map(|index| can_hold_wanted(&firsts, index, wanted)).collect();
+    assert_eq!(read, [false, true, true]);
+    let newer = Wanted { incarnation: incarnation(2), ..wanted };
+    assert!((0..3).all(|index| !can_hold_wanted(&firsts, index, newer)), "all of an older incarnation");
+    assert!(can_hold_wanted(&[None, None, None], 1, wanted), "an unreadable start tells nothing");
+}

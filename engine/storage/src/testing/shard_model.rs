@@ -1,0 +1,134 @@
+//! What must be there after a power cut or rot, whatever storage does: the model that tests hold a shard against.
+
+use crate::testing::frames::TestFrame;
+use crate::testing::test_shard::TestShard;
+use sluice_model::{Offset, ProducerTable, TopicPartition};
+use std::collections::BTreeMap;
+
+/// What was appended and what was acknowledged, with the call of the disk by which it was.
+#[derive(Clone, Debug, Default)]
+pub struct ShardModel {
+    partitions: BTreeMap<TopicPartition, PartitionModel>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct PartitionModel {
+    frames: Vec<TestFrame>,
+    /// Call count when the frame was acknowledged.
+    acknowledged: Vec<Option<usize>>,
+    /// Log starts asked for, with the call counts before the entry was appended and when it was acknowledged.
+    log_starts: Vec<(Offset, usize, usize)>,
+}
+
+impl ShardModel {
+    pub fn on_append(&mut self, frame: &TestFrame) {
+        let partition = self.partitions.entry(frame.header.topic_partition()).or_default();
+        partition.frames.push(frame.clone());
+        partition.acknowledged.push(None);
+    }
+
+    /// All that was appended is durable, as of this many calls.
+    pub fn on_commit(&mut self, calls: usize) {
+        for acknowledged in self.partitions.values_mut().flat_map(|partition| &mut partition.acknowledged) {
+            acknowledged.get_or_insert(calls);
+        }
+    }
+
+    pub fn on_log_start(&mut self, id: TopicPartition, offset: Offset, before: usize, calls: usize) {
+        self.partitions.entry(id).or_default().log_starts.push((offset, before, calls));
+    }
+
+    /// After rot: what is served is what was appended, and of what was acknowledged nothing is missing without a
+    /// word. Gives back how many frames are missing.
+    pub fn check_rotten(&self, shard: &mut TestShard, what: &str) -> usize {
+        let mut missing = 0;
+        for (&id, partition) in &self.partitions {
+            missing += partition.check_rotten(shard, id, what);
+        }
+        missing
+    }
+
+    /// Whatever happened: what is served was appended, in order.
+    pub fn check_served(&self, shard: &mut TestShard, what: &str) {
+        for (&id, partition) in &self.partitions {
+            if !shard.shard.partitions.contains_key(&id) {
+                continue;
+            }
+            let mut appended = partition.frames.iter();
+            for bytes in shard.read_good(id).0 {
+                assert!(appended.any(|frame| frame.bytes() == bytes), "{what}: {id} serves what was never appended");
+            }
+        }
+    }
+
+    /// The model of what goes on after a recovery: its logs, all of them durable at this many calls.
+    #[must_use]
+    pub fn resumed(&self, shard: &TestShard, calls: usize) -> Self {
+        let mut resumed = Self::default();
+        for (&id, partition) in &self.partitions {
+            let Some(recovered) = shard.shard.partitions.get(&id) else { continue };
+            let end = recovered.log.log_end_offset();
+            let frames: Vec<_> = partition.frames.iter().filter(|frame| frame.header.next_offset() <= end).cloned().collect();
+            let acknowledged = vec![Some(calls); frames.len()];
+            let log_starts = vec![(recovered.log.log_start_offset(), 0, calls)];
+            resumed.partitions.insert(id, PartitionModel { frames, acknowledged, log_starts });
+        }
+        resumed
+    }
+
+    /// Holds a recovered shard against what was acknowledged before call `cut` was issued. The message names `what`.
+    pub fn check(&self, shard: &mut TestShard, cut: usize, what: &str) {
+        for (&id, partition) in &self.partitions {
+            partition.check(shard, id, cut, what);
+        }
+    }
+}
+
+impl PartitionModel {
+    fn check(&self, shard: &mut TestShard, id: TopicPartition, cut: usize, what: &str) {
+        let acknowledged = self.acknowledged.iter().filter(|calls| calls.is_some_and(|calls| calls <= cut)).count();
+        let Some(recovered) = shard.shard.partitions.get(&id) else {
+            assert_eq!(acknowledged, 0, "{what}: partition {id} is gone");
+            return;
+        };
+        let (start, end) = (recovered.log.log_start_offset(), recovered.log.log_end_offset());
+        let end_known = self.frames[..acknowledged].last().map_or(Offset::ZERO, |frame| frame.header.next_offset());
+        assert!(end >= end_known, "{what}: {id} ends at {end}, acknowledged up to {end_known}");
+        let start_min = self.log_starts.iter().filter(|s| s.2 <= cut).map(|s| s.0).max().unwrap_or_default();
+        let start_max = self.log_starts.iter().filter(|s| s.1 <= cut).map(|s| s.0).max().unwrap_or_default();
+        assert!(start_min <= start && start <= start_max, "{what}: {id} starts at {start}, not in {start_min} to {start_max}");
+        let expected: Vec<&TestFrame> = self.frames.iter().filter(|frame| frame.header.next_offset() <= end).collect();
+        assert_eq!(expected.last().map_or(Offset::ZERO, |f| f.header.next_offset()), end, "{what}: {id} has half a frame");
+        let mut producers = ProducerTable::default();
+        expected.iter().for_each(|frame| producers.on_append(&frame.header));
+        let epoch = expected.last().map(|frame| frame.header.leader_epoch());
+        assert_eq!(recovered.epochs.latest(), epoch, "{what}: {id} has another epoch");
+        assert_eq!(recovered.producers, producers, "{what}: {id} has other producers");
+        let got = shard.read_all(id);
+        let served: Vec<Vec<u8>> =
+            expected.iter().filter(|frame| frame.header.next_offset() > start).map(|frame| frame.bytes()).collect();
+        assert_eq!(got.len(), served.len(), "{what}: {id} serves another number of frames");
+        for (got, expected) in got.iter().zip(&served) {
+            assert!(got == expected, "{what}: {id} serves other bytes");
+        }
+    }
+    fn check_rotten(&self, shard: &mut TestShard, id: TopicPartition, what: &str) -> usize {
+        let recovered = &shard.shard.partitions[&id];
+        let (start, end) = (recovered.log.log_start_offset(), recovered.log.log_end_offset());
+        let short = recovered.possibly_short;
+        let (got, refused) = shard.read_good(id);
+        let mut got = got.iter().peekable();
+        let mut missing = 0;
+        for frame in self.frames.iter().filter(|frame| frame.header.next_offset() > start) {
+            let (from, until) = (frame.header.base_offset(), frame.header.next_offset());
+            if got.next_if(|bytes| **bytes == frame.bytes()).is_some() {
+                continue;
+            }
+            missing += 1;
+            let named = refused.iter().any(|range| range.from <= from.max(start) && until <= range.until);
+            assert!(named || (short && from >= end), "{what}: {id} lost {from} up to {until} without a word");
+        }
+        assert!(got.next().is_none(), "{what}: {id} serves what was never appended");
+        missing
+    }
+}

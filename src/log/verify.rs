@@ -1,0 +1,117 @@
+//! `log verify`: a table of the files, then every finding; damage decides the exit status.
+
+use super::files::{self, Files, SegmentFile, ShardFiles};
+use super::finding::Finding;
+use super::journal::{self, JournalSummary};
+use super::segment::{self, EndKnown, SegmentSummary};
+use super::{LogArgs, reading, shown};
+use crate::exit_status::{ExitStatus, Failure};
+use crate::table::{Table, print_line};
+use serde_json::{Value, json};
+use sluice_model::TopicPartition;
+use sluice_storage::checkpoint_slots::SlotFound;
+use std::io;
+use std::path::Path;
+
+const COLUMNS: &[&str] = &["kind", "file", "state", "frames", "records", "from_offset", "next_offset", "bytes"];
+
+pub(crate) fn verify(args: &LogArgs) -> Result<(), Failure> {
+    let (files, _lock) = files::find(&args.path)?;
+    let mut table = Table::new(COLUMNS);
+    let mut findings = Vec::new();
+    for shard in &files.shards {
+        verify_slots(shard, &mut table, &mut findings);
+        let summary = journal::verify(shard, &files, &mut |_, _| {}).map_err(reading(&args.path))?;
+        if let Some(dir) = shard.journal.first().and_then(|path| path.parent()) {
+            table.push(plain_row("journal", dir, journal_state(&summary)));
+        }
+        findings.extend(summary.findings);
+    }
+    verify_segments(&files, &mut table, &mut findings).map_err(reading(&args.path))?;
+    if args.json {
+        let document = json!({ "files": table.to_json(), "findings": findings });
+        print_line(&format!("{document:#}"))?;
+    } else {
+        table.print(false, "no files")?;
+        findings.iter().try_for_each(|finding| print_line(&format!("DAMAGED {finding}")))?;
+    }
+    match findings.len() {
+        0 => Ok(()),
+        count => Err(Failure::new(ExitStatus::Damaged, format!("{count} finding(s) of damage in {}", args.path.display()))
+            .remedy("keep a copy of the folder; a broker started on it serves all but the damaged ranges")),
+    }
+}
+
+fn verify_slots(shard: &ShardFiles, table: &mut Table, findings: &mut Vec<Finding>) {
+    let any_good = shard.newest().is_some();
+    for (path, slot) in &shard.slots {
+        let state = match slot {
+            SlotFound::Good(found) => format!("good, {} partition(s)", found.checkpoint.partitions.len()),
+            SlotFound::Missing => "missing".to_owned(),
+            // A crash while a slot is written leaves it torn; the other one is the checkpoint then.
+            SlotFound::Bad if any_good => "torn, the other slot is good".to_owned(),
+            SlotFound::Bad => {
+                findings.push(Finding::new(path, 0, "checkpoint", "one good slot of the two", "none"));
+                "DAMAGED".to_owned()
+            }
+        };
+        table.push(plain_row("checkpoint", path, state));
+    }
+}
+
+fn journal_state(summary: &JournalSummary) -> String {
+    if !summary.findings.is_empty() {
+        return "DAMAGED".to_owned();
+    }
+    let torn = if summary.torn_end { ", torn end" } else { "" };
+    format!("{} of {} groups needed, {} entries{torn}", summary.needed_count, summary.group_count, summary.entry_count)
+}
+
+/// A row of a file that has no offsets of its own.
+fn plain_row(kind: &str, path: &Path, state: String) -> Vec<Value> {
+    let mut row = vec![kind.into(), shown(path), state.into()];
+    row.resize(COLUMNS.len(), Value::Null);
+    row
+}
+
+/// Segments one after the other; each must go on where the one before it in its partition ended.
+fn verify_segments(files: &Files, table: &mut Table, findings: &mut Vec<Finding>) -> io::Result<()> {
+    let mut before: Option<(TopicPartition, SegmentSummary)> = None;
+    for segment in &files.segments {
+        let mut summary = segment::read(segment, files.partitions.get(&segment.id), &mut |_, _, _| {})?;
+        if summary.end_known == EndKnown::Unnamed {
+            table.push(segment_row(segment, &summary));
+            continue;
+        }
+        let follows = before.as_ref().filter(|(id, _)| *id == segment.id).map(|(_, before)| before);
+        summary.findings.extend(follows.and_then(|before| summary.gap_after(before, segment)));
+        table.push(segment_row(segment, &summary));
+        findings.append(&mut summary.findings);
+        before = Some((segment.id, summary));
+    }
+    for path in &files.missing_segments {
+        findings.push(Finding::new(path, 0, "segment that the checkpoint names", "a file", "none"));
+        table.push(plain_row("segment", path, "MISSING".to_owned()));
+    }
+    Ok(())
+}
+
+fn segment_row(segment: &SegmentFile, summary: &SegmentSummary) -> Vec<Value> {
+    let state = match (summary.findings.is_empty(), summary.end_known) {
+        (false, _) => "DAMAGED",
+        (true, EndKnown::Sealed) => "sealed",
+        (true, EndKnown::Active) => "active",
+        (true, EndKnown::Unnamed) => "not relied on: the journal has it",
+        (true, EndKnown::Unknown) => "end unknown",
+    };
+    vec![
+        "segment".into(),
+        shown(&segment.path),
+        state.into(),
+        summary.frame_count.into(),
+        summary.record_count.into(),
+        segment.base_offset.0.into(),
+        summary.next_offset.0.into(),
+        summary.end_position.into(),
+    ]
+}
