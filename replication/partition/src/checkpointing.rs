@@ -1,6 +1,6 @@
 //! From memory to a checkpoint: which segments have to be flushed, and which part of the journal is then free.
 
-use crate::partitions::Partitions;
+use crate::partitions::{PartitionCell, Partitions};
 use crate::refusal::Failure;
 use crate::space_reserve::SpaceReserve;
 use sluice_model::{Clock, Incarnation};
@@ -61,21 +61,25 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         Ok(true)
     }
 
+    /// The lowest group that replay would need if a checkpoint were written now. Groups that are not durable yet are
+    /// named by the logs whose entries they hold.
+    pub(crate) fn lowest_needed_sequence(&self) -> u64 {
+        let needed_by = |cell: PartitionCell<D>| {
+            let partition = cell.borrow();
+            let by_log = partition.log.oldest_needed_address().map(|address| address.sequence);
+            let by_log_start = partition.log_starts.front().map(|pending| pending.sequence);
+            by_log.into_iter().chain(by_log_start).min()
+        };
+        let after_durable = self.shared.journal.durable_sequence() + 1;
+        self.cells().into_iter().filter_map(needed_by).fold(after_durable, u64::min)
+    }
+
     /// The state of all partitions at their recovery points, and the lowest group that replay needs.
     fn plan_checkpoint(&self, background: &Background<D>) -> ShardCheckpoint {
-        // Groups not durable yet are named by the logs whose entries they hold.
-        let mut journal_sequence = self.shared.journal.durable_sequence() + 1;
+        let journal_sequence = self.lowest_needed_sequence();
         let mut partitions = [background.handed_over.as_slice(), &background.opening].concat();
         for cell in self.cells() {
             let mut partition = cell.borrow_mut();
-            if let Some(address) = partition.log.oldest_needed_address() {
-                journal_sequence = journal_sequence.min(address.sequence);
-            }
-            // A log start that is not durable is in this checkpoint, but its entry may still be replayed: it is
-            // the same value.
-            if let Some(pending) = partition.log_starts.front() {
-                journal_sequence = journal_sequence.min(pending.sequence);
-            }
             partition.changed = false;
             partitions.push(partition.log.checkpoint(partition.leader.high_watermark()));
         }

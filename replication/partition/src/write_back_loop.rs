@@ -8,12 +8,15 @@ use crate::checkpointing::Background;
 use crate::pace::PaceClass;
 use crate::partitions::{PartitionCell, Partitions};
 use crate::refusal::Failure;
-use sluice_model::limits::WRITE_BACK_LEN;
+use sluice_model::limits::{BLOCK_LEN, WRITE_BACK_LEN};
 use sluice_model::{Clock, Now};
 use sluice_storage::disk::Disk;
 use sluice_storage::write_back::WriteBackKind;
 use std::io;
 use std::path::PathBuf;
+
+/// A checkpoint is written whenever this part of the ring was written.
+const CHECKPOINTS_PER_RING: u64 = 8;
 
 /// What one pass has to do, found under no borrow that outlives it.
 struct Pass {
@@ -60,7 +63,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             self.checkpoint(background).await?;
         }
         self.remove_segments().await?;
-        self.leave_disk_full(background).await
+        self.leave_disk_full(background).await?;
+        if !self.shared.disk_full.get() && self.plan_pass(background, self.shared.clock.now()).checkpoint {
+            self.want_write_back();
+        }
+        Ok(())
     }
 
     fn plan_pass(&self, background: &Background<D>, now: Now) -> Pass {
@@ -72,11 +79,16 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let interval_us = u64::from(shared.config.checkpoint_interval_ms) * 1000;
         let is_time = now.mono_us.saturating_sub(shared.timers.borrow().last_checkpoint_us) >= interval_us;
         let changed = || self.cells().iter().any(|cell| cell.borrow().changed);
+        // A file of the ring is free once both slots do without it: after one checkpoint that moved on, the next
+        // one is due although nothing was written in between.
+        let would_release = || self.lowest_needed_sequence() > shared.needed_from_sequence.get();
         let (oldest, next) = (shared.needed_from_sequence.get(), shared.journal.durable_sequence() + 1);
         Pass {
             urgent: ring_is_short || unwritten_len > shared.memory.budget_len() / 2,
             pad_below_sequence: if ring_is_short { oldest + next.saturating_sub(oldest) / 2 } else { 0 },
-            checkpoint: since_checkpoint > capacity / 8 || (is_time && changed()),
+            checkpoint: since_checkpoint > capacity / CHECKPOINTS_PER_RING
+                || (distance > capacity / 4 && would_release())
+                || ((is_time || ring_is_short) && changed()),
         }
     }
 
@@ -91,9 +103,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         (waited || pass.urgent).then_some(WriteBackKind::WholeBlocks { at_least: 1 })
     }
 
-    /// Writes back one partition until nothing more of this kind is there.
+    /// Writes back what one partition has now of this kind; what comes meanwhile is for the next pass, or a busy
+    /// partition would keep all others, and the checkpoint, waiting.
     async fn write_back(&self, cell: &PartitionCell<D>, kind: WriteBackKind, pass: &Pass, background: &mut Background<D>) -> Result<(), Failure> {
-        loop {
+        let mut left = cell.borrow().log.unwritten_len() + BLOCK_LEN as u64;
+        while left > 0 {
             let plan = {
                 let mut partition = cell.borrow_mut();
                 // What the plan leaves behind begins to wait now.
@@ -101,6 +115,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 partition.log.plan_write_back(kind)
             };
             let Some(plan) = plan else { break };
+            left = left.saturating_sub(plan.len());
             let class = if pass.urgent { PaceClass::UrgentWriteBack } else { PaceClass::WriteBack };
             let permit = self.shared.pacer.acquire(class, plan.len() as usize).await;
             let result = plan.run().await;
@@ -122,6 +137,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let mut partition = cell.borrow_mut();
         if partition.log.unwritten_len() > 0 {
             partition.unwritten_since_us.get_or_insert(self.shared.clock.now().mono_us);
+        }
+        if partition.log.unwritten_len() >= WRITE_BACK_LEN as u64 {
+            self.shared.ready.borrow_mut().insert(partition.leader.id());
+            self.want_write_back();
         }
         Ok(())
     }
