@@ -138,7 +138,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         if partition.log.unwritten_len() > 0 {
             partition.unwritten_since_us.get_or_insert(self.shared.clock.now().mono_us);
         }
-        if partition.log.unwritten_len() >= WRITE_BACK_LEN as u64 {
+        // Not while a plan said that nothing is due: one large frame may be written in part and wait for the rest.
+        if left == 0 && partition.log.unwritten_len() >= WRITE_BACK_LEN as u64 {
             self.shared.ready.borrow_mut().insert(partition.leader.id());
             self.want_write_back();
         }

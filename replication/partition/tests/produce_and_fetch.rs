@@ -164,13 +164,14 @@ fn acks_none_is_never_answered_and_acks_leader_says_what_it_is() {
 fn a_full_ring_is_freed_without_waiting_for_the_clock() {
     let setup = Setup { tail_budget: 16 * 1024 * 1024, journal_buffer_budget: 16 * 1024 * 1024, ..Setup::new(2, 1) };
     let mut shard = TestShard::open(&FaultDisk::new(1), setup);
+    // Large frames are written back in parts, small ones many at a time.
     let mut busy = TestProducer::new(0, 5);
     // A record of a quiet partition holds the ring until its last block is padded.
     shard.append(&TestProducer::new(1, 5).frame_of(100), 1).unwrap();
     let mut refused = 0;
     for round in 0..2_000u64 {
         let before = busy.next_sequence;
-        if let Err(refusal) = shard.append(&busy.frame_of(20_000), round) {
+        if let Err(refusal) = shard.append(&busy.frame_of(if round % 3 == 0 { 290_000 } else { 20_000 }), round) {
             assert!(matches!(refusal, ProduceRefusal::Overloaded { reason: Overload::JournalRing, .. }), "{refusal:?}");
             busy.next_sequence = before;
             refused += 1;
