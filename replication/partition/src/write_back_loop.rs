@@ -84,7 +84,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let would_release = || self.lowest_needed_sequence() > shared.needed_from_sequence.get();
         let (oldest, next) = (shared.needed_from_sequence.get(), shared.journal.durable_sequence() + 1);
         Pass {
-            urgent: ring_is_short || unwritten_len > shared.memory.budget_len() / 2,
+            urgent: distance > capacity / 4 || unwritten_len > shared.memory.budget_len() / 4,
             pad_below_sequence: if ring_is_short { oldest + next.saturating_sub(oldest) / 2 } else { 0 },
             checkpoint: since_checkpoint > capacity / CHECKPOINTS_PER_RING
                 || (distance > capacity / 4 && would_release())
