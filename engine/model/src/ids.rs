@@ -91,8 +91,7 @@ impl Sequence {
 }
 
 /// A topic for its whole life; a topic deleted and created again under the same name has another id.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct TopicId(pub [u8; 16]);
 
 impl fmt::Display for TopicId {
@@ -133,8 +132,9 @@ impl fmt::Display for TopicPartition {
 
 /// One start of a broker on one data folder. The number grows with every start; the random part keeps bytes that
 /// imitate a journal group, and a data folder restored from a copy, from being taken for this start's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
+)]
 pub struct Incarnation {
     pub number: u64,
     pub random: u64,

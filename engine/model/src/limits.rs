@@ -82,5 +82,9 @@ const _: () = assert!(FRAME_BODY_LEN_MAX + MESSAGE_BODY_LEN_MAX < MESSAGE_LEN_MA
 const _: () = assert!(FRAME_LEN_MAX_DEFAULT <= FRAME_BODY_LEN_MAX);
 const _: () = assert!(DELIVERY_TIMEOUT_MS_MAX < PRODUCER_EXPIRY_MS as u64, "a producer outlives its longest retry");
 const _: () = assert!(BLOCK_LEN.is_power_of_two() && GROUP_LEN_MAX.is_multiple_of(BLOCK_LEN));
-const _: () = assert!(PARTITIONS_PER_REQUEST_MAX * PARTITION_ANSWER_LEN_MAX + 64 <= MESSAGE_BODY_LEN_MAX, "an answer for all partitions fits");
-const _: () = assert!(SHARDS_PER_BROKER_MAX <= SHARDS_PER_CLUSTER_MAX && PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_PER_CLUSTER_MAX);
+const _: () = assert!(
+    PARTITIONS_PER_REQUEST_MAX * PARTITION_ANSWER_LEN_MAX + 64 <= MESSAGE_BODY_LEN_MAX,
+    "an answer for all partitions fits"
+);
+const _: () =
+    assert!(SHARDS_PER_BROKER_MAX <= SHARDS_PER_CLUSTER_MAX && PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_PER_CLUSTER_MAX);

@@ -21,7 +21,9 @@ pub(crate) struct AppendClock {
 pub(crate) enum ClockChange {
     None,
     /// The wall clock jumped by this many milliseconds against the monotonic one.
-    Jumped { by_ms: i64 },
+    Jumped {
+        by_ms: i64,
+    },
     /// They agree again, or the wall clock is believed again.
     Settled,
 }
@@ -50,7 +52,11 @@ impl AppendClock {
             }
             before => {
                 self.candidate = Some((base, now.mono_us));
-                if before.is_some() { ClockChange::None } else { ClockChange::Jumped { by_ms: base.saturating_sub(self.base_ms) } }
+                if before.is_some() {
+                    ClockChange::None
+                } else {
+                    ClockChange::Jumped { by_ms: base.saturating_sub(self.base_ms) }
+                }
             }
         }
     }

@@ -18,8 +18,15 @@ pub struct Completion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completed {
     /// `base_offset` is `None` for a duplicate too old for its offset to be known; `append_time_ms` is -1 for one.
-    Produced { base_offset: Option<Offset>, append_time_ms: i64, log_start_offset: Offset, durability: Durability },
-    RecordsDeleted { log_start_offset: Offset },
+    Produced {
+        base_offset: Option<Offset>,
+        append_time_ms: i64,
+        log_start_offset: Offset,
+        durability: Durability,
+    },
+    RecordsDeleted {
+        log_start_offset: Offset,
+    },
     /// The partition went away before its condition held: written or not, nobody can say.
     PartitionRemoved,
 }

@@ -11,13 +11,15 @@ use crate::partitions::{PartitionCell, Partitions, SharedParts};
 use crate::refusal::Failure;
 use crate::settings::{PartitionAssignment, PartitionSettings, PartitionsConfig};
 use crate::space_reserve::SpaceReserve;
-use sluice_model::{Clock, Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicId, TopicPartition};
+use sluice_model::{
+    Clock, Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicId, TopicPartition,
+};
 use sluice_replica::{InSyncSet, Leader, LeaderStart};
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::disk::Disk;
-use sluice_storage::log::{Log, LogConfig};
 use sluice_storage::layout::partition_of_dir;
+use sluice_storage::log::{Log, LogConfig};
 use sluice_storage::recovery::{PartitionFate, RecoverShard, RecoveredPartition, RecoveryError, recover_shard};
 use sluice_storage::recovery_report::RecoveryReport;
 use std::cell::RefCell;
@@ -29,17 +31,25 @@ use std::rc::Rc;
 /// Why a shard's partitions could not be opened.
 #[derive(Debug)]
 pub enum OpenError {
-    Recovery(RecoveryError),
+    Recovery(Box<RecoveryError>),
     Reserve(io::Error),
-    Checkpoint(Failure),
+    Checkpoint(Box<Failure>),
     /// The folders of the shards cannot be looked at.
     Look(io::Error),
     /// What is left of a deleted topic cannot be removed.
     Remove(io::Error),
     /// The folder of a partition holds segments, and neither checkpoint nor journal of any shard knows them.
-    UnknownData { id: TopicPartition },
+    UnknownData {
+        id: TopicPartition,
+    },
     /// There is no room for the checkpoint that a new partition has to stand in.
     DiskFull,
+}
+
+impl OpenError {
+    fn checkpoint(failure: Failure) -> Self {
+        Self::Checkpoint(Box::new(failure))
+    }
 }
 
 impl fmt::Display for OpenError {
@@ -96,7 +106,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             fate: &|id, placement_epoch| fates.of(id, placement_epoch),
             imports: imports.collect(),
         };
-        let recovered = recover_shard(&disk, plan).await.map_err(OpenError::Recovery)?;
+        let recovered = recover_shard(&disk, plan).await.map_err(|error| OpenError::Recovery(Box::new(error)))?;
 
         let reserve = SpaceReserve::open(&disk, config.layout.shard_dir(config.shard).join("reserve"), config.tail_budget as u64)
             .await
@@ -110,16 +120,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             handed_over: Vec::new(),
             opening: Vec::new(),
         };
-        let parts = SharedParts {
-            disk,
-            clock,
-            config,
-            pacer,
-            journal: recovered.journal,
-            memory,
-            background,
-            disk_full,
-        };
+        let parts = SharedParts { disk, clock, config, pacer, journal: recovered.journal, memory, background, disk_full };
         let partitions = Self::from_parts(parts);
         partitions.adopt(recovered.partitions, assigned).await?;
         for topic in deleted {
@@ -147,8 +148,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         }
         let mut background = self.shared.background.lock().await;
         // What moves away now is kept in the checkpoint until the shard it moves to has it in its own.
-        background.handed_over = recovered.into_values().map(|partition| partition.log.checkpoint(partition.high_watermark)).collect();
-        self.checkpoint(&mut background).await.map_err(OpenError::Checkpoint)?;
+        background.handed_over =
+            recovered.into_values().map(|partition| partition.log.checkpoint(partition.high_watermark)).collect();
+        self.checkpoint(&mut background).await.map_err(OpenError::checkpoint)?;
         Ok(())
     }
 
@@ -203,7 +205,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         background.opening = cells.iter().map(|(_, cell)| cell.borrow().log.checkpoint(Offset::ZERO)).collect();
         let written = self.checkpoint(&mut background).await;
         background.opening.clear();
-        if !written.map_err(OpenError::Checkpoint)? {
+        if !written.map_err(OpenError::checkpoint)? {
             return Err(OpenError::DiskFull);
         }
         self.shared.partitions.borrow_mut().extend(cells);
@@ -223,9 +225,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             self.shared.completions.push_watched(partition.watchers.drain(..));
             partition.flushes.clear();
         }
-        self.checkpoint(&mut background).await.map_err(OpenError::Checkpoint)?;
+        self.checkpoint(&mut background).await.map_err(OpenError::checkpoint)?;
         for &id in ids {
-            self.remove_folder(id).await.map_err(|error| OpenError::Checkpoint(Failure::Remove { id, error }))?;
+            self.remove_folder(id).await.map_err(|error| OpenError::checkpoint(Failure::Remove { id, error }))?;
         }
         Ok(())
     }

@@ -13,8 +13,8 @@ use event_listener::Event;
 use sluice_model::{Clock, LeaderEpoch, Now, Offset, TopicPartition};
 use sluice_replica::Effects;
 use sluice_storage::batch_cache::TailMemory;
-use sluice_storage::disk::Disk;
 use sluice_storage::commit_group::JournalEntry;
+use sluice_storage::disk::Disk;
 use sluice_storage::journal::Journal;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -248,7 +248,13 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     }
 
     /// Readers see the new log start at once; files go only after its journal entry is durable.
-    pub(crate) fn move_log_start(&self, cell: &PartitionCell<D>, partition: &mut Partition<D>, offset: Offset, token: Option<u64>) {
+    pub(crate) fn move_log_start(
+        &self,
+        cell: &PartitionCell<D>,
+        partition: &mut Partition<D>,
+        offset: Offset,
+        token: Option<u64>,
+    ) {
         let id = partition.leader.id();
         let address = self.shared.journal.append(JournalEntry::LogStart { id, offset });
         partition.log.set_log_start(offset);

@@ -66,7 +66,7 @@ pub async fn prepare<D: Disk>(disk: &D, prepare: Prepare) -> Result<Prepared, Op
             fate: &|id, placement_epoch| fates.of(id, placement_epoch),
             imports: Vec::new(),
         };
-        let mut recovered = recover_shard(disk, plan).await.map_err(OpenError::Recovery)?;
+        let mut recovered = recover_shard(disk, plan).await.map_err(|error| OpenError::Recovery(Box::new(error)))?;
         for (id, to) in moves {
             if let Some(partition) = recovered.partitions.remove(&id) {
                 let checkpoint = partition.log.checkpoint(partition.high_watermark);

@@ -13,14 +13,22 @@ pub enum ProduceRefusal {
     UnknownPartition(TopicPartition),
     Frame(FrameError),
     /// Bytes behind the frame, in a message part that holds exactly one.
-    TrailingBytes { frame_len: usize, got: usize },
+    TrailingBytes {
+        frame_len: usize,
+        got: usize,
+    },
     /// Control and transactional batches are not taken from producers.
-    Attributes { got: u16 },
+    Attributes {
+        got: u16,
+    },
     /// The body of an uncompressed batch disagrees with its header.
     Records(RecordsError),
     Append(AppendRefusal),
     /// The wait before the flush, or the memory, would exceed its bound.
-    Overloaded { retry_after_ms: u32, reason: Overload },
+    Overloaded {
+        retry_after_ms: u32,
+        reason: Overload,
+    },
     DiskFull,
     ShuttingDown,
 }
@@ -44,13 +52,18 @@ impl fmt::Display for ProduceRefusal {
             Self::UnknownPartition(id) => write!(f, "partition {id} is not on this shard"),
             Self::Frame(error) => error.fmt(f),
             Self::TrailingBytes { frame_len, got } => write!(f, "a frame of {frame_len} bytes was sent in {got}"),
-            Self::Attributes { got } => write!(f, "attributes {got:#06x} name a control or transactional batch, which producers cannot send"),
+            Self::Attributes { got } => {
+                write!(f, "attributes {got:#06x} name a control or transactional batch, which producers cannot send")
+            }
             Self::Records(error) => error.fmt(f),
             Self::Append(refusal) => refusal.fmt(f),
             Self::Overloaded { retry_after_ms, reason } => {
                 match reason {
                     Overload::Delay { predicted_ms, max_ms } => {
-                        write!(f, "the flush is predicted to take {predicted_ms} ms, the bound is {max_ms} ms (produce_delay_ms_max)")?;
+                        write!(
+                            f,
+                            "the flush is predicted to take {predicted_ms} ms, the bound is {max_ms} ms (produce_delay_ms_max)"
+                        )?;
                     }
                     Overload::JournalBuffer => write!(f, "the journal's buffers are full")?,
                     Overload::Tail => write!(f, "the memory for records not yet in segments is full")?,
@@ -68,11 +81,19 @@ impl fmt::Display for ProduceRefusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchRefusal {
     UnknownPartition(TopicPartition),
-    OutOfRange { got: Offset, log_start_offset: Offset, high_watermark: Offset },
+    OutOfRange {
+        got: Offset,
+        log_start_offset: Offset,
+        high_watermark: Offset,
+    },
     /// The next frame alone is longer than the request allows.
-    TooSmall { needed: usize },
+    TooSmall {
+        needed: usize,
+    },
     /// Records from here up to `until` are damaged on this disk and not served.
-    Damaged { until: Offset },
+    Damaged {
+        until: Offset,
+    },
     ShuttingDown,
 }
 
@@ -84,7 +105,9 @@ impl fmt::Display for FetchRefusal {
                 write!(f, "offset {got} is out of range: the log holds {log_start_offset} up to {high_watermark}")
             }
             Self::TooSmall { needed } => write!(f, "the next frame has {needed} bytes, more than the fetch allows"),
-            Self::Damaged { until } => write!(f, "records up to offset {until} are damaged and not served; seek to {until} to step over them"),
+            Self::Damaged { until } => {
+                write!(f, "records up to offset {until} are damaged and not served; seek to {until} to step over them")
+            }
             Self::ShuttingDown => write!(f, "the broker is shutting down"),
         }
     }
@@ -96,10 +119,19 @@ pub enum Failure {
     /// A write to the journal failed: what it held may or may not be durable.
     Journal(io::Error),
     /// A write or flush of a segment failed for another reason than a full disk.
-    WriteBack { id: TopicPartition, error: WriteBackError },
-    Flush { id: TopicPartition, error: io::Error },
+    WriteBack {
+        id: TopicPartition,
+        error: WriteBackError,
+    },
+    Flush {
+        id: TopicPartition,
+        error: io::Error,
+    },
     /// Removing the files of a partition failed.
-    Remove { id: TopicPartition, error: io::Error },
+    Remove {
+        id: TopicPartition,
+        error: io::Error,
+    },
     /// The disk space reserve could not be taken or given back.
     Reserve(io::Error),
     Checkpoint(io::Error),

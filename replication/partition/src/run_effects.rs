@@ -6,12 +6,19 @@ use crate::partitions::{PartitionCell, Partitions};
 use sluice_model::limits::WRITE_BACK_LEN;
 use sluice_model::{Clock, Now};
 use sluice_replica::Effect;
-use sluice_storage::disk::Disk;
 use sluice_storage::commit_group::JournalEntry;
+use sluice_storage::disk::Disk;
 
 impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Executes `effects` of one event of `partition`, in order; `body` is the body of the batch they append.
-    pub(crate) fn run_effects(&self, cell: &PartitionCell<D>, partition: &mut Partition<D>, body: &[u8], now: Now, effects: &[Effect]) {
+    pub(crate) fn run_effects(
+        &self,
+        cell: &PartitionCell<D>,
+        partition: &mut Partition<D>,
+        body: &[u8],
+        now: Now,
+        effects: &[Effect],
+    ) {
         for effect in effects {
             match *effect {
                 Effect::Append { ref header } => {

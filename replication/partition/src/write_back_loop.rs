@@ -105,7 +105,13 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
 
     /// Writes back what one partition has now of this kind; what comes meanwhile is for the next pass, or a busy
     /// partition would keep all others, and the checkpoint, waiting.
-    async fn write_back(&self, cell: &PartitionCell<D>, kind: WriteBackKind, pass: &Pass, background: &mut Background<D>) -> Result<(), Failure> {
+    async fn write_back(
+        &self,
+        cell: &PartitionCell<D>,
+        kind: WriteBackKind,
+        pass: &Pass,
+        background: &mut Background<D>,
+    ) -> Result<(), Failure> {
         let mut left = cell.borrow().log.unwritten_len() + BLOCK_LEN as u64;
         while left > 0 {
             let plan = {
@@ -120,18 +126,20 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let permit = self.shared.pacer.acquire(class, plan.len() as usize).await;
             let result = plan.run().await;
             drop(permit);
-            let mut partition = cell.borrow_mut();
             match result {
                 Ok(written) => {
+                    let mut partition = cell.borrow_mut();
                     partition.log.on_written_back(written);
                     partition.changed = true;
                 }
-                Err(error) if error.is_storage_full() => {
-                    self.shared.ready.borrow_mut().insert(partition.leader.id());
-                    drop(partition);
+                Err(error) => {
+                    let id = cell.borrow().leader.id();
+                    if !error.is_storage_full() {
+                        return Err(Failure::WriteBack { id, error });
+                    }
+                    self.shared.ready.borrow_mut().insert(id);
                     return self.enter_disk_full(background).await;
                 }
-                Err(error) => return Err(Failure::WriteBack { id: partition.leader.id(), error }),
             }
         }
         let mut partition = cell.borrow_mut();
@@ -173,7 +181,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         for cell in self.cells() {
             let mut partition = cell.borrow_mut();
             let settings = partition.settings;
-            let before_ms = settings.retention_ms.filter(|_| clock.is_settled()).map(|ms| clock.append_time_ms(now).saturating_sub(ms));
+            let before_ms =
+                settings.retention_ms.filter(|_| clock.is_settled()).map(|ms| clock.append_time_ms(now).saturating_sub(ms));
             let Some(offset) = partition.log.retention_log_start(settings.retention_bytes, before_ms) else { continue };
             let offset = offset.min(partition.leader.high_watermark());
             if offset > partition.log.log_start_offset() {

@@ -67,7 +67,10 @@ fn start(disk: &FaultDisk, placement: &Placement, start: u64) -> Vec<TestShard> 
 fn fill(shards: &mut [TestShard], placement: &Placement, producers: &mut [TestProducer], count: u64) {
     for round in 0..count {
         for (producer, place) in producers.iter_mut().zip(placement) {
-            let shard = shards.iter_mut().find(|shard| shard.partitions.contains(support::id(producer.partition))).unwrap_or_else(|| panic!("{place:?}"));
+            let shard = shards
+                .iter_mut()
+                .find(|shard| shard.partitions.contains(support::id(producer.partition)))
+                .unwrap_or_else(|| panic!("{place:?}"));
             shard.append(&producer.frame_of(4000), round).unwrap();
             shard.settle();
         }

@@ -106,7 +106,10 @@ fn overload_is_refused_at_once_and_goes_away() {
             }
         }
     };
-    assert!(matches!(refusal, ProduceRefusal::Overloaded { retry_after_ms: 1.., reason: Overload::JournalBuffer }), "{refusal:?}");
+    assert!(
+        matches!(refusal, ProduceRefusal::Overloaded { retry_after_ms: 1.., reason: Overload::JournalBuffer }),
+        "{refusal:?}"
+    );
     assert_eq!(taken, 6);
     shard.settle();
     assert_eq!(shard.acknowledged().len(), 6);
@@ -154,7 +157,10 @@ fn acks_none_is_never_answered_and_acks_leader_says_what_it_is() {
     assert!(
         matches!(
             completions[..],
-            [Completion { token: 2, outcome: Completed::Produced { durability: sluice_partition::Durability::FlushedOnLeader, .. } }]
+            [Completion {
+                token: 2,
+                outcome: Completed::Produced { durability: sluice_partition::Durability::FlushedOnLeader, .. }
+            }]
         ),
         "{completions:?}"
     );

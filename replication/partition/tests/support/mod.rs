@@ -5,13 +5,13 @@ use bytes::BytesMut;
 use sluice_model::frame::ProducerBatch;
 use sluice_model::record_batch::{NewRecord, RecordsBuilder};
 use sluice_model::{
-    BrokerId, Clock, FrameHeader, Incarnation, LeaderEpoch, Now, Offset, PartitionIndex, PlacementEpoch, ProducerEpoch, ProducerId,
-    Sequence, ShardIndex, TopicId, TopicPartition,
+    BrokerId, Clock, FrameHeader, Incarnation, LeaderEpoch, Now, Offset, PartitionIndex, PlacementEpoch, ProducerEpoch,
+    ProducerId, Sequence, ShardIndex, TopicId, TopicPartition,
 };
 use sluice_partition::pace::Unpaced;
 use sluice_partition::{
-    Acks, Completed, Completion, Failure, FetchRefusal, FetchedFrames, OpenError, OpenShard, PartitionAssignment, PartitionSettings,
-    Partitions, PartitionsConfig, ProduceRefusal,
+    Acks, Completed, Completion, Failure, FetchRefusal, FetchedFrames, OpenError, OpenShard, PartitionAssignment,
+    PartitionSettings, Partitions, PartitionsConfig, ProduceRefusal,
 };
 use sluice_storage::journal::JournalConfig;
 use sluice_storage::layout::Layout;
@@ -24,10 +24,10 @@ use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
 
-pub const JOURNAL_FILE_LEN: u64 = 1024 * 1024;
+pub(crate) const JOURNAL_FILE_LEN: u64 = 1024 * 1024;
 
 #[derive(Clone, Default)]
-pub struct TestClock(Rc<Cell<Now>>);
+pub(crate) struct TestClock(Rc<Cell<Now>>);
 
 impl Clock for TestClock {
     fn now(&self) -> Now {
@@ -35,24 +35,24 @@ impl Clock for TestClock {
     }
 }
 
-pub type TestPartitions = Partitions<FaultDisk, TestClock>;
+pub(crate) type TestPartitions = Partitions<FaultDisk, TestClock>;
 
 /// What a test shard is opened with.
 #[derive(Clone)]
-pub struct Setup {
-    pub shard: u16,
-    pub start: u64,
-    pub seed: u64,
-    pub tail_budget: usize,
-    pub journal_buffer_budget: u64,
-    pub assigned: Vec<PartitionAssignment>,
-    pub imports: Vec<sluice_storage::checkpoint::PartitionCheckpoint>,
-    pub owners: BTreeMap<TopicPartition, ShardIndex>,
+pub(crate) struct Setup {
+    pub(crate) shard: u16,
+    pub(crate) start: u64,
+    pub(crate) seed: u64,
+    pub(crate) tail_budget: usize,
+    pub(crate) journal_buffer_budget: u64,
+    pub(crate) assigned: Vec<PartitionAssignment>,
+    pub(crate) imports: Vec<sluice_storage::checkpoint::PartitionCheckpoint>,
+    pub(crate) owners: BTreeMap<TopicPartition, ShardIndex>,
 }
 
 impl Setup {
     /// `partitions` partitions of one topic, under the leader epoch of the `start`th start.
-    pub fn new(partitions: u32, start: u64) -> Self {
+    pub(crate) fn new(partitions: u32, start: u64) -> Self {
         Self {
             shard: 0,
             start,
@@ -66,11 +66,11 @@ impl Setup {
     }
 }
 
-pub fn id(partition: u32) -> TopicPartition {
+pub(crate) fn id(partition: u32) -> TopicPartition {
     TopicPartition { topic_id: TopicId([3; 16]), partition: PartitionIndex(partition) }
 }
 
-pub fn assignment(partition: u32, start: u64) -> PartitionAssignment {
+pub(crate) fn assignment(partition: u32, start: u64) -> PartitionAssignment {
     PartitionAssignment {
         id: id(partition),
         placement_epoch: PlacementEpoch(1),
@@ -85,21 +85,21 @@ pub fn assignment(partition: u32, start: u64) -> PartitionAssignment {
     }
 }
 
-pub struct TestShard {
-    pub disk: FaultDisk,
-    pub clock: TestClock,
-    pub partitions: TestPartitions,
-    pub report: RecoveryReport,
-    pub failures: Rc<RefCell<Vec<Failure>>>,
+pub(crate) struct TestShard {
+    pub(crate) disk: FaultDisk,
+    pub(crate) clock: TestClock,
+    pub(crate) partitions: TestPartitions,
+    pub(crate) report: RecoveryReport,
+    pub(crate) failures: Rc<RefCell<Vec<Failure>>>,
     runner: Runner,
 }
 
 impl TestShard {
-    pub fn open(disk: &FaultDisk, setup: Setup) -> Self {
+    pub(crate) fn open(disk: &FaultDisk, setup: Setup) -> Self {
         Self::try_open(disk, setup).unwrap_or_else(|error| panic!("the shard does not open: {error}"))
     }
 
-    pub fn try_open(disk: &FaultDisk, setup: Setup) -> Result<Self, OpenError> {
+    pub(crate) fn try_open(disk: &FaultDisk, setup: Setup) -> Result<Self, OpenError> {
         let clock = TestClock::default();
         clock.0.set(Now { wall_ms: 1_800_000_000_000, mono_us: 1_000_000 });
         let layout = Layout::new(Path::new("/data"));
@@ -146,12 +146,12 @@ impl TestShard {
     }
 
     /// Runs the tasks until all wait.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.runner.run_until_stalled();
     }
 
     /// Moves the clock on by steps of at most 50 ms, ticking at each.
-    pub fn advance_ms(&mut self, ms: u64) {
+    pub(crate) fn advance_ms(&mut self, ms: u64) {
         let mut left = ms;
         while left > 0 {
             let step = left.min(50);
@@ -164,7 +164,7 @@ impl TestShard {
     }
 
     /// Runs a future beside the shard's own tasks, to its end.
-    pub fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
+    pub(crate) fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
         let slot = Rc::new(RefCell::new(None));
         let filled = slot.clone();
         self.runner.spawn(async move {
@@ -175,18 +175,18 @@ impl TestShard {
         slot.take().expect("the future ends while the shard runs")
     }
 
-    pub fn append(&self, frame: &[u8], token: u64) -> Result<(), ProduceRefusal> {
+    pub(crate) fn append(&self, frame: &[u8], token: u64) -> Result<(), ProduceRefusal> {
         self.partitions.append(self.clock.now(), frame, Acks::All, token)
     }
 
-    pub fn completions(&self) -> Vec<Completion> {
+    pub(crate) fn completions(&self) -> Vec<Completion> {
         let mut completions = Vec::new();
         self.partitions.take_completed(&mut completions);
         completions
     }
 
     /// The acknowledged (token, base offset) pairs since the last call.
-    pub fn acknowledged(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn acknowledged(&self) -> Vec<(u64, u64)> {
         let completions = self.completions();
         completions
             .iter()
@@ -198,7 +198,7 @@ impl TestShard {
     }
 
     /// All frames of a partition from `offset` on, by as many fetches as it takes; each is verified.
-    pub fn read_all(&mut self, partition: u32, offset: u64) -> Result<Vec<ReadFrame>, FetchRefusal> {
+    pub(crate) fn read_all(&mut self, partition: u32, offset: u64) -> Result<Vec<ReadFrame>, FetchRefusal> {
         let mut frames: Vec<ReadFrame> = Vec::new();
         let mut next = Offset(offset);
         loop {
@@ -216,7 +216,11 @@ impl TestShard {
                 if let Some(last) = frames.last() {
                     assert_eq!(header.prev_header_crc.to_native(), last.header_crc, "the chain holds");
                 }
-                frames.push(ReadFrame { base_offset: header.base_offset().0, body: body.to_vec(), header_crc: header.header_crc.to_native() });
+                frames.push(ReadFrame {
+                    base_offset: header.base_offset().0,
+                    body: body.to_vec(),
+                    header_crc: header.header_crc.to_native(),
+                });
                 next = header.next_offset();
                 rest = &rest[header.frame_len()..];
             }
@@ -225,26 +229,26 @@ impl TestShard {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadFrame {
-    pub base_offset: u64,
-    pub body: Vec<u8>,
-    pub header_crc: u32,
+pub(crate) struct ReadFrame {
+    pub(crate) base_offset: u64,
+    pub(crate) body: Vec<u8>,
+    pub(crate) header_crc: u32,
 }
 
 /// An idempotent producer of one partition.
-pub struct TestProducer {
-    pub partition: u32,
-    pub producer_id: i64,
-    pub next_sequence: i32,
+pub(crate) struct TestProducer {
+    pub(crate) partition: u32,
+    pub(crate) producer_id: i64,
+    pub(crate) next_sequence: i32,
 }
 
 impl TestProducer {
-    pub fn new(partition: u32, producer_id: i64) -> Self {
+    pub(crate) fn new(partition: u32, producer_id: i64) -> Self {
         Self { partition, producer_id, next_sequence: 0 }
     }
 
     /// A frame of `values.len()` records, the next in sequence.
-    pub fn frame(&mut self, values: &[&[u8]]) -> Vec<u8> {
+    pub(crate) fn frame(&mut self, values: &[&[u8]]) -> Vec<u8> {
         let mut builder = RecordsBuilder::new(1 << 20);
         for value in values {
             let record = NewRecord { key: None, value: Some(value), headers: &[], timestamp_ms: 1_000 };
@@ -270,7 +274,7 @@ impl TestProducer {
     }
 
     /// A frame of one record of `len` bytes.
-    pub fn frame_of(&mut self, len: usize) -> Vec<u8> {
+    pub(crate) fn frame_of(&mut self, len: usize) -> Vec<u8> {
         let byte = u8::try_from(self.next_sequence & 0xff).unwrap();
         self.frame(&[&vec![byte; len]])
     }
