@@ -141,13 +141,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         name: "journal_file_len",
         kind: Kind::Len { min: whole_mib(JOURNAL_FILE_LEN_MIN), max: 4 * GIB },
-        preset: Preset::Number(64 * MIB),
+        preset: Preset::Number(32 * MIB),
         about: "Length of one journal file, a multiple of 4KiB; written with zeros once, then recycled.",
     },
     Setting {
         name: "journal_file_count",
         kind: Kind::Count { min: JOURNAL_FILE_COUNT_MIN as u64, max: 64 },
-        preset: Preset::Number(4),
+        preset: Preset::Number(8),
         about: "Journal files of each shard; together they bound what a restart has to replay.",
     },
     Setting {
