@@ -34,7 +34,7 @@ pub use fatal::{FatalReason, fatal};
 pub use folder::FolderProblem;
 pub use host::{HostNeeds, HostProblem, HostReadings, judge_host};
 pub use metrics::{ShardCounters, ShardMetrics};
-pub use pacing::{PaceClass, Pacer, PacerConfig, Permit};
+pub use pacing::{PaceClass, Pacer, PacerConfig, Permit, ProduceActivity};
 pub use sockets::{ConnectionId, ListenerId, Received, Sent, SocketEvent, Sockets};
 pub use task_queues::Queue;
 pub use wake::Wake;

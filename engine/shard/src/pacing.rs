@@ -3,11 +3,13 @@
 //! Processor shares do not divide a device: one reader of 1 MiB × 4 lifts the median of a durable 4 KiB write from
 //! 0.15 to 65 ms, a reader held at 300 MB/s with 256 KiB in flight does not show. So write-back, catch-up reads and
 //! scrub ask here before each piece, out of one budget per device and shard: bytes a second and bytes in flight,
-//! write-back before reads before scrub, with a floor below which reads never fall. Produce never asks.
+//! write-back before reads before scrub, with a floor below which reads never fall. Produce never asks. While no shard
+//! of the broker has had a produce for a while, nobody is there whom reads could disturb, and they go unpaced.
 //!
 //! The rules are `PacerState`, which has no clock; `Pacer` waits. The expensive mistake is to hold a permit for longer
 //! than the piece of I/O it was asked for, or to ask for large pieces: a piece is never cut here.
 
+mod activity;
 mod state;
 
 use std::cell::RefCell;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use event_listener::Event;
 use glommio::timer::Timer;
 
+pub use self::activity::ProduceActivity;
 use self::state::{Admission, PacerState, Ticket};
 pub use self::state::{PaceClass, PacerConfig};
 use crate::clock::SystemClock;
@@ -33,13 +36,20 @@ pub struct Pacer {
 struct PacerInner {
     clock: SystemClock,
     state: RefCell<PacerState>,
+    activity: ProduceActivity,
     changed: Event,
 }
 
 impl Pacer {
-    pub fn new(config: PacerConfig) -> Pacer {
-        let inner = PacerInner { clock: SystemClock, state: RefCell::new(PacerState::new(config)), changed: Event::new() };
-        Pacer { inner: Rc::new(inner) }
+    /// `activity` is shared by all shards whose devices are the same.
+    pub fn new(config: PacerConfig, activity: ProduceActivity) -> Pacer {
+        let state = RefCell::new(PacerState::new(config));
+        Pacer { inner: Rc::new(PacerInner { clock: SystemClock, state, activity, changed: Event::new() }) }
+    }
+
+    /// A produce has come, at `now_us` of this machine's clock: reads are paced again.
+    pub fn on_produce(&self, now_us: u64) {
+        self.inner.activity.note(now_us);
     }
 
     /// Waits until a piece of I/O of `len` bytes may begin; the permit is held until it has ended. Call on a shard.
@@ -49,7 +59,9 @@ impl Pacer {
         let waiting = Waiting { pacer: self, ticket: self.inner.state.borrow_mut().enter(class, len) };
         loop {
             let changed = self.inner.changed.listen();
-            let admission = self.inner.state.borrow_mut().admit(waiting.ticket, self.inner.clock.mono_us());
+            let now_us = self.inner.clock.mono_us();
+            let is_quiet = self.inner.activity.is_quiet(now_us);
+            let admission = self.inner.state.borrow_mut().admit(waiting.ticket, now_us, is_quiet);
             match admission {
                 Admission::Admitted => break,
                 Admission::At(at_us) => {

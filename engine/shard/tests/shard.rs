@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use common::on_shard;
 use sluice_model::{Clock, ShardIndex};
-use sluice_shard::{CoreReadings, PaceClass, Pacer, PacerConfig, Queue, ShardConfig, Wake, plan_cores, run_shard};
+use sluice_shard::{
+    CoreReadings, PaceClass, Pacer, PacerConfig, ProduceActivity, Queue, ShardConfig, Wake, plan_cores, run_shard,
+};
 use sluice_storage::disk::{Disk, OpenMode};
 
 #[test]
@@ -88,7 +90,7 @@ fn the_pacer_lets_everyone_through_in_the_end_and_gives_all_back() {
     const PIECES: usize = 20;
     on_shard(|shard| async move {
         let config = PacerConfig { read_in_flight_len: 100_000, write_in_flight_len: 100_000, ..PacerConfig::default() };
-        let (pacer, done) = (Pacer::new(config), Rc::new(RefCell::new(0)));
+        let (pacer, done) = (Pacer::new(config, ProduceActivity::default()), Rc::new(RefCell::new(0)));
         for task in 0..TASKS {
             let (pacer, done, other) = (pacer.clone(), done.clone(), shard.clone());
             let class = [PaceClass::UrgentWriteBack, PaceClass::WriteBack, PaceClass::CatchUpRead][task % 3];
@@ -112,7 +114,7 @@ fn the_pacer_lets_everyone_through_in_the_end_and_gives_all_back() {
 #[test]
 fn one_who_gives_up_waiting_for_the_pacer_makes_room() {
     on_shard(|shard| async move {
-        let pacer = Pacer::new(PacerConfig { read_in_flight_len: 10, ..PacerConfig::default() });
+        let pacer = Pacer::new(PacerConfig { read_in_flight_len: 10, ..PacerConfig::default() }, ProduceActivity::default());
         let first = pacer.acquire(PaceClass::CatchUpRead, 10).await;
         {
             let mut second = Box::pin(pacer.acquire(PaceClass::CatchUpRead, 10));

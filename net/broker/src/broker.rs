@@ -19,7 +19,9 @@ use sluice_metadata::{ClusterId, FolderId, RegisterBroker};
 use sluice_model::{BrokerId, Incarnation, ShardIndex};
 use sluice_partition::{Prepare, Prepared, prepare};
 use sluice_shard::host::raise_descriptor_limit;
-use sluice_shard::{CoreReadings, HostNeeds, HostReadings, Shard, ShardConfig, ShardThread, judge_host, plan_cores, run_shard};
+use sluice_shard::{
+    CoreReadings, HostNeeds, HostReadings, ProduceActivity, Shard, ShardConfig, ShardThread, judge_host, plan_cores, run_shard,
+};
 use sluice_storage::recovery_report::RecoveryReport;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -210,6 +212,7 @@ impl Starting {
             control: None,
             folder,
         };
+        let activity = ProduceActivity::default();
         for ((index, core), (mailbox, receiver)) in (0..).map(ShardIndex).zip(&self.cores).zip(mailboxes) {
             let start = ShardStart {
                 config: Arc::clone(&self.config),
@@ -217,6 +220,7 @@ impl Starting {
                 broker: BROKER,
                 incarnation: self.incarnation,
                 shard_count: self.cores.len(),
+                activity: activity.clone(),
                 view: Arc::clone(&self.view),
                 imports: self.prepared.imports.remove(&index).unwrap_or_default(),
                 owners: self.prepared.owners.clone(),

@@ -112,6 +112,11 @@ impl CatchUp {
         Rc::new(Self { jobs: RefCell::default(), queued: Event::new(), done: RefCell::default(), wake, partitions, pacer })
     }
 
+    /// Reads stand back for produce for a while.
+    pub(crate) fn on_produce(&self, now_us: u64) {
+        self.pacer.on_produce(now_us);
+    }
+
     pub(crate) fn push(&self, job: Job) {
         self.jobs.borrow_mut().push_back(job);
         self.queued.notify(1);
@@ -177,6 +182,9 @@ impl CatchUp {
             let permit = self.pacer.acquire(PaceClass::CatchUpRead, read.len_hint()).await;
             let result = read.run().await;
             drop(permit);
+            if let Err(DiskReadError::Damaged(damage)) = &result {
+                self.partitions.quarantine(id, damage.range);
+            }
             match result {
                 Ok(frames) => {
                     let len: usize = frames.slices.iter().map(Bytes::len).sum();

@@ -15,7 +15,7 @@ use async_channel::{Receiver, Sender};
 use event_listener::Event;
 use sluice_model::{BrokerId, Clock, Incarnation, ShardIndex, TopicPartition};
 use sluice_partition::{Failure, OpenError, OpenShard, Partitions, PartitionsConfig};
-use sluice_shard::{Budget, FatalReason, Pacer, PacerConfig, Queue, Shard, Wake, fatal};
+use sluice_shard::{Budget, FatalReason, Pacer, PacerConfig, ProduceActivity, Queue, Shard, Wake, fatal};
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::journal::JournalConfig;
 use sluice_storage::layout::Layout;
@@ -38,6 +38,8 @@ pub(crate) struct ShardStart {
     pub(crate) broker: BrokerId,
     pub(crate) incarnation: Incarnation,
     pub(crate) shard_count: usize,
+    /// Of all shards of the broker together.
+    pub(crate) activity: ProduceActivity,
     pub(crate) view: Arc<View>,
     /// What this shard takes over from others.
     pub(crate) imports: Vec<PartitionCheckpoint>,
@@ -96,7 +98,7 @@ pub(crate) async fn shard_main(shard: Shard, start: ShardStart) -> ShardEnd {
 }
 
 async fn open(shard: &Shard, start: &ShardStart) -> Result<(ShardPartitions, RecoveryReport, Pacer), OpenError> {
-    let pacer = Pacer::new(PacerConfig::default().per_shard(start.shard_count));
+    let pacer = Pacer::new(PacerConfig::default().per_shard(start.shard_count), start.activity.clone());
     let open = OpenShard {
         config: partitions_config(shard.index(), start),
         incarnation: start.incarnation,

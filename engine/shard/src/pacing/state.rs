@@ -125,14 +125,16 @@ impl PacerState {
         self.waiting.remove(&ticket);
     }
 
-    /// Lets the ticket through, and counts it, when everything allows it.
-    pub(super) fn admit(&mut self, ticket: Ticket, now_us: u64) -> Admission {
+    /// Lets the ticket through, and counts it, when everything allows it. `is_quiet`: there is no produce to stand
+    /// back for.
+    pub(super) fn admit(&mut self, ticket: Ticket, now_us: u64, is_quiet: bool) -> Admission {
         let lane = ticket.class.lane();
         let first = self.waiting.iter().find(|other| other.class.lane() == lane);
         if first.is_some_and(|first| *first < ticket) || !self.fits_in_flight(ticket) {
             return Admission::AfterAnother;
         }
-        let ready_us = self.ready_us(ticket.class, now_us);
+        let goes_unpaced = is_quiet && ticket.class == PaceClass::CatchUpRead && !self.write_waits();
+        let ready_us = if goes_unpaced { now_us } else { self.ready_us(ticket.class, now_us) };
         if ready_us > now_us {
             return Admission::At(ready_us);
         }
@@ -163,13 +165,18 @@ impl PacerState {
         self.in_flight[lane] == 0 || self.in_flight[lane].saturating_add(ticket.len) <= most
     }
 
+    /// Whether a write waits for nothing but its rate.
+    fn write_waits(&self) -> bool {
+        self.waiting.iter().any(|other| other.class.lane() == WRITES && self.fits_in_flight(*other))
+    }
+
     /// When the rates let a piece of this class begin.
     fn ready_us(&self, class: PaceClass, now_us: u64) -> u64 {
         match class {
             PaceClass::UrgentWriteBack => self.urgent.ready_us(),
             PaceClass::WriteBack => self.total.ready_us(),
             PaceClass::CatchUpRead | PaceClass::Scrub => {
-                let behind_writes = self.waiting.iter().any(|other| other.class.lane() == WRITES && self.fits_in_flight(*other));
+                let behind_writes = self.write_waits();
                 // Behind a write that waits for its rate, only the floor counts.
                 let of_total = if behind_writes { u64::MAX } else { self.total.ready_us() };
                 let floor = if class == PaceClass::Scrub && of_total > now_us { u64::MAX } else { self.read_min.ready_us() };
@@ -236,7 +243,7 @@ mod tests {
         let mut got = vec![0; classes.len()];
         for now_us in (0..1_000_000).step_by(50) {
             for (place, class) in classes.iter().enumerate() {
-                while state.admit(tickets[place], now_us) == Admission::Admitted {
+                while state.admit(tickets[place], now_us, false) == Admission::Admitted {
                     state.release(*class, PIECE);
                     got[place] += PIECE;
                     tickets[place] = state.enter(*class, PIECE);
@@ -284,12 +291,12 @@ mod tests {
         let config = PacerConfig { read_in_flight_len: PIECE, ..PacerConfig::default() };
         let mut state = PacerState::new(config);
         let huge = state.enter(PaceClass::CatchUpRead, 100 * PIECE);
-        assert_eq!(state.admit(huge, 0), Admission::Admitted);
+        assert_eq!(state.admit(huge, 0, false), Admission::Admitted);
         let next = state.enter(PaceClass::CatchUpRead, 1);
-        assert_eq!(state.admit(next, 10_000_000), Admission::AfterAnother);
+        assert_eq!(state.admit(next, 10_000_000, false), Admission::AfterAnother);
         state.release(PaceClass::CatchUpRead, 100 * PIECE);
         assert_eq!(state.in_flight_len(), 0);
-        assert_eq!(state.admit(next, 10_000_000), Admission::Admitted);
+        assert_eq!(state.admit(next, 10_000_000, false), Admission::Admitted);
     }
 
     #[test]
@@ -298,10 +305,10 @@ mod tests {
         let early = state.enter(PaceClass::WriteBack, PIECE);
         let urgent = state.enter(PaceClass::UrgentWriteBack, PIECE);
         let read = state.enter(PaceClass::CatchUpRead, PIECE);
-        assert_eq!(state.admit(early, 0), Admission::AfterAnother);
+        assert_eq!(state.admit(early, 0, false), Admission::AfterAnother);
         state.leave(urgent);
-        assert_eq!(state.admit(early, 0), Admission::Admitted);
-        assert_eq!(state.admit(read, 0), Admission::Admitted);
+        assert_eq!(state.admit(early, 0, false), Admission::Admitted);
+        assert_eq!(state.admit(read, 0, false), Admission::Admitted);
     }
 
     #[test]
@@ -309,12 +316,26 @@ mod tests {
         let config = PacerConfig { total_rate: 1_000_000, ..PacerConfig::default() };
         let mut state = PacerState::new(config);
         let first = state.enter(PaceClass::WriteBack, 10_000);
-        assert_eq!(state.admit(first, 1_000_000), Admission::Admitted);
+        assert_eq!(state.admit(first, 1_000_000, false), Admission::Admitted);
         state.release(PaceClass::WriteBack, 10_000);
         let second = state.enter(PaceClass::WriteBack, 10_000);
         let at = 1_000_000 + 10_000 - BURST_US;
-        assert_eq!(state.admit(second, 1_000_000), Admission::At(at));
-        assert_eq!(state.admit(second, at), Admission::Admitted);
+        assert_eq!(state.admit(second, 1_000_000, false), Admission::At(at));
+        assert_eq!(state.admit(second, at, false), Admission::Admitted);
+    }
+
+    #[test]
+    fn in_the_quiet_a_read_waits_for_nothing_but_a_write() {
+        let mut state = PacerState::new(PacerConfig::default());
+        for _ in 0..1000 {
+            let read = state.enter(PaceClass::CatchUpRead, PIECE);
+            assert_eq!(state.admit(read, 5, true), Admission::Admitted);
+            state.release(PaceClass::CatchUpRead, PIECE);
+        }
+        let read = state.enter(PaceClass::CatchUpRead, PIECE);
+        assert!(matches!(state.admit(read, 5, false), Admission::At(_)), "beside produce it is paced");
+        state.enter(PaceClass::WriteBack, PIECE);
+        assert!(matches!(state.admit(read, 5, true), Admission::At(_)), "a write waits");
     }
 
     #[test]

@@ -23,6 +23,7 @@ const ANSWER_PARTITION_LEN: usize = 192;
 impl DataPlane {
     pub(crate) fn on_produce(&mut self, to: ReplyTo, body: &[u8], frames: &[u8]) -> Result<(), Malformed> {
         let request = access::<ProduceRequest>(body)?;
+        self.parts.catch_up.on_produce(self.now.mono_us);
         check_lens(request, frames.len())?;
         match request.acks() {
             Acks::None => self.produce_unanswered(to, request, frames),

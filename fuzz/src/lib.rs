@@ -1,0 +1,35 @@
+//! Every decoder of bytes from outside, as a function over any bytes: none may panic, and what is taken must read back.
+//!
+//! A function gives back whether the bytes were taken as something good. Behind `cargo fuzz` it is a fuzz target; the
+//! program's test `fuzz_corpus` runs it over `corpus/<name>` and over mutations of that, without a fuzzer. The
+//! expensive mistake is to fuzz checksums: nothing gets past one by chance, so what carries one is tried as it came and
+//! once more with its checksums made good (`seal`). Deliberately absent: the configuration file, which the operator writes.
+
+mod metadata;
+mod protocol;
+mod records;
+mod seal;
+mod segment;
+mod shard;
+
+pub mod seeds;
+
+pub use metadata::metadata_batch;
+pub use protocol::{message, prefix};
+pub use records::{decompress, frame, records};
+pub use segment::segment;
+pub use shard::{checkpoint_slot, journal_group, recovery};
+
+/// Every target with the name that its corpus and its binary have.
+pub const TARGETS: [(&str, fn(&[u8]) -> bool); 10] = [
+    ("prefix", prefix),
+    ("message", message),
+    ("frame", frame),
+    ("records", records),
+    ("decompress", decompress),
+    ("journal_group", journal_group),
+    ("checkpoint_slot", checkpoint_slot),
+    ("recovery", recovery),
+    ("segment", segment),
+    ("metadata_batch", metadata_batch),
+];
