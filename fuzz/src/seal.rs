@@ -21,8 +21,9 @@ pub(super) fn frames(mut bytes: &mut [u8], mut prev_header_crc: u32) -> u32 {
         let len = header.frame_len();
         put_u32(bytes, 8, prev_header_crc);
         frame(bytes);
+        prev_header_crc = u32_at(bytes, 4);
         let Some(rest) = bytes.get_mut(len..) else { break };
-        (prev_header_crc, bytes) = (u32_at(&bytes[..], 4), rest);
+        bytes = rest;
     }
     prev_header_crc
 }

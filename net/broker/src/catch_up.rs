@@ -190,7 +190,6 @@ impl CatchUp {
                     let len: usize = frames.slices.iter().map(Bytes::len).sum();
                     left = left.saturating_sub(len);
                     offset = frames.next_offset;
-                    piece_len = PIECE_LEN;
                     slices.extend(frames.slices);
                     if len == 0 || left == 0 {
                         break;

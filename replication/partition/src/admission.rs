@@ -59,8 +59,12 @@ impl Admission {
         queue_us.saturating_add(self.group_us.max(in_flight_us))
     }
 
-    /// Refuses when the wait would exceed `delay_ms_max`; the retry is timed for when half of it has drained.
+    /// Refuses when the wait would exceed `delay_ms_max`; the retry is timed for when half of it has drained. What
+    /// has nothing before it is never refused: only further groups can tell that a slow device is fast again.
     pub(crate) fn check_delay(&self, load: Load, delay_ms_max: u32) -> Result<(), (u32, Overload)> {
+        if load.queued_len == 0 && self.in_flight_since_us.is_none() {
+            return Ok(());
+        }
         let predicted_ms = u32::try_from(self.predicted_us(load) / 1000).unwrap_or(u32::MAX);
         if predicted_ms <= delay_ms_max {
             return Ok(());
@@ -108,6 +112,15 @@ mod tests {
         assert_eq!(admission.check_delay(load(500_000, 0), 1000), Ok(()));
         let (retry_after_ms, reason) = admission.check_delay(load(3_000_000, 0), 1000).unwrap_err();
         assert_eq!((retry_after_ms, reason), (2500, Overload::Delay { predicted_ms: 3000, max_ms: 1000 }));
+    }
+
+    #[test]
+    fn a_device_that_was_slow_is_tried_again() {
+        let mut admission = Admission::default();
+        admission.on_group_issued(0);
+        admission.on_group_durable(5_000_000, LARGE_GROUP_LEN);
+        assert_eq!(admission.check_delay(load(6_000_000, 0), 1000), Ok(()));
+        assert!(admission.check_delay(load(6_000_000, 1), 1000).is_err(), "behind another it would wait too long");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 use crate::admission::Load;
 use crate::partitions::Partitions;
 use crate::refusal::{Overload, ProduceRefusal};
-use sluice_model::record_batch::{Attributes, Compression, validate_records};
+use sluice_model::limits::BLOCK_LEN;
+use sluice_model::record_batch::{Attributes, Compression, TimestampType, validate_records};
 use sluice_model::{Clock, FrameError, FrameHeader, Now};
 use sluice_replica::{Acks, Effects, ProduceBatch};
 use sluice_storage::disk::Disk;
@@ -58,10 +59,32 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             None
         };
         let Some((retry_after_ms, reason)) = refusal else { return Ok(()) };
-        if matches!(reason, Overload::JournalRing | Overload::Tail) {
-            self.want_write_back();
+        match reason {
+            Overload::JournalRing => self.want_ring(),
+            Overload::Tail => {
+                shared.tail_wanted_len.update(|len| len.max(frame_len));
+                self.want_write_back();
+            }
+            Overload::Delay { .. } | Overload::JournalBuffer => {}
         }
         Err(ProduceRefusal::Overloaded { retry_after_ms, reason })
+    }
+
+    /// Whether one more control entry may be taken. They are small and free space, so they may use what produce leaves
+    /// of the ring, but no client may fill it with them either.
+    pub(crate) fn admit_control(&self) -> Result<(), u32> {
+        let capacity = self.shared.journal.capacity();
+        if self.ring_len_with(BLOCK_LEN as u64) <= capacity / 8 * 7 {
+            return Ok(());
+        }
+        self.want_ring();
+        Err(self.shared.admission.borrow().drain_ms(capacity / 4))
+    }
+
+    /// The next pass of write-back frees the older half of the ring, whatever that takes.
+    fn want_ring(&self) {
+        self.shared.ring_wanted.set(true);
+        self.want_write_back();
     }
 
     /// The ring's distance were this frame and all that is queued in it, padding and the ends of files allowed for.
@@ -75,7 +98,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
 fn verify(header: &FrameHeader, body: &[u8]) -> Result<(), ProduceRefusal> {
     header.verify_body(body).map_err(ProduceRefusal::Frame)?;
     let attributes = Attributes(header.attributes.to_native());
-    if attributes.is_control() || attributes.is_transactional() {
+    // Times are the producer's here; a batch that claims the broker's would be read with times nobody set.
+    let is_create_time = attributes.timestamp_type() == TimestampType::CreateTime;
+    if attributes.is_control() || attributes.is_transactional() || !is_create_time {
         return Err(ProduceRefusal::Attributes { got: header.attributes.to_native() });
     }
     match attributes.compression() {

@@ -17,7 +17,7 @@ pub enum ProduceRefusal {
         frame_len: usize,
         got: usize,
     },
-    /// Control and transactional batches are not taken from producers.
+    /// Control and transactional batches, and those with the broker's times, are not taken from producers.
     Attributes {
         got: u16,
     },
@@ -53,7 +53,7 @@ impl fmt::Display for ProduceRefusal {
             Self::Frame(error) => error.fmt(f),
             Self::TrailingBytes { frame_len, got } => write!(f, "a frame of {frame_len} bytes was sent in {got}"),
             Self::Attributes { got } => {
-                write!(f, "attributes {got:#06x} name a control or transactional batch, which producers cannot send")
+                write!(f, "attributes {got:#06x} name a control or transactional batch, times of the broker, or an unknown codec, which producers cannot send")
             }
             Self::Records(error) => error.fmt(f),
             Self::Append(refusal) => refusal.fmt(f),
