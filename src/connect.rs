@@ -14,7 +14,7 @@ pub(crate) struct BrokerArgs {
     /// Brokers to ask first, HOST[:PORT] each, separated by commas; one that answers is enough
     #[arg(long = "broker", value_name = "ADDR[,ADDR…]", value_delimiter = ',', default_value = BROKER_DEFAULT, value_parser = check_address)]
     pub(crate) brokers: Vec<String>,
-    /// How long to try to reach each of them
+    /// How long each of them may take to answer; one that refuses the connection is passed over at once
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::parse_duration)]
     pub(crate) connect_timeout: Duration,
 }

@@ -33,6 +33,7 @@ Order holds within a partition; records of different partitions come as they com
 that has a record at or after it. What is damaged is never written: it ends the command with status 6 and is named, or
 is stepped over with --skip-damaged.")]
 pub(crate) struct ConsumeArgs {
+    /// Topic to read
     topic: String,
     /// Where to begin: beginning, end, an offset, or @ and a time (milliseconds since 1970, or UTC as in @2026-11-22T10:00:00Z)
     #[arg(long, value_name = "WHERE", default_value = "beginning")]
@@ -58,9 +59,13 @@ pub(crate) fn run(args: ConsumeArgs) -> Result<(), Failure> {
 
 async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
     let mut stop = StopSignal::install()?;
-    let client = args.broker.connect().await?;
-    let partitions = partitions(&client, &args).await?;
-    let ends = committed_ends(&client, &args, &partitions).await?;
+    let prepare = async {
+        let client = args.broker.connect().await?;
+        let partitions = partitions(&client, &args).await?;
+        let ends = committed_ends(&client, &args, &partitions).await?;
+        Ok((client, partitions, ends))
+    };
+    let (client, partitions, ends) = stop.unless_asked(prepare).await?;
     let mut consumer = Consumer::new(client, ConsumerConfig::default()).map_err(|error| client_failure(&error))?;
     let assignment = |&partition: &u32| Assignment { topic: args.topic.clone(), partition, start: args.from.into() };
     let assignments: Vec<_> = partitions.iter().map(assignment).collect();

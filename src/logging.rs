@@ -24,9 +24,20 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// A lone word that is no level would be taken for a module, and nothing else would be logged.
+fn names_levels(text: &str) -> bool {
+    let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok() && !word.trim().is_empty();
+    text.split(',').all(|part| is_level(part.rsplit_once('=').map_or(part, |(_, level)| level)))
+}
+
 /// Installs the process's subscriber. Called once, before anything logs.
 pub(crate) fn install(args: &LoggingArgs, default: LevelFilter) -> Result<(), String> {
     let filter = match &args.log_level {
+        Some(text) if !names_levels(text) => {
+            return Err(format!(
+                "--log-level {text:?}: write off, error, warn, info, debug or trace, or MODULE=LEVEL, separated by commas"
+            ));
+        }
         Some(text) => EnvFilter::builder().parse(text).map_err(|error| format!("--log-level {text:?}: {error}"))?,
         None => EnvFilter::default().add_directive(default.into()),
     };
@@ -36,4 +47,19 @@ pub(crate) fn install(args: &LoggingArgs, default: LevelFilter) -> Result<(), St
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
     installed.map_err(|error| format!("cannot install the logger: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for good in ["off", "info", "WARN", "info,sluice_broker=debug", "sluice_broker=trace"] {
+            assert!(names_levels(good), "{good}");
+        }
+        for bad in ["loud", "", "info,", "nonsense=", "sluice_broker=loud", "verbose,info"] {
+            assert!(!names_levels(bad), "{bad}");
+        }
+    }
 }

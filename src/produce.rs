@@ -39,6 +39,7 @@ nothing is written twice, and the order stays. The summary on standard error cou
 (certainly not written) and unknown (may be written), and names the lines of the latter two; status 0 means that every line
 was acknowledged.")]
 pub(crate) struct ProduceArgs {
+    /// Topic to write to; it has to exist
     topic: String,
     /// Read lines from this file instead of standard input
     #[arg(long, value_name = "FILE")]
@@ -92,6 +93,44 @@ pub(crate) fn run(args: ProduceArgs) -> Result<(), Failure> {
 async fn produce(args: ProduceArgs) -> Result<(), Failure> {
     let (input, input_len) = open_input(args.file.as_ref())?;
     let mut stop = StopSignal::install()?;
+    let (producer, frame_len_max) = stop.unless_asked(prepare(&args)).await?;
+    let ledger = Arc::new(Ledger::new(args.acknowledged.as_ref())?);
+    let bar = progress_bar(input_len);
+    let began = Instant::now();
+    let separator = args.key_separator.clone().map(String::into_bytes);
+    let lines = Lines::new(input, frame_len_max, separator);
+    let sending = Sending { producer: producer.clone(), ledger: ledger.clone(), topic: args.topic.clone(), bar: bar.clone() };
+    let mut done = sending.start(lines);
+    let watching = watch(ledger.clone(), bar.clone(), args.delivery_timeout);
+    let ended = tokio::select! {
+        ended = &mut done => ended.map_err(|_| Failure::new(ExitStatus::Failed, "the thread that reads lines ended"))?,
+        () = stop.asked() => {
+            ledger.stopped.store(true, Ordering::Relaxed);
+            Ended::Interrupted
+        }
+        never = watching => never,
+    };
+    // Every line handed over gets its outcome: at the latest when its delivery timeout is over.
+    let settled = async {
+        producer.flush().await;
+        while !ledger.is_settled() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let told = async {
+        stop.asked().await;
+        if !ledger.is_settled() {
+            bar.suspend(|| eprintln!("stopping: waiting for the outcome of what was sent; another signal ends it at once"));
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! { () = settled => {} () = told => {} never = watch(ledger.clone(), bar.clone(), args.delivery_timeout) => never }
+    bar.finish_and_clear();
+    conclude(&args, &ledger, ended, began.elapsed())
+}
+
+/// A producer that knows the topic, and the longest frame the topic takes.
+async fn prepare(args: &ProduceArgs) -> Result<(Producer, usize), Failure> {
     let client = args.broker.connect().await?;
     let topic = client.topic(&args.topic).await.map_err(|error| client_failure(&error))?;
     let config = ProducerConfig {
@@ -102,29 +141,7 @@ async fn produce(args: ProduceArgs) -> Result<(), Failure> {
     };
     let producer = Producer::new(client, config).await.map_err(|error| client_failure(&error))?;
     producer.prepare(&args.topic).await.map_err(|error| Failure::new(ExitStatus::Refused, error.to_string()))?;
-    let ledger = Arc::new(Ledger::new(args.acknowledged.as_ref())?);
-    let bar = progress_bar(input_len);
-    let began = Instant::now();
-    let separator = args.key_separator.clone().map(String::into_bytes);
-    let lines = Lines::new(input, topic.frame_len_max as usize, separator);
-    let sending = Sending { producer: producer.clone(), ledger: ledger.clone(), topic: args.topic.clone(), bar: bar.clone() };
-    let mut done = sending.start(lines);
-    let watching = watch(ledger.clone(), bar.clone(), args.delivery_timeout);
-    let ended = tokio::select! {
-        ended = &mut done => ended.map_err(|_| Failure::new(ExitStatus::Failed, "the thread that reads lines ended"))?,
-        () = stop.asked() => { ledger.stopped.store(true, Ordering::Relaxed); Ended::Interrupted }
-        never = watching => never,
-    };
-    // Every line handed over gets its outcome: at the latest when its delivery timeout is over.
-    let settled = async {
-        producer.flush().await;
-        while !ledger.is_settled() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::select! { () = settled => {} never = watch(ledger.clone(), bar.clone(), args.delivery_timeout) => never }
-    bar.finish_and_clear();
-    conclude(&args, &ledger, ended, began.elapsed())
+    Ok((producer, topic.frame_len_max as usize))
 }
 
 fn open_input(file: Option<&PathBuf>) -> Result<(Box<dyn BufRead + Send>, Option<u64>), Failure> {

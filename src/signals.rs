@@ -1,8 +1,12 @@
-//! SIGINT and SIGTERM as one wish to stop. The second of them ends the process at once.
+//! SIGINT and SIGTERM as one wish to stop. A second one, later than `SAME_WISH`, ends the process at once.
 
 use crate::exit_status::{ExitStatus, Failure};
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// `timeout` and some shells send one wish as two signals, to the process and to its group.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// Knows whether the process was asked to stop. Clones know the same.
 #[derive(Clone)]
@@ -15,14 +19,25 @@ impl StopSignal {
         let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let (asked, receiver) = watch::channel(false);
         tokio::spawn(async move {
+            let mut first = None;
             loop {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                if asked.send_replace(true) {
+                let first = *first.get_or_insert_with(Instant::now);
+                if asked.send_replace(true) && first.elapsed() > SAME_WISH {
+                    eprintln!("a second signal: ended at once");
                     std::process::exit(ExitStatus::Interrupted as i32);
                 }
             }
         });
         Ok(Self(receiver))
+    }
+
+    /// The result of `work`, unless the process is asked to stop before it is there.
+    pub(crate) async fn unless_asked<T>(&mut self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::select! {
+            result = work => result,
+            () = self.asked() => Err(Failure::new(ExitStatus::Interrupted, "stopped by a signal before it began")),
+        }
     }
 
     /// Returns once the process was asked to stop.

@@ -58,6 +58,9 @@ impl Table {
                     Value::String(text) => text.clone(),
                     Value::Null => "-".to_owned(),
                     Value::Array(items) => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+                    Value::Object(pairs) => {
+                        pairs.iter().map(|(key, value)| format!("{key}={}", plain(value))).collect::<Vec<_>>().join(" ")
+                    }
                     other => other.to_string(),
                 };
                 let cell_out = comfy_table::Cell::new(text);
@@ -66,6 +69,11 @@ impl Table {
         }
         table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// A value without the quotes of a JSON string.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
 /// One line (or text of several) on standard output.
@@ -83,8 +91,11 @@ mod tests {
         let mut table = Table::new(&["name", "partition_count"]);
         table.push(vec!["orders".into(), 12.into()]);
         table.push(vec!["a".into(), Value::Null]);
+        table.push(vec![serde_json::json!({"segment_len": "1MiB", "replicas": 1}), 2.into()]);
         assert_eq!(table.to_json()[0]["partition_count"], 12);
+        assert_eq!(table.to_json()[2]["name"]["segment_len"], "1MiB");
         let text = table.to_text();
-        assert!(text.starts_with(" name    partition count") && text.contains("orders") && text.lines().count() == 3, "{text}");
+        assert!(text.starts_with(" name ") && text.contains("orders") && text.lines().count() == 4, "{text}");
+        assert!(text.contains("replicas=1 segment_len=1MiB") || text.contains("segment_len=1MiB replicas=1"), "{text}");
     }
 }

@@ -72,6 +72,7 @@ pub(crate) struct ListArgs {
 
 #[derive(Args)]
 pub(crate) struct DescribeArgs {
+    /// Topic to show
     name: String,
     /// Print JSON
     #[arg(long)]
@@ -82,6 +83,7 @@ pub(crate) struct DescribeArgs {
 
 #[derive(Args)]
 pub(crate) struct AlterArgs {
+    /// Topic to change
     name: String,
     /// A setting to change; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
@@ -95,6 +97,7 @@ pub(crate) struct AlterArgs {
 
 #[derive(Args)]
 pub(crate) struct DeleteArgs {
+    /// Topic to delete; what it holds cannot be brought back
     name: String,
     #[command(flatten)]
     broker: BrokerArgs,
@@ -133,12 +136,13 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
     let topics = admin.list_topics().await.map_err(|error| client_failure(&error))?;
     let mut table = Table::new(&["name", "partitions", "topic_id", "settings"]);
     for topic in topics {
-        let settings = topic.settings.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
+        let settings: serde_json::Map<_, _> =
+            topic.settings.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         table.push(vec![
             topic.name.as_ref().into(),
             topic.partitions.len().into(),
             topic.topic_id.to_string().into(),
-            settings.into(),
+            Value::Object(settings),
         ]);
     }
     table.print(args.json, "no topics; `sluice topic create NAME --partitions N` makes one")

@@ -24,7 +24,10 @@ pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
 }
 
 fn parse(text: &str, unit: Unit, wanted: &str) -> Result<u64, String> {
-    let value = human_value::parse(text, unit).map_err(|wrong| format!("{text:?} is not {wanted}: {wrong}"))?;
+    let value = human_value::parse(text, unit).map_err(|wrong| match unit {
+        Unit::Count => format!("{text:?} is not {wanted}"),
+        _ => format!("{text:?} is not {wanted}: {wrong}"),
+    })?;
     Ok(u64::try_from(value).expect("what is read is not negative"))
 }
 

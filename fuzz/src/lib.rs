@@ -20,8 +20,11 @@ pub use records::{decompress, frame, records};
 pub use segment::segment;
 pub use shard::{checkpoint_slot, journal_group, recovery};
 
+/// Takes any bytes; true when they are something good.
+pub type Target = fn(&[u8]) -> bool;
+
 /// Every target with the name that its corpus and its binary have.
-pub const TARGETS: [(&str, fn(&[u8]) -> bool); 10] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("prefix", prefix),
     ("message", message),
     ("frame", frame),

@@ -105,8 +105,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         name: "advertise",
         kind: Kind::Host,
-        preset: Preset::Unset("the address of `listen`"),
-        about: "Host, with a port or without, that clients are told to connect to; needed when `listen` is 0.0.0.0 or behind a translation.",
+        preset: Preset::Unset("the address of `listen`, or this host's name when that is 0.0.0.0"),
+        about: "Host, with a port or without, that clients are told to connect to; needed when they do not know this host by that name, or reach it through a translation.",
     },
     Setting {
         name: "shards",

@@ -63,6 +63,11 @@ pub(crate) fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
     })?;
     let root = path.ancestors().find(|folder| folder.join("meta.json").is_file()).map(Path::to_owned);
     let lock = root.as_deref().map(take_lock).transpose()?.flatten();
+    if root.is_none() && path.is_file() && segment_at(&path).is_none() {
+        let what = format!("{} is no file of a broker, or no longer where the broker kept it", path.display());
+        return Err(Failure::new(ExitStatus::Failed, what)
+            .remedy("name a data folder, a folder in it, or one .log, .journal or checkpoint file"));
+    }
     let read = |error: io::Error| Failure::io(format_args!("cannot read {}", path.display()), &error);
     let layout = layout_of(root.as_deref().unwrap_or(&path)).map_err(read)?;
     let mut files = Files::default();
@@ -139,6 +144,11 @@ fn layout_of(root: &Path) -> io::Result<Layout> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(layout),
         Err(error) => return Err(error),
     };
+    // A folder that was copied or moved has its own journal in it, and the path it remembers is another's.
+    let owner = std::fs::read_to_string(layout.journal_dir().join("owner")).unwrap_or_default();
+    if meta.get("folder_id").and_then(|id| id.as_str()) == Some(owner.trim()) {
+        return Ok(layout);
+    }
     Ok(match meta.get("journal_dir").and_then(|dir| dir.as_str()) {
         Some(dir) => layout.with_journal_dir(Path::new(dir)),
         None => layout,

@@ -16,6 +16,10 @@ const SLOT_MAGIC: [u8; 4] = [b'S', b'L', b'K', 1];
 /// Bytes of the header block that the header's checksum covers, and that are not zero.
 const SLOT_HEADER_LEN: usize = 80;
 const SEALED_LEN: usize = 44;
+/// Positions in a segment file fit u32; what claims more would overflow where lengths are added to it.
+const POSITION_MAX: u64 = u32::MAX as u64;
+/// No sequence of slots or groups, and no offset, gets this far, so that counting on from a stored one never overflows.
+const COUNT_MAX: u64 = u64::MAX / 2;
 
 const RING_REBUILT: u8 = 1;
 const RING_IN_USE: u8 = 2;
@@ -71,7 +75,8 @@ impl SlotHeader {
         let mut reader = ValueReader::new(block.get(..SLOT_HEADER_LEN)?);
         Self::read(&mut reader).ok().filter(|header| {
             let crc = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
-            crc == crc32c::crc32c(&block[8..SLOT_HEADER_LEN]) && header.ring.is_valid() && header.journal_sequence > 0
+            let counted = header.slot_sequence <= COUNT_MAX && (1..=COUNT_MAX).contains(&header.journal_sequence);
+            crc == crc32c::crc32c(&block[8..SLOT_HEADER_LEN]) && header.ring.is_valid() && counted
         })
     }
 
@@ -141,6 +146,10 @@ fn read_partition(reader: &mut ValueReader<'_>) -> Result<PartitionCheckpoint, M
     let high_watermark = reader.offset("high_watermark")?;
     let recovery_point = read_recovery_point(reader)?;
     let epochs = reader.epochs()?;
+    // An epoch began with a frame, and the frames that the checkpoint speaks for lie below its recovery point.
+    if epochs.entries().last().is_some_and(|&(_, start)| start >= recovery_point.offset) {
+        return Err(Malformed { field: "epochs" });
+    }
     let producers = reader.producers()?;
     let count = reader.count("sealed", SEALED_LEN)?;
     let mut sealed = Vec::with_capacity(count);
@@ -167,7 +176,9 @@ fn read_recovery_point(reader: &mut ValueReader<'_>) -> Result<RecoveryPoint, Ma
         prev_header_crc: reader.u32(field)?,
     };
     let sound = point.position.is_multiple_of(BLOCK_LEN as u64) && point.segment_base <= point.offset;
-    if sound { Ok(point) } else { Err(Malformed { field }) }
+    let bounded =
+        point.position.max(point.next_frame_position) <= POSITION_MAX && point.held.sequence.max(point.offset.0) <= COUNT_MAX;
+    if sound && bounded { Ok(point) } else { Err(Malformed { field }) }
 }
 
 fn read_sealed(reader: &mut ValueReader<'_>) -> Result<SealedSegmentInfo, Malformed> {

@@ -77,6 +77,35 @@ fn partitions_read_back() {
 }
 
 #[test]
+fn an_epoch_that_begins_behind_the_recovery_point_is_refused() {
+    let (mut partition, mut body) = (partition(0), Vec::new());
+    partition.epochs.on_append(LeaderEpoch(5), partition.recovery_point.offset);
+    put_partition(&mut body, &partition);
+    assert_eq!(parse_partitions(&body, 1), None);
+}
+
+#[test]
+fn numbers_that_nothing_can_count_on_from_are_refused() {
+    let points: [fn(&mut RecoveryPoint); 4] = [
+        |point| point.position = u64::MAX - 4095,
+        |point| point.next_frame_position = u64::MAX,
+        |point| point.held.sequence = u64::MAX,
+        |point| point.offset = Offset(u64::MAX),
+    ];
+    for change in points {
+        let (mut partition, mut body) = (partition(0), Vec::new());
+        change(&mut partition.recovery_point);
+        put_partition(&mut body, &partition);
+        assert_eq!(parse_partitions(&body, 1), None, "{:?}", partition.recovery_point);
+    }
+    for header in [SlotHeader { slot_sequence: u64::MAX, ..header() }, SlotHeader { journal_sequence: u64::MAX, ..header() }] {
+        let mut block = vec![0; BLOCK_LEN];
+        header.write(&mut block);
+        assert_eq!(SlotHeader::parse(&block), None, "{header:?}");
+    }
+}
+
+#[test]
 fn no_bytes_make_it_panic() {
     let mut good = Vec::new();
     put_partition(&mut good, &partition(0));

@@ -167,7 +167,7 @@ fn prepare_shards(
     let thread = run_shard(shard_config, main).map_err(|error| StartError::Thread { problem: error.to_string() })?;
     let prepared = thread.join().map_err(|problem| StartError::Recovery { shard: 0, problem })?;
     for report in &prepared.reports {
-        tracing::info!(%report, "recovered for its partitions to move");
+        crate::shard_main::log_recovery(report);
     }
     Ok(prepared)
 }
@@ -334,7 +334,10 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.tell_to_stop();
-        if let Err(error) = self.join() {
+        // Before the recovery is over nothing was served, and the failed start says why itself.
+        if let Err(error) = self.join()
+            && !self.report.is_empty()
+        {
             tracing::error!(%error, "the broker did not stop cleanly");
         }
     }

@@ -107,6 +107,7 @@ impl From<&FetchRefusal> for WireError {
             FetchRefusal::OutOfRange { .. } => Self::new(ErrorCode::OffsetOutOfRange, refusal),
             FetchRefusal::TooSmall { .. } => Self::new(ErrorCode::FetchTooSmall, refusal),
             FetchRefusal::Damaged { .. } => Self::new(ErrorCode::Damaged, refusal),
+            FetchRefusal::Overloaded { retry_after_ms } => Self::later(ErrorCode::Overloaded, refusal, *retry_after_ms),
             FetchRefusal::ShuttingDown => Self::shutting_down(),
         }
     }

@@ -84,7 +84,7 @@ pub(crate) async fn shard_main(shard: Shard, start: ShardStart) -> ShardEnd {
     let metrics = Rc::new(BrokerMetrics::default());
     let result = match open(&shard, &start).await {
         Ok((partitions, report, pacer)) => {
-            tracing::info!(%report, "recovered");
+            log_recovery(&report);
             let _nobody_asks = start.progress.try_send((shard.index(), ShardProgress::Opened(report)));
             let running = run_tasks(shard, &start, partitions, pacer, Rc::clone(&metrics));
             running.serve(&start).await
@@ -95,6 +95,15 @@ pub(crate) async fn shard_main(shard: Shard, start: ShardStart) -> ShardEnd {
         }
     };
     ShardEnd { counters: metrics.snapshot(), result }
+}
+
+/// A line for a person; a warning when anything that may have been acknowledged is missing or in doubt.
+pub(crate) fn log_recovery(report: &RecoveryReport) {
+    if report.is_clean() {
+        tracing::info!("{report}");
+    } else {
+        tracing::warn!("{report}; `sluice log verify` on the stopped broker's folder says more");
+    }
 }
 
 async fn open(shard: &Shard, start: &ShardStart) -> Result<(ShardPartitions, RecoveryReport, Pacer), OpenError> {

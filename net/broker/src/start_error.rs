@@ -79,6 +79,7 @@ impl fmt::Display for StartError {
                     path.display()
                 )?;
                 match last {
+                    Some(last) if last == path => write!(f, "put back what was there, its file `owner` included"),
                     Some(last) => {
                         write!(f, "it was last in {}; mount its device, move it, or set journal_dir back", last.display())
                     }
@@ -93,12 +94,23 @@ impl fmt::Display for StartError {
             Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use by another program: stop it, or choose another address to listen on")
             }
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}: {}", listen_remedy(error)),
             Self::OpenMetadata(error) => error.fmt(f),
             Self::Metadata { problem } => write!(f, "metadata: {problem}"),
-            Self::Recovery { shard, problem } => write!(f, "shard {shard} could not recover: {problem}"),
+            Self::Recovery { shard, problem } => write!(
+                f,
+                "shard {shard} could not recover: {problem}; keep a copy of the folder, see what `sluice log verify` says of it, and put back a copy taken while the broker was stopped"
+            ),
             Self::Thread { problem } => write!(f, "{problem}"),
         }
+    }
+}
+
+fn listen_remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "listen on an address of this host, or on 0.0.0.0 for all of them",
+        io::ErrorKind::PermissionDenied => "choose a port from 1024 on, or let this program use lower ones",
+        _ => "choose another address to listen on",
     }
 }
 

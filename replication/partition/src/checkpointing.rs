@@ -13,6 +13,9 @@ use std::io;
 pub(crate) struct Background<D: Disk> {
     pub(crate) checkpoints: Checkpoints<D>,
     pub(crate) reserve: SpaceReserve<D>,
+    /// An allocation has failed in this pass of write-back: the reserve is not taken back before the next one has
+    /// had the space it gave.
+    pub(crate) ran_full: bool,
     pub(crate) incarnation: Incarnation,
     /// The journal's head, in bytes ever written, at the last checkpoint.
     pub(crate) checkpointed_at: u64,
@@ -41,8 +44,16 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             return Ok(false);
         }
         background.checkpointed_at = written_len;
-        self.shared.timers.borrow_mut().last_checkpoint_us = self.shared.clock.now().mono_us;
+        let mut timers = self.shared.timers.borrow_mut();
+        timers.last_checkpoint_us = self.shared.clock.now().mono_us;
+        // A segment below the log start may have had to be flushed before its file could go.
+        timers.removal_wanted = true;
         Ok(true)
+    }
+
+    /// The same state into both slots; `false` as [`Self::checkpoint`].
+    pub(crate) async fn checkpoint_both(&self, background: &mut Background<D>) -> Result<bool, Failure> {
+        Ok(self.checkpoint(background).await? && self.checkpoint(background).await?)
     }
 
     async fn write_checkpoint(&self, background: &mut Background<D>) -> Result<bool, Failure> {
@@ -50,6 +61,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         match background.checkpoints.write(&checkpoint).await {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                // What this one would have told, the next one has to.
+                self.cells().into_iter().for_each(|cell| cell.borrow_mut().changed = true);
                 self.enter_disk_full(background).await?;
                 return Ok(false);
             }

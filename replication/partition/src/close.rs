@@ -8,6 +8,7 @@ use sluice_model::Clock;
 use sluice_storage::disk::Disk;
 use sluice_storage::journal::Journal;
 use sluice_storage::write_back::WriteBackKind;
+use std::io;
 
 impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Refuses new appends, waits until everything appended is durable (its answers can then be taken), writes all
@@ -15,7 +16,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// does not fit stays in the journal and is replayed at the next start.
     pub async fn close(&self) -> Result<(), Failure> {
         self.shared.closing.set(true);
-        self.wait_for_groups(|journal| journal.queued_len() == 0).await;
+        self.wait_for_groups(|journal| journal.queued_len() == 0).await?;
         let mut background = self.shared.background.lock().await;
         for cell in self.cells() {
             loop {
@@ -37,20 +38,20 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 }
             }
         }
-        // Twice, so that the older slot needs the journal no more than the newer.
-        self.checkpoint(&mut background).await?;
-        self.checkpoint(&mut background).await?;
+        self.checkpoint_both(&mut background).await?;
         self.shared.journal.request_idle_marker();
-        self.wait_for_groups(|journal| journal.is_marked()).await;
-        Ok(())
+        self.wait_for_groups(|journal| journal.is_marked()).await
     }
 
-    /// Waits until the journal is as wanted, looking after each group.
-    async fn wait_for_groups(&self, is_done: impl Fn(&Journal<D>) -> bool) {
+    /// Waits until the journal is as wanted, looking after each group; a failed one never will be.
+    async fn wait_for_groups(&self, is_done: impl Fn(&Journal<D>) -> bool) -> Result<(), Failure> {
         loop {
             let listener = self.shared.group_durable_event.listen();
+            if self.shared.journal.failed() {
+                return Err(Failure::Journal(io::Error::other("an earlier write failed")));
+            }
             if is_done(&self.shared.journal) {
-                return;
+                return Ok(());
             }
             listener.await;
         }

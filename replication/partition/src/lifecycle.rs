@@ -115,6 +115,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let background = Background {
             checkpoints: recovered.checkpoints,
             reserve,
+            ran_full: false,
             incarnation,
             checkpointed_at: 0,
             handed_over: Vec::new(),
@@ -194,7 +195,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         Rc::new(RefCell::new(Partition::new(log, leader, assignment.settings)))
     }
 
-    /// Opens new partitions. They are in a durable checkpoint before this returns and before they can be found.
+    /// Opens new partitions. Both checkpoint slots name them before this returns and before they can be found, so
+    /// that the loss of one slot loses no partition.
     pub async fn create(&self, assignments: Vec<PartitionAssignment>) -> Result<(), OpenError> {
         let mut background = self.shared.background.lock().await;
         let mut cells = Vec::with_capacity(assignments.len());
@@ -203,7 +205,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             cells.push((assignment.id, self.created(assignment)));
         }
         background.opening = cells.iter().map(|(_, cell)| cell.borrow().log.checkpoint(Offset::ZERO)).collect();
-        let written = self.checkpoint(&mut background).await;
+        let written = self.checkpoint_both(&mut background).await;
         background.opening.clear();
         if !written.map_err(OpenError::checkpoint)? {
             return Err(OpenError::DiskFull);
@@ -225,13 +227,15 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             self.shared.completions.push_watched(partition.watchers.drain(..));
             partition.flushes.clear();
         }
-        self.checkpoint(&mut background).await.map_err(OpenError::checkpoint)?;
+        // Both slots, or the partition would come back when the newer one is lost.
+        self.checkpoint_both(&mut background).await.map_err(OpenError::checkpoint)?;
         for &id in ids {
             self.remove_folder(id).await.map_err(|error| OpenError::checkpoint(Failure::Remove { id, error }))?;
         }
         Ok(())
     }
 
+    /// Another shard that starts may be removing the same folder.
     async fn remove_folder(&self, id: TopicPartition) -> io::Result<()> {
         let dir = self.shared.config.layout.partition_dir(id);
         let entries = match self.shared.disk.read_dir(&dir).await {
@@ -239,9 +243,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             other => other?,
         };
         for entry in entries {
-            self.shared.disk.remove_file(&dir.join(entry.name)).await?;
+            absent_is_fine(self.shared.disk.remove_file(&dir.join(entry.name)).await)?;
         }
-        self.shared.disk.remove_dir(&dir).await
+        absent_is_fine(self.shared.disk.remove_dir(&dir).await)
     }
 
     /// What a deletion that a crash cut short has left of a topic.
@@ -256,6 +260,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         }
         Ok(())
     }
+}
+
+fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 pub(crate) fn log_config(settings: &PartitionSettings) -> LogConfig {

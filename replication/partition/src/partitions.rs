@@ -62,6 +62,10 @@ pub(crate) struct Shared<D: Disk, C: Clock> {
     /// Groups before this are needed by neither checkpoint slot.
     pub(crate) needed_from_sequence: Cell<u64>,
     pub(crate) disk_full: Cell<bool>,
+    /// Something was refused for want of room in the ring, since the last pass of write-back.
+    pub(crate) ring_wanted: Cell<bool>,
+    /// Bytes of the largest frame refused for want of tail memory since then.
+    pub(crate) tail_wanted_len: Cell<u64>,
 }
 
 /// What a partition looks like from outside.
@@ -143,6 +147,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             journal_written_len: Cell::new(0),
             needed_from_sequence: Cell::new(0),
             disk_full: Cell::new(parts.disk_full),
+            ring_wanted: Cell::new(false),
+            tail_wanted_len: Cell::new(0),
         };
         Self { shared: Rc::new(shared) }
     }
@@ -243,6 +249,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         if offset > high_watermark {
             return Err(FetchRefusal::OutOfRange { got: offset, log_start_offset, high_watermark });
         }
+        self.admit_control().map_err(|retry_after_ms| FetchRefusal::Overloaded { retry_after_ms })?;
         self.move_log_start(&cell, &mut partition, offset.max(log_start_offset), Some(token));
         Ok(())
     }

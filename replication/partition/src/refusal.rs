@@ -53,7 +53,10 @@ impl fmt::Display for ProduceRefusal {
             Self::Frame(error) => error.fmt(f),
             Self::TrailingBytes { frame_len, got } => write!(f, "a frame of {frame_len} bytes was sent in {got}"),
             Self::Attributes { got } => {
-                write!(f, "attributes {got:#06x} name a control or transactional batch, times of the broker, or an unknown codec, which producers cannot send")
+                write!(
+                    f,
+                    "attributes {got:#06x} name a control or transactional batch, times of the broker, or an unknown codec, which producers cannot send"
+                )
             }
             Self::Records(error) => error.fmt(f),
             Self::Append(refusal) => refusal.fmt(f),
@@ -94,6 +97,10 @@ pub enum FetchRefusal {
     Damaged {
         until: Offset,
     },
+    /// The journal's ring has no room for a log start now.
+    Overloaded {
+        retry_after_ms: u32,
+    },
     ShuttingDown,
 }
 
@@ -108,6 +115,7 @@ impl fmt::Display for FetchRefusal {
             Self::Damaged { until } => {
                 write!(f, "records up to offset {until} are damaged and not served; seek to {until} to step over them")
             }
+            Self::Overloaded { retry_after_ms } => write!(f, "the journal is full; try again in {retry_after_ms} ms"),
             Self::ShuttingDown => write!(f, "the broker is shutting down"),
         }
     }

@@ -46,7 +46,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
 
     async fn write_back_pass(&self, background: &mut Background<D>) -> Result<(), Failure> {
         let now = self.shared.clock.now();
+        background.ran_full = false;
         let mut pass = self.plan_pass(background, now);
+        self.shared.ring_wanted.set(false);
         let ready = std::mem::take(&mut *self.shared.ready.borrow_mut());
         let whole = WriteBackKind::WholeBlocks { at_least: WRITE_BACK_LEN };
         for cell in ready.into_iter().filter_map(|id| self.get(id)) {
@@ -58,6 +60,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 self.write_back(&cell, kind, &pass, background).await?;
             }
         }
+        self.make_room(&pass, background).await?;
         self.retain(now);
         if pass.checkpoint || self.plan_pass(background, now).checkpoint {
             self.checkpoint(background).await?;
@@ -74,7 +77,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let shared = &self.shared;
         let (distance, capacity) = (shared.journal.distance(), shared.journal.capacity());
         let unwritten_len = shared.memory.used_len() - shared.memory.clean_len();
-        let ring_is_short = distance > capacity / 2;
+        let ring_is_short = distance > capacity / 2 || shared.ring_wanted.get();
         let since_checkpoint = shared.journal_written_len.get() - background.checkpointed_at;
         let interval_us = u64::from(shared.config.checkpoint_interval_ms) * 1000;
         let is_time = now.mono_us.saturating_sub(shared.timers.borrow().last_checkpoint_us) >= interval_us;
@@ -85,9 +88,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let (oldest, next) = (shared.needed_from_sequence.get(), shared.journal.durable_sequence() + 1);
         Pass {
             urgent: distance > capacity / 4 || unwritten_len > shared.memory.budget_len() / 4,
-            pad_below_sequence: if ring_is_short { oldest + next.saturating_sub(oldest) / 2 } else { 0 },
+            pad_below_sequence: if ring_is_short { oldest + next.saturating_sub(oldest).div_ceil(2) } else { 0 },
             checkpoint: since_checkpoint > capacity / CHECKPOINTS_PER_RING
-                || (distance > capacity / 4 && would_release())
+                || ((distance > capacity / 4 || ring_is_short) && would_release())
                 || ((is_time || ring_is_short) && changed()),
         }
     }
@@ -101,6 +104,28 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let interval_us = u64::from(self.shared.config.write_back_interval_ms) * 1000;
         let waited = partition.unwritten_since_us.is_some_and(|since| now.mono_us.saturating_sub(since) >= interval_us);
         (waited || pass.urgent).then_some(WriteBackKind::WholeBlocks { at_least: 1 })
+    }
+
+    /// After a refusal for want of tail memory: last blocks are padded too, those that wait longest first, because
+    /// what many partitions keep in memory for want of a whole block may be all the memory there is.
+    async fn make_room(&self, pass: &Pass, background: &mut Background<D>) -> Result<(), Failure> {
+        let wanted_len = self.shared.tail_wanted_len.take();
+        let memory = &self.shared.memory;
+        let target = (memory.budget_len() / 2).min(memory.budget_len().saturating_sub(wanted_len));
+        let is_short = || wanted_len > 0 && memory.used_len() - memory.clean_len() > target;
+        if !is_short() {
+            return Ok(());
+        }
+        let mut cells = self.cells();
+        cells.retain(|cell| cell.borrow().log.unwritten_len() > 0);
+        cells.sort_by_key(|cell| cell.borrow().log.oldest_needed_address());
+        for cell in cells {
+            if !is_short() {
+                break;
+            }
+            self.write_back(&cell, WriteBackKind::Everything, pass, background).await?;
+        }
+        Ok(())
     }
 
     /// Writes back what one partition has now of this kind; what comes meanwhile is for the next pass, or a busy
@@ -157,6 +182,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// No produce is taken any more; what was taken goes where the reserve was.
     pub(crate) async fn enter_disk_full(&self, background: &mut Background<D>) -> Result<(), Failure> {
         self.shared.disk_full.set(true);
+        background.ran_full = true;
         if background.reserve.is_held() {
             background.reserve.give_back().await.map_err(Failure::Reserve)?;
             self.want_write_back();
@@ -164,9 +190,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         Ok(())
     }
 
-    /// Takes produce again once the reserve is held again.
+    /// Takes produce again once the reserve is held again, and not in a pass that had too little: what failed is
+    /// tried again first, in the space of the reserve.
     async fn leave_disk_full(&self, background: &mut Background<D>) -> Result<(), Failure> {
-        if self.shared.disk_full.get() && background.reserve.fill().await.map_err(Failure::Reserve)? {
+        if self.shared.disk_full.get() && !background.ran_full && background.reserve.fill().await.map_err(Failure::Reserve)? {
             self.shared.disk_full.set(false);
         }
         Ok(())
@@ -174,7 +201,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
 
     /// Moves log starts by the topics' retention, once a second, and not while the clocks disagree.
     fn retain(&self, now: Now) {
-        if !std::mem::take(&mut self.shared.timers.borrow_mut().retention_wanted) {
+        if !std::mem::take(&mut self.shared.timers.borrow_mut().retention_wanted) || self.shared.closing.get() {
             return;
         }
         let clock = *self.shared.append_clock.borrow();
@@ -185,7 +212,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 settings.retention_ms.filter(|_| clock.is_settled()).map(|ms| clock.append_time_ms(now).saturating_sub(ms));
             let Some(offset) = partition.log.retention_log_start(settings.retention_bytes, before_ms) else { continue };
             let offset = offset.min(partition.leader.high_watermark());
-            if offset > partition.log.log_start_offset() {
+            if offset > partition.log.log_start_offset() && self.admit_control().is_ok() {
                 self.move_log_start(&cell, &mut partition, offset, None);
             }
         }

@@ -48,6 +48,7 @@ pub(crate) struct Setup {
     pub(crate) assigned: Vec<PartitionAssignment>,
     pub(crate) imports: Vec<sluice_storage::checkpoint::PartitionCheckpoint>,
     pub(crate) owners: BTreeMap<TopicPartition, ShardIndex>,
+    pub(crate) deleted: BTreeSet<TopicId>,
 }
 
 impl Setup {
@@ -62,6 +63,7 @@ impl Setup {
             assigned: (0..partitions).map(|p| assignment(p, start)).collect(),
             imports: Vec::new(),
             owners: BTreeMap::new(),
+            deleted: BTreeSet::new(),
         }
     }
 }
@@ -85,6 +87,37 @@ pub(crate) fn assignment(partition: u32, start: u64) -> PartitionAssignment {
     }
 }
 
+/// What `setup` means to [`Partitions::open`].
+pub(crate) fn open_shard(setup: Setup) -> OpenShard {
+    let layout = Layout::new(Path::new("/data"));
+    let shard = ShardIndex(setup.shard);
+    let config = PartitionsConfig {
+        journal: JournalConfig {
+            dir: layout.shard_journal_dir(shard),
+            file_len: JOURNAL_FILE_LEN,
+            file_count: 4,
+            group_len_target: 64 * 1024,
+        },
+        layout,
+        shard,
+        broker: BrokerId(1),
+        tail_budget: setup.tail_budget,
+        journal_buffer_budget: setup.journal_buffer_budget,
+        produce_delay_ms_max: 1000,
+        write_back_interval_ms: 1000,
+        checkpoint_interval_ms: 2000,
+    };
+    OpenShard {
+        config,
+        incarnation: Incarnation { number: setup.start, random: 77 + setup.start },
+        assigned: setup.assigned,
+        imports: setup.imports,
+        owners: setup.owners,
+        deleted: setup.deleted,
+        pacer: Rc::new(Unpaced),
+    }
+}
+
 pub(crate) struct TestShard {
     pub(crate) disk: FaultDisk,
     pub(crate) clock: TestClock,
@@ -102,36 +135,11 @@ impl TestShard {
     pub(crate) fn try_open(disk: &FaultDisk, setup: Setup) -> Result<Self, OpenError> {
         let clock = TestClock::default();
         clock.0.set(Now { wall_ms: 1_800_000_000_000, mono_us: 1_000_000 });
-        let layout = Layout::new(Path::new("/data"));
-        let shard = ShardIndex(setup.shard);
-        let config = PartitionsConfig {
-            journal: JournalConfig {
-                dir: layout.shard_journal_dir(shard),
-                file_len: JOURNAL_FILE_LEN,
-                file_count: 4,
-                group_len_target: 64 * 1024,
-            },
-            layout,
-            shard,
-            broker: BrokerId(1),
-            tail_budget: setup.tail_budget,
-            journal_buffer_budget: setup.journal_buffer_budget,
-            produce_delay_ms_max: 1000,
-            write_back_interval_ms: 1000,
-            checkpoint_interval_ms: 2000,
-        };
-        let open = OpenShard {
-            config,
-            incarnation: Incarnation { number: setup.start, random: 77 + setup.start },
-            assigned: setup.assigned,
-            imports: setup.imports,
-            owners: setup.owners,
-            deleted: BTreeSet::new(),
-            pacer: Rc::new(Unpaced),
-        };
+        let seed = setup.seed;
+        let open = open_shard(setup);
         let (partitions, report) = block_on(Partitions::open(disk.clone(), clock.clone(), open))?;
         let failures = Rc::new(RefCell::new(Vec::new()));
-        let mut runner = Runner::new(setup.seed);
+        let mut runner = Runner::new(seed);
         let (p, f) = (partitions.clone(), failures.clone());
         runner.spawn(async move {
             let failure = p.run_commit().await;
@@ -240,11 +248,12 @@ pub(crate) struct TestProducer {
     pub(crate) partition: u32,
     pub(crate) producer_id: i64,
     pub(crate) next_sequence: i32,
+    pub(crate) attributes: u16,
 }
 
 impl TestProducer {
     pub(crate) fn new(partition: u32, producer_id: i64) -> Self {
-        Self { partition, producer_id, next_sequence: 0 }
+        Self { partition, producer_id, next_sequence: 0, attributes: 0 }
     }
 
     /// A frame of `values.len()` records, the next in sequence.
@@ -258,7 +267,7 @@ impl TestProducer {
         let record_count = u32::try_from(values.len()).unwrap();
         let batch = ProducerBatch {
             topic_partition: id(self.partition),
-            attributes: 0,
+            attributes: self.attributes,
             producer_id: ProducerId(self.producer_id),
             producer_epoch: ProducerEpoch(0),
             base_sequence: Sequence(self.next_sequence),
