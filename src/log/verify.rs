@@ -38,7 +38,7 @@ pub(crate) fn verify(args: &LogArgs) -> Result<(), Failure> {
     match findings.len() {
         0 => Ok(()),
         count => Err(Failure::new(ExitStatus::Damaged, format!("{count} finding(s) of damage in {}", args.path.display()))
-            .remedy("keep a copy of the folder; a broker started on it serves all but the damaged ranges")),
+            .remedy("keep a copy of the folder; a broker started on it serves all but the damaged ranges, unless a shard has no good checkpoint left: then it says so and does not start")),
     }
 }
 

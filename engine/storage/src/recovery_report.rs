@@ -62,6 +62,13 @@ impl RecoveryReport {
     }
 }
 
+/// How many of a kind one line names; the fields have them all.
+const NAMED_MAX: usize = 10;
+
+fn write_rest(f: &mut fmt::Formatter<'_>, count: usize, what: &str) -> fmt::Result {
+    if count > NAMED_MAX { write!(f, "; and {} more {what}", count - NAMED_MAX) } else { Ok(()) }
+}
+
 impl fmt::Display for RecoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.created {
@@ -84,14 +91,15 @@ impl fmt::Display for RecoveryReport {
         for LostGroups { first_sequence, last_sequence } in &self.lost_groups {
             write!(f, "; journal groups {first_sequence} to {last_sequence} are lost")?;
         }
-        for (id, ranges) in &self.damaged {
-            for DamagedRange { from, until } in ranges {
-                write!(f, "; partition {id}: offsets {from} up to {until} are not served")?;
-            }
+        let damaged = self.damaged.iter().flat_map(|(id, ranges)| ranges.iter().map(move |range| (id, range)));
+        for (id, DamagedRange { from, until }) in damaged.clone().take(NAMED_MAX) {
+            write!(f, "; partition {id}: offsets {from} up to {until} are not served")?;
         }
-        for id in &self.possibly_short {
+        write_rest(f, damaged.count(), "damaged ranges")?;
+        for id in self.possibly_short.iter().take(NAMED_MAX) {
             write!(f, "; partition {id} may have lost its last records")?;
         }
+        write_rest(f, self.possibly_short.len(), "partitions that may be short")?;
         for id in &self.unknown {
             write!(f, "; partition {id} was in no checkpoint")?;
         }
