@@ -5,6 +5,7 @@ mod common;
 use common::{Broker, folder, run, sluice};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -58,6 +59,44 @@ fn tmpfs_is_refused() {
     let address = format!("127.0.0.1:{}", common::free_port());
     run(&mut serve(folder.path(), &address)).expect(74, &["tmpfs"]);
     run(sluice().args(["demo", "--data-dir"]).arg(folder.path())).expect(74, &["tmpfs"]);
+}
+
+#[test]
+fn too_little_locked_memory_is_refused_with_the_limit_to_raise() {
+    let folder = folder();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -l 64 && exec \"$0\" serve --data-dir \"$1\" --listen \"$2\""]).arg(env!("CARGO_BIN_EXE_sluice"));
+    limited.arg(folder.path().join("data")).arg(format!("127.0.0.1:{}", common::free_port()));
+    run(&mut limited).expect(72, &["locked memory is 64 KiB", "ulimit -l", "LimitMEMLOCK"]);
+}
+
+#[test]
+fn a_forbidden_io_uring_is_refused_with_what_to_allow() {
+    let folder = folder();
+    let address = format!("127.0.0.1:{}", common::free_port());
+    let mut forbidden = serve(&folder.path().join("data"), &address);
+    // SAFETY: between fork and exec only two prctl calls are made, which allocate nothing and take no locks.
+    unsafe { forbidden.pre_exec(forbid_io_uring) };
+    run(&mut forbidden).expect(73, &["io_uring", "seccomp"]);
+}
+
+/// What the default seccomp profile of a container does: `io_uring_setup` fails with EPERM in this process.
+fn forbid_io_uring() -> std::io::Result<()> {
+    const OFFSET_OF_CALL_NUMBER: u32 = 0;
+    let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut filter = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, OFFSET_OF_CALL_NUMBER),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its filter live until the calls return; the kernel copies both.
+    let failed = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+            || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) != 0
+    };
+    if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[test]
