@@ -52,9 +52,7 @@ fn a_read_only_folder_is_named() {
 #[test]
 fn tmpfs_is_refused() {
     let shm = Path::new("/dev/shm");
-    if !shm.is_dir() {
-        return;
-    }
+    assert!(shm.is_dir(), "this test needs a tmpfs at {}", shm.display());
     let folder = tempfile::tempdir_in(shm).unwrap();
     let address = format!("127.0.0.1:{}", common::free_port());
     run(&mut serve(folder.path(), &address)).expect(74, &["tmpfs"]);

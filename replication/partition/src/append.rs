@@ -6,7 +6,7 @@ use crate::partitions::Partitions;
 use crate::refusal::{Overload, ProduceRefusal};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::record_batch::{Attributes, Compression, TimestampType, validate_records};
-use sluice_model::{Clock, FrameError, FrameHeader, Now};
+use sluice_model::{Clock, FrameHeader, Now};
 use sluice_replica::{Acks, Effects, ProduceBatch};
 use sluice_storage::disk::Disk;
 
@@ -107,14 +107,5 @@ fn verify(header: &FrameHeader, body: &[u8]) -> Result<(), ProduceRefusal> {
         Some(Compression::None) => validate_records(header, body).map_err(ProduceRefusal::Records),
         Some(_) => Ok(()),
         None => Err(ProduceRefusal::Attributes { got: header.attributes.to_native() }),
-    }
-}
-
-/// A frame error in a produce is the producer's: named here so that the table of codes stays in one place.
-impl ProduceRefusal {
-    /// Whether the bytes were altered on their way (a checksum), rather than never right.
-    #[must_use]
-    pub fn is_corruption(&self) -> bool {
-        matches!(self, Self::Frame(FrameError::BatchCrc { .. } | FrameError::HeaderCrc { .. }))
     }
 }

@@ -40,7 +40,6 @@ pub struct Leader {
     log_end_offset: Offset,
     high_watermark: Offset,
     last_header_crc: u32,
-    last_append_time_ms: i64,
     /// What each replica has flushed, this one included.
     flushed: BTreeMap<BrokerId, Offset>,
     epochs: LeaderEpochHistory,
@@ -69,7 +68,6 @@ impl Leader {
             log_end_offset: start.log_end_offset,
             high_watermark: start.high_watermark,
             last_header_crc: start.last_header_crc,
-            last_append_time_ms: 0,
             flushed: BTreeMap::from([(start.broker, start.log_end_offset)]),
             epochs: start.epochs,
             producers: start.producers,

@@ -93,7 +93,6 @@ impl Leader {
         self.producers.on_append(&header);
         self.log_end_offset = header.next_offset();
         self.last_header_crc = header.header_crc.to_native();
-        self.last_append_time_ms = append_time_ms;
         effects.push(Effect::Append { header });
         PendingAck { token, base_offset: Some(base_offset), end_offset: self.log_end_offset, append_time_ms }
     }
