@@ -3,8 +3,11 @@
 
 pub mod disk_contract;
 pub mod executor;
+pub mod fault_cuts;
 pub mod fault_disk;
 mod fault_image;
+mod fault_plan;
+mod fault_platter;
 mod fault_state;
 pub mod frames;
 pub mod random;

@@ -9,7 +9,7 @@
 
 use crate::disk::{DirEntry, Disk, DiskFile, OpenMode};
 use crate::testing::executor::yield_times;
-use crate::testing::fault_image::{Change, Image, InodeId, Node, image_after_cut};
+use crate::testing::fault_image::{Change, Image, InodeId, Node};
 use crate::testing::fault_state::{LiveFile, State};
 use sluice_model::limits::BLOCK_LEN;
 use std::cell::RefCell;
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 pub use crate::testing::fault_image::Unflushed;
+pub use crate::testing::fault_plan::FaultKind;
 
 /// EIO, the error of a device that gives up.
 const DEVICE_ERROR: i32 = 5;
@@ -30,18 +31,9 @@ pub struct PowerCut {
     pub unflushed: Unflushed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    /// A write fails; any part of it may have been written.
-    Write,
-    /// A flush of a file fails; what it was to flush is lost at the next power cut.
-    Sync,
-    Read,
-}
-
 /// The disk; a clone is the same device.
 #[derive(Clone)]
-pub struct FaultDisk(Rc<RefCell<State>>);
+pub struct FaultDisk(pub(super) Rc<RefCell<State>>);
 
 /// An open file of a [`FaultDisk`].
 #[derive(Clone)]
@@ -75,7 +67,7 @@ impl FaultDisk {
         let state = self.0.borrow();
         match state.calls.get(at).map(|call| &call.change) {
             None => "after the last call".to_owned(),
-            Some(Change::Write { inode, position, bytes, durable }) => {
+            Some(Change::Write { inode, position, bytes, durable, .. }) => {
                 format!("write of {} bytes at {position} to {} (durable: {durable})", bytes.len(), state.name_of(*inode))
             }
             Some(Change::Sync { inode }) => format!("sync of {}", state.name_of(*inode)),
@@ -88,17 +80,14 @@ impl FaultDisk {
     /// The device as it is found when the power comes back. This one is left as it is.
     #[must_use]
     pub fn crash(&self, cut: PowerCut) -> Self {
-        let state = self.0.borrow();
-        let at = state.calls.get(cut.call).map_or(state.events, |call| call.issued + 1);
-        let image = image_after_cut(&state.base, &state.calls, at, cut.unflushed);
-        let crashed = Self::from_image(image, state.random.clone().next_u64());
-        crashed.set_capacity(state.capacity);
-        crashed
+        self.cuts().at(cut.call).image(cut.unflushed)
     }
 
-    /// Makes the `nth` next call of a kind (0 is the very next) fail.
-    pub fn fail(&self, kind: FaultKind, nth: u64) {
-        self.0.borrow_mut().armed.push((kind, nth));
+    /// Tells what readers see of two devices apart.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let state = self.0.borrow();
+        Image { names: state.names.clone(), inodes: state.files.iter().map(|file| file.bytes.clone()).collect() }.fingerprint()
     }
 
     /// Rot: changes one bit of a file, on the platter and for readers. The position must be in the file.
@@ -106,9 +95,8 @@ impl FaultDisk {
         let mut state = self.0.borrow_mut();
         let inode = state.inode(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let position = usize::try_from(position).expect("a test file fits in memory");
-        let byte =
-            state.files[inode].bytes.get_mut(position).unwrap_or_else(|| panic!("{} has no byte {position}", path.display()));
-        *byte ^= 1 << bit;
+        let byte = Rc::make_mut(&mut state.files[inode].bytes).get_mut(position);
+        *byte.unwrap_or_else(|| panic!("{} has no byte {position}", path.display())) ^= 1 << bit;
         let call = state.issue(Change::FlipBit { inode, position, bit });
         state.complete(call, false);
     }
@@ -118,7 +106,7 @@ impl FaultDisk {
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let state = self.0.borrow();
         let files = state.names.iter().filter_map(|(path, node)| match node {
-            Node::File(inode) => Some((path.clone(), state.files[*inode].bytes.clone())),
+            Node::File(inode) => Some((path.clone(), state.files[*inode].bytes.as_ref().clone())),
             Node::Dir => None,
         });
         files.collect()
@@ -129,29 +117,46 @@ impl FaultDisk {
         self.0.borrow_mut().turns_max = turns;
     }
 
-    fn from_image(image: Image, seed: u64) -> Self {
+    pub(super) fn from_image(image: Image, seed: u64) -> Self {
         Self(Rc::new(RefCell::new(State::new(image, seed))))
     }
 
-    async fn take_turns(&self) {
+    async fn take_turns(&self, more: u64) {
         let count = {
             let mut state = self.0.borrow_mut();
             let bound = state.turns_max + 1;
-            state.random.below(bound)
+            let spikes = state.plan.spikes;
+            let spike = match spikes {
+                Some((one_in, turns)) if state.random.below(one_in) == 0 => state.random.below(turns + 1),
+                _ => 0,
+            };
+            state.random.below(bound) + spike + more
         };
         yield_times(count).await;
     }
 
+    /// A call that changes nothing takes its time, or fails.
+    async fn look(&self, kind: FaultKind) -> io::Result<()> {
+        let hit = self.0.borrow_mut().plan.on_call(kind);
+        self.take_turns(hit.turns).await;
+        if hit.fails { Err(device_error()) } else { Ok(()) }
+    }
+
     /// Logs a change, lets it take its time, and makes readers see it.
-    async fn perform(&self, change: Change, fault: Option<FaultKind>) -> io::Result<()> {
-        let (call, failed) = {
+    async fn perform(&self, change: Change, kind: FaultKind) -> io::Result<()> {
+        let (hit, call) = {
             let mut state = self.0.borrow_mut();
-            let failed = fault.is_some_and(|kind| state.trips(kind));
-            (state.issue(change), failed)
+            let hit = state.plan.on_call(kind);
+            // A failed change of names or lengths has happened or has not; of a failed flush or write the rest is known.
+            let partial = matches!(change, Change::Write { .. } | Change::Sync { .. } | Change::SyncDir { .. });
+            let happens = !hit.fails || partial || state.random.coin();
+            (hit, happens.then(|| state.issue_hit(change, hit)))
         };
-        self.take_turns().await;
-        self.0.borrow_mut().complete(call, failed);
-        if failed { Err(device_error()) } else { Ok(()) }
+        self.take_turns(hit.turns).await;
+        if let Some(call) = call {
+            self.0.borrow_mut().complete(call, hit.fails);
+        }
+        if hit.fails { Err(device_error()) } else { Ok(()) }
     }
 }
 
@@ -174,20 +179,20 @@ impl Disk for FaultDisk {
                 if !path.parent().is_some_and(|folder| state.is_dir(folder)) {
                     return Err(io::ErrorKind::NotFound.into());
                 }
-                state.files.push(LiveFile { bytes: Vec::new(), links: 1 });
+                state.files.push(LiveFile { bytes: Rc::default(), links: 1 });
                 state.files.len() - 1
             };
-            self.perform(Change::CreateFile { path: path.to_owned(), inode }, None).await?;
+            self.perform(Change::CreateFile { path: path.to_owned(), inode }, FaultKind::Open).await?;
             inode
         } else {
-            self.take_turns().await;
+            self.look(FaultKind::Open).await?;
             self.0.borrow().inode(path)?
         };
         Ok(FaultFile { disk: self.clone(), path: path.to_owned(), inode, mode })
     }
 
     async fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.take_turns().await;
+        self.look(FaultKind::List).await?;
         let state = self.0.borrow();
         if state.is_dir(path) { Ok(state.children(path)) } else { Err(io::ErrorKind::NotFound.into()) }
     }
@@ -205,7 +210,7 @@ impl Disk for FaultDisk {
             missing.push(folder.to_owned());
         }
         for folder in missing.into_iter().rev() {
-            self.perform(Change::CreateDir { path: folder }, None).await?;
+            self.perform(Change::CreateDir { path: folder }, FaultKind::CreateDir).await?;
         }
         Ok(())
     }
@@ -220,12 +225,12 @@ impl Disk for FaultDisk {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
         }
-        self.perform(Change::Rename { from: from.to_owned(), to: to.to_owned() }, None).await
+        self.perform(Change::Rename { from: from.to_owned(), to: to.to_owned() }, FaultKind::Rename).await
     }
 
     async fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.0.borrow().inode(path)?;
-        self.perform(Change::Remove { path: path.to_owned() }, None).await
+        self.perform(Change::Remove { path: path.to_owned() }, FaultKind::Remove).await
     }
 
     async fn remove_dir(&self, path: &Path) -> io::Result<()> {
@@ -238,14 +243,14 @@ impl Disk for FaultDisk {
                 Some(Node::Dir) => {}
             }
         }
-        self.perform(Change::Remove { path: path.to_owned() }, None).await
+        self.perform(Change::Remove { path: path.to_owned() }, FaultKind::Remove).await
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
         if !self.0.borrow().is_dir(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        self.perform(Change::SyncDir { folder: path.to_owned() }, Some(FaultKind::Sync)).await
+        self.perform(Change::SyncDir { folder: path.to_owned() }, FaultKind::Sync).await
     }
 
     async fn free_len(&self, _path: &Path) -> io::Result<u64> {
@@ -267,11 +272,7 @@ impl DiskFile for FaultFile {
 
     async fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
         check_aligned(position, len)?;
-        let failed = self.disk.0.borrow_mut().trips(FaultKind::Read);
-        self.disk.take_turns().await;
-        if failed {
-            return Err(device_error());
-        }
+        self.disk.look(FaultKind::Read).await?;
         let state = self.disk.0.borrow();
         let bytes = &state.files[self.inode].bytes;
         let start = usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
@@ -290,24 +291,31 @@ impl DiskFile for FaultFile {
             }
             state.check_space(self.inode, end)?;
         }
-        let change = Change::Write { inode: self.inode, position, bytes: Rc::new(buffer), durable };
-        self.disk.perform(change, Some(FaultKind::Write)).await
+        let change = Change::Write { inode: self.inode, position, bytes: Rc::new(buffer), durable, lands: None };
+        self.disk.perform(change, FaultKind::Write).await
     }
 
     async fn allocate(&self, len: u64) -> io::Result<()> {
-        self.disk.0.borrow().check_space(self.inode, len)?;
-        self.disk.perform(Change::Extend { inode: self.inode, len }, None).await
+        let (space, part) = {
+            let mut state = self.disk.0.borrow_mut();
+            (state.check_space(self.inode, len), state.part_of_allocation(self.inode, len))
+        };
+        if let (Err(_), Some(len)) = (&space, part) {
+            self.disk.perform(Change::Extend { inode: self.inode, len }, FaultKind::Allocate).await?;
+        }
+        space?;
+        self.disk.perform(Change::Extend { inode: self.inode, len }, FaultKind::Allocate).await
     }
 
     async fn truncate(&self, len: u64) -> io::Result<()> {
         if len > self.len().await? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a truncation does not lengthen a file"));
         }
-        self.disk.perform(Change::Truncate { inode: self.inode, len }, None).await
+        self.disk.perform(Change::Truncate { inode: self.inode, len }, FaultKind::Truncate).await
     }
 
     async fn sync(&self) -> io::Result<()> {
-        self.disk.perform(Change::Sync { inode: self.inode }, Some(FaultKind::Sync)).await
+        self.disk.perform(Change::Sync { inode: self.inode }, FaultKind::Sync).await
     }
 }
 

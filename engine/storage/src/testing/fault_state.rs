@@ -3,13 +3,14 @@
 //! Deliberately absent: what of it is durable (`fault_image`).
 
 use crate::disk::DirEntry;
-use crate::testing::fault_disk::FaultKind;
-use crate::testing::fault_image::{Call, Change, Image, InodeId, Node, apply_name};
+use crate::testing::fault_image::{Call, Change, Image, InodeId, Node, SECTOR_LEN, apply_name, landing};
+use crate::testing::fault_plan::{FaultPlan, Hit};
 use crate::testing::random::Random;
 use sluice_model::limits::BLOCK_LEN;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 pub(super) struct State {
     pub(super) random: Random,
@@ -21,21 +22,20 @@ pub(super) struct State {
     pub(super) names: BTreeMap<PathBuf, Node>,
     pub(super) files: Vec<LiveFile>,
     pub(super) capacity: u64,
-    /// How many more calls of a kind until one fails.
-    pub(super) armed: Vec<(FaultKind, u64)>,
+    pub(super) plan: FaultPlan,
     pub(super) turns_max: u64,
 }
 
 #[derive(Clone, Default)]
 pub(super) struct LiveFile {
-    pub(super) bytes: Vec<u8>,
+    /// Shared with the image it came from until it is written to.
+    pub(super) bytes: Rc<Vec<u8>>,
     pub(super) links: u32,
 }
 
 impl State {
     pub(super) fn new(image: Image, seed: u64) -> Self {
-        let mut files: Vec<LiveFile> =
-            image.inodes.iter().map(|bytes| LiveFile { bytes: bytes.as_ref().clone(), links: 0 }).collect();
+        let mut files: Vec<LiveFile> = image.inodes.iter().map(|bytes| LiveFile { bytes: bytes.clone(), links: 0 }).collect();
         for node in image.names.values() {
             if let Node::File(inode) = node {
                 if files.len() <= *inode {
@@ -53,7 +53,7 @@ impl State {
             names,
             files,
             capacity: u64::MAX,
-            armed: Vec::new(),
+            plan: FaultPlan::default(),
             turns_max: 2,
         }
     }
@@ -64,23 +64,48 @@ impl State {
         self.calls.len() - 1
     }
 
+    /// [`Self::issue`], with what hits the call.
+    pub(super) fn issue_hit(&mut self, mut change: Change, hit: Hit) -> usize {
+        if let Change::Write { inode, position, bytes, lands, .. } = &mut change {
+            if let Some(seed) = hit.misdirected {
+                // The file is as long as if the write had arrived: that is the file system's business.
+                let extend = Change::Extend { inode: *inode, len: *position + bytes.len() as u64 };
+                if self.files[*inode].bytes.len() < *position as usize + bytes.len() {
+                    let call = self.issue(extend);
+                    self.complete(call, false);
+                }
+                let (target, missed, len) = self.misdirected(seed, *inode, *position, bytes.len());
+                (*inode, *position) = (target, missed);
+                Rc::make_mut(bytes).truncate(len);
+            }
+            if hit.fails {
+                *lands = Some(self.short_write(bytes.len()));
+            }
+        }
+        self.issue(change)
+    }
+
     pub(super) fn complete(&mut self, call: usize, failed: bool) {
         self.calls[call].completed = Some(self.events);
         self.calls[call].failed = failed;
         self.events += 1;
         let change = self.calls[call].change.clone();
         match change {
-            // A failed write leaves its first half: readers, like a restart, must not be lucky.
-            Change::Write { inode, position, bytes, .. } => {
-                let len = if failed { bytes.len() / 2 } else { bytes.len() };
-                self.write(inode, usize::try_from(position).expect("a test file fits in memory"), &bytes[..len]);
+            Change::Write { inode, position, bytes, lands, .. } => {
+                let position = usize::try_from(position).expect("a test file fits in memory");
+                let file = Rc::make_mut(&mut self.files[inode].bytes);
+                for (from, until) in landing(bytes.len(), lands.as_deref().map(Vec::as_slice)) {
+                    file.resize(file.len().max(position + until), 0);
+                    file[position + from..position + until].copy_from_slice(&bytes[from..until]);
+                }
             }
             Change::Extend { inode, len } => {
-                let file = &mut self.files[inode].bytes;
+                let file = Rc::make_mut(&mut self.files[inode].bytes);
                 file.resize(file.len().max(usize::try_from(len).expect("a test file fits in memory")), 0);
             }
             Change::Truncate { inode, len } => {
-                self.files[inode].bytes.resize(usize::try_from(len).expect("a test file fits in memory"), 0);
+                let len = usize::try_from(len).expect("a test file fits in memory");
+                Rc::make_mut(&mut self.files[inode].bytes).resize(len, 0);
             }
             Change::Sync { .. } | Change::SyncDir { .. } | Change::FlipBit { .. } => {}
             Change::CreateDir { path } => {
@@ -96,24 +121,33 @@ impl State {
         }
     }
 
-    fn write(&mut self, inode: InodeId, position: usize, bytes: &[u8]) {
-        let file = &mut self.files[inode].bytes;
-        file.resize(file.len().max(position + bytes.len()), 0);
-        file[position..position + bytes.len()].copy_from_slice(bytes);
+    /// Which sectors of a write of `len` bytes arrive when it fails: some from its start, or any.
+    pub(super) fn short_write(&mut self, len: usize) -> Rc<Vec<bool>> {
+        let count = len.div_ceil(SECTOR_LEN);
+        let prefix = self.random.coin().then(|| self.random.below(count as u64 + 1) as usize);
+        Rc::new((0..count).map(|at| prefix.map_or_else(|| self.random.coin(), |prefix| at < prefix)).collect())
     }
 
-    pub(super) fn trips(&mut self, kind: FaultKind) -> bool {
-        let mut tripped = false;
-        self.armed.retain_mut(|(armed, count)| {
-            if *armed != kind {
-                return true;
-            }
-            let now = *count == 0;
-            tripped |= now;
-            *count = count.saturating_sub(1);
-            !now
-        });
-        tripped
+    /// Where a misdirected write of `len` bytes lands: a file that has bytes, and a sector in it from which it fits
+    /// (or the file's start, and as much as fits). Half of them stay in their file.
+    pub(super) fn misdirected(&self, seed: u64, inode: InodeId, position: u64, len: usize) -> (InodeId, u64, usize) {
+        let mut random = Random::new(seed);
+        let targets: Vec<InodeId> = (0..self.files.len())
+            .filter(|&at| self.files[at].links > 0 && !self.files[at].bytes.is_empty() && at != inode)
+            .collect();
+        let stays = targets.is_empty() || (random.coin() && !self.files[inode].bytes.is_empty());
+        let target = if stays { inode } else { targets[random.below(targets.len() as u64) as usize] };
+        let file_len = self.files[target].bytes.len();
+        let len = len.min(file_len);
+        let room = ((file_len - len) / SECTOR_LEN) as u64;
+        let chosen = random.below(room + 1) * SECTOR_LEN as u64;
+        // Not where it was meant to go.
+        let missed = if target == inode && chosen == position {
+            (chosen + SECTOR_LEN as u64) % (room * SECTOR_LEN as u64 + 1)
+        } else {
+            chosen
+        };
+        (target, missed, len)
     }
 
     pub(super) fn inode(&self, path: &Path) -> io::Result<InodeId> {
@@ -125,8 +159,11 @@ impl State {
     }
 
     pub(super) fn name_of(&self, inode: InodeId) -> String {
-        let name = self.names.iter().find(|(_, node)| **node == Node::File(inode));
-        name.map_or_else(|| format!("a removed file ({inode})"), |(path, _)| path.display().to_string())
+        self.path_of(inode).map_or_else(|| format!("a removed file ({inode})"), |path| path.display().to_string())
+    }
+
+    pub(super) fn path_of(&self, inode: InodeId) -> Option<PathBuf> {
+        self.names.iter().find(|(_, node)| **node == Node::File(inode)).map(|(path, _)| path.clone())
     }
 
     pub(super) fn is_dir(&self, path: &Path) -> bool {
@@ -154,5 +191,16 @@ impl State {
         let have = (self.files[inode].bytes.len() as u64).next_multiple_of(BLOCK_LEN as u64);
         let more = len.next_multiple_of(BLOCK_LEN as u64).saturating_sub(have);
         if more > self.capacity.saturating_sub(self.used_len()) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    /// How long an allocation to `len` that fails for want of space leaves the file, when it leaves anything.
+    pub(super) fn part_of_allocation(&mut self, inode: InodeId, len: u64) -> Option<u64> {
+        if !self.plan.allocation_leaves_part || self.check_space(inode, len).is_ok() {
+            return None;
+        }
+        let block = BLOCK_LEN as u64;
+        let have = (self.files[inode].bytes.len() as u64).next_multiple_of(block);
+        let free = self.capacity.saturating_sub(self.used_len()) / block;
+        Some(have + self.random.below(free + 1) * block)
     }
 }

@@ -1,0 +1,144 @@
+//! What a fault disk is told to do wrong, and to which of the calls that come.
+//!
+//! Every fault waits for a call of its kind and counts down; what it then does in detail (which sectors of a failed
+//! write arrive, where a misdirected one lands) is the disk's seed's or its own. Deliberately absent: power cuts,
+//! which are asked for afterwards (`fault_cuts`), and bytes.
+
+use crate::testing::fault_disk::FaultDisk;
+
+/// Which calls a fault can hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// A write fails; any sectors of it may have been written.
+    Write,
+    /// A flush of a file or a folder fails; what it was to flush of a file is lost at the next power cut.
+    Sync,
+    Read,
+    /// Opening a file, or creating one.
+    Open,
+    /// Listing a folder.
+    List,
+    Allocate,
+    Truncate,
+    Rename,
+    /// Removing a file or a folder.
+    Remove,
+    CreateDir,
+    /// Whatever call it is.
+    Any,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// EIO. Of a change other than a write or a flush, the seed says whether it happened all the same.
+    Error,
+    /// A write whose sectors land where this seed says; the device reports success.
+    Misdirected(u64),
+    /// The call takes this many turns of the executor.
+    Slow(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Armed {
+    kind: FaultKind,
+    /// Calls of the kind to come before it strikes.
+    left: u64,
+    /// Every later call of the kind is hit too.
+    lasts: bool,
+    fault: Fault,
+}
+
+/// What hits one call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hit {
+    pub(super) fails: bool,
+    pub(super) misdirected: Option<u64>,
+    pub(super) turns: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct FaultPlan {
+    armed: Vec<Armed>,
+    /// One call in this many is slow, and takes up to so many turns.
+    pub(super) spikes: Option<(u64, u64)>,
+    /// An allocation that finds too little space takes part of it before it fails.
+    pub(super) allocation_leaves_part: bool,
+    /// Calls of any kind so far, those that change nothing included.
+    pub(super) call_count: u64,
+}
+
+impl FaultPlan {
+    /// A call of this kind begins: what is armed for it strikes.
+    pub(super) fn on_call(&mut self, kind: FaultKind) -> Hit {
+        let mut hit = Hit::default();
+        self.call_count += 1;
+        self.armed.retain_mut(|armed| {
+            let matches = armed.kind == kind || armed.kind == FaultKind::Any;
+            if !matches {
+                return true;
+            }
+            if armed.left > 0 {
+                armed.left -= 1;
+                return true;
+            }
+            match armed.fault {
+                Fault::Error => hit.fails = true,
+                Fault::Misdirected(seed) => hit.misdirected = Some(seed),
+                Fault::Slow(turns) => hit.turns += turns,
+            }
+            armed.lasts
+        });
+        hit
+    }
+}
+
+impl FaultDisk {
+    fn arm(&self, kind: FaultKind, left: u64, lasts: bool, fault: Fault) {
+        self.0.borrow_mut().plan.armed.push(Armed { kind, left, lasts, fault });
+    }
+
+    /// Makes the `nth` next call of a kind (0 is the very next) fail.
+    pub fn fail(&self, kind: FaultKind, nth: u64) {
+        self.arm(kind, nth, false, Fault::Error);
+    }
+
+    /// Makes the `nth` next call of a kind fail, and every one after it.
+    pub fn fail_from(&self, kind: FaultKind, nth: u64) {
+        self.arm(kind, nth, true, Fault::Error);
+    }
+
+    /// Makes the `nth` next write land elsewhere: at another position of its file or of another one, as `seed` says.
+    /// The intended place keeps its bytes, and the device reports success.
+    pub fn misdirect(&self, nth: u64, seed: u64) {
+        self.arm(FaultKind::Write, nth, false, Fault::Misdirected(seed));
+    }
+
+    /// Makes the `nth` next call of a kind take `turns` turns of the executor more than it would.
+    pub fn slow(&self, kind: FaultKind, nth: u64, turns: u64) {
+        self.arm(kind, nth, false, Fault::Slow(turns));
+    }
+
+    /// From now on one call in `one_in` takes up to `turns` turns more.
+    pub fn set_spikes(&self, one_in: u64, turns: u64) {
+        self.0.borrow_mut().plan.spikes = Some((one_in, turns));
+    }
+
+    /// Whether an allocation for which there is too little space leaves the file longer than it was, and the device
+    /// fuller, before it fails with `StorageFull`; some file systems do.
+    pub fn set_allocation_leaves_part(&self, leaves: bool) {
+        self.0.borrow_mut().plan.allocation_leaves_part = leaves;
+    }
+
+    /// Forgets all faults that have not struck: the device works again.
+    pub fn clear_faults(&self) {
+        let plan = &mut self.0.borrow_mut().plan;
+        plan.armed.clear();
+        plan.spikes = None;
+    }
+
+    /// Calls of any kind so far, those that change nothing included: what `FaultKind::Any` counts.
+    #[must_use]
+    pub fn any_call_count(&self) -> u64 {
+        self.0.borrow().plan.call_count
+    }
+}
