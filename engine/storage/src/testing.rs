@@ -1,6 +1,7 @@
 //! What tests of every package use: a disk that fails as devices fail, the rules every disk keeps, and executors
 //! that run the same way twice. Ordinary modules, no cargo feature.
 
+pub mod busy_shard;
 pub mod disk_contract;
 pub mod executor;
 pub mod fault_cuts;

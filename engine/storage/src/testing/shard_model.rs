@@ -16,15 +16,46 @@ struct PartitionModel {
     frames: Vec<TestFrame>,
     /// Call count when the frame was acknowledged.
     acknowledged: Vec<Option<usize>>,
+    /// The commit group of each frame, where that is followed; `u64::MAX` where it is not.
+    groups: Vec<u64>,
     /// Log starts asked for, with the call counts before the entry was appended and when it was acknowledged.
     log_starts: Vec<(Offset, usize, usize)>,
 }
 
 impl ShardModel {
     pub fn on_append(&mut self, frame: &TestFrame) {
+        self.on_append_to(u64::MAX, frame);
+    }
+
+    /// An append into the commit group of this sequence.
+    pub fn on_append_to(&mut self, group: u64, frame: &TestFrame) {
         let partition = self.partitions.entry(frame.header.topic_partition()).or_default();
         partition.frames.push(frame.clone());
         partition.acknowledged.push(None);
+        partition.groups.push(group);
+    }
+
+    /// The group of this sequence, and with it all before it, is durable, as of this many calls.
+    pub fn on_group(&mut self, group: u64, calls: usize) {
+        for partition in self.partitions.values_mut() {
+            for (acknowledged, _) in partition.acknowledged.iter_mut().zip(&partition.groups).filter(|(_, of)| **of <= group) {
+                acknowledged.get_or_insert(calls);
+            }
+        }
+    }
+
+    /// Where a partition's log ends as far as it was acknowledged.
+    #[must_use]
+    pub fn acknowledged_end(&self, id: TopicPartition) -> Offset {
+        let Some(partition) = self.partitions.get(&id) else { return Offset::ZERO };
+        let acknowledged = partition.frames.iter().zip(&partition.acknowledged).filter(|(_, calls)| calls.is_some());
+        acknowledged.map(|(frame, _)| frame.header.next_offset()).max().unwrap_or_default()
+    }
+
+    /// How many frames were acknowledged.
+    #[must_use]
+    pub fn acknowledged_count(&self) -> usize {
+        self.partitions.values().map(|partition| partition.acknowledged.iter().flatten().count()).sum()
     }
 
     /// All that was appended is durable, as of this many calls.
@@ -70,8 +101,9 @@ impl ShardModel {
             let end = recovered.log.log_end_offset();
             let frames: Vec<_> = partition.frames.iter().filter(|frame| frame.header.next_offset() <= end).cloned().collect();
             let acknowledged = vec![Some(calls); frames.len()];
+            let groups = vec![0; frames.len()];
             let log_starts = vec![(recovered.log.log_start_offset(), 0, calls)];
-            resumed.partitions.insert(id, PartitionModel { frames, acknowledged, log_starts });
+            resumed.partitions.insert(id, PartitionModel { frames, acknowledged, groups, log_starts });
         }
         resumed
     }
@@ -112,6 +144,7 @@ impl PartitionModel {
             assert!(got == expected, "{what}: {id} serves other bytes");
         }
     }
+
     fn check_rotten(&self, shard: &mut TestShard, id: TopicPartition, what: &str) -> usize {
         let recovered = &shard.shard.partitions[&id];
         let (start, end) = (recovered.log.log_start_offset(), recovered.log.log_end_offset());
