@@ -117,7 +117,8 @@ fn walk_life(kind: &Kind, seed: u64) -> Met {
     let name = format!("life \"{}\", seed {seed}", kind.name);
     let disk = FaultDisk::new(seed);
     disk.set_turns_max(kind.turns_max);
-    let shard = started(&disk, 1, kind.sizes, &name);
+    let mut shard = started(&disk, 1, kind.sizes, &name);
+    life.create_partitions(&mut shard);
     if kind.spikes {
         disk.set_spikes(12, 120);
     }
@@ -131,8 +132,7 @@ fn walk_life(kind: &Kind, seed: u64) -> Met {
     }
     let cut_at = disk.call_count() - disk.call_count() / 5;
     let crashed = disk.cuts().at(cut_at).image(Unflushed::Torn(seed));
-    let shard = started(&crashed, 2, kind.sizes_after, &name);
-    assert!(crashed.call_count() > 0);
+    let mut shard = started(&crashed, 2, kind.sizes_after, &name);
     // Until the recovery is over, what is found is the first life's.
     let recovered_at = crashed.call_count();
     let resumed = first.model.resumed(&shard, recovered_at);
@@ -144,6 +144,7 @@ fn walk_life(kind: &Kind, seed: u64) -> Met {
         seed,
         &mut met,
     );
+    life.create_partitions(&mut shard);
     let second = live(shard, resumed, BusyLife { capacity_at_first: None, ..life });
     assert!(second.error.is_none(), "{name}: {:?}", second.error);
     met.on_life(&crashed, &second);

@@ -43,6 +43,15 @@ pub struct BusyLife {
     pub capacity_at_first: Option<u64>,
 }
 
+impl BusyLife {
+    /// Makes the partitions of the life that are not there yet, durably.
+    pub fn create_partitions(&self, shard: &mut TestShard) {
+        for partition in 0..self.partitions {
+            shard.log(test_partition(partition));
+        }
+    }
+}
+
 /// How a life ended.
 pub struct LifeEnd {
     pub model: ShardModel,
@@ -67,13 +76,10 @@ struct Busy {
     found_full: Cell<u32>,
 }
 
-/// Lives one life of a shard that was started, with the model so far. Its disk has the calls afterwards.
+/// Lives one life of a shard that was started, with the partitions it is about ([`BusyLife::create_partitions`]) and
+/// the model so far. Its disk has the calls afterwards.
 #[must_use]
-pub fn live(mut shard: TestShard, model: ShardModel, life: BusyLife) -> LifeEnd {
-    for partition in 0..life.partitions {
-        // Creates it, durably.
-        shard.log(test_partition(partition));
-    }
+pub fn live(shard: TestShard, model: ShardModel, life: BusyLife) -> LifeEnd {
     let TestShard { disk, shard, incarnation, .. } = shard;
     if let Some(len) = life.capacity_at_first {
         disk.set_capacity(len);

@@ -52,6 +52,25 @@ impl ShardModel {
         acknowledged.map(|(frame, _)| frame.header.next_offset()).max().unwrap_or_default()
     }
 
+    /// Where a partition's log ends, acknowledged or not.
+    #[must_use]
+    pub fn appended_end(&self, id: TopicPartition) -> Offset {
+        let last = self.partitions.get(&id).and_then(|partition| partition.frames.last());
+        last.map_or(Offset::ZERO, |frame| frame.header.next_offset())
+    }
+
+    /// The same without the last frame of a partition.
+    #[must_use]
+    pub fn without_last(&self, id: TopicPartition) -> Self {
+        let mut without = self.clone();
+        if let Some(partition) = without.partitions.get_mut(&id) {
+            partition.frames.pop();
+            partition.acknowledged.pop();
+            partition.groups.pop();
+        }
+        without
+    }
+
     /// How many frames were acknowledged.
     #[must_use]
     pub fn acknowledged_count(&self) -> usize {
