@@ -84,16 +84,29 @@ async fn verify_unnamed<D: Disk>(files: &[D::File], groups: &mut [FoundGroup]) -
     Ok(())
 }
 
-/// Files are filled from their start, in order of sequence, so a first group says much about a whole file.
+/// Files are filled from their start, in order of sequence, so a first group says much about a whole file: unless the
+/// write that put it there never arrived, and it is of an earlier round. That is told from the files beside it.
 fn can_hold_wanted(firsts: &[Option<GroupHeader>], index: usize, wanted: Wanted) -> bool {
     let Some(first) = firsts[index].filter(|first| first.shard == wanted.shard) else { return true };
-    if first.incarnation != wanted.incarnation {
-        return first.incarnation.number >= wanted.incarnation.number;
-    }
-    let begins_later = |other: &GroupHeader| {
-        other.incarnation == wanted.incarnation && other.sequence > first.sequence && other.sequence <= wanted.from_sequence
+    let sequence_if_wanted = |header: Option<GroupHeader>| {
+        header.filter(|h| h.shard == wanted.shard && h.incarnation == wanted.incarnation).map(|h| h.sequence)
     };
-    !firsts.iter().flatten().any(begins_later)
+    let before = firsts[(index + firsts.len() - 1) % firsts.len()];
+    let after = firsts[(index + 1) % firsts.len()];
+    if first.incarnation == wanted.incarnation {
+        let begins_later = |sequence: u64| sequence > first.sequence && sequence <= wanted.from_sequence;
+        let is_over = firsts.iter().filter_map(|other| sequence_if_wanted(*other)).any(begins_later);
+        return !is_over || sequence_if_wanted(before).is_some_and(|sequence| sequence > first.sequence);
+    }
+    let follows_wanted = sequence_if_wanted(before).is_some();
+    let begins_before_the_first_seen = sequence_if_wanted(after).is_some_and(|sequence| sequence > wanted.from_sequence);
+    let newest = firsts.iter().flatten().map(|header| header.sequence).max();
+    let would_be_first = index == 0 || before.map(|header| header.sequence) == newest;
+    let none_seen = !firsts.iter().any(|other| sequence_if_wanted(*other).is_some());
+    first.incarnation.number >= wanted.incarnation.number
+        || follows_wanted
+        || begins_before_the_first_seen
+        || (none_seen && would_be_first)
 }
 
 async fn scan_file<D: Disk>(file: &D::File, index: u32, file_len: u64, wanted: Wanted, scan: &mut JournalScan) -> io::Result<()> {

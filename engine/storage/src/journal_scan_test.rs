@@ -124,16 +124,47 @@ fn a_record_body_that_imitates_a_group_is_not_taken_for_one() {
 fn files_that_cannot_hold_what_is_wanted_are_not_read() {
     let disk = FaultDisk::new(1);
     let files = write(&disk, 1, 1, 0, &[4; 6]);
-    let firsts: Vec<_> = [1, 3, 5]
-        .map(|sequence| {
-            let header = scan(&files, 1, 1).groups.iter().find(|group| group.header.sequence == sequence).unwrap().header;
-            Some(header)
-        })
-        .to_vec();
-    let wanted = Wanted { shard: SHARD, incarnation: incarnation(1), from_sequence: 4 };
-    let read: Vec<bool> = (0..3).map(|index| can_hold_wanted(&firsts, index, wanted)).collect();
-    assert_eq!(read, [false, true, true]);
+    let header = scan(&files, 1, 1).groups[0].header;
+    let firsts: Vec<_> = [1, 3, 5, 7, 9].map(|sequence| Some(GroupHeader { sequence, ..header })).to_vec();
+    let wanted = Wanted { shard: SHARD, incarnation: incarnation(1), from_sequence: 6 };
+    let read = |firsts: &[Option<GroupHeader>], wanted: Wanted| -> Vec<bool> {
+        (0..5).map(|index| can_hold_wanted(firsts, index, wanted)).collect()
+    };
+    assert_eq!(read(&firsts, wanted), [true, false, true, true, true], "the first comes after the newest");
     let newer = Wanted { incarnation: incarnation(2), ..wanted };
-    assert!((0..3).all(|index| !can_hold_wanted(&firsts, index, newer)), "all of an older incarnation");
+    let begins = [true, false, false, false, false];
+    assert_eq!(read(&firsts, newer), begins, "all of an older incarnation: only where the newer one begins");
     assert!(can_hold_wanted(&[None, None, None], 1, wanted), "an unreadable start tells nothing");
+
+    // The ring went round: 11 and 13 over 1 and 3, and the write of 11 never arrived.
+    let (first, second) = (Some(GroupHeader { sequence: 11, ..header }), Some(GroupHeader { sequence: 13, ..header }));
+    let mut round = firsts.clone();
+    (round[0], round[1]) = (first, second);
+    let late = Wanted { from_sequence: 12, ..wanted };
+    assert_eq!(read(&round, late), [true, true, true, false, false]);
+    round[0] = firsts[0];
+    assert_eq!(read(&round, late)[0], true, "it stands between newer ones");
+
+    // A second incarnation begins in file 3, at 11, and its first write never arrived.
+    let of_second = |sequence| Some(GroupHeader { sequence, incarnation: incarnation(2), ..header });
+    let mut begun = firsts.clone();
+    begun[4] = of_second(13);
+    let wanted = Wanted { incarnation: incarnation(2), from_sequence: 11, ..wanted };
+    assert_eq!(read(&begun, wanted), [true, false, false, true, true]);
+    begun[3] = of_second(11);
+    assert_eq!(read(&begun, wanted), [true, false, false, true, true], "it did, and so nothing before it is read");
+}
+
+#[test]
+fn a_first_write_that_never_arrived_does_not_hide_what_follows_it_in_its_file() {
+    for from_sequence in [1, 3] {
+        let disk = FaultDisk::new(1);
+        let files = write(&disk, 1, 1, 0, &[4; 6]);
+        let path = crate::layout::journal_file(Path::new(DIR), 0);
+        let old = disk.files()[&path].clone();
+        let round = write(&disk, 2, 7, 0, &[4; 2]);
+        // Group 7 went elsewhere: the file begins with group 1 of the first incarnation again.
+        block_on(round[0].write_at(0, old[..4 * BLOCK_LEN].to_vec())).unwrap();
+        assert_eq!(sequences(&scan(&files, 2, from_sequence)), [8]);
+    }
 }

@@ -71,6 +71,20 @@ impl ShardModel {
         without
     }
 
+    /// The same without the frames of the last commit group.
+    #[must_use]
+    pub fn without_last_group(&self) -> Self {
+        let mut without = self.clone();
+        let last = self.partitions.values().filter_map(|partition| partition.groups.last()).max().copied();
+        for partition in without.partitions.values_mut() {
+            let count = partition.groups.iter().take_while(|group| Some(**group) != last).count();
+            partition.frames.truncate(count);
+            partition.acknowledged.truncate(count);
+            partition.groups.truncate(count);
+        }
+        without
+    }
+
     /// How many frames were acknowledged.
     #[must_use]
     pub fn acknowledged_count(&self) -> usize {
