@@ -118,14 +118,13 @@ async fn scan_file<D: Disk>(file: &D::File, index: u32, file_len: u64, wanted: W
             let ours = header.shard == wanted.shard && header.incarnation == wanted.incarnation;
             ours && position + header.group_len() as u64 <= file_len
         });
-        let Some((header, header_crc)) = found else {
+        // A group of an earlier round says nothing about what stands behind its header now.
+        let Some((header, header_crc)) = found.filter(|(header, _)| header.sequence >= wanted.from_sequence) else {
             position += BLOCK;
             continue;
         };
-        if header.sequence >= wanted.from_sequence {
-            let placement = Placement { file: index, position };
-            scan.groups.push(FoundGroup { header, header_crc, body_ok: true, placement });
-        }
+        let placement = Placement { file: index, position };
+        scan.groups.push(FoundGroup { header, header_crc, body_ok: true, placement });
         position += header.group_len() as u64;
     }
     Ok(())

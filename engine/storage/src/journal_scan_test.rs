@@ -168,3 +168,16 @@ fn a_first_write_that_never_arrived_does_not_hide_what_follows_it_in_its_file() 
         assert_eq!(sequences(&scan(&files, 2, from_sequence)), [8]);
     }
 }
+
+#[test]
+fn a_group_of_an_earlier_round_does_not_hide_what_was_written_behind_it() {
+    let disk = FaultDisk::new(1);
+    let files = write(&disk, 1, 1, 0, &[2, 4, 2, 8, 8]);
+    let path = journal_file(Path::new(DIR), 0);
+    let old = disk.files()[&path].clone();
+    let journal = write(&disk, 1, 6, 0, &[2, 2, 2]);
+    assert_eq!(sequences(&scan(&files, 1, 6)), [6, 7, 8]);
+    // Group 7 went elsewhere: where it was to go stands group 2 of four blocks, in whose third one group 8 begins.
+    block_on(journal[0].write_at(2 * BLOCK, old[2 * BLOCK_LEN..4 * BLOCK_LEN].to_vec())).unwrap();
+    assert_eq!(sequences(&scan(&files, 1, 6)), [6, 8]);
+}
