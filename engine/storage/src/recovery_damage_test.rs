@@ -190,6 +190,26 @@ fn a_straddling_frame_that_is_not_the_journals_opens_a_new_segment() {
 }
 
 #[test]
+fn a_straddling_frame_whose_group_is_lost_leaves_doubt() {
+    for (at, what) in [(50, "its header"), (500, "its body")] {
+        let mut scenario = Scenario::new(1, TestSizes::default());
+        scenario.append_and_commit(0, 900);
+        scenario.append_and_commit(1, 900);
+        scenario.append_and_commit(0, 9000);
+        scenario.shard.write_back(WriteBackKind::WholeBlocks { at_least: BLOCK_LEN });
+        scenario.shard.flush();
+        scenario.shard.checkpoint();
+        scenario.shard.mark_idle();
+        let disk = power_cycled(&scenario.shard.disk);
+        let (path, position, _) = groups(&disk)[2].clone();
+        disk.flip_bit(&path, position + at, 1);
+        let mut shard = start(&disk, what);
+        assert!(shard.report().possibly_short.contains(&test_partition(0)), "{what}: {}", shard.report());
+        assert_eq!(scenario.model.check_rotten(&mut shard, what), 1, "{what}");
+    }
+}
+
+#[test]
 fn partitions_that_are_deleted_or_elsewhere_are_left_alone() {
     let scenario = six_groups();
     let disk = power_cycled(&scenario.shard.disk);

@@ -273,7 +273,11 @@ impl<'a, D: Disk> Replay<'a, D> {
                 // The frame that straddles the recovery point was never durable in the journal, or is lost there.
                 Found::Straddled(mut partition, fate) => {
                     end_straddled_segment(&mut partition);
-                    self.restored(*partition, fate)
+                    let mut found = self.restored(*partition, fate);
+                    if let Found::Recovered(partition) = &mut found {
+                        partition.possibly_short = doubt;
+                    }
+                    found
                 }
                 other => other,
             };
