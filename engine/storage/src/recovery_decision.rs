@@ -80,6 +80,8 @@ pub const DECISION_TABLE: [(Evidence, Verdict); 24] = {
 /// Looks up the row.
 #[must_use]
 pub fn decide(evidence: Evidence) -> Verdict {
+    #[cfg(test)]
+    row_tests::note(evidence);
     let found = DECISION_TABLE.iter().find(|(row, _)| *row == evidence);
     found.expect("the table has a row for every combination, which a test walks").1
 }
@@ -98,7 +100,7 @@ const fn row(
 mod tests {
     use super::*;
 
-    fn rows() -> impl Iterator<Item = Evidence> {
+    pub(super) fn rows() -> impl Iterator<Item = Evidence> {
         let bits = [false, true];
         bits.into_iter().flat_map(move |header_ok| {
             bits.into_iter().flat_map(move |body_ok| {
@@ -141,3 +143,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "recovery_rows_test.rs"]
+mod row_tests;

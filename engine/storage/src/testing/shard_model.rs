@@ -71,20 +71,6 @@ impl ShardModel {
         without
     }
 
-    /// The same without the frames of the last commit group.
-    #[must_use]
-    pub fn without_last_group(&self) -> Self {
-        let mut without = self.clone();
-        let last = self.partitions.values().filter_map(|partition| partition.groups.last()).max().copied();
-        for partition in without.partitions.values_mut() {
-            let count = partition.groups.iter().take_while(|group| Some(**group) != last).count();
-            partition.frames.truncate(count);
-            partition.acknowledged.truncate(count);
-            partition.groups.truncate(count);
-        }
-        without
-    }
-
     /// How many frames were acknowledged.
     #[must_use]
     pub fn acknowledged_count(&self) -> usize {
@@ -105,11 +91,22 @@ impl ShardModel {
     /// After rot: what is served is what was appended, and of what was acknowledged nothing is missing without a
     /// word. Gives back how many frames are missing.
     pub fn check_rotten(&self, shard: &mut TestShard, what: &str) -> usize {
+        self.check_rotten_before(u64::MAX, shard, what)
+    }
+
+    /// The same; frames of the group of this sequence and later ones may be missing without a word.
+    pub fn check_rotten_before(&self, group: u64, shard: &mut TestShard, what: &str) -> usize {
         let mut missing = 0;
         for (&id, partition) in &self.partitions {
-            missing += partition.check_rotten(shard, id, what);
+            missing += partition.check_rotten(group, shard, id, what);
         }
         missing
+    }
+
+    /// The sequence of the last commit group that has frames, where groups are followed.
+    #[must_use]
+    pub fn last_group(&self) -> u64 {
+        self.partitions.values().filter_map(|partition| partition.groups.last()).max().copied().unwrap_or(0)
     }
 
     /// Whatever happened: what is served was appended, in order.
@@ -178,21 +175,23 @@ impl PartitionModel {
         }
     }
 
-    fn check_rotten(&self, shard: &mut TestShard, id: TopicPartition, what: &str) -> usize {
+    fn check_rotten(&self, excused_from: u64, shard: &mut TestShard, id: TopicPartition, what: &str) -> usize {
         let recovered = &shard.shard.partitions[&id];
         let (start, end) = (recovered.log.log_start_offset(), recovered.log.log_end_offset());
         let short = recovered.possibly_short;
         let (got, refused) = shard.read_good(id);
         let mut got = got.iter().peekable();
         let mut missing = 0;
-        for frame in self.frames.iter().filter(|frame| frame.header.next_offset() > start) {
+        let frames = self.frames.iter().zip(&self.groups).filter(|(frame, _)| frame.header.next_offset() > start);
+        for (frame, group) in frames {
             let (from, until) = (frame.header.base_offset(), frame.header.next_offset());
             if got.next_if(|bytes| **bytes == frame.bytes()).is_some() {
                 continue;
             }
             missing += 1;
             let named = refused.iter().any(|range| range.from <= from.max(start) && until <= range.until);
-            assert!(named || (short && from >= end), "{what}: {id} lost {from} up to {until} without a word");
+            let excused = *group >= excused_from && *group != u64::MAX;
+            assert!(named || (short && from >= end) || excused, "{what}: {id} lost {from} up to {until} without a word");
         }
         assert!(got.next().is_none(), "{what}: {id} serves what was never appended");
         missing
