@@ -188,4 +188,27 @@ mod tests {
         }
         assert_eq!(ring.distance(), 8 * BLOCK);
     }
+
+    #[test]
+    fn a_release_frees_the_groups_before_it_and_not_one_more() {
+        for needed_from in 1..=9 {
+            let mut ring = ring();
+            for sequence in 1..=8 {
+                ring.place(sequence, BLOCK);
+            }
+            ring.release(needed_from);
+            assert_eq!(ring.distance(), (9 - needed_from) * BLOCK, "needed from {needed_from}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the journal is overrun: group 4 is still needed")]
+    fn the_last_group_of_a_file_keeps_it() {
+        let mut ring = ring();
+        for sequence in 1..=12 {
+            ring.place(sequence, BLOCK);
+        }
+        ring.release(4);
+        ring.place(13, BLOCK);
+    }
 }

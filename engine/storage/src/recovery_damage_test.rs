@@ -210,6 +210,28 @@ fn a_straddling_frame_whose_group_is_lost_leaves_doubt() {
 }
 
 #[test]
+fn a_frame_of_an_older_leader_epoch_is_not_applied() {
+    for (epochs, applied) in [([2, 2], 2), ([2, 3], 2), ([2, 1], 1)] {
+        let mut scenario = Scenario::new(1, TestSizes::default());
+        let id = test_partition(0);
+        scenario.shard.log(id);
+        let mut source = scenario.shard.source(id, 1);
+        for epoch in epochs {
+            // Chained to the frame before, at the log end: nothing but its epoch speaks against it.
+            source.leader_epoch = sluice_model::LeaderEpoch(epoch);
+            let frame = source.next(1, 100);
+            let entry = crate::commit_group::JournalEntry::Frame { header: &frame.header, body: &frame.body };
+            scenario.shard.shard.journal.append(entry);
+        }
+        scenario.commit();
+        let mut shard = start(&power_cycled(&scenario.shard.disk), "epochs");
+        assert_eq!(shard.read_all(id).len(), applied, "{epochs:?}");
+        assert_eq!(shard.report().out_of_place, 2 - applied as u64, "{epochs:?}");
+        assert_eq!(shard.report().possibly_short.contains(&id), applied < 2, "{epochs:?}");
+    }
+}
+
+#[test]
 fn partitions_that_are_deleted_or_elsewhere_are_left_alone() {
     let scenario = six_groups();
     let disk = power_cycled(&scenario.shard.disk);
