@@ -4,6 +4,10 @@
 //! mistake is to turn to the good slot after a write that failed: the slot that failed is written again. The
 //! journal keeps what either slot needs, so losing the newer one costs nothing.
 //!
+//! Faults it must survive: a cut at any sector of a slot, rot or a misdirected write in one of them. The other slot and
+//! the journal then give back all that was acknowledged. Both lost is an error of recovery, never an empty beginning.
+//! An error of a write or flush ends the process, `StorageFull` but delays the checkpoint.
+//!
 //! Deliberately absent: what is in a checkpoint, and when one is due.
 
 use crate::checkpoint::{PartitionCheckpoint, ShardCheckpoint};

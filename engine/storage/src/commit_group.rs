@@ -5,6 +5,11 @@
 //! recovery tells a torn end from damage. The expensive mistake is to take bytes for a group that are none: a
 //! record body can imitate a header, but not the random bits of the incarnation.
 //!
+//! Faults it must survive: a cut in its middle (nobody was answered: cut off), rot of any bit, a write that never
+//! arrived or landed elsewhere. What a later group or marker names durable is then reported as damaged or lost, every log
+//! that no later frame vouches for as possibly short. The one window: when nothing is left that names the last group
+//! durable, rot in it looks like a torn end.
+//!
 //! Deliberately absent: files and positions (`journal`, `journal_scan`).
 
 use sluice_model::limits::{BLOCK_LEN, FRAME_BODY_LEN_MAX, GROUP_LEN_MAX};

@@ -5,6 +5,9 @@
 //! device's cache included; that, and nothing earlier, is what an acknowledgement may rest on. The expensive mistake
 //! is to go on after a failed write: the journal is failed for ever then, and the process ends.
 //!
+//! Faults: an error of a write ends the process. Whatever a cut leaves of the group in flight, the groups before it are
+//! whole. All else that happens to the ring is found at the next start (`journal_scan`, `recovery_journal`).
+//!
 //! Deliberately absent: time (who calls decides when ten milliseconds without a group have passed), admission
 //! (`distance` and `queued_len` are what it needs), retries, and what entries mean.
 

@@ -9,6 +9,10 @@
 //! DATA/set-aside/…                                            files that recovery found and nothing names
 //! JOURNAL/shard-{N}/{NNNN}.journal                            JOURNAL is DATA/journal unless it lies elsewhere
 //! ```
+//!
+//! Faults that names must survive: a cut before their folder is flushed (a new name is not relied on before, and a file
+//! that nothing names is set aside, never deleted), and a file that is gone: of a segment that is a gap, reported; of
+//! the journal it is an error of recovery.
 
 use sluice_model::{Offset, PartitionIndex, ShardIndex, TopicId, TopicPartition};
 use std::path::{Path, PathBuf};

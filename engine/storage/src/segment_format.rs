@@ -9,6 +9,10 @@
 //! and finds the footer; the footer holds both indexes, and epochs and producers as of the segment's end, so
 //! that producer state survives the loss of every checkpoint. The expensive mistake is to trust a count before it is bounded by the bytes
 //! that are there. Every block carries a checksum over all of it, padding included. Deliberately absent: reading and writing.
+//!
+//! Faults it must survive: a cut costs nothing, because what lies behind the recovery point is not read and what lies
+//! before it is flushed. Rot or a misdirected write in frames costs those frames, in the header block what no index
+//! reaches, in padding, footer or trailer nothing (the index is rebuilt by a walk); readers are refused the range.
 
 use crate::damage::BlockError;
 use crate::offset_index::{OffsetEntry, OffsetIndex};

@@ -127,7 +127,7 @@ fn walk_life(kind: &Kind, seed: u64) -> Met {
     assert!(first.error.is_none(), "{name}: {:?}", first.error);
     met.on_life(&disk, &first);
     if !kind.second {
-        walk(kind, &name, &disk, &first.model, 0, 2, seed, &mut met);
+        walk(kind, &Lived { name: &name, disk: &disk, model: &first.model, from: 0, number: 2 }, seed, &mut met);
         return met;
     }
     let cut_at = disk.call_count() - disk.call_count() / 5;
@@ -148,12 +148,25 @@ fn walk_life(kind: &Kind, seed: u64) -> Met {
     let second = live(shard, resumed, BusyLife { capacity_at_first: None, ..life });
     assert!(second.error.is_none(), "{name}: {:?}", second.error);
     met.on_life(&crashed, &second);
-    walk(kind, &name, &crashed, &second.model, recovered_at, 3, seed, &mut met);
+    let lived = Lived { name: &name, disk: &crashed, model: &second.model, from: recovered_at, number: 3 };
+    walk(kind, &lived, seed, &mut met);
     met
 }
 
 #[expect(clippy::too_many_arguments, reason = "a walk is described by all of them, once")]
-fn walk(kind: &Kind, name: &str, disk: &FaultDisk, model: &ShardModel, from: usize, number: u64, seed: u64, met: &mut Met) {
+/// A life that is over: where it was lived, from which call on, and what it acknowledged.
+struct Lived<'a> {
+    name: &'a str,
+    disk: &'a FaultDisk,
+    model: &'a ShardModel,
+    from: usize,
+    /// Of the start after it.
+    number: u64,
+}
+
+/// Every cut of a life, and every cut of some of the recoveries after it.
+fn walk(kind: &Kind, lived: &Lived<'_>, seed: u64, met: &mut Met) {
+    let &Lived { name, disk, model, from, number } = lived;
     let mut cuts = disk.cuts();
     for call in from..=disk.call_count() {
         let what = format!("{name}, cut at call {call} ({})", disk.describe_call(call));
