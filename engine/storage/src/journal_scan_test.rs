@@ -143,7 +143,7 @@ fn files_that_cannot_hold_what_is_wanted_are_not_read() {
     let late = Wanted { from_sequence: 12, ..wanted };
     assert_eq!(read(&round, late), [true, true, true, false, false]);
     round[0] = firsts[0];
-    assert_eq!(read(&round, late)[0], true, "it stands between newer ones");
+    assert!(read(&round, late)[0], "it stands between newer ones");
 
     // A second incarnation begins in file 3, at 11, and its first write never arrived.
     let of_second = |sequence| Some(GroupHeader { sequence, incarnation: incarnation(2), ..header });

@@ -153,7 +153,6 @@ fn walk_life(kind: &Kind, seed: u64) -> Met {
     met
 }
 
-#[expect(clippy::too_many_arguments, reason = "a walk is described by all of them, once")]
 /// A life that is over: where it was lived, from which call on, and what it acknowledged.
 struct Lived<'a> {
     name: &'a str,

@@ -228,7 +228,7 @@ fn a_misdirected_write_lands_elsewhere_and_nowhere_else() {
             let [a, b] = ["a", "b"].map(|name| sectors(&files[&root().join(name)]));
             let landed = a.iter().chain(&b).filter(|&&sector| sector == 9).count();
             assert_eq!((a.len(), b.len(), landed), (24, 16, 8), "seed {seed}: all of it, once, and no file is longer");
-            assert!(a[8..16].iter().any(|&sector| sector == 1), "seed {seed}: it landed where it was meant to");
+            assert!(a[8..16].contains(&1), "seed {seed}: it landed where it was meant to");
             other_file += usize::from(b.contains(&9));
             assert_eq!(after(&disk, Unflushed::Lost)[&root().join("a")], block(1, 3), "seed {seed}: it is not flushed");
             file.write_at(BLOCK, block(8, 1)).await.unwrap();
