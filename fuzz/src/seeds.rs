@@ -127,7 +127,7 @@ fn journal_groups() -> Vec<Seed> {
     let mut entries: Vec<JournalEntry<'_>> =
         frames.iter().map(|frame| JournalEntry::Frame { header: &frame.header, body: &frame.body }).collect();
     entries.push(JournalEntry::LogStart { id: test_partition(1), offset: Offset(4) });
-    entries.push(JournalEntry::Truncate { id: test_partition(2), end_offset: Offset(9) });
+    entries.push(JournalEntry::Truncate { id: test_partition(2), end_offset: Offset(9), last_header_crc: 7 });
     vec![
         ("journal_group", "frames-and-changes".into(), journal_group(&entries)),
         ("journal_group", "idle-marker".into(), journal_group(&[])),
@@ -151,6 +151,7 @@ fn journal_group(entries: &[JournalEntry<'_>]) -> Vec<u8> {
         body_len: body.len() as u32,
         entry_count: entries.len() as u32,
         body_crc: crc32c::crc32c(body),
+        truncates: true,
     };
     header.write(bytes.first_chunk_mut().expect("the header is there"));
     bytes

@@ -112,7 +112,7 @@ impl<W: Write> Dump<W> {
                         ("entry", json!(address.to_string())),
                     ]);
                 }
-                Ok(JournalEntry::Truncate { id, end_offset }) => {
+                Ok(JournalEntry::Truncate { id, end_offset, .. }) => {
                     self.object(&[
                         ("truncate", json!(end_offset.0)),
                         ("partition", json!(id.to_string())),

@@ -135,6 +135,15 @@ fn read_group(group: &Group, chains: &mut Chains, summary: &mut JournalSummary, 
         match &entry {
             Ok(good) => chains.follow(good, address, &group.path, position, &mut summary.findings),
             Err(EntryError::Frame(error)) => summary.findings.push(Finding::of_frame(&group.path, position, error)),
+            Err(EntryError::Checksum) => {
+                summary.findings.push(Finding::new(
+                    &group.path,
+                    position,
+                    "checksum of the truncation",
+                    "that of its bytes",
+                    "another",
+                ));
+            }
             Err(EntryError::Malformed) => {
                 summary.findings.push(Finding::new(
                     &group.path,
@@ -175,8 +184,7 @@ struct Chains {
 struct Chain {
     held: EntryAddress,
     offset: Offset,
-    /// Unknown after a truncation.
-    prev_header_crc: Option<u32>,
+    prev_header_crc: u32,
 }
 
 impl Chains {
@@ -188,7 +196,7 @@ impl Chains {
             .filter(|ours| files.partitions.get(&ours.id).is_some_and(|newest| newest.placement_epoch == ours.placement_epoch));
         let next = ours.map(|partition| {
             let point = &partition.recovery_point;
-            (partition.id, Chain { held: point.held, offset: point.offset, prev_header_crc: Some(point.prev_header_crc) })
+            (partition.id, Chain { held: point.held, offset: point.offset, prev_header_crc: point.prev_header_crc })
         });
         Self { next: next.collect() }
     }
@@ -203,7 +211,7 @@ impl Chains {
     ) {
         let (id, end) = match entry {
             JournalEntry::Frame { header, .. } => (header.topic_partition(), None),
-            JournalEntry::Truncate { id, end_offset } => (*id, Some(*end_offset)),
+            JournalEntry::Truncate { id, end_offset, last_header_crc } => (*id, Some((*end_offset, *last_header_crc))),
             JournalEntry::LogStart { .. } => return,
         };
         let Some(chain) = self.next.get_mut(&id).filter(|chain| address > chain.held) else { return };
@@ -217,15 +225,15 @@ impl Chains {
                         chain.offset,
                         header.base_offset(),
                     ));
-                } else if chain.prev_header_crc.is_some_and(|expected| expected != header.prev_header_crc.to_native()) {
-                    let (expected, actual) = (chain.prev_header_crc.unwrap_or(0), header.prev_header_crc.to_native());
+                } else if chain.prev_header_crc != header.prev_header_crc.to_native() {
+                    let (expected, actual) = (chain.prev_header_crc, header.prev_header_crc.to_native());
                     let problem = format!("checksum of the frame before, as named by the frame of {id}");
                     findings.push(Finding::new(path, position, problem, crc(expected), crc(actual)));
                 }
                 chain.offset = header.next_offset();
-                chain.prev_header_crc = Some(header.header_crc.to_native());
+                chain.prev_header_crc = header.header_crc.to_native();
             }
-            (_, Some(end)) => (chain.offset, chain.prev_header_crc) = (end, None),
+            (_, Some(end)) => (chain.offset, chain.prev_header_crc) = end,
             _ => {}
         }
     }

@@ -23,6 +23,9 @@ pub const GROUP_HEADER_LEN: usize = 64;
 /// Kind, three zeros, length of what follows.
 pub const ENTRY_HEADER_LEN: usize = 8;
 const CONTROL_LEN: usize = 28;
+/// A truncation carries a checksum of its own, so that it counts in a group that rot has touched elsewhere, and
+/// never on the word of bytes that nothing vouches for.
+const TRUNCATE_LEN: usize = CONTROL_LEN + 4 + 4;
 
 /// No log reaches this offset; a frame that claims to is not one of ours, and offsets behind it do not overflow.
 const OFFSET_MAX: u64 = u64::MAX / 2;
@@ -30,6 +33,9 @@ const OFFSET_MAX: u64 = u64::MAX / 2;
 const KIND_FRAME: u8 = 1;
 const KIND_LOG_START: u8 = 2;
 const KIND_TRUNCATE: u8 = 3;
+
+/// In the header's flags: the group holds a truncation, so that recovery finds those before it replays anything.
+const FLAG_TRUNCATES: u8 = 1;
 
 const _: () = assert!(GROUP_HEADER_LEN + ENTRY_HEADER_LEN + FRAME_HEADER_LEN + FRAME_BODY_LEN_MAX <= GROUP_LEN_MAX);
 
@@ -40,17 +46,20 @@ pub enum JournalEntry<'a> {
     Frame { header: &'a FrameHeader, body: &'a [u8] },
     /// The log start of a partition moved up to `offset`.
     LogStart { id: TopicPartition, offset: Offset },
-    /// The log of a partition ends at `end_offset` now; what was behind it is gone.
-    Truncate { id: TopicPartition, end_offset: Offset },
+    /// The log of a partition ends at `end_offset`, the boundary of a frame, now; what was behind it is gone. The last
+    /// frame before it has this `header_crc`, which the next one is chained to.
+    Truncate { id: TopicPartition, end_offset: Offset, last_header_crc: u32 },
 }
 
-/// Why bytes are not a good entry. What follows it in its group cannot be found any more, except after `Frame`.
+/// Why bytes are not a good entry. What follows it in its group cannot be found any more after `Malformed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryError {
     /// Unknown kind, or a length that disagrees with the kind or with the group.
     Malformed,
     /// The length of the entry is good, its frame is not.
     Frame(FrameError),
+    /// The length of a truncation is good, its checksum is not.
+    Checksum,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +77,8 @@ pub struct GroupHeader {
     pub entry_count: u32,
     /// CRC-32C of the entries.
     pub body_crc: u32,
+    /// One of the entries is a truncation.
+    pub truncates: bool,
 }
 
 impl GroupHeader {
@@ -85,7 +96,7 @@ impl GroupHeader {
         bytes[16..20].copy_from_slice(&self.body_len.to_le_bytes());
         bytes[20..24].copy_from_slice(&self.entry_count.to_le_bytes());
         bytes[24..26].copy_from_slice(&self.shard.0.to_le_bytes());
-        bytes[26..32].fill(0);
+        bytes[26..32].copy_from_slice(&[if self.truncates { FLAG_TRUNCATES } else { 0 }, 0, 0, 0, 0, 0]);
         bytes[32..40].copy_from_slice(&self.incarnation.number.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.incarnation.random.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.sequence.to_le_bytes());
@@ -112,6 +123,7 @@ impl GroupHeader {
             body_len: u32_at(bytes, 16),
             entry_count: u32_at(bytes, 20),
             body_crc: u32_at(bytes, 12),
+            truncates: bytes[26] & FLAG_TRUNCATES != 0,
         };
         let bounded = header.body_len as usize <= GROUP_LEN_MAX - GROUP_HEADER_LEN && header.durable_sequence < header.sequence;
         bounded.then_some((header, header_crc))
@@ -131,7 +143,8 @@ impl JournalEntry<'_> {
         ENTRY_HEADER_LEN
             + match self {
                 Self::Frame { header, .. } => header.frame_len(),
-                Self::LogStart { .. } | Self::Truncate { .. } => CONTROL_LEN,
+                Self::LogStart { .. } => CONTROL_LEN,
+                Self::Truncate { .. } => TRUNCATE_LEN,
             }
     }
 
@@ -140,7 +153,7 @@ impl JournalEntry<'_> {
         let (kind, len) = match self {
             Self::Frame { header, .. } => (KIND_FRAME, header.frame_len()),
             Self::LogStart { .. } => (KIND_LOG_START, CONTROL_LEN),
-            Self::Truncate { .. } => (KIND_TRUNCATE, CONTROL_LEN),
+            Self::Truncate { .. } => (KIND_TRUNCATE, TRUNCATE_LEN),
         };
         let (head, payload) = bytes.split_at_mut(ENTRY_HEADER_LEN);
         head[..4].copy_from_slice(&[kind, 0, 0, 0]);
@@ -151,13 +164,21 @@ impl JournalEntry<'_> {
                 payload[..FRAME_HEADER_LEN].copy_from_slice(header.as_bytes());
                 payload[FRAME_HEADER_LEN..len].copy_from_slice(body);
             }
-            Self::LogStart { id, offset } | Self::Truncate { id, end_offset: offset } => {
-                payload[..16].copy_from_slice(&id.topic_id.0);
-                payload[16..20].copy_from_slice(&id.partition.0.to_le_bytes());
-                payload[20..28].copy_from_slice(&offset.0.to_le_bytes());
+            Self::LogStart { id, offset } => encode_control(payload, *id, *offset),
+            Self::Truncate { id, end_offset, last_header_crc } => {
+                encode_control(payload, *id, *end_offset);
+                payload[CONTROL_LEN..CONTROL_LEN + 4].copy_from_slice(&last_header_crc.to_le_bytes());
+                let crc = crc32c::crc32c(&payload[..TRUNCATE_LEN - 4]);
+                payload[TRUNCATE_LEN - 4..TRUNCATE_LEN].copy_from_slice(&crc.to_le_bytes());
             }
         }
     }
+}
+
+fn encode_control(payload: &mut [u8], id: TopicPartition, offset: Offset) {
+    payload[..16].copy_from_slice(&id.topic_id.0);
+    payload[16..20].copy_from_slice(&id.partition.0.to_le_bytes());
+    payload[20..28].copy_from_slice(&offset.0.to_le_bytes());
 }
 
 /// The entries of a group, in order. Ends after the first that is malformed.
@@ -212,19 +233,26 @@ fn parse_entry(kind: u8, payload: &[u8]) -> Result<JournalEntry<'_>, EntryError>
             }
             Ok(JournalEntry::Frame { header, body })
         }
-        KIND_LOG_START | KIND_TRUNCATE if payload.len() == CONTROL_LEN => {
-            let mut topic_id = [0; 16];
-            topic_id.copy_from_slice(&payload[..16]);
-            let id = TopicPartition { topic_id: TopicId(topic_id), partition: PartitionIndex(u32_at(payload, 16)) };
-            let offset = Offset(u64_at(payload, 20));
-            Ok(if kind == KIND_LOG_START {
-                JournalEntry::LogStart { id, offset }
-            } else {
-                JournalEntry::Truncate { id, end_offset: offset }
-            })
+        KIND_LOG_START if payload.len() == CONTROL_LEN => {
+            let (id, offset) = parse_control(payload);
+            Ok(JournalEntry::LogStart { id, offset })
+        }
+        KIND_TRUNCATE if payload.len() == TRUNCATE_LEN => {
+            if crc32c::crc32c(&payload[..TRUNCATE_LEN - 4]) != u32_at(payload, TRUNCATE_LEN - 4) {
+                return Err(EntryError::Checksum);
+            }
+            let (id, end_offset) = parse_control(payload);
+            Ok(JournalEntry::Truncate { id, end_offset, last_header_crc: u32_at(payload, CONTROL_LEN) })
         }
         _ => Err(EntryError::Malformed),
     }
+}
+
+fn parse_control(payload: &[u8]) -> (TopicPartition, Offset) {
+    let mut topic_id = [0; 16];
+    topic_id.copy_from_slice(&payload[..16]);
+    let id = TopicPartition { topic_id: TopicId(topic_id), partition: PartitionIndex(u32_at(payload, 16)) };
+    (id, Offset(u64_at(payload, 20)))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -12,6 +12,7 @@ fn header() -> GroupHeader {
         body_len: 100,
         entry_count: 2,
         body_crc: 0x5566_7788,
+        truncates: false,
     }
 }
 
@@ -35,6 +36,10 @@ fn the_header_has_these_bytes() {
     assert_eq!(bytes[32..48], [2, 1, 0, 0, 0, 0, 0, 0, 0xef, 0xbe, 0xad, 0xde, 0x0d, 0xf0, 0xed, 0xfe]);
     assert_eq!(bytes[48..], [9, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(GroupHeader::parse(&bytes), Some((header(), crc)));
+    let truncates = GroupHeader { truncates: true, ..header() };
+    let crc = truncates.write(&mut bytes);
+    assert_eq!(bytes[24..32], [3, 0, 1, 0, 0, 0, 0, 0]);
+    assert_eq!(GroupHeader::parse(&bytes), Some((truncates, crc)));
 }
 
 #[test]
@@ -73,7 +78,7 @@ fn entries_read_back() {
     let body = body_of(&[
         JournalEntry::Frame { header: &first.header, body: &first.body },
         JournalEntry::LogStart { id, offset: Offset(77) },
-        JournalEntry::Truncate { id, end_offset: Offset(88) },
+        JournalEntry::Truncate { id, end_offset: Offset(88), last_header_crc: 0xfeed },
         JournalEntry::Frame { header: &second.header, body: &second.body },
     ]);
     let read: Vec<_> = Entries::new(&body).map(|entry| entry.expect("a good entry")).collect();
@@ -81,7 +86,9 @@ fn entries_read_back() {
         matches!(read[0], JournalEntry::Frame { header, body } if header.as_bytes() == first.header.as_bytes() && body == first.body)
     );
     assert!(matches!(read[1], JournalEntry::LogStart { id: read, offset: Offset(77) } if read == id));
-    assert!(matches!(read[2], JournalEntry::Truncate { id: read, end_offset: Offset(88) } if read == id));
+    assert!(
+        matches!(read[2], JournalEntry::Truncate { id: read, end_offset: Offset(88), last_header_crc: 0xfeed } if read == id)
+    );
     assert!(matches!(read[3], JournalEntry::Frame { body: [], .. }));
     assert_eq!(read.len(), 4);
 }
@@ -99,6 +106,21 @@ fn a_damaged_frame_does_not_hide_the_entries_behind_it() {
     assert!(matches!(entries.next(), Some(Err(EntryError::Frame(FrameError::BatchCrc { .. })))));
     assert!(matches!(entries.next(), Some(Ok(JournalEntry::Frame { header, .. })) if header.base_offset() == Offset(3)));
     assert!(entries.next().is_none());
+}
+
+#[test]
+fn a_truncation_vouches_for_itself() {
+    let id = test_partition(2);
+    let good = body_of(&[
+        JournalEntry::Truncate { id, end_offset: Offset(88), last_header_crc: 5 },
+        JournalEntry::LogStart { id, offset: Offset(1) },
+    ]);
+    for bit in ENTRY_HEADER_LEN * 8..(ENTRY_HEADER_LEN + TRUNCATE_LEN) * 8 {
+        let mut flipped = good.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let entries: Vec<_> = Entries::new(&flipped).collect();
+        assert!(matches!(entries[..], [Err(EntryError::Checksum), Ok(JournalEntry::LogStart { .. })]), "bit {bit}: {entries:?}");
+    }
 }
 
 #[test]

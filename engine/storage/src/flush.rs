@@ -44,6 +44,7 @@ impl<D: Disk> FlushPlan<D> {
 impl<D: Disk> Log<D> {
     /// Everything written since the last flush; `None` when that is nothing. Write-back may go on while it runs.
     pub fn plan_flush(&mut self) -> Option<FlushPlan<D>> {
+        self.assert_not_cutting();
         let mut files: Vec<D::File> = self.sealed.iter().filter_map(|segment| segment.unflushed.clone()).collect();
         let mut writes = Vec::new();
         for segment in self.open.iter().filter(|segment| segment.write_count > segment.flushed_write_count) {

@@ -7,7 +7,8 @@
 //! more than a few words for an idle partition, because a shard has thousands.
 //!
 //! Life of a frame: [`Log::append`], [`Log::plan_write_back`], [`Log::plan_flush`], [`Log::checkpoint`], and, when
-//! nobody needs it any more, [`Log::set_log_start`] and [`Log::plan_remove_segments`].
+//! nobody needs it any more, [`Log::set_log_start`] and [`Log::plan_remove_segments`]; or, when the log is to end
+//! before it, [`Log::plan_truncate`].
 
 use crate::active_segment::ActiveSegment;
 use crate::batch_cache::TailMemory;
@@ -17,6 +18,7 @@ use crate::disk::Disk;
 use crate::entry_address::EntryAddress;
 use crate::held_state::HeldState;
 use crate::sealed_segment::{SealedSegment, SegmentFile};
+use crate::segment_cut::PendingCut;
 use crate::tail::{FramePlace, Tail};
 use sluice_model::limits::{SEGMENT_LEN_DEFAULT, SEGMENT_LEN_MAX, WRITE_BACK_LEN};
 use sluice_model::{FrameHeader, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, TopicPartition};
@@ -62,6 +64,8 @@ pub struct Log<D: Disk> {
     /// New names in the folder so far, and how many of them a flush has made durable.
     pub(crate) dir_changes: u64,
     pub(crate) dir_changes_flushed: u64,
+    /// A truncation whose files are not cut yet.
+    pub(crate) cut: Option<PendingCut>,
 }
 
 impl<D: Disk> Log<D> {
@@ -118,6 +122,7 @@ impl<D: Disk> Log<D> {
             removable: Vec::new(),
             dir_changes: 0,
             dir_changes_flushed: 0,
+            cut: None,
         };
         log.set_config(config);
         log.find_gaps();
@@ -188,8 +193,12 @@ impl<D: Disk> Log<D> {
         let (segment_base, position) = self.place(header);
         self.tail.append(header, body, FramePlace { segment_base, position, address });
         self.held.on_append(address);
-        self.log_end = header.next_offset();
-        self.last_header_crc = header.header_crc.to_native();
+        self.set_end(header.next_offset(), header.header_crc.to_native());
+    }
+
+    pub(crate) fn set_end(&mut self, log_end: Offset, last_header_crc: u32) {
+        self.log_end = log_end;
+        self.last_header_crc = last_header_crc;
     }
 
     /// Offsets in this range are refused from now on, because what the segments hold of them cannot be proved good.
@@ -216,12 +225,13 @@ impl<D: Disk> Log<D> {
     /// The oldest journal entry that the flushed recovery point does not cover: the journal is needed from there on.
     #[must_use]
     pub fn oldest_needed_address(&self) -> Option<EntryAddress> {
-        self.held.first_needed()
+        self.cut.as_ref().map(|cut| cut.address).or(self.held.first_needed())
     }
 
     /// The partition as of the last completed flush, for a checkpoint.
     #[must_use]
     pub fn checkpoint(&self, high_watermark: Offset) -> PartitionCheckpoint {
+        self.assert_not_cutting();
         PartitionCheckpoint {
             id: self.id,
             placement_epoch: self.placement_epoch,

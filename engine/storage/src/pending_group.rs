@@ -17,13 +17,14 @@ pub(crate) struct PendingGroup<B> {
     used: usize,
     entry_count: u32,
     body_crc: u32,
+    truncates: bool,
 }
 
 impl<B: std::ops::DerefMut<Target = [u8]> + 'static> PendingGroup<B> {
     /// An empty group with room for about `len` bytes before it has to grow.
     pub(crate) fn new<D: Disk<Buffer = B>>(disk: &D, sequence: u64, len: usize) -> Self {
         let buffer = disk.buffer(len.next_multiple_of(BLOCK_LEN).max(BLOCK_LEN));
-        Self { sequence, buffer, used: GROUP_HEADER_LEN, entry_count: 0, body_crc: 0 }
+        Self { sequence, buffer, used: GROUP_HEADER_LEN, entry_count: 0, body_crc: 0, truncates: false }
     }
 
     /// Copies an entry behind those that are there; gives back its index.
@@ -35,6 +36,7 @@ impl<B: std::ops::DerefMut<Target = [u8]> + 'static> PendingGroup<B> {
         let bytes = &mut self.buffer[self.used..end];
         entry.encode(bytes);
         self.body_crc = crc32c::crc32c_append(self.body_crc, bytes);
+        self.truncates |= matches!(entry, JournalEntry::Truncate { .. });
         self.used = end;
         self.entry_count += 1;
         self.entry_count - 1
@@ -64,6 +66,7 @@ impl<B: std::ops::DerefMut<Target = [u8]> + 'static> PendingGroup<B> {
         header.body_len = u32::try_from(self.body_len()).expect("a group is within GROUP_LEN_MAX");
         header.entry_count = self.entry_count;
         header.body_crc = self.body_crc;
+        header.truncates = self.truncates;
         let bytes = self.buffer.first_chunk_mut().expect("a buffer is at least a block");
         header.write(bytes)
     }

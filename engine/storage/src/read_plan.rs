@@ -70,7 +70,7 @@ pub(crate) enum WalkStart {
 #[derive(Debug)]
 pub enum DiskReadError {
     Io(io::Error),
-    /// The segment was removed before it was opened: ask the log again.
+    /// The segment was removed before it was opened, or truncated before the read was done: ask the log again.
     Removed,
     TooSmall {
         needed: usize,
@@ -200,8 +200,15 @@ impl<D: Disk> DiskRead<D> {
         (self.len_max as u64 + INDEX_INTERVAL_LEN).min(left)
     }
 
-    /// Reads, verifies and gives out frames. Damage behind the first good frames ends the answer before it.
+    /// Reads, verifies and gives out frames. Damage behind the first good frames ends the answer before it. What a
+    /// truncation has reached meanwhile is not given out: [`DiskReadError::Removed`]. Who puts one answer together
+    /// from several reads has to drop the earlier ones then.
     pub async fn run(self) -> Result<ReadFrames, DiskReadError> {
+        let read = self.read().await;
+        if self.segment.is_truncated() { Err(DiskReadError::Removed) } else { read }
+    }
+
+    async fn read(&self) -> Result<ReadFrames, DiskReadError> {
         let file = self.segment.open(self.extent.end_offset).await?;
         let loaded;
         let entries = match &self.start {

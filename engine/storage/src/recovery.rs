@@ -25,6 +25,7 @@ use crate::recovery_journal::plan_replay;
 use crate::recovery_leftovers::{remove_segments, set_aside_leftovers};
 use crate::recovery_replay::Replay;
 use crate::recovery_report::RecoveryReport;
+use crate::recovery_truncation::Truncations;
 use crate::write_back::WriteBackError;
 use sluice_model::{Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicPartition};
 use std::collections::BTreeMap;
@@ -127,7 +128,8 @@ pub async fn recover_shard<D: Disk>(disk: &D, mut plan: RecoverShard<'_>) -> Res
     report.ends_marked = journal_plan.ends_marked;
     let first_file = scan.groups.last().map_or(0, |group| (group.placement.file + 1) % found.ring.file_count);
     let imports = std::mem::take(&mut plan.imports);
-    let mut replay = Replay::new(disk, &plan, report);
+    let truncations = Truncations::find::<D>(&files, &journal_plan.steps).await?;
+    let mut replay = Replay::new(disk, &plan, truncations, report);
     replay.start(found.checkpoint.partitions.clone(), imports, journal_plan.next_sequence).await?;
     for step in &journal_plan.steps {
         replay.run_step(&files, step).await?;
@@ -197,7 +199,7 @@ async fn create_shard<D: Disk>(
 ) -> Result<RecoveredShard<D>, RecoveryError> {
     report.created = true;
     let imports = std::mem::take(&mut plan.imports);
-    let mut replay = Replay::new(disk, &plan, report);
+    let mut replay = Replay::new(disk, &plan, Truncations::default(), report);
     replay.start(Vec::new(), imports, 1).await?;
     let (partitions, report) = replay.finish().await?;
     let ring = Ring::new(plan.journal.geometry(), 0);
@@ -307,3 +309,7 @@ mod tests;
 #[cfg(test)]
 #[path = "recovery_damage_test.rs"]
 mod damage_tests;
+
+#[cfg(test)]
+#[path = "recovery_truncation_test.rs"]
+mod truncation_tests;

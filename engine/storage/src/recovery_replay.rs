@@ -17,6 +17,7 @@ use crate::recovery_decision::Verdict;
 use crate::recovery_journal::{Step, judge_body};
 use crate::recovery_report::RecoveryReport;
 use crate::recovery_segments::{check_segments, end_straddled_segment, straddle_is_good};
+use crate::recovery_truncation::{FoundTruncation, Truncations, truncate_restored};
 use crate::write_back::WriteBackKind;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FrameHeader, LeaderEpoch, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, TopicPartition};
@@ -30,6 +31,7 @@ const REPLAY_WINDOW_LEN: u64 = 1024 * 1024;
 pub(crate) struct Replay<'a, D: Disk> {
     disk: &'a D,
     plan: &'a RecoverShard<'a>,
+    truncations: Truncations,
     partitions: BTreeMap<TopicPartition, Found<D>>,
     held_sequence_max: u64,
     /// Part of the journal file that is being replayed, and which file that is.
@@ -59,8 +61,8 @@ struct Replayed<D: Disk> {
 }
 
 impl<'a, D: Disk> Replay<'a, D> {
-    pub(crate) fn new(disk: &'a D, plan: &'a RecoverShard<'a>, report: RecoveryReport) -> Self {
-        Self { disk, plan, partitions: BTreeMap::new(), held_sequence_max: 0, window: None, report }
+    pub(crate) fn new(disk: &'a D, plan: &'a RecoverShard<'a>, truncations: Truncations, report: RecoveryReport) -> Self {
+        Self { disk, plan, truncations, partitions: BTreeMap::new(), held_sequence_max: 0, window: None, report }
     }
 
     /// Takes the partitions of the shard's checkpoint, and those that it is given. An entry of the journal that is
@@ -96,8 +98,13 @@ impl<'a, D: Disk> Replay<'a, D> {
             PartitionFate::Deleted | PartitionFate::Elsewhere => Found::Skipped,
             PartitionFate::Recover(_) => {
                 let partition = check_segments(self.disk, &self.plan.layout, partition).await?;
-                let point = &partition.recovery_point;
-                if point.next_frame_position < point.position {
+                let point = partition.recovery_point;
+                let straddled = point.next_frame_position < point.position;
+                let lowest = self.truncations.lowest_after(id, point.held);
+                let into = |end_offset| end_offset < point.offset || straddled && end_offset == point.offset;
+                if let Some(truncation) = lowest.filter(|lowest| into(lowest.end_offset)) {
+                    self.truncated(partition, fate, truncation).await?
+                } else if straddled {
                     Found::Straddled(Box::new(partition), fate)
                 } else {
                     self.restored(partition, fate)
@@ -121,6 +128,21 @@ impl<'a, D: Disk> Replay<'a, D> {
             log_start_offset: partition.log_start_offset,
             possibly_short: false,
         }))
+    }
+
+    /// A partition whose checkpoint speaks of more than the journal leaves of it.
+    async fn truncated(
+        &self,
+        partition: PartitionCheckpoint,
+        fate: PartitionFate,
+        truncation: FoundTruncation,
+    ) -> Result<Found<D>, RecoveryError> {
+        let mut found = self.restored(partition, fate);
+        if let Found::Recovered(partition) = &mut found {
+            truncate_restored(&mut partition.log, truncation).await?;
+            partition.leader_epoch = partition.log.held.epochs().latest().unwrap_or_default();
+        }
+        Ok(found)
     }
 
     /// The greatest sequence that any checkpointed partition holds an entry of.
@@ -156,6 +178,8 @@ impl<'a, D: Disk> Replay<'a, D> {
         for entry in Entries::new(body) {
             let address = EntryAddress { sequence: header.sequence, index };
             match entry {
+                // It has no checksum but the group's.
+                Ok(JournalEntry::LogStart { .. }) if damaged => {}
                 Ok(entry) => self.on_entry(address, entry).await?,
                 Err(_) => self.doubt_all(),
             }
@@ -183,12 +207,19 @@ impl<'a, D: Disk> Replay<'a, D> {
         }
         self.report.entries_replayed += 1;
         match entry {
+            JournalEntry::Frame { header, .. } if self.truncations.cut_off(id, address, header.base_offset()) => {
+                self.report.entries_replayed -= 1;
+                self.report.entries_truncated += 1;
+            }
             JournalEntry::Frame { header, body } if partition.accepts(header) => {
                 self.report.bytes_replayed += header.frame_len() as u64;
                 partition.append(header, body, address);
             }
             JournalEntry::LogStart { offset, .. } => partition.log_start_offset = partition.log_start_offset.max(offset),
-            JournalEntry::Truncate { end_offset, .. } if end_offset >= partition.log.log_end_offset() => {}
+            // What it cuts off was not replayed. It vouches for the log's end as a frame does, or says what is missing.
+            JournalEntry::Truncate { end_offset, .. } if end_offset >= partition.log.log_end_offset() => {
+                partition.possibly_short = end_offset > partition.log.log_end_offset();
+            }
             JournalEntry::Frame { .. } | JournalEntry::Truncate { .. } => {
                 self.report.entries_replayed -= 1;
                 self.report.out_of_place += 1;
@@ -210,12 +241,18 @@ impl<'a, D: Disk> Replay<'a, D> {
                 self.partitions.insert(id, found);
             }
             Some(Found::Straddled(partition, fate)) => {
-                let JournalEntry::Frame { header, body } = *entry else { return Ok(()) };
                 if address <= partition.recovery_point.held {
                     return Ok(());
                 }
                 let mut partition = partition.as_ref().clone();
-                if !straddle_is_good(self.disk, &self.plan.layout, &partition, header, body).await? {
+                let is_good = match *entry {
+                    JournalEntry::Frame { header, body } => {
+                        straddle_is_good(self.disk, &self.plan.layout, &partition, header, body).await?
+                    }
+                    JournalEntry::Truncate { .. } => false,
+                    JournalEntry::LogStart { .. } => return Ok(()),
+                };
+                if !is_good {
                     end_straddled_segment(&mut partition);
                 }
                 let found = self.restored(partition, *fate);

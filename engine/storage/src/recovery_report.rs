@@ -42,6 +42,8 @@ pub struct RecoveryReport {
     pub skipped: BTreeMap<TopicPartition, u64>,
     /// Entries that do not fit where their partition's log ended: not applied.
     pub out_of_place: u64,
+    /// Frames that a later truncation of their log cut off again: not applied, and nothing is missing.
+    pub entries_truncated: u64,
     /// Where files were moved to that nothing names.
     pub set_aside: Vec<PathBuf>,
 }
@@ -105,6 +107,9 @@ impl fmt::Display for RecoveryReport {
         }
         if self.out_of_place > 0 {
             write!(f, "; {} entries fit nowhere", self.out_of_place)?;
+        }
+        if self.entries_truncated > 0 {
+            write!(f, "; {} entries had been truncated", self.entries_truncated)?;
         }
         for path in &self.set_aside {
             write!(f, "; set aside {}", path.display())?;

@@ -10,7 +10,7 @@ use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
 use sluice_model::limits::BLOCK_LEN;
 
-const WHOLE_BLOCKS: WriteBackKind = WriteBackKind::WholeBlocks { at_least: BLOCK_LEN };
+pub(super) const WHOLE_BLOCKS: WriteBackKind = WriteBackKind::WholeBlocks { at_least: BLOCK_LEN };
 
 /// The same device after a stop without notice, nothing unflushed kept.
 pub(super) fn power_cycled(disk: &FaultDisk) -> FaultDisk {
@@ -21,7 +21,7 @@ pub(super) fn power_cycled(disk: &FaultDisk) -> FaultDisk {
 pub(super) struct Scenario {
     pub(super) shard: TestShard,
     pub(super) model: ShardModel,
-    random: Random,
+    pub(super) random: Random,
     sizes: TestSizes,
 }
 
@@ -33,13 +33,13 @@ impl Scenario {
     }
 
     /// The life of a shard after a restart; what was recovered is durable, and the rest never was.
-    fn resumed(&self, shard: TestShard, seed: u64) -> Self {
+    pub(super) fn resumed(&self, shard: TestShard, seed: u64) -> Self {
         let calls = shard.disk.call_count();
         let model = self.model.resumed(&shard, calls);
         Self { shard, model, random: Random::new(seed), sizes: self.sizes }
     }
 
-    fn append(&mut self, partition: u32, body_len: usize) {
+    pub(super) fn append(&mut self, partition: u32, body_len: usize) {
         let seed = self.random.next_u64();
         let records = 1 + u32::try_from(self.random.below(3)).unwrap();
         self.shard.log(test_partition(partition));
@@ -58,6 +58,15 @@ impl Scenario {
         self.commit();
     }
 
+    /// Ends a log at or below `end_offset`, which is not below its start.
+    pub(super) fn truncate(&mut self, partition: u32, end_offset: Offset) -> Offset {
+        let id = test_partition(partition);
+        let before = self.shard.disk.call_count();
+        let end_offset = self.shard.truncate(id, end_offset);
+        self.model.on_truncate(id, end_offset, before, self.shard.disk.call_count());
+        end_offset
+    }
+
     fn move_log_start(&mut self, partition: u32) {
         let id = test_partition(partition);
         let offset = Offset(self.shard.log(id).log_end_offset().0 / 2);
@@ -70,7 +79,7 @@ impl Scenario {
     }
 
     /// One step of what a shard's life is made of.
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         match self.random.below(20) {
             0..8 => {
                 for _ in 0..=self.random.below(3) {
@@ -154,7 +163,14 @@ impl Met {
 }
 
 /// Restarts from the image that a cut leaves and holds it against the model.
-fn check_cut(disk: &FaultDisk, cut: PowerCut, scenario: &Scenario, calls: usize, number: u64, what: &str) -> TestShard {
+pub(super) fn check_cut(
+    disk: &FaultDisk,
+    cut: PowerCut,
+    scenario: &Scenario,
+    calls: usize,
+    number: u64,
+    what: &str,
+) -> TestShard {
     let crashed = disk.crash(cut);
     let mut shard = TestShard::start(&crashed, number, scenario.sizes).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert!(shard.report().is_clean(), "{what}: {}", shard.report());

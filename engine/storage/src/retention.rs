@@ -41,6 +41,7 @@ impl<D: Disk> Log<D> {
     /// Drops the sealed segments that lie wholly below the log start, and gives back the files to remove. A file
     /// that is gone already is as good as removed.
     pub fn plan_remove_segments(&mut self) -> Vec<PathBuf> {
+        self.assert_not_cutting();
         let mut paths = std::mem::take(&mut self.removable);
         while let Some(front) = self.sealed.front() {
             if front.unflushed.is_some() || front.info.next_offset > self.log_start {

@@ -69,6 +69,8 @@ pub(crate) struct SegmentFile<D: Disk> {
     used: Cell<bool>,
     /// Set when the log gives the file up: that it cannot be opened then is no damage.
     removed: Cell<bool>,
+    /// Set when a truncation cuts the segment off or ends it earlier: nothing read through this value counts.
+    truncated: Cell<bool>,
 }
 
 impl<D: Disk> SegmentFile<D> {
@@ -84,6 +86,7 @@ impl<D: Disk> SegmentFile<D> {
             index: RefCell::new(None),
             used: Cell::new(false),
             removed: Cell::new(false),
+            truncated: Cell::new(false),
         })
     }
 
@@ -98,6 +101,16 @@ impl<D: Disk> SegmentFile<D> {
     /// The log has no use for this file any more, and it will be removed.
     pub(crate) fn set_removed(&self) {
         self.removed.set(true);
+    }
+
+    /// A truncation has reached into this segment: who reads it has to ask the log again.
+    pub(crate) fn set_truncated(&self) {
+        self.set_removed();
+        self.truncated.set(true);
+    }
+
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.truncated.get()
     }
 
     /// The file, opened now or before. `end_offset` is what cannot be served if it is missing.
@@ -139,6 +152,12 @@ impl<D: Disk> SegmentFile<D> {
         *self.index.borrow_mut() = Some((extent.end_offset, index.clone()));
         self.cache.on_opened(self.me.clone());
         Ok(index)
+    }
+
+    /// The footer of a sealed segment; `Damaged` when it has none that is good.
+    pub(crate) async fn footer(&self, extent: &SegmentExtent) -> Result<SegmentFooter, WalkError> {
+        let file = self.open(extent.end_offset).await?;
+        self.read_footer(&file, extent.footer_end.unwrap_or(0), extent.end_offset).await
     }
 
     async fn read_footer(&self, file: &D::File, file_len: u64, end_offset: Offset) -> Result<SegmentFooter, WalkError> {

@@ -86,7 +86,11 @@ impl<D: Disk> TimestampLookup<D> {
     /// `None` when no frame reaches the timestamp.
     pub async fn run(self) -> Result<Option<FoundTimestamp>, DiskReadError> {
         for candidate in &self.candidates {
-            if let Some(found) = self.search(candidate).await? {
+            let searched = self.search(candidate).await;
+            if candidate.segment.is_truncated() {
+                return Err(DiskReadError::Removed);
+            }
+            if let Some(found) = searched? {
                 return Ok(Some(found));
             }
         }

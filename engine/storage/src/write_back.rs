@@ -110,6 +110,7 @@ impl<D: Disk> Log<D> {
     /// again after [`Self::on_written_back`]. One plan at a time per log; a plan that failed with
     /// `StorageFull` is simply made anew.
     pub fn plan_write_back(&mut self, kind: WriteBackKind) -> Option<WriteBackPlan<D>> {
+        self.assert_not_cutting();
         self.drop_empty_ended_segments();
         if kind == WriteBackKind::Everything {
             self.active_mut().pad();

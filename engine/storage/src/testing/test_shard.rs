@@ -180,6 +180,30 @@ impl TestShard {
         self.log(id).set_log_start(offset);
     }
 
+    /// Ends a log at the frame boundary at or below `end_offset`; gives back where that is.
+    pub fn truncate(&mut self, id: TopicPartition, end_offset: Offset) -> Offset {
+        let journal = self.shard.journal.clone();
+        let log = self.log(id);
+        while let Some(plan) = log.plan_write_back(WriteBackKind::Everything) {
+            let written = block_on(plan.run()).expect("write-back works");
+            log.on_written_back(written);
+        }
+        if let Some(plan) = log.plan_flush() {
+            let flushed = block_on(plan.run()).expect("the device flushes");
+            log.on_flushed(flushed);
+        }
+        let truncation = block_on(log.plan_truncate(end_offset).run()).expect("the boundary is found");
+        let end_offset = truncation.end_offset();
+        let address = journal.append(truncation.journal_entry(id));
+        log.truncate(truncation, address);
+        self.commit();
+        let log = self.log(id);
+        let plan = log.plan_cut().expect("a truncation has files to cut");
+        let cut = block_on(plan.run()).expect("files are cut");
+        log.on_cut(cut);
+        end_offset
+    }
+
     pub fn write_back(&mut self, kind: WriteBackKind) {
         for partition in self.shard.partitions.values_mut() {
             while let Some(plan) = partition.log.plan_write_back(kind) {

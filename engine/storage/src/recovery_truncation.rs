@@ -1,0 +1,80 @@
+//! The truncations that a journal holds, found before anything of it is replayed.
+//!
+//! A truncation may have cut files before the crash, and the checkpoint from which recovery starts may speak of
+//! them as they were: what is above the lowest cut to come is therefore taken off the log at the start, where the
+//! files below that cut are as they have always been, and no frame that a later truncation cuts off is replayed.
+//! The expensive mistake is to replay in the order of the journal and to look for a boundary in files that are cut
+//! already, or that later ones of the same name have replaced. Groups say in their header whether they hold a
+//! truncation, so nothing else is read here.
+
+use crate::commit_group::{Entries, JournalEntry};
+use crate::disk::{Disk, DiskFile};
+use crate::entry_address::EntryAddress;
+use crate::journal_scan::group_body;
+use crate::log::Log;
+use crate::recovery_journal::Step;
+use sluice_model::{Offset, TopicPartition};
+use std::collections::BTreeMap;
+use std::io;
+
+/// By partition, in order of their addresses.
+#[derive(Debug, Default)]
+pub(crate) struct Truncations(BTreeMap<TopicPartition, Vec<FoundTruncation>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FoundTruncation {
+    pub(crate) address: EntryAddress,
+    pub(crate) end_offset: Offset,
+    pub(crate) last_header_crc: u32,
+}
+
+impl Truncations {
+    /// Those in the groups that are about to be replayed.
+    pub(crate) async fn find<D: Disk>(files: &[D::File], steps: &[Step]) -> io::Result<Self> {
+        let mut found = Self::default();
+        for step in steps {
+            let Step::Replay(group) = step else { continue };
+            if !group.header.truncates {
+                continue;
+            }
+            let file = &files[group.placement.file as usize];
+            let bytes = file.read_at(group.placement.position, group.header.group_len()).await?;
+            let body = group_body(&bytes, &group.header).unwrap_or_default();
+            for (index, entry) in (0..).zip(Entries::new(body)) {
+                // Its own checksum vouches for it, whatever else of the group is damaged.
+                let Ok(JournalEntry::Truncate { id, end_offset, last_header_crc }) = entry else { continue };
+                let address = EntryAddress { sequence: group.header.sequence, index };
+                found.0.entry(id).or_default().push(FoundTruncation { address, end_offset, last_header_crc });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The lowest cut of this log behind `address`.
+    pub(crate) fn lowest_after(&self, id: TopicPartition, address: EntryAddress) -> Option<FoundTruncation> {
+        let after = self.0.get(&id)?.iter().filter(|found| found.address > address);
+        after.min_by_key(|found| found.end_offset).copied()
+    }
+
+    /// Whether a frame at `base_offset`, which stands at `address`, is cut off later.
+    pub(crate) fn cut_off(&self, id: TopicPartition, address: EntryAddress, base_offset: Offset) -> bool {
+        self.lowest_after(id, address).is_some_and(|found| base_offset >= found.end_offset)
+    }
+}
+
+/// Truncates a log that was restored from a checkpoint, memory and files. Nothing of it when the log begins above.
+pub(crate) async fn truncate_restored<D: Disk>(log: &mut Log<D>, found: FoundTruncation) -> io::Result<()> {
+    let mut truncation = log.plan_truncate(found.end_offset.max(log.log_start_offset())).run().await?;
+    if truncation.end_offset() < log.log_start_offset() {
+        return Ok(());
+    }
+    if truncation.end_offset() == found.end_offset {
+        truncation.set_last_header_crc(found.last_header_crc);
+    }
+    log.truncate(truncation, found.address);
+    if let Some(plan) = log.plan_cut() {
+        let cut = plan.run().await?;
+        log.on_cut(cut);
+    }
+    Ok(())
+}
