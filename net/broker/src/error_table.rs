@@ -63,7 +63,7 @@ impl From<&ProduceRefusal> for WireError {
     fn from(refusal: &ProduceRefusal) -> Self {
         match refusal {
             // The image places it here; the shard is still opening it, or removing it.
-            ProduceRefusal::UnknownPartition(_) => Self::not_ready(refusal),
+            ProduceRefusal::UnknownPartition(_) | ProduceRefusal::Truncating(_) => Self::not_ready(refusal),
             ProduceRefusal::Frame(error) => Self::new(frame_code(error), refusal),
             ProduceRefusal::TrailingBytes { .. } | ProduceRefusal::Attributes { .. } => {
                 Self::new(ErrorCode::InvalidFrame, refusal)
@@ -176,6 +176,7 @@ mod tests {
             ),
             (ProduceRefusal::Overloaded { retry_after_ms: 7, reason: Overload::Tail }, ErrorCode::Overloaded),
             (ProduceRefusal::DiskFull, ErrorCode::DiskFull),
+            (ProduceRefusal::Truncating(id), ErrorCode::NotReady),
             (ProduceRefusal::ShuttingDown, ErrorCode::ShuttingDown),
         ];
         for (refusal, code) in table {

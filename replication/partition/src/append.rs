@@ -27,6 +27,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let append_time_ms = self.shared.append_clock.borrow().append_time_ms(now);
         let mut effects = Effects::new();
         let mut partition_mut = partition.borrow_mut();
+        if partition_mut.truncating {
+            return Err(ProduceRefusal::Truncating(header.topic_partition()));
+        }
         partition_mut
             .leader
             .on_append(append_time_ms, ProduceBatch { header, acks, token }, &mut effects)

@@ -32,13 +32,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     pub(crate) async fn checkpoint(&self, background: &mut Background<D>) -> Result<bool, Failure> {
         let written_len = self.shared.journal_written_len.get();
         for cell in self.cells() {
-            let plan = cell.borrow_mut().log.plan_flush();
-            let Some(plan) = plan else { continue };
-            let flushed = plan.run().await.map_err(|error| {
-                let id = cell.borrow().leader.id();
-                Failure::Flush { id, error }
-            })?;
-            cell.borrow_mut().log.on_flushed(flushed);
+            self.flush(&cell).await?;
         }
         if !self.write_checkpoint(background).await? {
             return Ok(false);
@@ -49,6 +43,18 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         // A segment below the log start may have had to be flushed before its file could go.
         timers.removal_wanted = true;
         Ok(true)
+    }
+
+    /// Makes what was written back of one log durable.
+    pub(crate) async fn flush(&self, cell: &PartitionCell<D>) -> Result<(), Failure> {
+        let plan = cell.borrow_mut().log.plan_flush();
+        let Some(plan) = plan else { return Ok(()) };
+        let flushed = plan.run().await.map_err(|error| {
+            let id = cell.borrow().leader.id();
+            Failure::Flush { id, error }
+        })?;
+        cell.borrow_mut().log.on_flushed(flushed);
+        Ok(())
     }
 
     /// The same state into both slots; `false` as [`Self::checkpoint`].

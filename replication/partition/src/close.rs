@@ -1,8 +1,9 @@
 //! The clean stop: nothing new is taken, everything taken becomes durable and goes to segments, and the next start
 //! has nothing to replay.
 
+use crate::checkpointing::Background;
 use crate::pace::PaceClass;
-use crate::partitions::Partitions;
+use crate::partitions::{PartitionCell, Partitions};
 use crate::refusal::Failure;
 use sluice_model::Clock;
 use sluice_storage::disk::Disk;
@@ -19,32 +20,41 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.wait_for_groups(|journal| journal.queued_len() == 0).await?;
         let mut background = self.shared.background.lock().await;
         for cell in self.cells() {
-            loop {
-                let plan = cell.borrow_mut().log.plan_write_back(WriteBackKind::Everything);
-                let Some(plan) = plan else { break };
-                let permit = self.shared.pacer.acquire(PaceClass::UrgentWriteBack, plan.len() as usize).await;
-                let result = plan.run().await;
-                drop(permit);
-                match result {
-                    Ok(written) => cell.borrow_mut().log.on_written_back(written),
-                    Err(error) if error.is_storage_full() && background.reserve.is_held() => {
-                        background.reserve.give_back().await.map_err(Failure::Reserve)?;
-                    }
-                    Err(error) if error.is_storage_full() => break,
-                    Err(error) => {
-                        let id = cell.borrow().leader.id();
-                        return Err(Failure::WriteBack { id, error });
-                    }
-                }
-            }
+            self.write_back_everything(&cell, &mut background).await?;
         }
         self.checkpoint_both(&mut background).await?;
         self.shared.journal.request_idle_marker();
         self.wait_for_groups(|journal| journal.is_marked()).await
     }
 
+    /// Writes back all of one log, into the reserve if need be; `false` when the disk has no room for it.
+    pub(crate) async fn write_back_everything(
+        &self,
+        cell: &PartitionCell<D>,
+        background: &mut Background<D>,
+    ) -> Result<bool, Failure> {
+        loop {
+            let plan = cell.borrow_mut().log.plan_write_back(WriteBackKind::Everything);
+            let Some(plan) = plan else { return Ok(true) };
+            let permit = self.shared.pacer.acquire(PaceClass::UrgentWriteBack, plan.len() as usize).await;
+            let result = plan.run().await;
+            drop(permit);
+            match result {
+                Ok(written) => cell.borrow_mut().log.on_written_back(written),
+                Err(error) if error.is_storage_full() && background.reserve.is_held() => {
+                    background.reserve.give_back().await.map_err(Failure::Reserve)?;
+                }
+                Err(error) if error.is_storage_full() => return Ok(false),
+                Err(error) => {
+                    let id = cell.borrow().leader.id();
+                    return Err(Failure::WriteBack { id, error });
+                }
+            }
+        }
+    }
+
     /// Waits until the journal is as wanted, looking after each group; a failed one never will be.
-    async fn wait_for_groups(&self, is_done: impl Fn(&Journal<D>) -> bool) -> Result<(), Failure> {
+    pub(crate) async fn wait_for_groups(&self, is_done: impl Fn(&Journal<D>) -> bool) -> Result<(), Failure> {
         loop {
             let listener = self.shared.group_durable_event.listen();
             if self.shared.journal.failed() {

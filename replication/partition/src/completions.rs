@@ -29,6 +29,8 @@ pub enum Completed {
     },
     /// The partition went away before its condition held: written or not, nobody can say.
     PartitionRemoved,
+    /// The end of the log was cut off before its condition held: nobody can say either.
+    Truncated,
 }
 
 /// The queues of one shard. Cheap to clone.

@@ -22,6 +22,7 @@ mod run_effects;
 mod settings;
 mod space_reserve;
 mod tick;
+mod truncate;
 mod write_back_loop;
 
 pub use completions::{Completed, Completion};
@@ -32,3 +33,4 @@ pub use preparation::{Prepare, Prepared, prepare};
 pub use refusal::{Failure, FetchRefusal, Overload, ProduceRefusal};
 pub use settings::{PartitionAssignment, PartitionSettings, PartitionsConfig};
 pub use sluice_replica::{Acks, Durability};
+pub use truncate::TruncateError;

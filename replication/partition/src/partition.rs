@@ -34,6 +34,8 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) unwritten_since_us: Option<u64>,
     /// A log start has moved, or a segment was written, since the last checkpoint.
     pub(crate) changed: bool,
+    /// The log is being cut off: no append is taken.
+    pub(crate) truncating: bool,
 }
 
 /// Where a partition's log ends in one journal group.
@@ -63,6 +65,7 @@ impl<D: Disk> Partition<D> {
             log_starts: VecDeque::new(),
             unwritten_since_us: None,
             changed: false,
+            truncating: false,
         }
     }
 

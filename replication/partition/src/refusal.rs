@@ -30,6 +30,8 @@ pub enum ProduceRefusal {
         reason: Overload,
     },
     DiskFull,
+    /// The end of the log is being cut off.
+    Truncating(TopicPartition),
     ShuttingDown,
 }
 
@@ -75,6 +77,7 @@ impl fmt::Display for ProduceRefusal {
                 write!(f, "; try again in {retry_after_ms} ms")
             }
             Self::DiskFull => write!(f, "the disk is full; free space or shorten retention, then try again"),
+            Self::Truncating(id) => write!(f, "the log of partition {id} is being truncated; try again"),
             Self::ShuttingDown => write!(f, "the broker is shutting down"),
         }
     }
@@ -135,6 +138,11 @@ pub enum Failure {
         id: TopicPartition,
         error: io::Error,
     },
+    /// Cutting a log off failed: its segments may be half as they were.
+    Truncate {
+        id: TopicPartition,
+        error: io::Error,
+    },
     /// Removing the files of a partition failed.
     Remove {
         id: TopicPartition,
@@ -151,6 +159,7 @@ impl fmt::Display for Failure {
             Self::Journal(error) => write!(f, "a journal write failed: {error}"),
             Self::WriteBack { id, error } => write!(f, "writing a segment of partition {id} failed: {error}"),
             Self::Flush { id, error } => write!(f, "flushing a segment of partition {id} failed: {error}"),
+            Self::Truncate { id, error } => write!(f, "truncating partition {id} failed: {error}"),
             Self::Remove { id, error } => write!(f, "removing files of partition {id} failed: {error}"),
             Self::Reserve(error) => write!(f, "changing the disk space reserve failed: {error}"),
             Self::Checkpoint(error) => write!(f, "writing a checkpoint failed: {error}"),

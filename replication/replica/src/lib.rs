@@ -18,4 +18,5 @@ pub use effect::{Acks, Durability, Effect, Effects};
 pub use idempotence::SequenceRefusal;
 pub use in_sync_set::InSyncSet;
 pub use leader::on_append::{AppendRefusal, ProduceBatch};
+pub use leader::on_truncate::TruncatedLog;
 pub use leader::{Leader, LeaderStart};

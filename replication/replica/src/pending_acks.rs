@@ -44,6 +44,16 @@ impl PendingAcks {
         self.on_leader.drain(..).chain(self.on_all.drain(..)).map(|ack| ack.token).collect()
     }
 
+    /// The tokens of produces that wait for more than `end_offset`, which are not waited for any more.
+    pub fn drain_above(&mut self, end_offset: Offset) -> Vec<u64> {
+        let mut tokens = Vec::new();
+        for queue in [&mut self.on_leader, &mut self.on_all] {
+            let at = queue.partition_point(|waiting| waiting.end_offset <= end_offset);
+            tokens.extend(queue.drain(at..).map(|ack| ack.token));
+        }
+        tokens
+    }
+
     /// The smallest end offsets still waited for: on the leader's flush, on the high watermark.
     #[must_use]
     pub fn oldest(&self) -> (Option<Offset>, Option<Offset>) {

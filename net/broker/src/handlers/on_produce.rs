@@ -137,8 +137,8 @@ impl DataPlane {
         match outcome {
             Completed::RecordsDeleted { log_start_offset } => answer.log_start_offset = log_start_offset.0,
             Completed::Produced { log_start_offset, .. } => answer.log_start_offset = log_start_offset.0,
-            Completed::PartitionRemoved => {
-                let error = partition_removed();
+            Completed::PartitionRemoved | Completed::Truncated => {
+                let error = leadership_lost(outcome);
                 (answer.error, answer.text) = (error.code(), error.text);
             }
         }
@@ -166,8 +166,9 @@ impl From<Place> for Refused {
     }
 }
 
-fn partition_removed() -> WireError {
-    WireError::new(ErrorCode::LeadershipLost, "the partition was removed before its records were durable")
+fn leadership_lost(outcome: Completed) -> WireError {
+    let happened = if outcome == Completed::Truncated { "its log truncated" } else { "removed" };
+    WireError::new(ErrorCode::LeadershipLost, format_args!("the partition was {happened} before its records were durable"))
 }
 
 fn fill_in(answer: &mut ProducedPartition, outcome: Completed) {
@@ -188,8 +189,8 @@ fn fill_in(answer: &mut ProducedPartition, outcome: Completed) {
             };
         }
         Completed::RecordsDeleted { log_start_offset } => answer.log_start_offset = log_start_offset.0,
-        Completed::PartitionRemoved => {
-            let error = partition_removed();
+        Completed::PartitionRemoved | Completed::Truncated => {
+            let error = leadership_lost(outcome);
             (answer.error, answer.text) = (error.code(), error.text);
         }
     }

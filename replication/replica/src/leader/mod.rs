@@ -2,6 +2,7 @@
 
 pub mod on_append;
 pub mod on_local_flush;
+pub mod on_truncate;
 
 use crate::effect::{Effect, Effects};
 use crate::high_watermark;

@@ -1,0 +1,180 @@
+//! A partition's log is cut off below its end, and its replica goes on from there under a new leader epoch.
+//!
+//! In order: no append is taken any more, everything goes to segments and is flushed, the boundary is found, the
+//! journal's entry is appended and log and replica end there in memory, the entry becomes durable, the files are
+//! cut. A crash before the entry is durable leaves the log as it was, one after it the log that was cut. The
+//! expensive mistake is to acknowledge what is gone: a produce that waits for more than the cut is answered as
+//! unknown in the same breath as the log ends there. Deliberately absent: where to cut, which an election decides.
+
+use crate::checkpointing::Background;
+use crate::completions::{Completed, Completion};
+use crate::partitions::{PartitionCell, Partitions};
+use crate::refusal::Failure;
+use sluice_model::{Clock, LeaderEpoch, Offset, TopicPartition};
+use sluice_replica::TruncatedLog;
+use sluice_storage::disk::Disk;
+use sluice_storage::truncation::Truncation;
+use std::fmt;
+use std::io;
+
+/// Why a log was not truncated. Nothing has changed, but for the log being on disk, unless it is `Failed`.
+#[derive(Debug)]
+pub enum TruncateError {
+    UnknownPartition(TopicPartition),
+    ShuttingDown,
+    /// The frame boundary at or below the offset asked for, or the offset itself, lies below the log start.
+    BelowLogStart {
+        end_offset: Offset,
+        log_start_offset: Offset,
+    },
+    /// A replica goes on under a leader epoch greater than any before.
+    StaleEpoch {
+        got: LeaderEpoch,
+        current: LeaderEpoch,
+    },
+    /// Segments, or the footer of the one that is cut, have no room.
+    DiskFull,
+    /// The journal's ring has no room for the entry now.
+    Overloaded {
+        retry_after_ms: u32,
+    },
+    /// The shard cannot go on.
+    Failed(Box<Failure>),
+}
+
+impl fmt::Display for TruncateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownPartition(id) => write!(f, "partition {id} is not on this shard"),
+            Self::ShuttingDown => write!(f, "the broker is shutting down"),
+            Self::BelowLogStart { end_offset, log_start_offset } => {
+                write!(f, "a log that begins at {log_start_offset} cannot end at {end_offset}")
+            }
+            Self::StaleEpoch { got, current } => write!(f, "leader epoch {got} is not above {current}"),
+            Self::DiskFull => write!(f, "the disk is full; free space or shorten retention, then try again"),
+            Self::Overloaded { retry_after_ms } => write!(f, "the journal is full; try again in {retry_after_ms} ms"),
+            Self::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TruncateError {}
+
+impl From<Failure> for TruncateError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
+impl<D: Disk, C: Clock> Partitions<D, C> {
+    /// Ends the log of `id` at the frame boundary at or below `end_offset` (or where it ends, if that is less), and
+    /// gives back where that is, once it is durable and the files are cut. Produces that wait for more are answered
+    /// as [`Completed::Truncated`], watches come true. To be run to its end: no append is taken before.
+    pub async fn truncate(
+        &self,
+        id: TopicPartition,
+        end_offset: Offset,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Offset, TruncateError> {
+        let mut background = self.shared.background.lock().await;
+        let cell = self.get(id).ok_or(TruncateError::UnknownPartition(id))?;
+        if self.shared.closing.get() {
+            return Err(TruncateError::ShuttingDown);
+        }
+        {
+            let mut partition = cell.borrow_mut();
+            let (current, log_start_offset) = (partition.leader.leader_epoch(), partition.log.log_start_offset());
+            if leader_epoch <= current {
+                return Err(TruncateError::StaleEpoch { got: leader_epoch, current });
+            }
+            if end_offset < log_start_offset {
+                return Err(TruncateError::BelowLogStart { end_offset, log_start_offset });
+            }
+            if end_offset >= partition.log.log_end_offset() {
+                partition.leader.on_leader_epoch(leader_epoch);
+                return Ok(partition.log.log_end_offset());
+            }
+            partition.truncating = true;
+        }
+        let had_reserve = background.reserve.is_held();
+        let truncated = self.truncate_quiet(&cell, end_offset, leader_epoch, &mut background).await;
+        if had_reserve && !background.reserve.is_held() {
+            self.enter_disk_full(&mut background).await?;
+        }
+        cell.borrow_mut().truncating = false;
+        truncated
+    }
+
+    /// While no append comes and nobody else writes.
+    async fn truncate_quiet(
+        &self,
+        cell: &PartitionCell<D>,
+        end_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        background: &mut Background<D>,
+    ) -> Result<Offset, TruncateError> {
+        if !self.write_back_everything(cell, background).await? {
+            return Err(TruncateError::DiskFull);
+        }
+        self.flush(cell).await?;
+        let truncation = self.find_cut(cell, end_offset, background).await?;
+        let end_offset = truncation.end_offset();
+        let sequence = self.end_log(cell, truncation, leader_epoch)?;
+        self.wait_for_groups(|journal| journal.durable_sequence() >= sequence).await?;
+        let plan = cell.borrow().log.plan_cut();
+        if let Some(plan) = plan {
+            let cut = plan.run().await.map_err(|error| truncate_failure(cell, error))?;
+            cell.borrow_mut().log.on_cut(cut);
+        }
+        Ok(end_offset)
+    }
+
+    async fn find_cut(
+        &self,
+        cell: &PartitionCell<D>,
+        end_offset: Offset,
+        background: &mut Background<D>,
+    ) -> Result<Truncation, TruncateError> {
+        loop {
+            let plan = cell.borrow().log.plan_truncate(end_offset);
+            match plan.run().await {
+                Ok(truncation) => return Ok(truncation),
+                Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(truncate_failure(cell, error).into()),
+                Err(_) if background.reserve.is_held() => background.reserve.give_back().await.map_err(Failure::Reserve)?,
+                Err(_) => return Err(TruncateError::DiskFull),
+            }
+        }
+    }
+
+    /// Log and replica end here; gives back the journal group that has to be durable before the files are cut.
+    fn end_log(&self, cell: &PartitionCell<D>, truncation: Truncation, leader_epoch: LeaderEpoch) -> Result<u64, TruncateError> {
+        let mut partition = cell.borrow_mut();
+        let partition = &mut *partition;
+        let (end_offset, log_start_offset) = (truncation.end_offset(), partition.log.log_start_offset());
+        if end_offset < log_start_offset {
+            return Err(TruncateError::BelowLogStart { end_offset, log_start_offset });
+        }
+        self.admit_control().map_err(|retry_after_ms| TruncateError::Overloaded { retry_after_ms })?;
+        let (epochs, producers) = truncation.tables();
+        let (epochs, producers) = (epochs.clone(), producers.clone());
+        let address = self.shared.journal.append(truncation.journal_entry(partition.leader.id()));
+        partition.log.truncate(truncation, address);
+        let last_header_crc = partition.log.last_header_crc();
+        let log = TruncatedLog { end_offset, leader_epoch, last_header_crc, epochs, producers };
+        for token in partition.leader.on_truncate(log) {
+            self.shared.completions.push(Completion { token, outcome: Completed::Truncated });
+        }
+        // What these groups hold above the cut is gone, whenever they report.
+        for group in &mut partition.flushes {
+            group.end_offset = group.end_offset.min(end_offset);
+        }
+        self.shared.completions.push_watched(partition.watchers.drain(..));
+        partition.unwritten_since_us = None;
+        partition.changed = true;
+        Ok(address.sequence)
+    }
+}
+
+fn truncate_failure<D: Disk>(cell: &PartitionCell<D>, error: io::Error) -> Failure {
+    Failure::Truncate { id: cell.borrow().leader.id(), error }
+}

@@ -1,0 +1,225 @@
+//! What a shard does when the end of a log is cut off under it, and what it finds again.
+
+mod support;
+
+use sluice_model::{LeaderEpoch, Offset};
+use sluice_partition::{Completed, FetchRefusal, ProduceRefusal, TruncateError};
+use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
+use support::{ReadFrame, Setup, TestProducer, TestShard, id};
+
+fn truncate(shard: &mut TestShard, partition: u32, end_offset: u64, epoch: u32) -> Result<Offset, TruncateError> {
+    let partitions = shard.partitions.clone();
+    shard.run(async move { partitions.truncate(id(partition), Offset(end_offset), LeaderEpoch(epoch)).await })
+}
+
+fn fill(shard: &mut TestShard, producer: &mut TestProducer, count: u64, len: usize) {
+    for n in 0..count {
+        shard.append(&producer.frame_of(len), 1000 + n).unwrap();
+        shard.settle();
+    }
+    shard.completions();
+}
+
+#[test]
+fn the_replica_goes_on_from_the_cut() {
+    let disk = FaultDisk::new(1);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 1));
+    let mut producer = TestProducer::new(0, 5);
+    fill(&mut shard, &mut producer, 40, 5000);
+    shard.advance_ms(3000);
+    let before = shard.read_all(0, 0).unwrap();
+    assert_eq!(truncate(&mut shard, 0, 25, 2).unwrap(), Offset(25));
+    let status = shard.partitions.status(id(0)).unwrap();
+    assert_eq!((status.log_end_offset, status.high_watermark, status.leader_epoch), (Offset(25), Offset(25), LeaderEpoch(2)));
+    assert_eq!(shard.read_all(0, 0).unwrap(), before[..25]);
+    assert!(matches!(shard.read_all(0, 26), Err(FetchRefusal::OutOfRange { high_watermark: Offset(25), .. })));
+    // Sequences are those of the cut: the last batch that stayed is a duplicate, the first that went is new.
+    producer.next_sequence = 24;
+    shard.append(&producer.frame_of(5000), 1).unwrap();
+    shard.append(&producer.frame_of(100), 2).unwrap();
+    shard.settle();
+    assert_eq!(shard.acknowledged(), [(1, 24), (2, 25)]);
+    producer.next_sequence = 40;
+    assert!(matches!(shard.append(&producer.frame_of(10), 3), Err(ProduceRefusal::Append(_))));
+    producer.next_sequence = 26;
+    fill(&mut shard, &mut producer, 20, 5000);
+    shard.advance_ms(3000);
+    let after = shard.read_all(0, 0).unwrap();
+    assert_eq!((after.len(), &after[..25]), (46, &before[..25]));
+    drop(shard);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 3));
+    assert_eq!(shard.read_all(0, 0).unwrap(), after);
+    producer.next_sequence = 46;
+    shard.append(&producer.frame_of(10), 1).unwrap();
+    shard.settle();
+    assert_eq!(shard.acknowledged(), [(1, 46)]);
+}
+
+#[test]
+fn what_cannot_be_truncated_is_refused_and_stays_as_it_is() {
+    let mut shard = TestShard::open(&FaultDisk::new(1), Setup::new(1, 4));
+    let mut producer = TestProducer::new(0, 5);
+    fill(&mut shard, &mut producer, 20, 5000);
+    shard.append(&producer.frame(&[b"a", b"b", b"c"]), 1).unwrap();
+    shard.settle();
+    assert!(matches!(truncate(&mut shard, 1, 0, 5), Err(TruncateError::UnknownPartition(_))));
+    let stale = truncate(&mut shard, 0, 10, 4);
+    assert!(matches!(stale, Err(TruncateError::StaleEpoch { got: LeaderEpoch(4), current: LeaderEpoch(4) })), "{stale:?}");
+    // At the log end, and beyond it, only the epoch is new.
+    assert_eq!(truncate(&mut shard, 0, 23, 5).unwrap(), Offset(23));
+    assert_eq!(truncate(&mut shard, 0, 99, 6).unwrap(), Offset(23));
+    assert_eq!(shard.partitions.status(id(0)).unwrap().leader_epoch, LeaderEpoch(6));
+    // Inside a batch it is the boundary below that counts.
+    shard.partitions.delete_records(id(0), Offset(21), 2).unwrap();
+    shard.settle();
+    for end_offset in [20, 22] {
+        let below = truncate(&mut shard, 0, end_offset, 7);
+        assert!(matches!(below, Err(TruncateError::BelowLogStart { end_offset: Offset(20), .. })), "{below:?}");
+    }
+    assert_eq!(shard.partitions.status(id(0)).unwrap().leader_epoch, LeaderEpoch(6));
+    shard.append(&producer.frame_of(10), 3).unwrap();
+    shard.settle();
+    let partitions = shard.partitions.clone();
+    shard.run(async move { partitions.close().await }).unwrap();
+    assert!(matches!(truncate(&mut shard, 0, 22, 9), Err(TruncateError::ShuttingDown)));
+    assert!(shard.failures.borrow().is_empty());
+}
+
+#[test]
+fn what_waits_above_the_cut_is_answered_as_unknown_and_parked_fetches_are_woken() {
+    for seed in 0..20 {
+        let disk = FaultDisk::new(seed);
+        let mut shard = TestShard::open(&disk, Setup { seed, ..Setup::new(1, 1) });
+        let mut producer = TestProducer::new(0, 5);
+        fill(&mut shard, &mut producer, 10, 3000);
+        shard.partitions.watch(77, &[id(0)]);
+        // Taken, and on their way when the truncation begins.
+        for n in 10..16 {
+            shard.append(&producer.frame_of(3000), n).unwrap();
+        }
+        assert_eq!(truncate(&mut shard, 0, 12, 2).unwrap(), Offset(12));
+        let mut answered = Vec::new();
+        for completion in shard.completions() {
+            match completion.outcome {
+                Completed::Produced { base_offset, .. } => assert_eq!(base_offset, Some(Offset(completion.token)), "seed {seed}"),
+                Completed::Truncated => assert!(completion.token >= 12, "seed {seed}: {completion:?} is below the cut"),
+                other => panic!("seed {seed}: {other:?}"),
+            }
+            answered.push(completion.token);
+        }
+        answered.sort_unstable();
+        assert_eq!(answered, [10, 11, 12, 13, 14, 15], "seed {seed}: each is answered once");
+        let mut watched = Vec::new();
+        shard.partitions.take_watched(&mut watched);
+        assert_eq!(watched, [77], "seed {seed}");
+        assert_eq!(shard.read_all(0, 0).unwrap().len(), 12, "seed {seed}");
+    }
+}
+
+#[test]
+fn produces_that_wait_are_told_before_anything_is_durable() {
+    // A journal group for each frame, and one file that takes them all: the log is often on disk before its journal.
+    let mut unknown = 0;
+    for seed in 0..20 {
+        let disk = FaultDisk::new(seed);
+        let mut setup = Setup { seed, tail_budget: 4 * 1024 * 1024, ..Setup::new(1, 1) };
+        setup.assigned[0].settings.segment_len = 4 * 1024 * 1024;
+        let mut shard = TestShard::open(&disk, setup);
+        let mut producer = TestProducer::new(0, 5);
+        disk.set_turns_max(20);
+        for n in 0..15 {
+            shard.append(&producer.frame_of(60_000), n).unwrap();
+        }
+        assert_eq!(truncate(&mut shard, 0, 2, 2).unwrap(), Offset(2));
+        let completions = shard.completions();
+        assert_eq!(completions.len(), 15, "seed {seed}: each is answered once");
+        unknown += completions.iter().filter(|completion| completion.outcome == Completed::Truncated).count();
+        assert!(shard.failures.borrow().is_empty());
+    }
+    println!("{unknown} of 260 were told that nobody can say");
+    assert!(unknown > 0, "every produce was durable before it was cut off");
+}
+
+/// A log as it may be found: what was acknowledged of it must be there.
+#[derive(Clone)]
+struct Life {
+    frames: Vec<ReadFrame>,
+    /// After so many calls of the disk, so many frames were acknowledged.
+    acknowledged: Vec<(usize, usize)>,
+    /// The call before which its truncation had not begun, and the one by which it was done.
+    ended: Option<(usize, usize)>,
+}
+
+#[test]
+fn every_cut_of_a_while_with_truncations_keeps_what_was_acknowledged_and_nothing_else_comes_back() {
+    let disk = FaultDisk::new(7);
+    let mut shard = TestShard::open(&disk, Setup { tail_budget: 128 * 1024, ..Setup::new(2, 1) });
+    let first_call = disk.call_count();
+    let mut producers: Vec<_> = (0..2).map(|p| TestProducer::new(p, 5)).collect();
+    let mut lives: Vec<Life> = Vec::new();
+    let (mut counts, mut acknowledged) = ([0usize; 2], vec![(0, 0)]);
+    let mut other_acknowledged = vec![(0, 0)];
+    for round in 0..40u64 {
+        for (index, producer) in producers.iter_mut().enumerate() {
+            let before = producer.next_sequence;
+            match shard.append(&producer.frame_of(3000 + 700 * (usize::try_from(round).unwrap() % 5)), round) {
+                Ok(()) => counts[index] += 1,
+                Err(ProduceRefusal::Overloaded { .. }) => producer.next_sequence = before,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        if round % 7 == 3 {
+            shard.advance_ms(2100);
+        }
+        shard.settle();
+        acknowledged.push((disk.call_count(), counts[0]));
+        other_acknowledged.push((disk.call_count(), counts[1]));
+        if round % 9 == 5 {
+            let frames = shard.read_all(0, 0).unwrap();
+            let (kept, begun) = (counts[0] - counts[0].min(2 + usize::try_from(round).unwrap() % 13), disk.call_count());
+            // The other partition goes on meanwhile.
+            let partitions = shard.partitions.clone();
+            let epoch = LeaderEpoch(100 + u32::try_from(round).unwrap());
+            if shard.append(&producers[1].frame_of(2000), round).is_ok() {
+                counts[1] += 1;
+            }
+            let end = shard.run(async move { partitions.truncate(id(0), Offset(kept as u64), epoch).await }).unwrap();
+            assert_eq!(end, Offset(kept as u64));
+            lives.push(Life { frames, acknowledged: acknowledged.clone(), ended: Some((begun, disk.call_count())) });
+            acknowledged.iter_mut().for_each(|mark| mark.1 = mark.1.min(kept));
+            counts[0] = kept;
+            producers[0].next_sequence = i32::try_from(kept).unwrap();
+        }
+    }
+    lives.push(Life { frames: shard.read_all(0, 0).unwrap(), acknowledged, ended: None });
+    let other = Life { frames: shard.read_all(1, 0).unwrap(), acknowledged: other_acknowledged, ended: None };
+    assert_eq!(lives.len(), 5);
+    assert!(shard.failures.borrow().is_empty());
+    let (mut images, mut short) = (0, 0);
+    for at in first_call..=disk.call_count() {
+        for unflushed in [Unflushed::Kept, Unflushed::Lost, Unflushed::Torn(at as u64)] {
+            let image = disk.crash(PowerCut { call: at, unflushed });
+            let mut restarted = TestShard::open(&image, Setup::new(2, 500));
+            let what = format!("cut {at} ({}) {unflushed:?}", disk.describe_call(at));
+            assert!(restarted.report.is_clean(), "{what}: {}", restarted.report);
+            let (truncated, whole) = (restarted.read_all(0, 0).unwrap(), restarted.read_all(1, 0).unwrap());
+            let fits = |life: &Life, frames: &[ReadFrame]| {
+                let acknowledged = life.acknowledged.iter().rev().find(|mark| mark.0 <= at).unwrap().1;
+                acknowledged <= frames.len() && frames.len() <= life.frames.len() && frames == &life.frames[..frames.len()]
+            };
+            let began = |life: usize| life == 0 || lives[life - 1].ended.unwrap().0 <= at;
+            let over = |life: usize| lives[life].ended.is_some_and(|(_, done)| done <= at);
+            let possible: Vec<usize> = (0..lives.len()).filter(|&life| began(life) && !over(life)).collect();
+            assert!(
+                possible.iter().any(|&life| fits(&lives[life], &truncated)),
+                "{what}: {} frames fit none of {possible:?}",
+                truncated.len()
+            );
+            assert!(fits(&other, &whole), "{what}: the other partition has {} frames", whole.len());
+            images += 1;
+            short += usize::from(possible.len() > 1);
+        }
+    }
+    println!("{images} images, {short} of them inside a truncation");
+    assert!(images > 400 && short > 50);
+}
