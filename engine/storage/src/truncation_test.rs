@@ -142,12 +142,14 @@ fn check_truncated(mut shard: TestShard, frames: &[TestFrame], what: &str) {
 }
 
 #[test]
-fn a_log_is_cut_at_every_boundary_and_inside_every_frame_whatever_is_on_disk() {
+fn a_log_is_cut_at_boundaries_and_inside_frames_whatever_is_on_disk() {
     let id = test_partition(1);
     // Frames of less than a block, and of two.
     for body_len in [300, 5000] {
-        for state in [State::Tail, State::WholeBlocks, State::Written, State::Flushed, State::Restarted] {
-            for kept in 0..=20usize {
+        let states = [State::Tail, State::WholeBlocks, State::Written, State::Flushed, State::Restarted];
+        for (number, state) in states.into_iter().enumerate() {
+            // Every second boundary, another one in the next state.
+            for kept in (number % 2..=20).step_by(2) {
                 // At a boundary, and in every fourth frame.
                 for inside in [0, 1].into_iter().take(1 + usize::from(kept % 4 == 1)) {
                     let (mut shard, frames) = filled(&FaultDisk::new(1), state, body_len);
