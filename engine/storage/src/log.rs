@@ -145,6 +145,12 @@ impl<D: Disk> Log<D> {
         self.config = config;
     }
 
+    /// The placement this shard holds the partition under from now on; checkpoints name it.
+    pub fn set_placement_epoch(&mut self, placement_epoch: PlacementEpoch) {
+        assert!(placement_epoch >= self.placement_epoch, "placement epoch {} -> {placement_epoch}", self.placement_epoch);
+        self.placement_epoch = placement_epoch;
+    }
+
     #[must_use]
     pub fn config(&self) -> &LogConfig {
         &self.config

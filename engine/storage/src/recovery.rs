@@ -122,6 +122,7 @@ pub async fn recover_shard<D: Disk>(disk: &D, mut plan: RecoverShard<'_>) -> Res
     check_incarnation(&plan, found.checkpoint.incarnation.number)?;
     let (files, scan) = read_journal(disk, &plan, &found).await?;
     check_incarnation(&plan, scan.incarnation_number_max)?;
+    report.ring_incarnation_number = scan.incarnation_number_max;
 
     let journal_plan = plan_replay(&scan.groups, found.checkpoint.journal_sequence);
     report.torn_group_cut = journal_plan.torn_group_cut;

@@ -20,6 +20,8 @@ pub struct RecoveryReport {
     pub created: bool,
     /// Checkpoint slots that hold something that is no checkpoint: one that was being written, or rot.
     pub checkpoint_slots_bad: u32,
+    /// The greatest incarnation number of the groups that the ring held before; 0 when it held none.
+    pub ring_incarnation_number: u64,
     pub groups_read: u64,
     /// Entries put into logs, and the bytes of their frames.
     pub entries_replayed: u64,

@@ -5,9 +5,9 @@ use crate::command_error::CommandError;
 use crate::open_error::{Damage, OpenError};
 use crate::store::{FIRST_INDEX, FORMAT_VERSION, Meta, ReadError, Store};
 use sluice_metadata::{
-    AllocateProducerIds, AlterTopic, Batch, BatchError, ClusterId, CreateTopic, DeleteTopic, FolderId, Image, PurgeTopic, Record,
-    Refusal, RegisterBroker, on_allocate_producer_ids, on_alter_topic, on_create_topic, on_delete_topic, on_purge_topic,
-    on_register_broker,
+    AdoptTopic, AllocateProducerIds, AlterTopic, Batch, BatchError, ClusterId, CreateTopic, DeleteTopic, FolderId, Image, PurgeTopic, Record,
+    Refusal, RegisterBroker, RemoveOrphan, ReserveProducerIds, on_adopt_topic, on_allocate_producer_ids, on_alter_topic, on_create_topic, on_delete_topic, on_purge_topic,
+    on_register_broker, on_remove_orphan, on_reserve_producer_ids,
 };
 use sluice_model::ProducerId;
 use std::fs::{self, File, OpenOptions};
@@ -119,6 +119,22 @@ impl Controller {
 
     pub fn purge_topic(&mut self, request: &PurgeTopic) -> Result<Applied, CommandError> {
         self.run(|image| on_purge_topic(image, request))
+    }
+
+    /// Gives partitions that were found in a folder a topic.
+    pub fn adopt_topic(&mut self, request: &AdoptTopic) -> Result<Applied, CommandError> {
+        self.check_room()?;
+        self.run(|image| on_adopt_topic(image, request))
+    }
+
+    /// Makes a tombstone for partitions that were found in a folder.
+    pub fn remove_orphan(&mut self, request: &RemoveOrphan) -> Result<Applied, CommandError> {
+        self.run(|image| on_remove_orphan(image, request))
+    }
+
+    /// Never gives out ids again that were found in use.
+    pub fn reserve_producer_ids(&mut self, request: &ReserveProducerIds) -> Result<Applied, CommandError> {
+        self.run(|image| on_reserve_producer_ids(image, request))
     }
 
     pub fn allocate_producer_ids(&mut self, request: &AllocateProducerIds) -> Result<ProducerIdBlock, CommandError> {

@@ -113,7 +113,13 @@ fn open(disk: &FakeDisk) -> Result<Controller, OpenError> {
 
 fn register(number: u64) -> RegisterBroker {
     let addresses = vec![Address { host: "localhost".into(), port: 7400 }];
-    RegisterBroker { broker: BrokerId(1), incarnation: Incarnation { number, random: 7 }, folder_id: FOLDER, addresses }
+    RegisterBroker {
+        broker: BrokerId(1),
+        incarnation: Incarnation { number, random: 7 },
+        folder_id: FOLDER,
+        addresses,
+        held: Default::default(),
+    }
 }
 
 fn create_topic(number: u8, partitions: u32) -> CreateTopic {

@@ -97,7 +97,7 @@ impl fmt::Display for OpenError {
             }
             Self::Missing { path } => write!(
                 f,
-                "{} is missing, though its data folder was in use before; put it back from a copy, or start on a new data folder",
+                "{} is missing, though its data folder was in use before; put it back from a copy, or, when there is none, see `sluice orphan new-metadata --help`",
                 path.display()
             ),
             Self::NewerVersion { path, what, got, known } => write!(

@@ -33,7 +33,13 @@ fn incarnation(number: u64) -> Incarnation {
 
 fn register(number: u64, shard_count: u16) -> RegisterBroker {
     let addresses = (0..shard_count).map(|shard| Address { host: "localhost".into(), port: 7400 + shard }).collect();
-    RegisterBroker { broker: BrokerId(1), incarnation: incarnation(number), folder_id: FOLDER, addresses }
+    RegisterBroker {
+        broker: BrokerId(1),
+        incarnation: incarnation(number),
+        folder_id: FOLDER,
+        addresses,
+        held: Default::default(),
+    }
 }
 
 fn create_topic(number: u8, partitions: u32) -> CreateTopic {

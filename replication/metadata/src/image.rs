@@ -21,7 +21,7 @@ pub struct Image {
     topics: BTreeMap<TopicId, Topic>,
     /// Exactly the topics of `topics`, by name.
     topic_ids: BTreeMap<String, TopicId>,
-    /// Topics whose files some broker may still hold. Disjoint from `topics`.
+    /// Topics that something of a broker may still name. Disjoint from `topics`.
     deleted_topics: BTreeMap<TopicId, DeletedTopic>,
     /// All partitions of `topics`.
     partition_count: usize,
@@ -55,6 +55,9 @@ pub struct Topic {
     pub settings: TopicSettings,
     /// Partition 0 first; never empty.
     pub partitions: Vec<Partition>,
+    /// By broker, the number of the incarnation it was in when the topic was created; none for a topic whose
+    /// partitions had a life before that (`on_adopt_topic`).
+    created_in: BTreeMap<BrokerId, u64>,
 }
 
 impl Topic {
@@ -69,11 +72,28 @@ impl Topic {
     }
 }
 
-/// What is remembered of a deleted topic until no broker holds files of it.
+/// The tombstone of a deleted topic: what is remembered of it until nothing that a broker holds can name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletedTopic {
     pub name: String,
     pub partition_count: u32,
+    created_in: BTreeMap<BrokerId, u64>,
+    deleted_in: BTreeMap<BrokerId, u64>,
+}
+
+impl DeletedTopic {
+    /// Number of the first incarnation of `broker` that may have written something of the topic; 0 when that is not
+    /// known.
+    #[must_use]
+    pub fn first_incarnation(&self, broker: BrokerId) -> u64 {
+        self.created_in.get(&broker).copied().unwrap_or(0)
+    }
+
+    /// Number of the last incarnation of `broker` that may have written something of the topic; 0 when there was none.
+    #[must_use]
+    pub fn last_incarnation(&self, broker: BrokerId) -> u64 {
+        self.deleted_in.get(&broker).copied().unwrap_or(0)
+    }
 }
 
 impl Image {

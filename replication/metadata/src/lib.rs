@@ -19,24 +19,28 @@ pub mod refusal;
 pub mod topic_name;
 pub mod topic_settings;
 
+pub mod on_adopt_topic;
 pub mod on_allocate_producer_ids;
 pub mod on_alter_topic;
 pub mod on_create_topic;
 pub mod on_delete_topic;
 pub mod on_purge_topic;
 pub mod on_register_broker;
+pub mod on_reserve_producer_ids;
 
 mod placement;
 
 pub use batch::{Batch, BatchError};
 pub use identity::{ClusterId, FolderId};
 pub use image::{ApplyError, Broker, Image, Topic};
+pub use on_adopt_topic::{AdoptTopic, FoundPartition, RemoveOrphan, on_adopt_topic, on_remove_orphan};
 pub use on_allocate_producer_ids::{AllocateProducerIds, on_allocate_producer_ids};
 pub use on_alter_topic::{AlterTopic, on_alter_topic};
 pub use on_create_topic::{CreateTopic, on_create_topic};
 pub use on_delete_topic::{DeleteTopic, on_delete_topic};
-pub use on_purge_topic::{PurgeTopic, on_purge_topic};
-pub use on_register_broker::{RegisterBroker, on_register_broker};
+pub use on_purge_topic::{FolderSurvey, PurgeTopic, on_purge_topic};
+pub use on_register_broker::{HeldPartitions, RegisterBroker, on_register_broker};
+pub use on_reserve_producer_ids::{ReserveProducerIds, on_reserve_producer_ids};
 pub use record::{Address, Partition, Placement, Record, Replica};
 pub use refusal::Refusal;
 pub use topic_settings::{Setting, SettingKey, TopicSettings};

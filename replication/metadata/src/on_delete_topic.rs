@@ -1,5 +1,5 @@
-//! A topic is deleted. It is gone for clients at once; its id is remembered until no broker holds files of it
-//! (`on_purge_topic`), so that a broker that was down in between still knows that it may remove them.
+//! A topic is deleted. It is gone for clients at once; a tombstone stays until nothing that a broker holds can name it
+//! (`on_purge_topic`), so that whatever a start finds of it is dropped.
 
 use crate::image::Image;
 use crate::record::{Record, TopicDeleted};

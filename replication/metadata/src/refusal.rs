@@ -60,6 +60,19 @@ pub enum Refusal {
     TopicNotDeleted {
         topic_id: TopicId,
     },
+    /// The topic was deleted, and what is left of it goes.
+    TopicDeleted {
+        topic_id: TopicId,
+    },
+    /// The partitions belong to a topic that has a name and settings already, and cannot be removed without it.
+    TopicIsKnown {
+        topic_id: TopicId,
+        name: String,
+    },
+    /// Every partition that was found is the topic's already.
+    NothingToAdopt {
+        topic_id: TopicId,
+    },
     InvalidPartitionCount {
         got: u32,
         max: u32,
@@ -134,6 +147,15 @@ impl fmt::Display for Refusal {
             Self::TopicIdTaken { topic_id } => write!(f, "topic id {topic_id} is taken"),
             Self::UnknownTopic { name } => write!(f, "there is no topic {}", Quoted(name)),
             Self::TopicNotDeleted { topic_id } => write!(f, "topic id {topic_id} is not a deleted topic's"),
+            Self::TopicDeleted { topic_id } => {
+                write!(f, "topic {topic_id} was deleted; what is left of it goes at the broker's next start")
+            }
+            Self::TopicIsKnown { topic_id, name } => write!(
+                f,
+                "topic {topic_id} is known as {}: it can adopt its further partitions under that name and its own settings, nothing else",
+                Quoted(name)
+            ),
+            Self::NothingToAdopt { topic_id } => write!(f, "nothing was found of topic {topic_id} that has no topic"),
             Self::InvalidPartitionCount { got, max } => write!(f, "a topic has 1 to {max} partitions, not {got}"),
             Self::FewerPartitions { got, current } => {
                 write!(f, "the topic has {current} partitions; it can get more, not fewer ({got})")

@@ -12,6 +12,7 @@ use crate::record::{
 };
 use crate::topic_settings::TopicSettings;
 use sluice_model::{BrokerId, Incarnation, LeaderEpoch, PartitionIndex, PlacementEpoch, ProducerId, TopicId, TopicPartition};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Why a record does not apply.
@@ -153,8 +154,16 @@ impl Image {
         let settings = TopicSettings::from_record(&record.settings).map_err(|code| ApplyError::UnknownSetting { code })?;
         self.partition_count += record.partitions.len();
         self.topic_ids.insert(record.name.clone(), topic_id);
-        self.topics.insert(topic_id, Topic { name: record.name.clone(), settings, partitions: record.partitions.clone() });
+        // Leader epochs of a new partition begin at 1: what begins above it was written to before.
+        let is_new = record.partitions.iter().all(|partition| partition.leader_epoch == LeaderEpoch(1));
+        let created_in = if is_new { self.incarnation_numbers() } else { BTreeMap::new() };
+        let (name, partitions) = (record.name.clone(), record.partitions.clone());
+        self.topics.insert(topic_id, Topic { name, settings, partitions, created_in });
         Ok(())
+    }
+
+    fn incarnation_numbers(&self) -> BTreeMap<BrokerId, u64> {
+        self.brokers.iter().map(|(&id, broker)| (id, broker.incarnation.number)).collect()
     }
 
     fn apply_topic_deleted(&mut self, record: &TopicDeleted) -> Result<(), ApplyError> {
@@ -163,7 +172,8 @@ impl Image {
         self.topic_ids.remove(&topic.name);
         self.partition_count -= topic.partitions.len();
         let partition_count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
-        self.deleted_topics.insert(topic_id, DeletedTopic { name: topic.name, partition_count });
+        let (name, created_in, deleted_in) = (topic.name, topic.created_in, self.incarnation_numbers());
+        self.deleted_topics.insert(topic_id, DeletedTopic { name, partition_count, created_in, deleted_in });
         Ok(())
     }
 
@@ -185,6 +195,9 @@ impl Image {
             return Err(ApplyError::PartitionsNotNext { topic_id: record.topic_id, first: record.first, current });
         }
         check_partitions(record.topic_id, current, &record.partitions)?;
+        if record.partitions.iter().any(|partition| partition.leader_epoch > LeaderEpoch(1)) {
+            topic.created_in.clear();
+        }
         topic.partitions.extend_from_slice(&record.partitions);
         self.partition_count += record.partitions.len();
         Ok(())
