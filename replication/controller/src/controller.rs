@@ -5,9 +5,10 @@ use crate::command_error::CommandError;
 use crate::open_error::{Damage, OpenError};
 use crate::store::{FIRST_INDEX, FORMAT_VERSION, Meta, ReadError, Store};
 use sluice_metadata::{
-    AdoptTopic, AllocateProducerIds, AlterTopic, Batch, BatchError, ClusterId, CreateTopic, DeleteTopic, FolderId, Image, PurgeTopic, Record,
-    Refusal, RegisterBroker, RemoveOrphan, ReserveProducerIds, on_adopt_topic, on_allocate_producer_ids, on_alter_topic, on_create_topic, on_delete_topic, on_purge_topic,
-    on_register_broker, on_remove_orphan, on_reserve_producer_ids,
+    AdoptTopic, AllocateProducerIds, AlterTopic, Batch, BatchError, ClusterId, CreateTopic, DeleteTopic, FolderId, Image,
+    PurgeTopic, Record, Refusal, RegisterBroker, RemoveOrphan, ReserveProducerIds, on_adopt_topic, on_allocate_producer_ids,
+    on_alter_topic, on_create_topic, on_delete_topic, on_purge_topic, on_register_broker, on_remove_orphan,
+    on_reserve_producer_ids,
 };
 use sluice_model::ProducerId;
 use std::fs::{self, File, OpenOptions};

@@ -9,16 +9,17 @@ use crate::pace::Pace;
 use crate::partition::Partition;
 use crate::partitions::{PartitionCell, Partitions, SharedParts};
 use crate::refusal::Failure;
+use crate::removal::{remove_partition_folder, remove_topic_folder};
 use crate::settings::{PartitionAssignment, PartitionSettings, PartitionsConfig};
 use crate::space_reserve::SpaceReserve;
 use sluice_model::{
-    Clock, Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicId, TopicPartition,
+    Clock, Incarnation, LeaderEpoch, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicId,
+    TopicPartition,
 };
 use sluice_replica::{InSyncSet, Leader, LeaderStart};
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::disk::Disk;
-use sluice_storage::layout::partition_of_dir;
 use sluice_storage::log::{Log, LogConfig};
 use sluice_storage::recovery::{PartitionFate, RecoverShard, RecoveredPartition, RecoveryError, recover_shard};
 use sluice_storage::recovery_report::RecoveryReport;
@@ -38,6 +39,12 @@ pub enum OpenError {
     Look(io::Error),
     /// What is left of a deleted topic cannot be removed.
     Remove(io::Error),
+    /// A partition's frames are of a later leader epoch than the one it would be led under.
+    LeaderEpochTooLow {
+        id: TopicPartition,
+        found: LeaderEpoch,
+        given: LeaderEpoch,
+    },
     /// The folder of a partition holds segments, and neither checkpoint nor journal of any shard knows them.
     UnknownData {
         id: TopicPartition,
@@ -64,6 +71,11 @@ impl fmt::Display for OpenError {
                 f,
                 "partition {id} has segments that no checkpoint and no journal names; the shard folders of this data folder are missing \
                  or from another one: restore them, or move the partition's folder away to begin it anew"
+            ),
+            Self::LeaderEpochTooLow { id, found, given } => write!(
+                f,
+                "partition {id} has records of leader epoch {found} and would be led under {given}: the metadata is older than the data; put \
+                 back the newest metadata.redb there is"
             ),
             Self::DiskFull => write!(f, "the disk is full; free space or shorten retention, then try again"),
         }
@@ -125,7 +137,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let partitions = Self::from_parts(parts);
         partitions.adopt(recovered.partitions, assigned).await?;
         for topic in deleted {
-            partitions.remove_topic_folder(topic).await.map_err(OpenError::Remove)?;
+            remove_topic_folder(&partitions.shared.disk, &partitions.shared.config.layout, topic)
+                .await
+                .map_err(OpenError::Remove)?;
         }
         Ok((partitions, recovered.report))
     }
@@ -139,7 +153,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         for assignment in assigned {
             let id = assignment.id;
             let cell = match recovered.remove(&id) {
-                Some(own) => self.restored(&assignment, own),
+                Some(own) => self.restored(&assignment, own)?,
                 None => {
                     self.assert_no_data(id).await?;
                     self.created(&assignment)
@@ -148,7 +162,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             self.shared.partitions.borrow_mut().insert(id, cell);
         }
         let mut background = self.shared.background.lock().await;
-        // What moves away now is kept in the checkpoint until the shard it moves to has it in its own.
+        // What moves away now is kept in the checkpoint until the shard it moves to has it in its own; what no topic is
+        // known of is kept until an operator says what is to become of it.
         background.handed_over =
             recovered.into_values().map(|partition| partition.log.checkpoint(partition.high_watermark)).collect();
         self.checkpoint(&mut background).await.map_err(OpenError::checkpoint)?;
@@ -172,9 +187,14 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.led(assignment, log, State::default())
     }
 
-    fn restored(&self, assignment: &PartitionAssignment, own: RecoveredPartition<D>) -> PartitionCell<D> {
+    fn restored(&self, assignment: &PartitionAssignment, mut own: RecoveredPartition<D>) -> Result<PartitionCell<D>, OpenError> {
+        let (id, given) = (assignment.id, assignment.leader_epoch);
+        if let Some(found) = own.epochs.latest().filter(|found| *found > given) {
+            return Err(OpenError::LeaderEpochTooLow { id, found, given });
+        }
+        own.log.set_placement_epoch(assignment.placement_epoch);
         let state = State { epochs: own.epochs, producers: own.producers, high_watermark: own.high_watermark };
-        self.led(assignment, own.log, state)
+        Ok(self.led(assignment, own.log, state))
     }
 
     fn led(&self, assignment: &PartitionAssignment, log: Log<D>, state: State) -> PartitionCell<D> {
@@ -230,40 +250,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         // Both slots, or the partition would come back when the newer one is lost.
         self.checkpoint_both(&mut background).await.map_err(OpenError::checkpoint)?;
         for &id in ids {
-            self.remove_folder(id).await.map_err(|error| OpenError::checkpoint(Failure::Remove { id, error }))?;
+            let removed = remove_partition_folder(&self.shared.disk, &self.shared.config.layout, id).await;
+            removed.map_err(|error| OpenError::checkpoint(Failure::Remove { id, error }))?;
         }
         Ok(())
     }
-
-    /// Another shard that starts may be removing the same folder.
-    async fn remove_folder(&self, id: TopicPartition) -> io::Result<()> {
-        let dir = self.shared.config.layout.partition_dir(id);
-        let entries = match self.shared.disk.read_dir(&dir).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        for entry in entries {
-            absent_is_fine(self.shared.disk.remove_file(&dir.join(entry.name)).await)?;
-        }
-        absent_is_fine(self.shared.disk.remove_dir(&dir).await)
-    }
-
-    /// What a deletion that a crash cut short has left of a topic.
-    async fn remove_topic_folder(&self, topic_id: TopicId) -> io::Result<()> {
-        let dir = self.shared.config.layout.topic_dir(topic_id);
-        let entries = match self.shared.disk.read_dir(&dir).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        for partition in entries.iter().filter_map(|entry| partition_of_dir(&entry.name)) {
-            self.remove_folder(TopicPartition { topic_id, partition }).await?;
-        }
-        Ok(())
-    }
-}
-
-fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
-    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 pub(crate) fn log_config(settings: &PartitionSettings) -> LogConfig {

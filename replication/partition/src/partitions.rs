@@ -10,7 +10,7 @@ use crate::partition::{Partition, PendingLogStart};
 use crate::refusal::FetchRefusal;
 use crate::settings::{PartitionSettings, PartitionsConfig};
 use event_listener::Event;
-use sluice_model::{Clock, LeaderEpoch, Now, Offset, TopicPartition};
+use sluice_model::{Clock, LeaderEpoch, Now, Offset, ProducerId, TopicPartition};
 use sluice_replica::Effects;
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::commit_group::JournalEntry;
@@ -191,6 +191,13 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             leader_epoch: partition.leader.leader_epoch(),
             producer_count: partition.leader.producers().len(),
         })
+    }
+
+    /// The greatest producer id of any partition here.
+    #[must_use]
+    pub fn producer_id_max(&self) -> Option<ProducerId> {
+        let max_of = |cell: PartitionCell<D>| cell.borrow().leader.producers().iter().map(|(id, _)| id).max();
+        self.cells().into_iter().filter_map(max_of).max()
     }
 
     #[must_use]

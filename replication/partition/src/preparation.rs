@@ -7,17 +7,16 @@
 
 use crate::lifecycle::{Fates, OpenError};
 use crate::settings::PartitionAssignment;
-use sluice_model::{Incarnation, PlacementEpoch, ShardIndex, TopicId, TopicPartition};
+use crate::survey::survey;
+use sluice_model::{Incarnation, ShardIndex, TopicId, TopicPartition};
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::checkpoint::PartitionCheckpoint;
-use sluice_storage::checkpoint_slots::{SlotFound, read_slots};
 use sluice_storage::disk::Disk;
 use sluice_storage::journal::JournalConfig;
-use sluice_storage::layout::{Layout, shard_of_dir};
+use sluice_storage::layout::Layout;
 use sluice_storage::recovery::{RecoverShard, recover_shard};
 use sluice_storage::recovery_report::RecoveryReport;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 /// What a start knows before it opens any shard.
 pub struct Prepare {
@@ -46,7 +45,8 @@ pub struct Prepared {
 
 /// Recovers every folder that a partition moves away from. Costs a look at the checkpoints when nothing moves.
 pub async fn prepare<D: Disk>(disk: &D, prepare: Prepare) -> Result<Prepared, OpenError> {
-    let owners = find_owners(disk, &prepare.layout).await?;
+    let surveyed = survey(disk, &prepare.layout, usize::MAX).await?;
+    let owners: BTreeMap<_, _> = surveyed.held.into_iter().map(|(id, held)| (id, held.shard)).collect();
     let mut leaving: BTreeMap<ShardIndex, BTreeMap<TopicPartition, ShardIndex>> = BTreeMap::new();
     for (shard, assignment) in &prepare.assigned {
         if let Some(&owner) = owners.get(&assignment.id).filter(|owner| *owner != shard) {
@@ -76,29 +76,4 @@ pub async fn prepare<D: Disk>(disk: &D, prepare: Prepare) -> Result<Prepared, Op
         prepared.reports.push(recovered.report);
     }
     Ok(prepared)
-}
-
-/// The folder with the greatest placement epoch of each partition, by the newest good checkpoint of every folder.
-async fn find_owners<D: Disk>(disk: &D, layout: &Layout) -> Result<BTreeMap<TopicPartition, ShardIndex>, OpenError> {
-    let mut owners: BTreeMap<TopicPartition, (ShardIndex, PlacementEpoch)> = BTreeMap::new();
-    for shard in found_shards(disk, layout).await.map_err(OpenError::Look)? {
-        let slots = read_slots(disk, layout, shard).await.map_err(OpenError::Look)?;
-        let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
-        let Some(newest) = good.max_by_key(|found| found.slot_sequence) else { continue };
-        for partition in newest.checkpoint.partitions {
-            let owner = owners.entry(partition.id).or_insert((shard, partition.placement_epoch));
-            if owner.1 < partition.placement_epoch {
-                *owner = (shard, partition.placement_epoch);
-            }
-        }
-    }
-    Ok(owners.into_iter().map(|(id, (shard, _))| (id, shard)).collect())
-}
-
-async fn found_shards<D: Disk>(disk: &D, layout: &Layout) -> io::Result<Vec<ShardIndex>> {
-    match disk.read_dir(layout.data_dir()).await {
-        Ok(entries) => Ok(entries.iter().filter(|entry| entry.is_dir).filter_map(|entry| shard_of_dir(&entry.name)).collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
 }

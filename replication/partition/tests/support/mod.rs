@@ -207,10 +207,14 @@ impl TestShard {
 
     /// All frames of a partition from `offset` on, by as many fetches as it takes; each is verified.
     pub(crate) fn read_all(&mut self, partition: u32, offset: u64) -> Result<Vec<ReadFrame>, FetchRefusal> {
+        self.read_all_of(id(partition), offset)
+    }
+
+    pub(crate) fn read_all_of(&mut self, id: TopicPartition, offset: u64) -> Result<Vec<ReadFrame>, FetchRefusal> {
         let mut frames: Vec<ReadFrame> = Vec::new();
         let mut next = Offset(offset);
         loop {
-            let fetched = self.partitions.fetch(id(partition), next, 400 * 1024)?;
+            let fetched = self.partitions.fetch(id, next, 400 * 1024)?;
             let slices = match fetched.frames {
                 FetchedFrames::Empty => return Ok(frames),
                 FetchedFrames::Memory(slices) => slices,
@@ -245,6 +249,7 @@ pub(crate) struct ReadFrame {
 
 /// An idempotent producer of one partition.
 pub(crate) struct TestProducer {
+    pub(crate) id: TopicPartition,
     pub(crate) partition: u32,
     pub(crate) producer_id: i64,
     pub(crate) next_sequence: i32,
@@ -253,7 +258,11 @@ pub(crate) struct TestProducer {
 
 impl TestProducer {
     pub(crate) fn new(partition: u32, producer_id: i64) -> Self {
-        Self { partition, producer_id, next_sequence: 0, attributes: 0 }
+        Self { id: id(partition), partition, producer_id, next_sequence: 0, attributes: 0 }
+    }
+
+    pub(crate) fn of(id: TopicPartition, producer_id: i64) -> Self {
+        Self { id, ..Self::new(id.partition.0, producer_id) }
     }
 
     /// A frame of `values.len()` records, the next in sequence.
@@ -266,7 +275,7 @@ impl TestProducer {
         let built = builder.take().unwrap();
         let record_count = u32::try_from(values.len()).unwrap();
         let batch = ProducerBatch {
-            topic_partition: id(self.partition),
+            topic_partition: self.id,
             attributes: self.attributes,
             producer_id: ProducerId(self.producer_id),
             producer_epoch: ProducerEpoch(0),
