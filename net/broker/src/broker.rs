@@ -10,18 +10,20 @@ use crate::control_message::{CONTROL_MAILBOX_LEN, MAILBOX_LEN, ToControl, ToShar
 use crate::control_thread::ControlThread;
 use crate::data_folder::DataFolder;
 use crate::metrics::BrokerCounters;
+use crate::orphans::Orphans;
 use crate::shard_main::{ShardEnd, ShardProgress, ShardStart, journal_config, shard_main};
 use crate::start_error::StartError;
 use crate::view::View;
 use async_channel::{Receiver, Sender};
 use sluice_controller::Controller;
-use sluice_metadata::{ClusterId, FolderId, RegisterBroker};
-use sluice_model::{BrokerId, Incarnation, ShardIndex};
-use sluice_partition::{Prepare, Prepared, prepare};
+use sluice_metadata::{ClusterId, FolderId, FolderSurvey, HeldPartitions, Placement, RegisterBroker};
+use sluice_model::{BrokerId, Incarnation, ProducerId, ShardIndex};
+use sluice_partition::{HeldPlacement, Prepare, Prepared, Survey, prepare, survey};
 use sluice_shard::host::raise_descriptor_limit;
 use sluice_shard::{
     CoreReadings, HostNeeds, HostReadings, ProduceActivity, Shard, ShardConfig, ShardThread, judge_host, plan_cores, run_shard,
 };
+use sluice_storage::layout::Layout;
 use sluice_storage::recovery_report::RecoveryReport;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -29,7 +31,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// The one broker there is, until brokers form clusters.
-const BROKER: BrokerId = BrokerId(1);
+pub const BROKER: BrokerId = BrokerId(1);
 /// Descriptors of a shard besides its connections: rings, journal, open segments.
 const DESCRIPTORS_PER_SHARD: u64 = 512;
 
@@ -37,6 +39,8 @@ const DESCRIPTORS_PER_SHARD: u64 = 512;
 pub struct Broker {
     addresses: Vec<SocketAddr>,
     report: Vec<RecoveryReport>,
+    /// The greatest that a partition knows.
+    producer_id_max: Option<ProducerId>,
     incarnation: Incarnation,
     shards: Vec<RunningShard>,
     to_control: Sender<ToControl>,
@@ -77,20 +81,26 @@ pub fn start(config: BrokerConfig) -> Result<Broker, StartError> {
     let listeners = bind_shards(&config, cores.len())?;
     let addresses = local_addresses(&listeners)?;
     let mut controller = open_controller(&folder)?;
-    let (moving, incarnation) = folder.begin_incarnations(controller.image().next_incarnation_number(BROKER))?;
+    let survey = survey_folder(&folder.layout, cores.len())?;
+    warn_if_older(&controller, &survey);
+    let number_min = controller.image().next_incarnation_number(BROKER).max(survey.incarnation_number.saturating_add(1));
+    let (moving, incarnation) = folder.begin_incarnations(number_min)?;
     let registration = RegisterBroker {
         broker: BROKER,
         incarnation,
         folder_id: FolderId(folder.folder_id),
         addresses: advertised(&config, &addresses)?,
+        held: held_partitions(&survey),
     };
     controller.register_broker(&registration).map_err(|error| StartError::Metadata { problem: error.to_string() })?;
     let view = Arc::new(View { broker: BROKER, image: Arc::new(controller.image().clone()) });
     let config = Arc::new(config);
-    let prepared = prepare_shards(&config, &folder, moving, &view, cores.len())?;
-    let starting = Starting { config, view, incarnation, cores, prepared };
+    let prepared = prepare_shards(&config, &folder, moving, &view, &survey, cores.len())?;
+    let moved_reports = prepared.reports.clone();
+    let starting = Starting { config, view: Arc::clone(&view), incarnation, cores, prepared };
     let (mut broker, progress) = starting.spawn(folder, addresses, controller)?;
     broker.await_recovery(&progress)?;
+    broker.on_recovered(&survey, &moved_reports, &view);
     broker.listen(listeners, &progress)?;
     Ok(broker)
 }
@@ -138,15 +148,62 @@ fn open_controller(folder: &DataFolder) -> Result<Controller, StartError> {
     Controller::open(&folder.layout.metadata(), FolderId(folder.folder_id), new_cluster_id).map_err(StartError::OpenMetadata)
 }
 
-/// Finds out which shard folder holds what, and recovers those that partitions move away from, on a shard that serves
-/// nobody.
+/// What the checkpoints of the folder say, whatever the metadata does.
+pub(crate) fn survey_folder(layout: &Layout, shard_count: usize) -> Result<Survey, StartError> {
+    let layout = layout.clone();
+    let main =
+        move |shard: Shard| async move { survey(&shard.disk(), &layout, shard_count).await.map_err(|error| error.to_string()) };
+    on_one_shard(main)
+}
+
+/// Runs on a shard that serves nobody.
+fn on_one_shard<T: Send + 'static, F: Future<Output = Result<T, String>> + 'static>(
+    main: impl FnOnce(Shard) -> F + Send + 'static,
+) -> Result<T, StartError> {
+    let shard_config = ShardConfig { index: ShardIndex(0), core: None, io_memory_len: SHARD_IO_MEMORY_LEN };
+    let thread = run_shard(shard_config, main).map_err(|error| StartError::Thread { problem: error.to_string() })?;
+    thread.join().map_err(|problem| StartError::Recovery { shard: 0, problem })
+}
+
+/// Every start is in the metadata before a shard is used under it.
+fn warn_if_older(controller: &Controller, survey: &Survey) {
+    let known = controller.image().next_incarnation_number(BROKER) - 1;
+    if survey.incarnation_number > known {
+        tracing::warn!(
+            known,
+            used = survey.incarnation_number,
+            "the metadata is older than the data: it knows the starts up to the first number, the shards were used by the second; topics, \
+             settings and deletions made between them are not in it"
+        );
+    }
+}
+
+pub(crate) fn held_partitions(survey: &Survey) -> HeldPartitions {
+    let placement = |held: &HeldPlacement| Placement { shard: held.shard, placement_epoch: held.placement_epoch };
+    HeldPartitions {
+        incarnation_number: survey.incarnation_number,
+        placements: survey.held.iter().map(|(&id, held)| (id, placement(held))).collect(),
+    }
+}
+
+/// Recovers the shard folders that partitions move away from, on a shard that serves nobody.
 fn prepare_shards(
     config: &Arc<BrokerConfig>,
     folder: &DataFolder,
     incarnation: Incarnation,
     view: &Arc<View>,
+    survey: &Survey,
     shard_count: usize,
 ) -> Result<Prepared, StartError> {
+    let shards = || (0..).map(ShardIndex).take(shard_count);
+    let stays = |shard: ShardIndex| {
+        let held_here = |id| survey.held.get(&id).is_none_or(|held| held.shard == shard);
+        view.assignments(shard).iter().all(|assigned| held_here(assigned.id))
+    };
+    if shards().all(stays) {
+        let owners = survey.held.iter().map(|(&id, held)| (id, held.shard)).collect();
+        return Ok(Prepared { owners, ..Prepared::default() });
+    }
     let (config, layout, view) = (Arc::clone(config), folder.layout.clone(), Arc::clone(view));
     let main = move |shard: Shard| async move {
         let shards = (0..).map(ShardIndex).take(shard_count);
@@ -163,9 +220,7 @@ fn prepare_shards(
         };
         prepare(&shard.disk(), plan).await.map_err(|error| error.to_string())
     };
-    let shard_config = ShardConfig { index: ShardIndex(0), core: None, io_memory_len: SHARD_IO_MEMORY_LEN };
-    let thread = run_shard(shard_config, main).map_err(|error| StartError::Thread { problem: error.to_string() })?;
-    let prepared = thread.join().map_err(|problem| StartError::Recovery { shard: 0, problem })?;
+    let prepared = on_one_shard(main)?;
     for report in &prepared.reports {
         crate::shard_main::log_recovery(report);
     }
@@ -202,10 +257,12 @@ impl Starting {
             version: 0,
             under_way: None,
             put_aside: Default::default(),
+            orphans: Default::default(),
         };
         let mut broker = Broker {
             addresses,
             report: Vec::new(),
+            producer_id_max: None,
             incarnation: self.incarnation,
             shards: Vec::new(),
             to_control: to_control.clone(),
@@ -279,15 +336,29 @@ impl Broker {
         let mut reports = Vec::with_capacity(self.shards.len());
         while reports.len() < self.shards.len() {
             match next(progress)? {
-                (_, ShardProgress::Opened(report)) => reports.push(report),
+                (_, ShardProgress::Opened(report, producer_id)) => {
+                    self.producer_id_max = self.producer_id_max.max(producer_id);
+                    reports.push(report);
+                }
                 (shard, ShardProgress::Failed(problem)) => return Err(StartError::Recovery { shard: shard.0, problem }),
                 (_, ShardProgress::Listening) => {}
             }
         }
-        let _ended = self.to_control.send_blocking(ToControl::Recovered);
         reports.sort_by_key(|report| report.shard);
         self.report = reports;
         Ok(())
+    }
+
+    /// Tells an operator, and the control thread, what the folder holds besides the partitions that are served.
+    fn on_recovered(&self, survey: &Survey, moved_reports: &[RecoveryReport], view: &View) {
+        let reports: Vec<&RecoveryReport> = self.report.iter().chain(moved_reports).collect();
+        let orphans = Orphans::find(&view.image, survey, &reports, &self.folder.layout);
+        orphans.warn(&view.image);
+        let rings = self.report.iter().map(|report| report.ring_incarnation_number).filter(|number| *number > 0);
+        let rings_from = rings.min().unwrap_or(u64::MAX);
+        let survey = FolderSurvey { broker: BROKER, rings_from, out_of_use_until: survey.out_of_use_until };
+        let recovered = ToControl::Recovered { survey, producer_id_max: self.producer_id_max, orphans: orphans.held };
+        let _ended = self.to_control.send_blocking(recovered);
     }
 
     fn listen(&mut self, listeners: Vec<TcpListener>, progress: &Progress) -> Result<(), StartError> {

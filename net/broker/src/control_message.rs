@@ -6,9 +6,11 @@
 use crate::error_table::WireError;
 use crate::view::View;
 use async_channel::Sender;
-use sluice_model::{ShardIndex, TopicId};
+use sluice_metadata::FolderSurvey;
+use sluice_model::{ProducerId, ShardIndex, TopicId, TopicPartition};
 use sluice_shard::Wake;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::ops::Range;
 use std::rc::Rc;
@@ -55,8 +57,13 @@ pub(crate) enum ToControl {
         token: u64,
         question: Question,
     },
-    /// Every shard has recovered, and with that removed what was left of deleted topics.
-    Recovered,
+    /// Every shard has recovered, and with that dropped what was left of deleted topics.
+    Recovered {
+        survey: FolderSurvey,
+        /// The greatest producer id in any partition.
+        producer_id_max: Option<ProducerId>,
+        orphans: BTreeSet<TopicPartition>,
+    },
     /// The shard serves by the view of this version, its partitions opened and removed.
     Applied {
         shard: ShardIndex,

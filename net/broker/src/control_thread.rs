@@ -11,13 +11,11 @@ use crate::random::random_bytes;
 use crate::view::View;
 use async_channel::{Receiver, Sender};
 use sluice_controller::{CommandError, Controller};
-use sluice_metadata::{AllocateProducerIds, AlterTopic, CreateTopic, DeleteTopic, PurgeTopic};
-use sluice_model::{BrokerId, Incarnation, ShardIndex, TopicId};
+use sluice_metadata::{AllocateProducerIds, AlterTopic, CreateTopic, DeleteTopic, FolderSurvey, PurgeTopic, ReserveProducerIds};
+use sluice_model::{BrokerId, Incarnation, ProducerId, ShardIndex, TopicId, TopicPartition};
 use sluice_shard::{FatalReason, fatal};
 use sluice_storage::layout::Layout;
-use std::collections::VecDeque;
-use std::fs;
-use std::io;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub(crate) struct ControlThread {
@@ -31,6 +29,8 @@ pub(crate) struct ControlThread {
     pub(crate) version: u64,
     pub(crate) under_way: Option<Change>,
     pub(crate) put_aside: VecDeque<(ShardIndex, u64, Question)>,
+    /// Partitions found in the folder that the metadata does not know.
+    pub(crate) orphans: BTreeSet<TopicPartition>,
 }
 
 /// A persisted change that not every shard has acted on.
@@ -40,18 +40,13 @@ pub(crate) struct Change {
     asked_by: ShardIndex,
     token: u64,
     answer: Answer,
-    /// A deleted topic, to be forgotten when its files are gone.
-    purge: Option<TopicId>,
 }
 
 /// What a question led to.
 enum Decision {
     /// Nothing that a shard has to know.
     Answered(Answer),
-    Changed {
-        answer: Answer,
-        purge: Option<TopicId>,
-    },
+    Changed(Answer),
 }
 
 impl ControlThread {
@@ -61,7 +56,11 @@ impl ControlThread {
             match mailbox.recv_blocking() {
                 Ok(ToControl::Question { shard, token, question }) => self.put_aside.push_back((shard, token, question)),
                 Ok(ToControl::Applied { shard, version }) => self.on_applied(shard, version),
-                Ok(ToControl::Recovered) => self.purge_deleted(),
+                Ok(ToControl::Recovered { survey, producer_id_max, orphans }) => {
+                    self.orphans = orphans;
+                    self.reserve_producer_ids(producer_id_max);
+                    self.purge_deleted(&survey);
+                }
                 Ok(ToControl::Stop) | Err(_) => return,
             }
             while self.under_way.is_none()
@@ -81,10 +80,10 @@ impl ControlThread {
         };
         match decision {
             Ok(Decision::Answered(answer)) => self.answer(shard, token, answer),
-            Ok(Decision::Changed { answer, purge }) => {
+            Ok(Decision::Changed(answer)) => {
                 self.version += 1;
                 let (version, shards_left) = (self.version, self.shards.len());
-                self.under_way = Some(Change { version, shards_left, asked_by: shard, token, answer, purge });
+                self.under_way = Some(Change { version, shards_left, asked_by: shard, token, answer });
                 self.tell_view();
             }
             Err(CommandError::Refused(refusal)) => self.answer(shard, token, Answer::Refused(WireError::from(&refusal))),
@@ -96,21 +95,23 @@ impl ControlThread {
     fn create_topic(&mut self, name: String, partitions: u32, settings: Vec<(String, String)>) -> Result<Decision, CommandError> {
         let topic_id = TopicId(random_bytes().map_err(CommandError::Store)?);
         self.controller.create_topic(&CreateTopic { topic_id, name, partitions, settings })?;
-        Ok(Decision::Changed { answer: Answer::TopicCreated(topic_id), purge: None })
+        Ok(Decision::Changed(Answer::TopicCreated(topic_id)))
     }
 
     fn delete_topic(&mut self, name: String) -> Result<Decision, CommandError> {
-        let purge = self.controller.image().topic_by_name(&name).map(|(topic_id, _)| topic_id);
         self.controller.delete_topic(&DeleteTopic { name })?;
-        Ok(Decision::Changed { answer: Answer::Done, purge })
+        Ok(Decision::Changed(Answer::Done))
     }
 
     fn alter_topic(&mut self, request: &AlterTopic) -> Result<Decision, CommandError> {
+        if let Some(orphan) = self.orphan_in_the_way(request) {
+            return Ok(Decision::Answered(Answer::Refused(WireError::orphan_in_the_way(orphan))));
+        }
         let applied = self.controller.alter_topic(request)?;
         if applied.records.is_empty() {
             return Ok(Decision::Answered(Answer::Done));
         }
-        Ok(Decision::Changed { answer: Answer::Done, purge: None })
+        Ok(Decision::Changed(Answer::Done))
     }
 
     fn allocate_producer_ids(&mut self) -> Result<Decision, CommandError> {
@@ -137,29 +138,40 @@ impl ControlThread {
             return;
         }
         let Some(change) = self.under_way.take() else { return };
-        if let Some(topic_id) = change.purge {
-            self.purge(topic_id);
-        }
         self.answer(change.asked_by, change.token, change.answer);
     }
 
-    /// The deletions of former starts have been carried out by the recovery of this one.
-    fn purge_deleted(&mut self) {
-        let deleted: Vec<TopicId> = self.controller.image().deleted_topics().map(|(topic_id, _)| topic_id).collect();
-        deleted.into_iter().for_each(|topic_id| self.purge(topic_id));
+    /// A partition that the topic would get anew, and that lies in the folder with records.
+    fn orphan_in_the_way(&self, request: &AlterTopic) -> Option<TopicPartition> {
+        let (topic_id, topic) = self.controller.image().topic_by_name(&request.name)?;
+        let wanted = topic.partitions.len()..request.partitions? as usize;
+        self.orphans.iter().find(|id| id.topic_id == topic_id && wanted.contains(&(id.partition.0 as usize))).copied()
     }
 
-    /// Forgets a deleted topic whose files are gone; until then it is remembered, and the next start removes them.
-    fn purge(&mut self, topic_id: TopicId) {
-        match fs::remove_dir(self.layout.topic_dir(topic_id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%topic_id, %error, "a deleted topic still has files; the next start removes them");
-                return;
-            }
-            _ => {}
+    /// An id that a partition knows is never given out again, even when the metadata knows nothing of it.
+    fn reserve_producer_ids(&mut self, found: Option<ProducerId>) {
+        let Some(up_to) = found.filter(|found| *found >= self.controller.image().next_producer_id()) else { return };
+        tracing::info!(%up_to, "partitions know producer ids that the metadata has not given out; they are reserved");
+        if let Err(error) = self.controller.reserve_producer_ids(&ReserveProducerIds { broker: self.broker, up_to }) {
+            fatal(FatalReason::Metadata(format!("producer ids up to {up_to} cannot be reserved: {error}")));
         }
-        if let Err(error) = self.controller.purge_topic(&PurgeTopic { topic_id }) {
-            tracing::warn!(%topic_id, %error, "the deleted topic is remembered until the next start");
+    }
+
+    /// The recovery of this start dropped what it found of deleted topics. Tombstones go of which nothing in the folder
+    /// can be replayed any more; the others stay, and the next start drops what it finds.
+    fn purge_deleted(&mut self, survey: &FolderSurvey) {
+        let deleted = self.controller.image().deleted_topics();
+        let free: Vec<TopicId> = deleted.filter(|(_, topic)| !survey.may_name(topic)).map(|(topic_id, _)| topic_id).collect();
+        for topic_id in free {
+            let dir = self.layout.topic_dir(topic_id);
+            if dir.try_exists().unwrap_or(true) {
+                tracing::warn!(%topic_id, dir = %dir.display(), "the folder of a deleted topic cannot be removed: something else is in it");
+                continue;
+            }
+            match self.controller.purge_topic(&PurgeTopic { topic_id }) {
+                Ok(_) => tracing::info!(%topic_id, "nothing is left of a deleted topic"),
+                Err(error) => tracing::warn!(%topic_id, %error, "the deleted topic is remembered until the next start"),
+            }
         }
     }
 

@@ -50,8 +50,8 @@ impl DataFolder {
         let layout = Layout::new(&dir);
         let lock = take_lock(&layout)?;
         DirectDisk::check_folder(&dir).map_err(StartError::FolderProblem)?;
-        let has_data = holds_data(&dir)?;
         let meta = read_meta(&layout)?;
+        let has_data = holds_data(&dir)? || holds_journal(meta.as_ref().map_or(layout.journal_dir(), |meta| &meta.journal_dir))?;
         if meta.is_none() && has_data {
             return Err(StartError::MetadataMissing { path: layout.meta() });
         }
@@ -93,6 +93,61 @@ impl DataFolder {
         let text = serde_json::to_string_pretty(&self.meta)
             .map_err(|error| StartError::Damaged { path: self.layout.meta(), problem: error.to_string() })?;
         write_durable(&self.layout.meta(), text.as_bytes()).map_err(|error| folder(dir, error))
+    }
+}
+
+/// A data folder with data that lost the file that says whose it is, or its metadata; this process's until dropped.
+#[derive(Debug)]
+pub(crate) struct IncompleteFolder {
+    pub(crate) layout: Layout,
+    pub(crate) has_meta: bool,
+    pub(crate) has_metadata: bool,
+    meta: Option<Meta>,
+    lock: File,
+}
+
+impl IncompleteFolder {
+    /// Refuses a folder that lacks nothing, and one that holds nothing.
+    pub(crate) fn open(data_dir: &Path) -> Result<Self, StartError> {
+        let dir = data_dir.canonicalize().map_err(|error| folder(data_dir, error))?;
+        let layout = Layout::new(&dir);
+        if !holds_data(&dir)? {
+            return Err(StartError::NothingMissing { path: dir, why: "it holds no data" });
+        }
+        let lock = take_lock(&layout)?;
+        DirectDisk::check_folder(&dir).map_err(StartError::FolderProblem)?;
+        let meta = read_meta(&layout)?;
+        let has_metadata = exists(&layout.metadata())?;
+        if meta.is_some() && has_metadata {
+            return Err(StartError::NothingMissing { path: dir, why: "it has both meta.json and metadata.redb" });
+        }
+        Ok(Self { layout, has_meta: meta.is_some(), has_metadata, meta, lock })
+    }
+
+    /// Writes `meta.json` anew when it is missing. Whose folder it is say `folder_id` or, failing that, the journal.
+    pub(crate) fn completed(self, journal_dir: Option<&Path>, folder_id: Option<[u8; 16]>) -> Result<DataFolder, StartError> {
+        let default_dir = self.meta.as_ref().map_or(self.layout.journal_dir(), |meta| &meta.journal_dir);
+        let journal_dir = journal_dir.unwrap_or(default_dir).to_path_buf();
+        let folder_id = match (&self.meta, folder_id) {
+            (Some(meta), _) => parse_folder_id(&self.layout, &meta.folder_id)?,
+            (None, Some(folder_id)) => folder_id,
+            (None, None) => {
+                let owner = fs::read_to_string(journal_dir.join(JOURNAL_OWNER_NAME));
+                let owner = owner.map_err(|_| StartError::JournalMissing { path: journal_dir.clone(), last: None })?;
+                parse_folder_id(&self.layout, owner.trim())?
+            }
+        };
+        let journal_dir = check_journal_dir(&journal_dir, folder_id, Some(&journal_dir))?;
+        let meta = Meta {
+            format_version: FORMAT_VERSION,
+            folder_id: hex(&folder_id),
+            incarnation_number: self.meta.map_or(0, |meta| meta.incarnation_number),
+            journal_dir: journal_dir.clone(),
+        };
+        let layout = self.layout.with_journal_dir(&journal_dir);
+        let completed = DataFolder { layout, folder_id, is_new: false, meta, _lock: self.lock };
+        completed.write_meta()?;
+        Ok(completed)
     }
 }
 
@@ -151,6 +206,21 @@ fn holds_data(dir: &Path) -> Result<bool, StartError> {
         let name = name.to_string_lossy();
         let ours = name == "partitions" || shard_of_dir(&name).is_some();
         if ours && !is_empty(&entry.path())? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A journal, which is nothing without the checkpoints and the metadata that belong to it.
+fn holds_journal(dir: &Path) -> Result<bool, StartError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entries => entries.map_err(|error| folder(dir, error))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| folder(dir, error))?;
+        if shard_of_dir(&entry.file_name().to_string_lossy()).is_some() && !is_empty(&entry.path())? {
             return Ok(true);
         }
     }

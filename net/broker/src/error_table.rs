@@ -3,7 +3,7 @@
 //! The expensive mistake is a code that says more than is known: what may have been written is never given a code
 //! whose outcome is `Refused`. Deliberately absent: what a client does with a code (`sluice-model` has that table).
 
-use sluice_model::{ErrorCode, FrameError};
+use sluice_model::{ErrorCode, FrameError, TopicPartition};
 use sluice_partition::{FetchRefusal, ProduceRefusal};
 use sluice_protocol::{PARTITION_TEXT_LEN_MAX, TEXT_LEN_MAX, short_text};
 use sluice_replica::{AppendRefusal, SequenceRefusal};
@@ -52,6 +52,15 @@ impl WireError {
 
     pub(crate) fn not_ready(text: impl Display) -> Self {
         Self::later(ErrorCode::NotReady, text, RETRY_LATER_MS)
+    }
+
+    /// A new partition would stand where records lie that belong to no topic.
+    pub(crate) fn orphan_in_the_way(id: TopicPartition) -> Self {
+        let text = format!(
+            "the data folder holds records of {id}, which the metadata does not know: stop the broker, see `sluice orphan list`, \
+             and let the topic adopt them"
+        );
+        Self { text: short_text(text, TEXT_LEN_MAX), ..Self::new(ErrorCode::InvalidPartitionCount, "") }
     }
 
     pub(crate) fn code(&self) -> u16 {
@@ -133,8 +142,10 @@ impl From<&sluice_metadata::Refusal> for WireError {
         use sluice_metadata::Refusal as R;
         let code = match refusal {
             R::InvalidTopicName { .. } => ErrorCode::InvalidTopicName,
-            R::TopicExists { .. } => ErrorCode::TopicExists,
-            R::UnknownTopic { .. } | R::TopicNotDeleted { .. } => ErrorCode::UnknownTopic,
+            R::TopicExists { .. } | R::TopicIsKnown { .. } => ErrorCode::TopicExists,
+            R::UnknownTopic { .. } | R::TopicNotDeleted { .. } | R::TopicDeleted { .. } | R::NothingToAdopt { .. } => {
+                ErrorCode::UnknownTopic
+            }
             R::InvalidPartitionCount { .. } | R::FewerPartitions { .. } | R::TooManyPartitions { .. } => {
                 ErrorCode::InvalidPartitionCount
             }

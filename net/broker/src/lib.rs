@@ -18,6 +18,8 @@ mod error_table;
 mod handlers;
 mod input;
 mod metrics;
+mod new_metadata;
+mod orphans;
 mod output;
 mod pacing;
 mod parked_fetch;
@@ -30,11 +32,12 @@ mod slab;
 mod start_error;
 mod view;
 
-pub use broker::{Broker, StopError, start};
+pub use broker::{BROKER, Broker, StopError, start};
 pub use config::{
     BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN, SHARDS_MAX,
     TAIL_BUDGET_LEN_MIN,
 };
 pub use metrics::{BrokerCounters, StageTimes};
+pub use new_metadata::{NewMetadata, make_new_metadata};
 pub use sluice_storage::recovery_report::RecoveryReport;
 pub use start_error::StartError;

@@ -13,7 +13,8 @@ use crate::request_room::KEPT_LEN_MAX;
 use crate::view::{View, ViewCell};
 use async_channel::{Receiver, Sender};
 use event_listener::Event;
-use sluice_model::{BrokerId, Clock, Incarnation, ShardIndex, TopicPartition};
+use sluice_metadata::PRODUCER_ID_PLAUSIBLE_END;
+use sluice_model::{BrokerId, Clock, Incarnation, ProducerId, ShardIndex, TopicPartition};
 use sluice_partition::{Failure, OpenError, OpenShard, Partitions, PartitionsConfig};
 use sluice_shard::{Budget, FatalReason, Pacer, PacerConfig, ProduceActivity, Queue, Shard, Wake, fatal};
 use sluice_storage::checkpoint::PartitionCheckpoint;
@@ -53,7 +54,8 @@ pub(crate) struct ShardStart {
 /// What a starting shard tells the thread that started it.
 #[derive(Debug)]
 pub(crate) enum ShardProgress {
-    Opened(RecoveryReport),
+    /// What recovery did, and the greatest producer id of the shard's partitions.
+    Opened(RecoveryReport, Option<ProducerId>),
     Listening,
     Failed(String),
 }
@@ -85,7 +87,9 @@ pub(crate) async fn shard_main(shard: Shard, start: ShardStart) -> ShardEnd {
     let result = match open(&shard, &start).await {
         Ok((partitions, report, pacer)) => {
             log_recovery(&report);
-            let _nobody_asks = start.progress.try_send((shard.index(), ShardProgress::Opened(report)));
+            let _nobody_asks = start
+                .progress
+                .try_send((shard.index(), ShardProgress::Opened(report, partitions.producer_id_max(PRODUCER_ID_PLAUSIBLE_END))));
             let running = run_tasks(shard, &start, partitions, pacer, Rc::clone(&metrics));
             running.serve(&start).await
         }

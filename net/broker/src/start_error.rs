@@ -23,6 +23,8 @@ pub enum StartError {
     NewerVersion { path: PathBuf, found: u32, known: u32 },
     /// A file that the broker wrote cannot be understood any more.
     Damaged { path: PathBuf, problem: String },
+    /// Metadata is to be made anew for a folder that needs none.
+    NothingMissing { path: PathBuf, why: &'static str },
     /// The folder has partitions, and what names them is gone.
     MetadataMissing { path: PathBuf },
     /// The journal of this data folder is not where the configuration says.
@@ -69,9 +71,14 @@ impl fmt::Display for StartError {
             Self::MetadataMissing { path } => write!(
                 f,
                 "{} is missing but the data folder has partitions, which without it have no name: nothing was changed; restore \
-                 the file from a copy, or move the data folder away to begin with an empty one",
+                 the file from a copy (an older one will do, `sluice orphan list` says what it does not know); without a copy, \
+                 `sluice orphan new-metadata` makes a new one that knows no topic, and `sluice orphan adopt` gives the partitions \
+                 their topics back",
                 path.display()
             ),
+            Self::NothingMissing { path, why } => {
+                write!(f, "data folder {} needs no new metadata: {why}; nothing was changed", path.display())
+            }
             Self::JournalMissing { path, last } => {
                 write!(
                     f,
@@ -145,6 +152,7 @@ impl StartError {
             | Self::NewerVersion { .. }
             | Self::Damaged { .. }
             | Self::MetadataMissing { .. }
+            | Self::NothingMissing { .. }
             | Self::JournalMissing { .. }
             | Self::ForeignJournal { .. } => FatalReason::DataFolder(text),
             Self::Listen { .. } => FatalReason::CannotListen(text),

@@ -40,7 +40,7 @@ pub use on_create_topic::{CreateTopic, on_create_topic};
 pub use on_delete_topic::{DeleteTopic, on_delete_topic};
 pub use on_purge_topic::{FolderSurvey, PurgeTopic, on_purge_topic};
 pub use on_register_broker::{HeldPartitions, RegisterBroker, on_register_broker};
-pub use on_reserve_producer_ids::{ReserveProducerIds, on_reserve_producer_ids};
+pub use on_reserve_producer_ids::{PRODUCER_ID_PLAUSIBLE_END, ReserveProducerIds, on_reserve_producer_ids};
 pub use record::{Address, Partition, Placement, Record, Replica};
 pub use refusal::Refusal;
 pub use topic_settings::{Setting, SettingKey, TopicSettings};

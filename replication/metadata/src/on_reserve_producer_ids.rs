@@ -21,17 +21,20 @@ pub fn on_reserve_producer_ids(image: &Image, request: &ReserveProducerIds) -> R
     image.broker(broker).ok_or(Refusal::UnknownBroker { broker })?;
     let mut records = Vec::new();
     let mut first = image.next_producer_id();
-    // A forged id near the end must not take a record for every four thousand million ids before it.
-    while first <= up_to && records.len() < RECORDS_MAX {
+    if up_to >= PRODUCER_ID_PLAUSIBLE_END {
+        return Err(Refusal::ProducerIdsExhausted);
+    }
+    while first <= up_to {
         let count = u32::try_from(up_to.0 - first.0).unwrap_or(u32::MAX - 1) + 1;
         records.push(Record::ProducerIdsAllocated(ProducerIdsAllocated { broker, first, count }));
         first = ProducerId(first.0.checked_add(i64::from(count)).ok_or(Refusal::ProducerIdsExhausted)?);
     }
-    if first <= up_to { Err(Refusal::ProducerIdsExhausted) } else { Ok(records) }
+    Ok(records)
 }
 
-/// Of one reservation; a producer id is never this far ahead of the metadata but by forgery.
-const RECORDS_MAX: usize = 64;
+/// Ids from here on were never given out: a client made them up, and they are in nobody's way. One record reserves
+/// `u32::MAX` ids, so this also bounds the records of one reservation.
+pub const PRODUCER_ID_PLAUSIBLE_END: ProducerId = ProducerId(1 << 38);
 
 #[cfg(test)]
 mod tests {

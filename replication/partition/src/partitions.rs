@@ -193,10 +193,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         })
     }
 
-    /// The greatest producer id of any partition here.
+    /// The greatest producer id below `below` of any partition here.
     #[must_use]
-    pub fn producer_id_max(&self) -> Option<ProducerId> {
-        let max_of = |cell: PartitionCell<D>| cell.borrow().leader.producers().iter().map(|(id, _)| id).max();
+    pub fn producer_id_max(&self, below: ProducerId) -> Option<ProducerId> {
+        let max_of =
+            |cell: PartitionCell<D>| cell.borrow().leader.producers().iter().map(|(id, _)| id).filter(|id| *id < below).max();
         self.cells().into_iter().filter_map(max_of).max()
     }
 
