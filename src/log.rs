@@ -3,11 +3,11 @@
 //! What is found and judged stands in `log/`.
 
 mod dump;
-mod files;
+pub(crate) mod files;
 mod finding;
-mod journal;
+pub(crate) mod journal;
 mod plain_disk;
-mod segment;
+pub(crate) mod segment;
 mod verify;
 
 use crate::exit_status::Failure;

@@ -11,6 +11,7 @@ mod demo;
 mod exit_status;
 mod log;
 mod logging;
+mod orphan;
 mod produce;
 mod serve;
 mod signals;
@@ -52,6 +53,9 @@ enum Command {
     /// Read a broker's files while it is stopped: what is there, and is it good
     #[command(subcommand)]
     Log(log::LogCommand),
+    /// List, adopt or remove partitions in a stopped broker's folder that its metadata does not know
+    #[command(subcommand)]
+    Orphan(orphan::OrphanCommand),
     /// See a flood of records shaved to a steady flow, and nothing lost: needs nothing, takes less than a minute
     Demo(demo::DemoArgs),
     /// Measure a broker on this machine against what the machine itself can do
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Log(command) => log::run(command),
+        Command::Orphan(command) => orphan::run(command),
         Command::Demo(args) => demo::run(args),
         Command::Bench(args) => bench::run(args),
     });

@@ -104,7 +104,7 @@ pub(crate) struct DeleteArgs {
 }
 
 /// `KEY=VALUE`. The broker reads the value, with its unit, and knows its limits.
-fn parse_setting(text: &str) -> Result<(String, String), String> {
+pub(crate) fn parse_setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err(format!("{text:?} is not KEY=VALUE, such as retention_ms=7d")),

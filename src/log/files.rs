@@ -137,7 +137,8 @@ impl Files {
     }
 }
 
-fn layout_of(root: &Path) -> io::Result<Layout> {
+/// Where things are in the data folder `root`, its journals included.
+pub(crate) fn layout_of(root: &Path) -> io::Result<Layout> {
     let layout = Layout::new(root);
     let meta = match std::fs::read_to_string(layout.meta()) {
         Ok(text) => serde_json::from_str::<serde_json::Value>(&text).map_err(io::Error::other)?,

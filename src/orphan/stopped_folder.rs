@@ -1,0 +1,91 @@
+//! A stopped broker's folder: its files, its metadata, and the lock that keeps a broker from starting meanwhile.
+
+use crate::exit_status::{ExitStatus, Failure};
+use crate::log::files::{self, Files};
+use sluice_controller::{CommandError, Controller, OpenError};
+use sluice_metadata::{FolderId, Image};
+use sluice_model::TopicPartition;
+use sluice_storage::layout::Layout;
+use std::fs::File;
+use std::path::Path;
+
+pub(super) struct StoppedFolder {
+    pub(super) layout: Layout,
+    pub(super) files: Files,
+    /// `None` when the file is missing.
+    controller: Option<Controller>,
+    _lock: Option<File>,
+}
+
+impl StoppedFolder {
+    pub(super) fn open(data_dir: &Path) -> Result<Self, Failure> {
+        let opened = data_dir.canonicalize().map_err(|error| {
+            Failure::io(data_dir.display(), &error).remedy("name the folder that `sluice serve --data-dir` was given")
+        })?;
+        let layout = files::layout_of(&opened).map_err(|error| Failure::io(data_dir.display(), &error))?;
+        if !layout.meta().is_file() {
+            let what = format!("{} is no data folder, or has lost its meta.json", data_dir.display());
+            return Err(Failure::new(ExitStatus::DataFolder, what)
+                .remedy("name the folder that `sluice serve --data-dir` was given; when meta.json is lost, put back a copy or see `sluice orphan new-metadata --help`"));
+        }
+        let (files, lock) = files::find(&opened)?;
+        let folder_id = folder_id(&layout)?;
+        let controller = match Controller::open(&layout.metadata(), folder_id, None) {
+            Ok(controller) => Some(controller),
+            Err(OpenError::Missing { .. }) => None,
+            Err(error @ OpenError::InUse { .. }) => return Err(Failure::new(ExitStatus::DataFolderInUse, error.to_string())),
+            Err(error) => return Err(Failure::new(ExitStatus::Metadata, error.to_string())),
+        };
+        Ok(Self { layout, files, controller, _lock: lock })
+    }
+
+    pub(super) fn image(&self) -> Option<&Image> {
+        self.controller.as_ref().map(Controller::image)
+    }
+
+    /// What the metadata says of a partition that is in the folder; `None` when it is a topic's.
+    pub(super) fn standing(&self, id: TopicPartition) -> Option<Standing> {
+        let Some(image) = self.image() else { return Some(Standing::Unknown) };
+        if image.is_deleted(id.topic_id) {
+            return Some(Standing::Deleted);
+        }
+        image.partition(id).is_none().then_some(Standing::Unknown)
+    }
+
+    /// The metadata, to change it.
+    pub(super) fn controller(&mut self) -> Result<&mut Controller, Failure> {
+        let path = self.layout.metadata();
+        self.controller.as_mut().ok_or_else(|| {
+            Failure::new(ExitStatus::Metadata, format!("{} is missing", path.display()))
+                .remedy("put back a copy, however old; without one, `sluice orphan new-metadata` makes a new one")
+        })
+    }
+}
+
+/// Of a partition that no topic has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Unknown,
+    /// Its topic has a tombstone.
+    Deleted,
+}
+
+fn folder_id(layout: &Layout) -> Result<FolderId, Failure> {
+    let path = layout.meta();
+    let text = std::fs::read_to_string(&path).map_err(|error| Failure::io(path.display(), &error))?;
+    let meta: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    let id = meta.as_ref().and_then(|meta| meta.get("folder_id")?.as_str()).filter(|id| id.len() == 32);
+    let id = id.and_then(|id| u128::from_str_radix(id, 16).ok());
+    id.map(|id| FolderId(id.to_be_bytes())).ok_or_else(|| {
+        Failure::new(ExitStatus::DataFolder, format!("{} is damaged: it has no folder_id", path.display()))
+            .remedy("put back a copy of it")
+    })
+}
+
+pub(super) fn command_failure(error: &CommandError) -> Failure {
+    let status = match error {
+        CommandError::Refused(_) => ExitStatus::Refused,
+        CommandError::DiskFull | CommandError::Store(_) => ExitStatus::Metadata,
+    };
+    Failure::new(status, error.to_string())
+}
