@@ -92,6 +92,8 @@ pub(crate) struct Broker {
     child: Child,
     pub(crate) address: String,
     pub(crate) data_dir: PathBuf,
+    /// What it said until it served.
+    pub(crate) said: String,
 }
 
 impl Broker {
@@ -124,7 +126,7 @@ impl Broker {
         }
         // Whatever it says later is read, so that it never waits for us.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-        Self { child, address: address.to_owned(), data_dir: data_dir.to_owned() }
+        Self { child, address: address.to_owned(), data_dir: data_dir.to_owned(), said }
     }
 
     /// kill -9, then a new start on the same folder and port.
