@@ -11,19 +11,19 @@ use crate::control_thread::ControlThread;
 use crate::data_folder::DataFolder;
 use crate::metrics::BrokerCounters;
 use crate::orphans::Orphans;
-use crate::shard_main::{ShardEnd, ShardProgress, ShardStart, journal_config, shard_main};
+use crate::preparation::{compare_ages, held_partitions, prepare_shards, survey_folder};
+use crate::shard_main::{ShardEnd, ShardProgress, ShardStart, shard_main};
 use crate::start_error::StartError;
 use crate::view::View;
 use async_channel::{Receiver, Sender};
 use sluice_controller::Controller;
-use sluice_metadata::{ClusterId, FolderId, FolderSurvey, HeldPartitions, Placement, RegisterBroker};
+use sluice_metadata::{ClusterId, FolderId, FolderSurvey, RegisterBroker};
 use sluice_model::{BrokerId, Incarnation, ProducerId, ShardIndex};
-use sluice_partition::{HeldPlacement, Prepare, Prepared, Survey, prepare, survey};
+use sluice_partition::{Prepared, Survey};
 use sluice_shard::host::raise_descriptor_limit;
 use sluice_shard::{
-    CoreReadings, HostNeeds, HostReadings, ProduceActivity, Shard, ShardConfig, ShardThread, judge_host, plan_cores, run_shard,
+    CoreReadings, HostNeeds, HostReadings, ProduceActivity, ShardConfig, ShardThread, judge_host, plan_cores, run_shard,
 };
-use sluice_storage::layout::Layout;
 use sluice_storage::recovery_report::RecoveryReport;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -82,7 +82,7 @@ pub fn start(config: BrokerConfig) -> Result<Broker, StartError> {
     let addresses = local_addresses(&listeners)?;
     let mut controller = open_controller(&folder)?;
     let survey = survey_folder(&folder.layout, cores.len())?;
-    warn_if_older(&controller, &survey);
+    compare_ages(&folder, &controller, &survey)?;
     let number_min = controller.image().next_incarnation_number(BROKER).max(survey.incarnation_number.saturating_add(1));
     let (moving, incarnation) = folder.begin_incarnations(number_min)?;
     let registration = RegisterBroker {
@@ -146,85 +146,6 @@ fn open_controller(folder: &DataFolder) -> Result<Controller, StartError> {
     let cluster_id = random.map_err(|error| StartError::Folder { path: "/dev/urandom".into(), error })?;
     let new_cluster_id = folder.is_new.then_some(ClusterId(cluster_id));
     Controller::open(&folder.layout.metadata(), FolderId(folder.folder_id), new_cluster_id).map_err(StartError::OpenMetadata)
-}
-
-/// What the checkpoints of the folder say, whatever the metadata does.
-pub(crate) fn survey_folder(layout: &Layout, shard_count: usize) -> Result<Survey, StartError> {
-    let layout = layout.clone();
-    let main =
-        move |shard: Shard| async move { survey(&shard.disk(), &layout, shard_count).await.map_err(|error| error.to_string()) };
-    on_one_shard(main)
-}
-
-/// Runs on a shard that serves nobody.
-fn on_one_shard<T: Send + 'static, F: Future<Output = Result<T, String>> + 'static>(
-    main: impl FnOnce(Shard) -> F + Send + 'static,
-) -> Result<T, StartError> {
-    let shard_config = ShardConfig { index: ShardIndex(0), core: None, io_memory_len: SHARD_IO_MEMORY_LEN };
-    let thread = run_shard(shard_config, main).map_err(|error| StartError::Thread { problem: error.to_string() })?;
-    thread.join().map_err(|problem| StartError::Recovery { shard: 0, problem })
-}
-
-/// Every start is in the metadata before a shard is used under it.
-fn warn_if_older(controller: &Controller, survey: &Survey) {
-    let known = controller.image().next_incarnation_number(BROKER) - 1;
-    if survey.incarnation_number > known {
-        tracing::warn!(
-            known,
-            used = survey.incarnation_number,
-            "the metadata is older than the data: it knows the starts up to the first number, the shards were used by the second; topics, \
-             settings and deletions made between them are not in it"
-        );
-    }
-}
-
-pub(crate) fn held_partitions(survey: &Survey) -> HeldPartitions {
-    let placement = |held: &HeldPlacement| Placement { shard: held.shard, placement_epoch: held.placement_epoch };
-    HeldPartitions {
-        incarnation_number: survey.incarnation_number,
-        placements: survey.held.iter().map(|(&id, held)| (id, placement(held))).collect(),
-    }
-}
-
-/// Recovers the shard folders that partitions move away from, on a shard that serves nobody.
-fn prepare_shards(
-    config: &Arc<BrokerConfig>,
-    folder: &DataFolder,
-    incarnation: Incarnation,
-    view: &Arc<View>,
-    survey: &Survey,
-    shard_count: usize,
-) -> Result<Prepared, StartError> {
-    let shards = || (0..).map(ShardIndex).take(shard_count);
-    let stays = |shard: ShardIndex| {
-        let held_here = |id| survey.held.get(&id).is_none_or(|held| held.shard == shard);
-        view.assignments(shard).iter().all(|assigned| held_here(assigned.id))
-    };
-    if shards().all(stays) {
-        let owners = survey.held.iter().map(|(&id, held)| (id, held.shard)).collect();
-        return Ok(Prepared { owners, ..Prepared::default() });
-    }
-    let (config, layout, view) = (Arc::clone(config), folder.layout.clone(), Arc::clone(view));
-    let main = move |shard: Shard| async move {
-        let shards = (0..).map(ShardIndex).take(shard_count);
-        let journal_layout = layout.clone();
-        let plan = Prepare {
-            layout,
-            incarnation,
-            tail_budget: config.tail_budget_len,
-            assigned: shards
-                .flat_map(|index| view.assignments(index).into_iter().map(move |assigned| (index, assigned)))
-                .collect(),
-            deleted: view.deleted(),
-            journal_of: Box::new(move |index| journal_config(&config, &journal_layout, index)),
-        };
-        prepare(&shard.disk(), plan).await.map_err(|error| error.to_string())
-    };
-    let prepared = on_one_shard(main)?;
-    for report in &prepared.reports {
-        crate::shard_main::log_recovery(report);
-    }
-    Ok(prepared)
 }
 
 /// What the shards and the control thread are made of.
@@ -338,7 +259,7 @@ impl Broker {
             match next(progress)? {
                 (_, ShardProgress::Opened(report, producer_id)) => {
                     self.producer_id_max = self.producer_id_max.max(producer_id);
-                    reports.push(report);
+                    reports.push(*report);
                 }
                 (shard, ShardProgress::Failed(problem)) => return Err(StartError::Recovery { shard: shard.0, problem }),
                 (_, ShardProgress::Listening) => {}

@@ -12,10 +12,12 @@ use crate::view::View;
 use async_channel::{Receiver, Sender};
 use sluice_controller::{CommandError, Controller};
 use sluice_metadata::{AllocateProducerIds, AlterTopic, CreateTopic, DeleteTopic, FolderSurvey, PurgeTopic, ReserveProducerIds};
-use sluice_model::{BrokerId, Incarnation, ProducerId, ShardIndex, TopicId, TopicPartition};
+use sluice_model::limits::PARTITIONS_PER_TOPIC_MAX;
+use sluice_model::{BrokerId, Incarnation, PartitionIndex, ProducerId, ShardIndex, TopicId, TopicPartition};
 use sluice_shard::{FatalReason, fatal};
 use sluice_storage::layout::Layout;
 use std::collections::{BTreeSet, VecDeque};
+use std::fs;
 use std::sync::Arc;
 
 pub(crate) struct ControlThread {
@@ -144,8 +146,12 @@ impl ControlThread {
     /// A partition that the topic would get anew, and that lies in the folder with records.
     fn orphan_in_the_way(&self, request: &AlterTopic) -> Option<TopicPartition> {
         let (topic_id, topic) = self.controller.image().topic_by_name(&request.name)?;
-        let wanted = topic.partitions.len()..request.partitions? as usize;
-        self.orphans.iter().find(|id| id.topic_id == topic_id && wanted.contains(&(id.partition.0 as usize))).copied()
+        let first = u32::try_from(topic.partitions.len()).ok()?;
+        let new = (first..request.partitions?.min(PARTITIONS_PER_TOPIC_MAX)).map(PartitionIndex);
+        let ids = new.map(|partition| TopicPartition { topic_id, partition });
+        // One that no checkpoint names shows by its files alone.
+        let has_files = |id| fs::read_dir(self.layout.partition_dir(id)).is_ok_and(|mut entries| entries.next().is_some());
+        ids.into_iter().find(|id| self.orphans.contains(id) || has_files(*id))
     }
 
     /// An id that a partition knows is never given out again, even when the metadata knows nothing of it.

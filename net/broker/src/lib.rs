@@ -24,6 +24,7 @@ mod output;
 mod pacing;
 mod parked_fetch;
 mod pending;
+mod preparation;
 mod random;
 mod receive;
 mod request_room;

@@ -4,8 +4,9 @@
 //! fresh ids over old data. Afterwards every partition in the folder is an orphan: kept, not served, until a topic
 //! adopts it. Nothing that is there is changed.
 
-use crate::broker::{BROKER, held_partitions, survey_folder};
+use crate::broker::BROKER;
 use crate::data_folder::{DataFolder, IncompleteFolder};
+use crate::preparation::{held_partitions, survey_folder};
 use crate::random::random_bytes;
 use crate::start_error::StartError;
 use sluice_controller::{Controller, OpenError};

@@ -55,7 +55,7 @@ pub(crate) struct ShardStart {
 #[derive(Debug)]
 pub(crate) enum ShardProgress {
     /// What recovery did, and the greatest producer id of the shard's partitions.
-    Opened(RecoveryReport, Option<ProducerId>),
+    Opened(Box<RecoveryReport>, Option<ProducerId>),
     Listening,
     Failed(String),
 }
@@ -87,9 +87,10 @@ pub(crate) async fn shard_main(shard: Shard, start: ShardStart) -> ShardEnd {
     let result = match open(&shard, &start).await {
         Ok((partitions, report, pacer)) => {
             log_recovery(&report);
-            let _nobody_asks = start
-                .progress
-                .try_send((shard.index(), ShardProgress::Opened(report, partitions.producer_id_max(PRODUCER_ID_PLAUSIBLE_END))));
+            let _nobody_asks = start.progress.try_send((
+                shard.index(),
+                ShardProgress::Opened(Box::new(report), partitions.producer_id_max(PRODUCER_ID_PLAUSIBLE_END)),
+            ));
             let running = run_tasks(shard, &start, partitions, pacer, Rc::clone(&metrics));
             running.serve(&start).await
         }

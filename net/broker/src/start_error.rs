@@ -23,6 +23,8 @@ pub enum StartError {
     NewerVersion { path: PathBuf, found: u32, known: u32 },
     /// A file that the broker wrote cannot be understood any more.
     Damaged { path: PathBuf, problem: String },
+    /// The metadata knows topics, and nothing that a shard wrote is there.
+    DataMissing { path: PathBuf, topics: Vec<String> },
     /// Metadata is to be made anew for a folder that needs none.
     NothingMissing { path: PathBuf, why: &'static str },
     /// The folder has partitions, and what names them is gone.
@@ -75,6 +77,15 @@ impl fmt::Display for StartError {
                  `sluice orphan new-metadata` makes a new one that knows no topic, and `sluice orphan adopt` gives the partitions \
                  their topics back",
                 path.display()
+            ),
+            Self::DataMissing { path, topics } => write!(
+                f,
+                "the metadata of {} knows {} topic(s) ({}{}), and nothing of their data is there: no topic was begun anew; put back the \
+                 shard-N, partitions and journal folders that belong to it, or move metadata.redb away to begin without these topics",
+                path.display(),
+                topics.len(),
+                topics.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", "),
+                if topics.len() > 5 { ", …" } else { "" }
             ),
             Self::NothingMissing { path, why } => {
                 write!(f, "data folder {} needs no new metadata: {why}; nothing was changed", path.display())
@@ -152,6 +163,7 @@ impl StartError {
             | Self::NewerVersion { .. }
             | Self::Damaged { .. }
             | Self::MetadataMissing { .. }
+            | Self::DataMissing { .. }
             | Self::NothingMissing { .. }
             | Self::JournalMissing { .. }
             | Self::ForeignJournal { .. } => FatalReason::DataFolder(text),

@@ -66,3 +66,27 @@ fn a_start_number_is_above_those_of_the_checkpoints() {
     fs::copy(&metadata_copy, &metadata).expect("put back");
     append(dir.path(), &mut topic, b"3");
 }
+
+/// A broker whose data is elsewhere, not mounted, or gone must not serve its topics as empty ones.
+#[test]
+fn topics_without_any_data_are_refused() {
+    let dir = temp_dir();
+    append(dir.path(), &mut None, b"0");
+    let away = dir.path().join("away");
+    fs::create_dir(&away).expect("created");
+    for name in ["shard-0", "partitions", "journal"] {
+        fs::rename(dir.path().join(name), away.join(name)).expect("moved");
+    }
+    let error = match sluice_broker::start(support::config(dir.path())) {
+        Ok(_) => panic!("the broker started"),
+        Err(error) => error,
+    };
+    assert!(error.to_string().contains("1 topic(s) (t)") && error.to_string().contains("put back"), "{error}");
+    assert_eq!(error.fatal_reason().exit_status(), 74);
+    assert!(!dir.path().join("shard-0").exists());
+    fs::remove_dir_all(dir.path().join("journal")).expect("removed");
+    for name in ["shard-0", "partitions", "journal"] {
+        fs::rename(away.join(name), dir.path().join(name)).expect("moved back");
+    }
+    start_in(dir.path()).shutdown().expect("whole again");
+}

@@ -1,0 +1,104 @@
+//! What a start finds out, and moves, before any shard opens.
+//!
+//! The expensive mistake is to believe the metadata before the folder was looked at: it may be an older copy. Deliberately
+//! absent: how folders are read and recovered (`sluice-partition`).
+
+use crate::broker::BROKER;
+use crate::config::{BrokerConfig, SHARD_IO_MEMORY_LEN};
+use crate::data_folder::DataFolder;
+use crate::shard_main::journal_config;
+use crate::start_error::StartError;
+use crate::view::View;
+use sluice_controller::Controller;
+use sluice_metadata::{HeldPartitions, Placement};
+use sluice_model::{Incarnation, ShardIndex};
+use sluice_partition::{HeldPlacement, Prepare, Prepared, Survey, prepare, survey};
+use sluice_shard::{Shard, ShardConfig, run_shard};
+use sluice_storage::layout::Layout;
+use std::sync::Arc;
+
+/// What the checkpoints of the folder say, whatever the metadata does.
+pub(crate) fn survey_folder(layout: &Layout, shard_count: usize) -> Result<Survey, StartError> {
+    let layout = layout.clone();
+    let main =
+        move |shard: Shard| async move { survey(&shard.disk(), &layout, shard_count).await.map_err(|error| error.to_string()) };
+    on_one_shard(main)
+}
+
+/// Runs on a shard that serves nobody.
+fn on_one_shard<T: Send + 'static, F: Future<Output = Result<T, String>> + 'static>(
+    main: impl FnOnce(Shard) -> F + Send + 'static,
+) -> Result<T, StartError> {
+    let shard_config = ShardConfig { index: ShardIndex(0), core: None, io_memory_len: SHARD_IO_MEMORY_LEN };
+    let thread = run_shard(shard_config, main).map_err(|error| StartError::Thread { problem: error.to_string() })?;
+    thread.join().map_err(|problem| StartError::Recovery { shard: 0, problem })
+}
+
+/// Metadata and data that do not belong together. Every start is in the metadata before a shard is used under it, and a
+/// topic is there for clients only once a shard's checkpoint names it.
+pub(crate) fn compare_ages(folder: &DataFolder, controller: &Controller, survey: &Survey) -> Result<(), StartError> {
+    let image = controller.image();
+    if folder.is_new && survey.incarnation_number == 0 && image.topics().next().is_some() {
+        let topics = image.topics_by_name(None).map(|(_, topic)| topic.name.clone()).collect();
+        return Err(StartError::DataMissing { path: folder.layout.data_dir().to_path_buf(), topics });
+    }
+    let known = image.next_incarnation_number(BROKER) - 1;
+    if survey.incarnation_number > known {
+        tracing::warn!(
+            known,
+            used = survey.incarnation_number,
+            "the metadata is older than the data: it knows the starts up to the first number, the shards were used by the second; topics, \
+             settings and deletions made between them are not in it"
+        );
+    }
+    Ok(())
+}
+
+pub(crate) fn held_partitions(survey: &Survey) -> HeldPartitions {
+    let placement = |held: &HeldPlacement| Placement { shard: held.shard, placement_epoch: held.placement_epoch };
+    HeldPartitions {
+        incarnation_number: survey.incarnation_number,
+        placements: survey.held.iter().map(|(&id, held)| (id, placement(held))).collect(),
+    }
+}
+
+/// Recovers the shard folders that partitions move away from, on a shard that serves nobody.
+pub(crate) fn prepare_shards(
+    config: &Arc<BrokerConfig>,
+    folder: &DataFolder,
+    incarnation: Incarnation,
+    view: &Arc<View>,
+    survey: &Survey,
+    shard_count: usize,
+) -> Result<Prepared, StartError> {
+    let shards = || (0..).map(ShardIndex).take(shard_count);
+    let stays = |shard: ShardIndex| {
+        let held_here = |id| survey.held.get(&id).is_none_or(|held| held.shard == shard);
+        view.assignments(shard).iter().all(|assigned| held_here(assigned.id))
+    };
+    if shards().all(stays) {
+        let owners = survey.held.iter().map(|(&id, held)| (id, held.shard)).collect();
+        return Ok(Prepared { owners, ..Prepared::default() });
+    }
+    let (config, layout, view) = (Arc::clone(config), folder.layout.clone(), Arc::clone(view));
+    let main = move |shard: Shard| async move {
+        let shards = (0..).map(ShardIndex).take(shard_count);
+        let journal_layout = layout.clone();
+        let plan = Prepare {
+            layout,
+            incarnation,
+            tail_budget: config.tail_budget_len,
+            assigned: shards
+                .flat_map(|index| view.assignments(index).into_iter().map(move |assigned| (index, assigned)))
+                .collect(),
+            deleted: view.deleted(),
+            journal_of: Box::new(move |index| journal_config(&config, &journal_layout, index)),
+        };
+        prepare(&shard.disk(), plan).await.map_err(|error| error.to_string())
+    };
+    let prepared = on_one_shard(main)?;
+    for report in &prepared.reports {
+        crate::shard_main::log_recovery(report);
+    }
+    Ok(prepared)
+}
