@@ -92,7 +92,8 @@ fn an_older_copy_of_the_metadata_orphans_a_topic_until_it_is_adopted() {
         let list = listed(dir);
         assert_eq!((records(&list), list["orphans"].as_array().unwrap().len()), (3000, 3));
         assert!(list["orphans"].as_array().unwrap().iter().all(|row| row["state"] == "orphan" && row["shard"] == 0), "{list}");
-        assert!(list["orphans"][0]["newest_append"].is_string() && list["orphans"][0]["topic_id"] == *id, "{list}");
+        let dated = |row: &Value| row["newest_append"].is_string() == (row["records"] != 0) && row["topic_id"] == *id;
+        assert!(list["orphans"].as_array().unwrap().iter().all(dated), "{list}");
         assert!(orphan(dir, &["list"]).expect(0, &[]).stdout.contains(&id));
 
         orphan(dir, &["adopt", &"0".repeat(32), "--name", "back"]).expect(4, &["holds no partition of a topic", "orphan list"]);
@@ -138,16 +139,17 @@ fn a_removed_orphan_is_gone_after_the_next_start() {
     orphan(dir, &["adopt", &id, "--name", "back"]).expect(4, &["was deleted"]);
 
     let mut broker = start(dir);
-    assert!(!broker.said.contains(&id) && !dir.join("partitions").join(&id).exists(), "{}", broker.said);
+    assert!(!broker.said.contains("not served") && !dir.join("partitions").join(&id).exists(), "{}", broker.said);
     assert_eq!(consumed(&broker, "kept"), (0..20).collect::<Vec<_>>());
-    produce(&broker, "kept", 20..30);
     broker.kill();
-    gone_for_good(dir, &id);
+    assert_eq!(listed(dir)["tombstones"][0]["topic_id"], *id, "the journals hold nothing of a later start yet");
+    let broker = start(dir);
+    assert!(!broker.said.contains("not served") && !dir.join("partitions").join(&id).exists(), "{}", broker.said);
 }
 
 /// The tombstone goes once the ring holds what a later start wrote, and the topic stays away without it.
 fn gone_for_good(dir: &Path, id: &str) {
-    for (start_number, tombstone) in [(1, true), (2, true), (3, false), (4, false)] {
+    for (start_number, tombstone) in [(1, true), (2, true), (3, false)] {
         let list = listed(dir);
         assert_eq!(list["orphans"], Value::Array(Vec::new()), "start {start_number}");
         let tombstones = list["tombstones"].as_array().unwrap();

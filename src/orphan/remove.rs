@@ -36,6 +36,7 @@ pub(crate) fn remove(args: &RemoveArgs) -> Result<(), Failure> {
         return Err(Failure::new(ExitStatus::Failed, "nothing was removed").remedy("answer `yes`, or give --yes"));
     }
     if !args.set_aside {
+        folder.remember_last_start()?;
         let request = RemoveOrphan { topic_id: args.topic_id, broker: BROKER };
         folder.controller()?.remove_orphan(&request).map_err(|error| command_failure(&error))?;
     }

@@ -1,9 +1,10 @@
 //! A stopped broker's folder: its files, its metadata, and the lock that keeps a broker from starting meanwhile.
 
 use crate::exit_status::{ExitStatus, Failure};
-use crate::log::files::{self, Files};
+use crate::log::files::{self, Files, ShardFiles};
+use sluice_broker::BROKER;
 use sluice_controller::{CommandError, Controller, OpenError};
-use sluice_metadata::{FolderId, Image};
+use sluice_metadata::{FolderId, HeldPartitions, Image, RegisterBroker};
 use sluice_model::TopicPartition;
 use sluice_storage::layout::Layout;
 use std::fs::File;
@@ -50,6 +51,26 @@ impl StoppedFolder {
             return Some(Standing::Deleted);
         }
         image.partition(id).is_none().then_some(Standing::Unknown)
+    }
+
+    /// Makes older metadata know the last start that the shards were used by: a tombstone counts from the start it is
+    /// made in, and one that is older than the journals' last groups would be forgotten while they can be replayed.
+    pub(super) fn remember_last_start(&mut self) -> Result<(), Failure> {
+        let newest = self.files.shards.iter().filter_map(ShardFiles::newest);
+        let last = newest.map(|found| found.checkpoint.incarnation).max_by_key(|incarnation| incarnation.number);
+        let known = self.image().and_then(|image| image.broker(BROKER)).cloned();
+        let (Some(last), Some(known)) = (last, known) else { return Ok(()) };
+        if last.number <= known.incarnation.number {
+            return Ok(());
+        }
+        let registration = RegisterBroker {
+            broker: BROKER,
+            incarnation: last,
+            folder_id: known.folder_id,
+            addresses: known.addresses,
+            held: HeldPartitions { incarnation_number: last.number, ..HeldPartitions::default() },
+        };
+        self.controller()?.register_broker(&registration).map(drop).map_err(|error| command_failure(&error))
     }
 
     /// The metadata, to change it.
