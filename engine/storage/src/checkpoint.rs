@@ -39,6 +39,14 @@ pub struct SealedSegmentInfo {
     pub timestamp_ms_max: i64,
 }
 
+impl SealedSegmentInfo {
+    /// Whether a footer ends its file. One that recovery had to end has none; its times are not known either.
+    #[must_use]
+    pub fn has_footer(&self) -> bool {
+        self.append_time_ms_max != i64::MAX
+    }
+}
+
 /// One partition at its recovery point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionCheckpoint {

@@ -80,6 +80,11 @@ impl SlotHeader {
         })
     }
 
+    /// What follows the header in its block is zeros, which its checksum does not cover.
+    pub(crate) fn has_zeros_behind(block: &[u8]) -> bool {
+        block.get(SLOT_HEADER_LEN..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
+    }
+
     fn read(reader: &mut ValueReader<'_>) -> Result<Self, Malformed> {
         if reader.array("magic")? != SLOT_MAGIC {
             return Err(Malformed { field: "magic" });

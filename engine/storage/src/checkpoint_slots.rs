@@ -15,6 +15,7 @@ use crate::checkpoint_codec::{RingState, SlotHeader, parse_partitions, put_parti
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::journal_ring::RingGeometry;
 use crate::layout::Layout;
+use crate::scrub_slot::SlotContent;
 use sluice_model::ShardIndex;
 use sluice_model::limits::BLOCK_LEN;
 use std::io;
@@ -29,11 +30,11 @@ const BODY_LEN_MAX: u64 = 4 << 30;
 /// The slots, open for writing.
 pub struct Checkpoints<D: Disk> {
     disk: D,
-    files: [D::File; 2],
-    /// `journal_sequence` of what each slot holds; 0 while that is unknown or torn.
-    needed_from: [u64; 2],
+    pub(crate) files: [D::File; 2],
+    /// What each slot holds; zeros while that is unknown or torn.
+    pub(crate) content: [SlotContent; 2],
     slot_sequence: u64,
-    next: usize,
+    pub(crate) next: usize,
     ring: RingGeometry,
     ring_state: RingState,
 }
@@ -83,7 +84,7 @@ impl<D: Disk> Checkpoints<D> {
         Ok(Self {
             disk: disk.clone(),
             files,
-            needed_from: [0; 2],
+            content: [SlotContent::default(); 2],
             slot_sequence: newest.map_or(0, |found| found.slot_sequence),
             next: newest.map_or(0, |found| 1 - found.slot),
             ring,
@@ -99,7 +100,7 @@ impl<D: Disk> Checkpoints<D> {
     /// one stays good, and the next write goes to the torn one again. With `StorageFull` that is all that happened.
     pub async fn write(&mut self, checkpoint: &ShardCheckpoint) -> io::Result<()> {
         let slot = self.next;
-        self.needed_from[slot] = 0;
+        self.content[slot] = SlotContent::default();
         let file = self.files[slot].clone();
         let mut body = SlotBody { disk: self.disk.clone(), file: file.clone(), pending: Vec::new(), len: 0, crc: 0 };
         for partition in &checkpoint.partitions {
@@ -122,7 +123,7 @@ impl<D: Disk> Checkpoints<D> {
         file.write_at(0, block).await?;
         file.sync().await?;
         self.slot_sequence += 1;
-        self.needed_from[slot] = checkpoint.journal_sequence;
+        self.content[slot] = SlotContent { slot_sequence: self.slot_sequence, journal_sequence: checkpoint.journal_sequence };
         self.next = 1 - slot;
         Ok(())
     }
@@ -131,7 +132,7 @@ impl<D: Disk> Checkpoints<D> {
     /// slots were written.
     #[must_use]
     pub fn needed_from_sequence(&self) -> u64 {
-        self.needed_from[0].min(self.needed_from[1])
+        self.content[0].journal_sequence.min(self.content[1].journal_sequence)
     }
 }
 

@@ -165,6 +165,11 @@ impl FrameWalk {
         })
     }
 
+    /// Goes on at a frame of which these are known: where it begins, its base offset, and what it follows.
+    pub(crate) fn resume_at(&mut self, position: u64, offset: Offset, prev_header_crc: u32) {
+        (self.range.position, self.range.offset, self.range.prev_header_crc) = (position, offset, prev_header_crc);
+    }
+
     /// Goes on with a frame found behind damage; its link to what was before is not known.
     pub(crate) fn resume(&mut self, position: u64, header: &FrameHeader) {
         self.range.position = position;

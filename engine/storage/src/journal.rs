@@ -16,6 +16,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::entry_address::EntryAddress;
 use crate::journal_ring::{Placement, Ring, RingGeometry};
 use crate::pending_group::PendingGroup;
+use crate::scrub_journal::Writer;
 use event_listener::Event;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{Incarnation, ShardIndex};
@@ -254,6 +255,17 @@ impl<D: Disk> Journal<D> {
     /// Neither checkpoint slot needs a group before `needed_from_sequence` (`Checkpoints::needed_from_sequence`).
     pub fn release(&self, needed_from_sequence: u64) {
         self.0.state.borrow_mut().ring.release(needed_from_sequence);
+    }
+
+    /// What the scrubber looks at: the ring, the last durable sequence, the files.
+    pub(crate) fn with_ring<T>(&self, look: impl FnOnce(&Ring, u64, &[D::File]) -> T) -> T {
+        let state = self.0.state.borrow();
+        look(&state.ring, state.durable_sequence, &self.0.files)
+    }
+
+    /// Who has written every group since this start.
+    pub(crate) fn writer(&self) -> Writer {
+        Writer { shard: self.0.shard, incarnation: self.0.incarnation }
     }
 
     /// A write has failed. What was queued then will never be durable.

@@ -46,9 +46,9 @@ pub struct Placement {
 
 /// Where a group began, counted from the first byte ever written, as if the ring had no end.
 #[derive(Clone, Copy, Debug)]
-struct Mark {
-    sequence: u64,
-    position: u64,
+pub(crate) struct Mark {
+    pub(crate) sequence: u64,
+    pub(crate) position: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct Ring {
     /// The oldest needed group first; between two marks are groups without one. Empty when none is needed.
     marks: VecDeque<Mark>,
     last_sequence: u64,
+    /// Groups before this one are needed no more.
+    needed_from: u64,
 }
 
 impl Ring {
@@ -66,7 +68,13 @@ impl Ring {
     #[must_use]
     pub fn new(geometry: RingGeometry, first_file: u32) -> Self {
         assert!(geometry.is_valid() && first_file < geometry.file_count, "file {first_file} of a ring of {geometry:?}");
-        Self { geometry, head: u64::from(first_file) * geometry.file_len, marks: VecDeque::new(), last_sequence: 0 }
+        Self {
+            geometry,
+            head: u64::from(first_file) * geometry.file_len,
+            marks: VecDeque::new(),
+            last_sequence: 0,
+            needed_from: 0,
+        }
     }
 
     /// Takes room for a group of `len` bytes. Admission keeps the ring from running out (`distance` and what is
@@ -82,9 +90,7 @@ impl Ring {
             self.assert_file_is_free();
         }
         self.mark(sequence);
-        let file_count = u64::from(self.geometry.file_count);
-        let file = u32::try_from(self.head / file_len % file_count).expect("a remainder of file_count");
-        let placement = Placement { file, position: self.head % file_len };
+        let placement = self.placement_of(self.head);
         self.head += len;
         self.last_sequence = sequence;
         placement
@@ -92,6 +98,7 @@ impl Ring {
 
     /// Groups before `needed_from_sequence` are needed no more.
     pub fn release(&mut self, needed_from_sequence: u64) {
+        self.needed_from = self.needed_from.max(needed_from_sequence);
         if needed_from_sequence > self.last_sequence {
             self.marks.clear();
         }
@@ -109,6 +116,28 @@ impl Ring {
     #[must_use]
     pub fn geometry(&self) -> RingGeometry {
         self.geometry
+    }
+
+    /// The first group from `sequence` on whose place is known. The first group of every file that is needed is one.
+    pub(crate) fn mark_from(&self, sequence: u64) -> Option<Mark> {
+        let at = self.marks.partition_point(|mark| mark.sequence < sequence);
+        self.marks.get(at).copied()
+    }
+
+    pub(crate) fn needed_from(&self) -> u64 {
+        self.needed_from
+    }
+
+    /// Where the next group goes, unless it has to go to the next file.
+    pub(crate) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// A position as it is counted here, in its file.
+    pub(crate) fn placement_of(&self, position: u64) -> Placement {
+        let RingGeometry { file_len, file_count } = self.geometry;
+        let file = u32::try_from(position / file_len % u64::from(file_count)).expect("a remainder of file_count");
+        Placement { file, position: position % file_len }
     }
 
     fn mark(&mut self, sequence: u64) {

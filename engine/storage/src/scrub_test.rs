@@ -1,0 +1,408 @@
+//! Every bit of a small shard is flipped, one at a time: the scrubber finds it, and names exactly the offsets it
+//! costs. An untouched shard has no findings, whatever goes on between the pieces.
+
+use super::*;
+use crate::damage::DamageKind;
+use crate::damage::DamagedRange;
+use crate::disk::DiskFile;
+use crate::layout::segment_file;
+use crate::scrub_finding::ScrubKind;
+use crate::scrub_journal::JournalScrub;
+use crate::segment_format::SegmentTrailer;
+use crate::testing::executor::block_on;
+use crate::testing::fault_disk::{FaultDisk, FaultKind};
+use crate::testing::frames::{FrameSource, test_partition};
+use crate::testing::random::Random;
+use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
+use crate::write_back::WriteBackKind;
+use sluice_model::LeaderEpoch;
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// The scrub of all segments of a log, or of the one at `only`.
+fn scrub_log(log: &mut Log<FaultDisk>, only: Option<Offset>) -> Vec<ScrubFinding> {
+    let mut scrub = LogScrub { next: only.unwrap_or_default(), segment: None };
+    let mut findings = Vec::new();
+    while let Some(plan) = log.plan_scrub(&mut scrub) {
+        let base_offset = scrub.segment.as_ref().map(|segment| segment.scrub.expected.base_offset);
+        if only.is_some() && base_offset != only {
+            break;
+        }
+        let scrubbed = block_on(plan.run());
+        findings.extend(log.on_scrubbed(&mut scrub, scrubbed));
+    }
+    findings
+}
+
+fn scrub_journal(shard: &TestShard) -> Vec<ScrubFinding> {
+    let (journal, mut scrub, mut findings) = (&shard.shard.journal, JournalScrub::default(), Vec::new());
+    while let Some(plan) = journal.plan_scrub(&mut scrub) {
+        let scrubbed = block_on(plan.run());
+        findings.extend(journal.on_scrubbed(&mut scrub, scrubbed));
+    }
+    findings
+}
+
+fn scrub_slots(shard: &TestShard) -> Vec<ScrubFinding> {
+    [scrub_slot(shard, 0), scrub_slot(shard, 1)].concat()
+}
+
+fn scrub_slot(shard: &TestShard, slot: usize) -> Vec<ScrubFinding> {
+    let (checkpoints, mut findings) = (&shard.shard.checkpoints, Vec::new());
+    {
+        let mut scrub = checkpoints.scrub_slot(slot).expect("both slots were written");
+        while let Some(plan) = scrub.plan() {
+            findings.extend(scrub.on_read(block_on(plan.run())));
+        }
+        assert!(checkpoints.is_unchanged(&scrub));
+    }
+    findings
+}
+
+/// A frame in a segment file.
+struct Placed {
+    bytes: Range<u64>,
+    offsets: DamagedRange,
+}
+
+/// One partition with sealed segments that have pads and epochs in them, and an active one with the first part of a
+/// frame below its recovery point.
+fn small_shard(seed: u64) -> (TestShard, Vec<(PathBuf, Offset, u64, Vec<Placed>)>) {
+    let sizes = TestSizes { segment_len: 11 * 1024, ..TestSizes::default() };
+    let mut shard = TestShard::start(&FaultDisk::new(seed), 1, sizes).expect("a new shard");
+    let id = test_partition(0);
+    let mut source = shard.source(id, seed);
+    for n in 0..18u32 {
+        source.leader_epoch = LeaderEpoch(1 + n / 5);
+        shard.append(&source.next(1 + n % 3, 400 + 97 * (n as usize % 7)));
+        shard.commit();
+        if n % 6 == 2 && n < 12 {
+            shard.write_back(WriteBackKind::Everything);
+        }
+    }
+    shard.write_back(WriteBackKind::WholeBlocks { at_least: 1 });
+    shard.flush();
+    shard.checkpoint();
+    let log = shard.log(id);
+    let point = *log.held.point();
+    assert!(point.next_frame_position < point.position && !log.sealed.is_empty(), "{point:?}, {} sealed", log.sealed.len());
+    let mut files = Vec::new();
+    for base_offset in log.sealed.iter().map(|segment| segment.info.base_offset).chain([point.segment_base]) {
+        let path = segment_file(log.dir(), base_offset);
+        let bytes = log.disk.files()[&path].clone();
+        let end = log.sealed.iter().find(|s| s.info.base_offset == base_offset).map_or(point.position, |s| s.info.file_len);
+        files.push((path, base_offset, end, placed_frames(&bytes)));
+    }
+    (shard, files)
+}
+
+fn placed_frames(bytes: &[u8]) -> Vec<Placed> {
+    let (mut placed, mut position) = (Vec::new(), BLOCK_LEN);
+    while position < bytes.len() {
+        match sluice_model::FrameHeader::parse_frame(&bytes[position..]) {
+            Ok((header, _)) => {
+                let end = position + header.frame_len();
+                let offsets = DamagedRange { from: header.base_offset(), until: header.next_offset() };
+                placed.push(Placed { bytes: position as u64..end as u64, offsets });
+                position = end;
+            }
+            Err(_) if position.is_multiple_of(BLOCK_LEN) => break,
+            Err(_) => position = position.next_multiple_of(BLOCK_LEN),
+        }
+    }
+    placed
+}
+
+#[test]
+fn every_bit_of_every_segment_is_found_with_the_offsets_it_costs() {
+    let (mut shard, files) = small_shard(31);
+    let id = test_partition(0);
+    assert_eq!(scrub_log(shard.log(id), None), []);
+    let disk = shard.disk.clone();
+    disk.set_turns_max(0);
+    let mut flipped = 0;
+    for (path, base_offset, end, placed) in &files {
+        for position in 0..*end {
+            let frame = placed.iter().find(|frame| frame.bytes.contains(&position));
+            for bit in 0..8 {
+                let what = format!("bit {bit} of byte {position} of segment {base_offset}");
+                disk.flip_bit(path, position, bit);
+                let findings = scrub_log(shard.log(id), Some(*base_offset));
+                disk.flip_bit(path, position, bit);
+                assert!(!findings.is_empty(), "{what} is not found");
+                let lost: Vec<DamagedRange> = findings.iter().filter_map(|finding| finding.lost).collect();
+                assert_eq!(lost, Vec::from_iter(frame.map(|frame| frame.offsets)), "{what}: {findings:?}");
+                assert!(findings.iter().all(|finding| finding.file == *path && finding.id == Some(id)), "{what}: {findings:?}");
+                let quarantined = shard.log(id).damaged() == lost;
+                shard.log(id).damaged.clear();
+                assert!(quarantined && findings.len() == 1, "{what}: {findings:?}");
+                flipped += 1;
+            }
+        }
+    }
+    println!("{flipped} bits of {} segments, all found", files.len());
+    assert!(flipped > 200_000);
+    assert_eq!(scrub_log(shard.log(id), None), []);
+}
+
+#[test]
+fn every_bit_of_both_slots_and_of_the_journal_that_is_needed_is_found() {
+    let (mut shard, _) = small_shard(32);
+    shard.disk.set_turns_max(0);
+    shard.write_back(WriteBackKind::Everything);
+    (0..2).for_each(|_| (shard.flush(), shard.checkpoint()).1);
+    let mut source = shard.source(test_partition(0), 33);
+    for n in 0..3 {
+        shard.append(&source.next(2, 300 + 1500 * n));
+        shard.commit();
+    }
+    shard.mark_idle();
+    assert_eq!((scrub_slots(&shard), scrub_journal(&shard)), (vec![], vec![]));
+    let disk = shard.disk.clone();
+    let mut flipped = 0;
+    for slot in 0..2 {
+        let path = test_layout().checkpoint_slot(TEST_SHARD, slot);
+        // One block of header, one of body; what lies behind is left of longer checkpoints.
+        for position in 0..2 * BLOCK_LEN as u64 {
+            for bit in 0..8 {
+                disk.flip_bit(&path, position, bit);
+                let findings = scrub_slot(&shard, slot);
+                disk.flip_bit(&path, position, bit);
+                let found = matches!(&findings[..], [one] if one.file == path && matches!(one.kind, ScrubKind::Slot { .. }));
+                assert!(found, "bit {bit} of byte {position} of slot {slot}: {findings:?}");
+                flipped += 1;
+            }
+        }
+    }
+    let needed = needed_groups(&shard);
+    assert!(needed.len() == 4, "{needed:?}");
+    for (path, sequence, bytes) in needed {
+        for position in bytes {
+            for bit in 0..8 {
+                disk.flip_bit(&path, position, bit);
+                let findings = scrub_journal(&shard);
+                disk.flip_bit(&path, position, bit);
+                let wanted = |kind: ScrubKind| matches!(kind, ScrubKind::Group { sequence: found, .. } if found == sequence);
+                let found = matches!(&findings[..], [one] if one.file == path && wanted(one.kind));
+                assert!(found, "bit {bit} of byte {position} of group {sequence}: {findings:?}");
+                flipped += 1;
+            }
+        }
+    }
+    println!("{flipped} bits of slots and journal, all found");
+    assert_eq!((scrub_slots(&shard), scrub_journal(&shard)), (vec![], vec![]));
+}
+
+/// Where the groups are that a slot needs, padding included.
+fn needed_groups(shard: &TestShard) -> Vec<(PathBuf, u64, Range<u64>)> {
+    let needed_from = shard.shard.checkpoints.needed_from_sequence();
+    let mut groups = Vec::new();
+    for (path, bytes) in shard.disk.files().into_iter().filter(|(path, _)| path.starts_with(test_layout().journal_dir())) {
+        for at in (0..bytes.len()).step_by(BLOCK_LEN) {
+            if let Some((header, _)) = crate::commit_group::GroupHeader::parse(&bytes[at..])
+                && header.sequence >= needed_from
+            {
+                groups.push((path.clone(), header.sequence, at as u64..(at + header.group_len()) as u64));
+            }
+        }
+    }
+    groups
+}
+
+#[test]
+fn a_journal_that_turns_over_has_no_findings_and_names_every_group_that_rots() {
+    for seed in 0..40 {
+        let mut random = Random::new(seed);
+        let mut shard = TestShard::start(&FaultDisk::new(seed), 1, TestSizes::default()).expect("a new shard");
+        let mut source = shard.source(test_partition(0), seed);
+        let mut scrub = JournalScrub::default();
+        for _ in 0..60 {
+            let plan = shard.shard.journal.plan_scrub(&mut scrub);
+            for _ in 0..random.below(4) {
+                shard.append(&source.next(1, usize::try_from(random.below(9000)).expect("small")));
+                shard.commit();
+                shard.make_room();
+            }
+            match plan {
+                None => scrub = JournalScrub::default(),
+                Some(plan) => {
+                    let scrubbed = block_on(plan.run());
+                    let findings = shard.shard.journal.on_scrubbed(&mut scrub, scrubbed);
+                    assert_eq!(findings, [], "seed {seed}");
+                }
+            }
+        }
+        let needed = needed_groups(&shard);
+        if needed.is_empty() {
+            continue;
+        }
+        let mut bad: Vec<u64> = Vec::new();
+        for _ in 0..1 + random.below(3) {
+            let (path, sequence, bytes) = &needed[usize::try_from(random.below(needed.len() as u64)).expect("small")];
+            if !bad.contains(sequence) {
+                let within = if random.coin() { 64 } else { bytes.end - bytes.start };
+                shard.disk.flip_bit(path, bytes.start + random.below(within), 5);
+                bad.push(*sequence);
+            }
+        }
+        let mut found: Vec<u64> = scrub_journal(&shard)
+            .iter()
+            .map(|finding| match finding.kind {
+                ScrubKind::Group { sequence, .. } => sequence,
+                other => panic!("seed {seed}: {other:?}"),
+            })
+            .collect();
+        (bad.sort_unstable(), found.sort_unstable());
+        assert_eq!(found, bad, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_goes_on_between_the_pieces_is_no_damage() {
+    let mut pieces = 0;
+    for seed in 0..60 {
+        let mut random = Random::new(seed);
+        let sizes = TestSizes { segment_len: 16 * 1024, ..TestSizes::default() };
+        let mut shard = TestShard::start(&FaultDisk::new(seed), 1, sizes).expect("a new shard");
+        let id = test_partition(0);
+        let mut source = shard.source(id, seed);
+        let mut scrub = LogScrub::default();
+        for _ in 0..120 {
+            let plan = shard.log(id).plan_scrub(&mut scrub);
+            for _ in 0..random.below(3) {
+                go_on(&mut shard, &mut source, &mut random);
+            }
+            let Some(plan) = plan else {
+                scrub = LogScrub::default();
+                continue;
+            };
+            let scrubbed = block_on(plan.run());
+            for _ in 0..random.below(2) {
+                go_on(&mut shard, &mut source, &mut random);
+            }
+            let findings = shard.log(id).on_scrubbed(&mut scrub, scrubbed);
+            assert_eq!(findings, [], "seed {seed}");
+            pieces += 1;
+        }
+        assert_eq!((scrub_log(shard.log(id), None), scrub_slots(&shard)), (vec![], vec![]), "seed {seed}");
+    }
+    println!("{pieces} pieces");
+    assert!(pieces > 2000, "{pieces}");
+}
+
+/// One thing that happens to a log in operation.
+fn go_on(shard: &mut TestShard, source: &mut FrameSource, random: &mut Random) {
+    let id = source.id;
+    match random.below(10) {
+        0..5 => {
+            source.leader_epoch = LeaderEpoch(source.leader_epoch.0 + u32::from(random.below(8) == 0));
+            let (records, len) = (1 + u32::try_from(random.below(4)).expect("small"), random.below(3000));
+            shard.append(&source.next(records, usize::try_from(len).expect("small")));
+            shard.commit();
+        }
+        5 => shard.write_back(WriteBackKind::WholeBlocks { at_least: 1 }),
+        6 => shard.write_back(WriteBackKind::Everything),
+        7 => shard.flush(),
+        8 => {
+            shard.flush();
+            shard.checkpoint();
+        }
+        _ => {
+            let log = shard.log(id);
+            let (start, end) = (log.log_start_offset().0, log.log_end_offset().0);
+            let offset = Offset(start + random.below(end - start + 1) / 3);
+            shard.set_log_start(id, offset);
+            while random.coin() && shard.log(id).evict_oldest_clean() > 0 {}
+        }
+    }
+    shard.make_room();
+}
+
+#[test]
+fn a_device_that_fails_a_read_is_asked_again_and_reported() {
+    let (mut shard, files) = small_shard(34);
+    let id = test_partition(0);
+    // The first read fails once: everything is good when it is asked again.
+    shard.disk.fail(FaultKind::Read, 0);
+    let findings = scrub_log(shard.log(id), None);
+    assert!(matches!(&findings[..], [one] if one.kind == ScrubKind::Unreadable && one.lost.is_none()), "{findings:?}");
+    assert!(shard.log(id).damaged().is_empty());
+    // Trailer and footer are read first; then the frames, whose second block fails again.
+    shard.disk.fail(FaultKind::Read, 2);
+    shard.disk.fail(FaultKind::Read, 4);
+    let findings = scrub_log(shard.log(id), None);
+    let (path, _, _, placed) = &files[0];
+    let hit: Vec<&Placed> = placed.iter().filter(|frame| frame.bytes.start < 8192 && frame.bytes.end > 4096).collect();
+    let lost = DamagedRange { from: hit[0].offsets.from, until: hit.last().expect("frames are there").offsets.until };
+    assert!(findings.iter().all(|finding| finding.file == *path), "{findings:?}");
+    assert!(findings.iter().any(|finding| finding.kind == ScrubKind::Unreadable && finding.lost == Some(lost)), "{findings:?}");
+    assert_eq!(shard.log(id).damaged(), [lost]);
+}
+
+#[test]
+fn a_file_that_is_gone_or_cut_short_costs_what_it_held() {
+    let (mut shard, files) = small_shard(35);
+    let id = test_partition(0);
+    let (path, base_offset, end, placed) = &files[0];
+    let disk = shard.disk.clone();
+    let handle = block_on(disk.open(path, OpenMode::Existing)).expect("it is there");
+    block_on(handle.truncate(8192)).expect("it can be cut");
+    let findings = scrub_log(shard.log(id), Some(*base_offset));
+    let kept = placed.iter().filter(|frame| frame.bytes.end <= 8192).map(|frame| frame.offsets.until).next_back();
+    let end_offset = placed.last().expect("frames are there").offsets.until;
+    let lost = DamagedRange { from: kept.unwrap_or(*base_offset), until: end_offset };
+    assert_eq!(findings.iter().filter_map(|finding| finding.lost).collect::<Vec<_>>(), [lost], "{findings:?}, {end}");
+    shard.log(id).damaged.clear();
+    block_on(disk.remove_file(path)).expect("it can be removed");
+    let findings = scrub_log(shard.log(id), Some(*base_offset));
+    let lost = Some(DamagedRange { from: *base_offset, until: end_offset });
+    let kind = ScrubKind::Segment(DamageKind::FileMissing);
+    assert_eq!(findings, [ScrubFinding { file: path.clone(), position: 0, kind, id: Some(id), lost }]);
+}
+
+#[test]
+fn a_footer_that_verifies_and_lies_is_found() {
+    let (mut shard, files) = small_shard(36);
+    let id = test_partition(0);
+    let (path, _, end, _) = &files[0];
+    let disk = shard.disk.clone();
+    let bytes = disk.files()[path].clone();
+    let end_at = usize::try_from(*end).expect("a small file");
+    let trailer = SegmentTrailer::decode(&bytes[end_at - BLOCK_LEN..], *end).expect("a good trailer");
+    let footer_at = usize::try_from(trailer.footer_position).expect("a small file");
+    let footer =
+        crate::segment_format::SegmentFooter::decode(&bytes[footer_at..end_at - BLOCK_LEN], &trailer).expect("a good one");
+    let header = crate::segment_format::SegmentHeader::decode(&bytes[..BLOCK_LEN]).expect("a good header");
+    let said = crate::segment_format::SegmentEnd {
+        header,
+        next_offset: trailer.next_offset,
+        end_position: trailer.end_position,
+        footer_position: trailer.footer_position,
+        last_header_crc: trailer.last_header_crc,
+    };
+    let shift = |position: u64| said.end_position - position;
+    type Lie = (&'static str, Box<dyn Fn(&mut crate::segment_format::SegmentFooter, &mut crate::segment_format::SegmentEnd)>);
+    let last_end = shift(1);
+    let lies: Vec<Lie> = vec![
+        ("frame_count", Box::new(|footer, _| footer.index.frame_count += 1)),
+        ("next_offset", Box::new(|_, end| end.next_offset = Offset(end.next_offset.0 + 1))),
+        ("last_header_crc", Box::new(|_, end| end.last_header_crc ^= 1)),
+        ("end_position", Box::new(move |_, end| end.end_position = last_end)),
+        ("greatest times", Box::new(|footer, _| footer.index.timestamp_ms_max += 1)),
+        ("greatest times", Box::new(|footer, _| footer.index.append_time_ms_max -= 1)),
+        ("epochs", Box::new(|footer, _| footer.epochs.on_append(LeaderEpoch(99), Offset(1000)))),
+        ("epochs", Box::new(|footer, _| footer.epochs.truncate(Offset(1)))),
+        ("offset_index", Box::new(|footer, _| footer.index.offsets = crate::offset_index::OffsetIndex::default())),
+    ];
+    for (field, lie) in lies {
+        let (mut footer, mut end) = (footer.clone(), said);
+        lie(&mut footer, &mut end);
+        let (written, _) = footer.encode(&end);
+        let handle = block_on(disk.open(path, OpenMode::Existing)).expect("it is there");
+        block_on(handle.write_at(said.footer_position, written)).expect("it can be written");
+        let findings = scrub_log(shard.log(id), Some(Offset::ZERO));
+        let kinds: Vec<ScrubKind> = findings.iter().map(|finding| finding.kind).collect();
+        assert_eq!(kinds, [ScrubKind::Disagrees { field }], "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.lost.is_none()));
+    }
+}
