@@ -8,6 +8,7 @@ use crate::lifecycle::log_config;
 use crate::pace::Pace;
 use crate::partition::{Partition, PendingLogStart};
 use crate::refusal::FetchRefusal;
+use crate::scrub_state::{ScrubState, ScrubStatus};
 use crate::settings::{PartitionSettings, PartitionsConfig};
 use event_listener::Event;
 use sluice_model::{Clock, LeaderEpoch, Now, Offset, ProducerId, TopicPartition};
@@ -24,7 +25,7 @@ pub(crate) type PartitionCell<D> = Rc<RefCell<Partition<D>>>;
 
 /// The partitions of one shard. Cheap to clone; clones are the same. Every call that is not `async` is short and
 /// never waits. The loops ([`Self::run_commit`], [`Self::run_write_back`]) must run, and [`Self::on_tick`] must be
-/// called, for anything to become durable.
+/// called, for anything to become durable; [`Self::run_scrub`] looks at all of it again.
 pub struct Partitions<D: Disk, C: Clock> {
     pub(crate) shared: Rc<Shared<D, C>>,
 }
@@ -66,6 +67,11 @@ pub(crate) struct Shared<D: Disk, C: Clock> {
     pub(crate) ring_wanted: Cell<bool>,
     /// Bytes of the largest frame refused for want of tail memory since then.
     pub(crate) tail_wanted_len: Cell<u64>,
+    pub(crate) scrub: ScrubState,
+    pub(crate) scrub_wanted: Cell<bool>,
+    pub(crate) scrub_event: Event,
+    /// When the shard was opened, by the monotonic clock.
+    pub(crate) opened_us: u64,
 }
 
 /// What a partition looks like from outside.
@@ -93,6 +99,7 @@ pub struct ShardStatus {
     pub tail_used_len: u64,
     pub tail_clean_len: u64,
     pub disk_full: bool,
+    pub scrub: ScrubStatus,
 }
 
 impl<D: Disk, C: Clock> Shared<D, C> {
@@ -149,6 +156,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             disk_full: Cell::new(parts.disk_full),
             ring_wanted: Cell::new(false),
             tail_wanted_len: Cell::new(0),
+            scrub: ScrubState::default(),
+            scrub_wanted: Cell::new(false),
+            scrub_event: Event::new(),
+            opened_us: now.mono_us,
         };
         Self { shared: Rc::new(shared) }
     }
@@ -212,6 +223,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             tail_used_len: shared.memory.used_len(),
             tail_clean_len: shared.memory.clean_len(),
             disk_full: shared.disk_full.get(),
+            scrub: shared.scrub.status(),
         }
     }
 

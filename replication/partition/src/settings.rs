@@ -20,6 +20,8 @@ pub struct PartitionsConfig {
     pub write_back_interval_ms: u32,
     /// Longest time between two checkpoints while there is something new, milliseconds.
     pub checkpoint_interval_ms: u32,
+    /// A pass of the scrubber begins no sooner than this after the one before, milliseconds; 0: there are none.
+    pub scrub_interval_ms: u64,
 }
 
 /// A partition this shard leads.

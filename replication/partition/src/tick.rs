@@ -78,6 +78,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         if housekeeping {
             self.shared.timers.borrow_mut().retention_wanted = true;
             self.want_write_back();
+            self.tick_scrub(now);
         }
         match marker_in_us {
             Some(0) if self.shared.journal.queued_len() == 0 => {

@@ -179,6 +179,15 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         Ok(())
     }
 
+    /// Writes back what every partition has now, last blocks padded, as quickly as may be.
+    pub(crate) async fn write_back_everything(&self, background: &mut Background<D>) -> Result<(), Failure> {
+        let pass = Pass { urgent: true, pad_below_sequence: 0, checkpoint: false };
+        for cell in self.cells() {
+            self.write_back(&cell, WriteBackKind::Everything, &pass, background).await?;
+        }
+        Ok(())
+    }
+
     /// No produce is taken any more; what was taken goes where the reserve was.
     pub(crate) async fn enter_disk_full(&self, background: &mut Background<D>) -> Result<(), Failure> {
         self.shared.disk_full.set(true);

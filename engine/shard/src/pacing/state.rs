@@ -33,6 +33,8 @@ pub struct PacerConfig {
     pub read_rate_max: u64,
     /// Reads get this much whatever is written.
     pub read_rate_min: u64,
+    /// Scrubbing at most, whatever the others leave.
+    pub scrub_rate: u64,
     /// Write-back when it is urgent.
     pub urgent_rate: u64,
     /// Bytes of reads under way at once.
@@ -49,6 +51,7 @@ impl Default for PacerConfig {
             total_rate: 400_000_000,
             read_rate_max: 300_000_000,
             read_rate_min: 100_000_000,
+            scrub_rate: 20_000_000,
             urgent_rate: 1_000_000_000,
             read_in_flight_len: 256 * 1024,
             write_in_flight_len: 1024 * 1024,
@@ -65,6 +68,7 @@ impl PacerConfig {
             total_rate: part(self.total_rate),
             read_rate_max: part(self.read_rate_max),
             read_rate_min: part(self.read_rate_min),
+            scrub_rate: part(self.scrub_rate),
             urgent_rate: part(self.urgent_rate),
             ..self
         }
@@ -97,6 +101,7 @@ pub(super) struct PacerState {
     total: Meter,
     read_max: Meter,
     read_min: Meter,
+    scrub: Meter,
     urgent: Meter,
 }
 
@@ -110,6 +115,7 @@ impl PacerState {
             total: Meter::new(config.total_rate),
             read_max: Meter::new(config.read_rate_max),
             read_min: Meter::new(config.read_rate_min),
+            scrub: Meter::new(config.scrub_rate),
             urgent: Meter::new(config.urgent_rate),
         }
     }
@@ -180,7 +186,9 @@ impl PacerState {
                 // Behind a write that waits for its rate, only the floor counts.
                 let of_total = if behind_writes { u64::MAX } else { self.total.ready_us() };
                 let floor = if class == PaceClass::Scrub && of_total > now_us { u64::MAX } else { self.read_min.ready_us() };
-                self.read_max.ready_us().max(of_total.min(floor)).min(now_us.saturating_add(LOOK_AGAIN_US))
+                let own = if class == PaceClass::Scrub { self.scrub.ready_us() } else { 0 };
+                let ready_us = self.read_max.ready_us().max(of_total.min(floor)).min(now_us.saturating_add(LOOK_AGAIN_US));
+                ready_us.max(own)
             }
         }
     }
@@ -191,6 +199,9 @@ impl PacerState {
             PaceClass::UrgentWriteBack => self.urgent.charge(ticket.len, now_us),
             PaceClass::WriteBack => {}
             PaceClass::CatchUpRead | PaceClass::Scrub => {
+                if ticket.class == PaceClass::Scrub {
+                    self.scrub.charge(ticket.len, now_us);
+                }
                 self.read_max.charge(ticket.len, now_us);
                 self.read_min.charge(ticket.len, now_us);
             }
@@ -263,7 +274,7 @@ mod tests {
         assert!(close_to(one_second(config, &[PaceClass::WriteBack])[0], config.total_rate));
         assert!(close_to(one_second(config, &[PaceClass::UrgentWriteBack])[0], config.urgent_rate));
         assert!(close_to(one_second(config, &[PaceClass::CatchUpRead])[0], config.read_rate_max));
-        assert!(close_to(one_second(config, &[PaceClass::Scrub])[0], config.read_rate_max));
+        assert!(close_to(one_second(config, &[PaceClass::Scrub])[0], config.scrub_rate));
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub(crate) struct Setup {
     pub(crate) seed: u64,
     pub(crate) tail_budget: usize,
     pub(crate) journal_buffer_budget: u64,
+    pub(crate) scrub_interval_ms: u64,
     pub(crate) assigned: Vec<PartitionAssignment>,
     pub(crate) imports: Vec<sluice_storage::checkpoint::PartitionCheckpoint>,
     pub(crate) owners: BTreeMap<TopicPartition, ShardIndex>,
@@ -60,6 +61,7 @@ impl Setup {
             seed: 1,
             tail_budget: 1024 * 1024,
             journal_buffer_budget: 1024 * 1024,
+            scrub_interval_ms: 0,
             assigned: (0..partitions).map(|p| assignment(p, start)).collect(),
             imports: Vec::new(),
             owners: BTreeMap::new(),
@@ -106,6 +108,7 @@ pub(crate) fn open_shard(setup: Setup) -> OpenShard {
         produce_delay_ms_max: 1000,
         write_back_interval_ms: 1000,
         checkpoint_interval_ms: 2000,
+        scrub_interval_ms: setup.scrub_interval_ms,
     };
     OpenShard {
         config,
@@ -148,6 +151,11 @@ impl TestShard {
         let (p, f) = (partitions.clone(), failures.clone());
         runner.spawn(async move {
             let failure = p.run_write_back().await;
+            f.borrow_mut().push(failure);
+        });
+        let (p, f) = (partitions.clone(), failures.clone());
+        runner.spawn(async move {
+            let failure = p.run_scrub().await;
             f.borrow_mut().push(failure);
         });
         Ok(Self { disk: disk.clone(), clock, partitions, report, failures, runner })
