@@ -4,6 +4,7 @@
 //! Standard output carries data (records, tables, the demo's account of itself), standard error everything else.
 
 mod bench;
+mod broker;
 mod config;
 mod connect;
 mod consume;
@@ -46,6 +47,9 @@ enum Command {
     /// Create, list, describe, change and delete topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
+    /// Show how a broker is, and what is wrong on its disk
+    #[command(subcommand)]
+    Broker(broker::BrokerCommand),
     /// Send the lines of a file or of standard input as records
     Produce(produce::ProduceArgs),
     /// Write records to standard output
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
     let result = logging::install(&cli.logging, level).map_err(Failure::usage).and_then(|()| match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Topic(command) => topic::run(command),
+        Command::Broker(command) => broker::run(command),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Log(command) => log::run(command),

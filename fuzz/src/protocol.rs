@@ -43,6 +43,8 @@ pub fn message(data: &[u8]) -> bool {
         InitProducerAnswer,
         DescribePartitionsRequest,
         DescribePartitionsAnswer,
+        DescribeShardRequest,
+        DescribeShardAnswer,
         CreateTopicRequest,
         CreateTopicAnswer,
         DeleteTopicRequest,

@@ -54,6 +54,9 @@ fn messages() -> Vec<Seed> {
     let produced = ProducedPartition { text: "a text of some length".into(), address: Some(address()), ..Default::default() };
     let fetch = FetchPartition { topic_id: [1; 16], partition: 1, leader_epoch: 0, offset: 1 << 40, len_max: 1 << 20 };
     let fetched = FetchedPartition { frames_len: 5, text: "a text".into(), address: Some(address()), ..Default::default() };
+    let lost = DamagedOffsets { topic_id: [7; 16], partition: 1, from: 5, until: 9 };
+    let finding = ScrubbedFinding { file: "a file".into(), text: "what is wrong".into(), lost: Some(lost), ..Default::default() };
+    let shard = DescribeShardAnswer { findings: vec![finding], damaged: vec![lost; 2], damaged_count: 2, ..Default::default() };
     let settings = vec![("segment_len_max".into(), "1048576".into())];
     let encoded = [
         encode(1, 0, &hello, 0),
@@ -63,9 +66,20 @@ fn messages() -> Vec<Seed> {
         encode(1, 0, &ProduceAnswer { partitions: vec![produced] }, 0),
         encode(1, 0, &FetchRequest { wait_ms_max: 500, len_min: 1, len_max: 1 << 20, partitions: vec![fetch] }, 0),
         encode(1, 0, &FetchAnswer { partitions: vec![fetched; 2] }, 10),
+        encode(1, 0, &shard, 0),
         encode(1, 0, &CreateTopicRequest { name: "orders".into(), partitions: 4, settings }, 0),
     ];
-    let names = ["hello", "metadata", "metadata-answer", "produce", "produce-answer", "fetch", "fetch-answer", "create-topic"];
+    let names = [
+        "hello",
+        "metadata",
+        "metadata-answer",
+        "produce",
+        "produce-answer",
+        "fetch",
+        "fetch-answer",
+        "shard-answer",
+        "create-topic",
+    ];
     let mut seeds = Vec::new();
     for (name, message) in names.into_iter().zip(encoded) {
         let message = message.expect("a short message fits");

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 use sluice_broker::{
-    BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN, SHARDS_MAX,
-    TAIL_BUDGET_LEN_MIN,
+    BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN,
+    SCRUB_RATE_LEN_MIN, SHARDS_MAX, TAIL_BUDGET_LEN_MIN,
 };
 use sluice_model::limits;
 use std::net::SocketAddr;
@@ -69,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) journal_file_count: u32,
     pub(crate) write_back_interval_ms: u32,
     pub(crate) checkpoint_interval_ms: u32,
+    pub(crate) scrub_interval_ms: u64,
+    pub(crate) scrub_rate_len: u64,
     pub(crate) connections_max: usize,
     pub(crate) connection_idle_ms_max: u64,
     pub(crate) output_stall_ms_max: u64,
@@ -163,6 +165,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         about: "Longest time between two checkpoints of a shard that has something new.",
     },
     Setting {
+        name: "scrub_interval_ms",
+        kind: Kind::Millis { min: 0, max: 30 * 86_400_000 },
+        preset: Preset::Number(7 * 86_400_000),
+        about: "Everything on disk is read again and verified, one pass after the other, no more often than this; 0 switches it off. A restart begins a new pass.",
+    },
+    Setting {
+        name: "scrub_rate_len",
+        kind: Kind::Len { min: SCRUB_RATE_LEN_MIN, max: 4 * GIB },
+        preset: Preset::Number(20 * MIB),
+        about: "Bytes a second that all shards together read for that at most, and only while nothing else wants the device; `broker describe` says how long a pass takes.",
+    },
+    Setting {
         name: "connections_max",
         kind: Kind::Count { min: 1, max: 100_000 },
         preset: Preset::Number(10_000),
@@ -206,6 +220,8 @@ impl Settings {
             produce_delay_ms_max: self.produce_delay_ms_max,
             write_back_interval_ms: self.write_back_interval_ms,
             checkpoint_interval_ms: self.checkpoint_interval_ms,
+            scrub_interval_ms: self.scrub_interval_ms,
+            scrub_rate_len: self.scrub_rate_len,
             connections_max: self.connections_max,
             connection_idle_ms_max: self.connection_idle_ms_max,
             output_stall_ms_max: self.output_stall_ms_max,

@@ -21,6 +21,10 @@ pub const MESSAGE_BODY_LEN_MAX: usize = 1024 * 1024;
 pub const PARTITIONS_PER_REQUEST_MAX: usize = 2048;
 /// Longest entry of one partition in an answer, its text and its address included, bytes.
 pub const PARTITION_ANSWER_LEN_MAX: usize = 511;
+/// Most findings of the scrubber in one answer.
+pub const FINDINGS_PER_ANSWER_MAX: usize = 128;
+/// Most damaged ranges in one answer.
+pub const DAMAGED_RANGES_PER_ANSWER_MAX: usize = 2048;
 /// Longest host name in an address, bytes.
 pub const HOST_LEN_MAX: usize = 255;
 /// Longest client id in a Hello, bytes.

@@ -21,6 +21,8 @@ pub const JOURNAL_BUDGET_LEN_MIN: usize = 2 * GROUP_LEN_MAX;
 /// Smallest journal file, bytes; a group never straddles two files.
 pub const JOURNAL_FILE_LEN_MIN: u64 = GROUP_LEN_MAX as u64;
 pub const JOURNAL_FILE_COUNT_MIN: u32 = 3;
+/// Slowest scrub of a broker, bytes a second: slower than this a disk of some size is never through.
+pub const SCRUB_RATE_LEN_MIN: u64 = 64 * 1024;
 pub const SHARDS_MAX: usize = SHARDS_PER_BROKER_MAX;
 
 /// How one broker runs. Budgets and limits are per shard, because shards share nothing.
@@ -52,6 +54,10 @@ pub struct BrokerConfig {
     pub write_back_interval_ms: u32,
     /// Longest time between two checkpoints of a shard that has something new, milliseconds.
     pub checkpoint_interval_ms: u32,
+    /// Everything on disk is read again and verified no more often than this, milliseconds; 0: never.
+    pub scrub_interval_ms: u64,
+    /// Bytes a second that all shards together read for it at most.
+    pub scrub_rate_len: u64,
     /// Connections of a shard; one more is closed as soon as it is accepted.
     pub connections_max: usize,
     /// A connection without a request for this long is closed, milliseconds.
@@ -78,6 +84,8 @@ impl BrokerConfig {
             produce_delay_ms_max: 1000,
             write_back_interval_ms: 2000,
             checkpoint_interval_ms: 5000,
+            scrub_interval_ms: 7 * 24 * 3600 * 1000,
+            scrub_rate_len: 20 * MIB as u64,
             connections_max: 10_000,
             connection_idle_ms_max: 600_000,
             output_stall_ms_max: 30_000,
@@ -101,6 +109,7 @@ impl BrokerConfig {
         at_least("produce_delay_ms_max", u64::from(self.produce_delay_ms_max), 1)?;
         at_least("write_back_interval_ms", u64::from(self.write_back_interval_ms), 10)?;
         at_least("checkpoint_interval_ms", u64::from(self.checkpoint_interval_ms), 10)?;
+        at_least("scrub_rate_len", self.scrub_rate_len, SCRUB_RATE_LEN_MIN)?;
         at_least("connections_max", self.connections_max as u64, 1)?;
         at_least("connection_idle_ms_max", self.connection_idle_ms_max, 1000)?;
         at_least("output_stall_ms_max", self.output_stall_ms_max, 100)?;

@@ -35,8 +35,8 @@ mod view;
 
 pub use broker::{BROKER, Broker, StopError, start};
 pub use config::{
-    BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN, SHARDS_MAX,
-    TAIL_BUDGET_LEN_MIN,
+    BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN,
+    SCRUB_RATE_LEN_MIN, SHARDS_MAX, TAIL_BUDGET_LEN_MIN,
 };
 pub use metrics::{BrokerCounters, StageTimes};
 pub use new_metadata::{NewMetadata, make_new_metadata};

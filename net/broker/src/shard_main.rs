@@ -15,7 +15,7 @@ use async_channel::{Receiver, Sender};
 use event_listener::Event;
 use sluice_metadata::PRODUCER_ID_PLAUSIBLE_END;
 use sluice_model::{BrokerId, Clock, Incarnation, ProducerId, ShardIndex, TopicPartition};
-use sluice_partition::{Failure, OpenError, OpenShard, Partitions, PartitionsConfig};
+use sluice_partition::{Failure, OpenError, OpenShard, Partitions, PartitionsConfig, ScrubReport};
 use sluice_shard::{Budget, FatalReason, Pacer, PacerConfig, ProduceActivity, Queue, Shard, Wake, fatal};
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::journal::JournalConfig;
@@ -112,7 +112,8 @@ pub(crate) fn log_recovery(report: &RecoveryReport) {
 }
 
 async fn open(shard: &Shard, start: &ShardStart) -> Result<(ShardPartitions, RecoveryReport, Pacer), OpenError> {
-    let pacer = Pacer::new(PacerConfig::default().per_shard(start.shard_count), start.activity.clone());
+    let rates = PacerConfig { scrub_rate: start.config.scrub_rate_len, ..PacerConfig::default() };
+    let pacer = Pacer::new(rates.per_shard(start.shard_count), start.activity.clone());
     let open = OpenShard {
         config: partitions_config(shard.index(), start),
         incarnation: start.incarnation,
@@ -137,6 +138,7 @@ fn partitions_config(shard: ShardIndex, start: &ShardStart) -> PartitionsConfig 
         produce_delay_ms_max: start.config.produce_delay_ms_max,
         write_back_interval_ms: start.config.write_back_interval_ms,
         checkpoint_interval_ms: start.config.checkpoint_interval_ms,
+        scrub_interval_ms: start.config.scrub_interval_ms,
     }
 }
 
@@ -157,6 +159,8 @@ fn run_tasks(shard: Shard, start: &ShardStart, partitions: ShardPartitions, pace
     shard.spawn(Queue::Produce, async move { end_process(&commit.run_commit().await) });
     let write_back = partitions.clone();
     shard.spawn(Queue::Background, async move { end_process(&write_back.run_write_back().await) });
+    let scrub = partitions.clone();
+    shard.spawn(Queue::Background, async move { end_process(&scrub.run_scrub().await) });
     shard.spawn(Queue::Produce, tick(shard.clone(), partitions.clone()));
     let catch_up = CatchUp::new(wake.clone(), partitions.clone(), pacer);
     for _ in 0..CATCH_UP_TASKS {
@@ -259,8 +263,21 @@ async fn tick(shard: Shard, partitions: ShardPartitions) {
         if let Some(by_ms) = partitions.take_clock_jump() {
             tracing::warn!(shard = shard.index().0, by_ms, "the wall clock jumped; deletion by age waits until it has settled");
         }
+        partitions.take_scrub_news().iter().for_each(|report| log_finding(shard.index(), report));
         shard.sleep(Duration::from_micros(wait_us)).await;
     }
+}
+
+/// What the scrubber has found, once, with what to do about it.
+fn log_finding(shard: ShardIndex, report: &ScrubReport) {
+    let finding = &report.finding;
+    let id = finding.id.map(|id| id.to_string()).unwrap_or_default();
+    let remedy = match (report.is_repaired, finding.lost.is_some()) {
+        (true, _) => "nothing depends on it any more; look at the device's health",
+        (false, true) => "look at the device's health; `sluice broker describe` lists what is not served",
+        (false, false) => "look at the device's health; `sluice broker describe` lists what is bad",
+    };
+    tracing::warn!(shard = shard.0, partition = id, remedy, "the scrubber found damage: {finding}");
 }
 
 /// Tries again to open what a full disk kept closed.

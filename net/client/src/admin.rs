@@ -14,8 +14,8 @@ use sluice_model::limits::PARTITIONS_PER_REQUEST_MAX;
 use sluice_model::{ErrorCode, Outcome, TopicId};
 use sluice_protocol::{
     AlterTopicRequest, CreateTopicRequest, DeleteRecordsRequest, DeleteTopicRequest, DescribePartitionsRequest,
-    DescribedPartition, ListOffsetsPartition, ListOffsetsRequest, ListedOffset, PartitionRef, Request, ShardAddress,
-    TIMESTAMP_BEGINNING, TIMESTAMP_END,
+    DescribeShardAnswer, DescribeShardRequest, DescribedPartition, ListOffsetsPartition, ListOffsetsRequest, ListedOffset,
+    PartitionRef, Request, ShardAddress, TIMESTAMP_BEGINNING, TIMESTAMP_END,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +34,13 @@ pub struct ClusterInfo {
     pub shards: Vec<ShardAddress>,
     /// By name.
     pub topics: Vec<Arc<TopicInfo>>,
+}
+
+/// One shard, and what it says of itself.
+#[derive(Clone, Debug)]
+pub struct DescribedShard {
+    pub address: ShardAddress,
+    pub state: DescribeShardAnswer,
 }
 
 /// What one partition of an answer says about itself.
@@ -194,6 +201,27 @@ impl Admin {
             partitions: of.iter().map(|&(index, id)| PartitionRef { topic_id: id.0, partition: wanted[index].1 }).collect(),
         };
         self.ask_partitions(wanted, build, |answer| answer.partitions).await
+    }
+
+    /// What each of these shards ([`ClusterInfo::shards`]) says of itself, in the order asked.
+    pub async fn describe_shards(&self, shards: &[ShardAddress]) -> Result<Vec<DescribedShard>, ClientError> {
+        let mut described = Vec::with_capacity(shards.len());
+        for address in shards {
+            let mut rounds = Rounds::begin(&self.client);
+            let state = loop {
+                let asked = Address::new(&address.host, address.port);
+                let error = match self.client.call_at(&asked, &DescribeShardRequest {}).await {
+                    Ok(answer) => match check(answer.error, answer.text.clone()) {
+                        Ok(()) => break answer,
+                        Err(error) => error,
+                    },
+                    Err(error) => error.into_client_error(),
+                };
+                rounds.again(error).await?;
+            };
+            described.push(DescribedShard { address: address.clone(), state });
+        }
+        Ok(described)
     }
 
     /// Asks any broker for a change, again while it certainly was not made.

@@ -33,7 +33,7 @@ mod partitioner;
 mod producer;
 
 pub use address::{Address, PORT_DEFAULT};
-pub use admin::{Admin, ClusterInfo};
+pub use admin::{Admin, ClusterInfo, DescribedShard};
 pub use client::Client;
 pub use config::{ClientConfig, ConsumerConfig, ProducerConfig, ResetPolicy};
 pub use consumer::{Assignment, ConsumeCause, ConsumeError, Consumer, ConsumerRecord, RecordBatch, StartAt, access};
@@ -43,4 +43,4 @@ pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Acknowledgement, Confirm, Delivery, DeliveryError, Failure, Producer, ProducerRecord, Reason, SendError};
 pub use sluice_model::ErrorCode;
 pub use sluice_model::record_batch::{Compression, HeaderRef, TimestampType};
-pub use sluice_protocol::{Acks, DescribedPartition, Durability, ListedOffset};
+pub use sluice_protocol::{Acks, DescribeShardAnswer, DescribedPartition, Durability, ListedOffset, ScrubProgress};

@@ -1,7 +1,7 @@
 //! Bytes that no well-meaning peer sends: every truncation and any mutation ends in an error or in a valid message,
 //! never in a panic.
 
-use crate::round_trip_test::address;
+use crate::round_trip_test::{address, described_shard};
 use crate::*;
 use proptest::prelude::*;
 use sluice_model::limits::*;
@@ -24,6 +24,8 @@ fn read_as_everything(body: &[u8]) -> bool {
         InitProducerAnswer,
         DescribePartitionsRequest,
         DescribePartitionsAnswer,
+        DescribeShardRequest,
+        DescribeShardAnswer,
         CreateTopicRequest,
         CreateTopicAnswer,
         DeleteTopicRequest,
@@ -64,6 +66,7 @@ fn samples() -> Vec<Vec<u8>> {
         encode(1, 0, &ProduceAnswer { partitions: vec![produced; 2] }, 0),
         encode(1, 0, &FetchAnswer { partitions: vec![fetched; 2] }, 0),
         encode(1, 0, &MetadataRequest { topics: Some(vec!["a topic with a longer name".into(); 3]), after: Some("x".into()) }, 0),
+        encode(1, 0, &described_shard(), 0),
     ];
     encoded.into_iter().map(|message| message.unwrap()[PREFIX_LEN..].to_vec()).collect()
 }
@@ -108,6 +111,13 @@ fn counts_beyond_the_limits_are_refused() {
     let encoded = encode(1, 0, &request, 0).unwrap();
     assert!(matches!(access::<ProduceRequest>(&encoded[PREFIX_LEN..]), Err(Malformed::Value { got: 3, .. })));
 
+    let damaged = vec![DamagedOffsets::default(); DAMAGED_RANGES_PER_ANSWER_MAX + 1];
+    let encoded = encode(1, 0, &DescribeShardAnswer { damaged, ..Default::default() }, 0).unwrap();
+    assert!(matches!(access::<DescribeShardAnswer>(&encoded[PREFIX_LEN..]), Err(Malformed::TooMany { .. })));
+    let finding = ScrubbedFinding { text: "x".repeat(TEXT_LEN_MAX + 1), ..Default::default() };
+    let encoded = encode(1, 0, &DescribeShardAnswer { findings: vec![finding], ..Default::default() }, 0).unwrap();
+    assert!(matches!(access::<DescribeShardAnswer>(&encoded[PREFIX_LEN..]), Err(Malformed::TooMany { .. })));
+
     let request =
         HelloRequest { client_id: "x".repeat(CLIENT_ID_LEN_MAX + 1), session_id: [9; 16], session_attempt: 1, versions: vec![] };
     let encoded = encode(1, 0, &request, 0).unwrap();
@@ -130,7 +140,7 @@ proptest! {
     }
 
     #[test]
-    fn any_mutation_is_survived(sample in 0usize..6, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12)) {
+    fn any_mutation_is_survived(sample in 0usize..7, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12)) {
         let mut body = samples().swap_remove(sample);
         for (at, value) in changes {
             let at = at.index(body.len());

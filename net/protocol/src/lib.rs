@@ -21,6 +21,7 @@ mod create_topic;
 mod delete_records;
 mod delete_topic;
 mod describe_partitions;
+mod describe_shard;
 mod fetch;
 mod frames;
 mod hello;
@@ -49,6 +50,10 @@ pub use delete_topic::{ArchivedDeleteTopicAnswer, ArchivedDeleteTopicRequest, De
 pub use describe_partitions::{
     ArchivedDescribePartitionsAnswer, ArchivedDescribePartitionsRequest, ArchivedDescribedPartition, DescribePartitionsAnswer,
     DescribePartitionsRequest, DescribedPartition, PartitionRef,
+};
+pub use describe_shard::{
+    ArchivedDescribeShardAnswer, ArchivedDescribeShardRequest, DamagedOffsets, DescribeShardAnswer, DescribeShardRequest,
+    PossiblyShort, ScrubProgress, ScrubbedFinding,
 };
 pub use fetch::{
     ArchivedFetchAnswer, ArchivedFetchPartition, ArchivedFetchRequest, ArchivedFetchedPartition, FetchAnswer, FetchPartition,

@@ -20,6 +20,32 @@ pub(crate) fn address() -> ShardAddress {
     ShardAddress { broker_id: 1, shard: 3, host: "broker-one.example".into(), port: 7403 }
 }
 
+pub(crate) fn described_shard() -> DescribeShardAnswer {
+    let lost = DamagedOffsets { topic_id: [7; 16], partition: 1, from: 1 << 40, until: (1 << 40) + 1 };
+    let finding = ScrubbedFinding {
+        file: "/data/partitions/0/00000000000000000000.log".into(),
+        position: 4096,
+        text: "a frame is bad".into(),
+        lost: Some(lost),
+        is_repaired: false,
+    };
+    let slot = ScrubbedFinding { file: "/data/shard-0/checkpoint-0".into(), is_repaired: true, ..Default::default() };
+    let progress = ScrubProgress { rate_len: 20_000_000, pass: 3, last_ended_ms: Some(1_700_000_000_000), ..Default::default() };
+    DescribeShardAnswer {
+        shard: 2,
+        incarnation: 9,
+        disk_full: true,
+        scrub: progress,
+        findings: vec![finding, slot],
+        finding_count: 2,
+        damaged: vec![lost],
+        damaged_count: 1,
+        possibly_short: vec![PossiblyShort { topic_id: [7; 16], partition: 2, from: 5 }],
+        possibly_short_count: 1,
+        ..Default::default()
+    }
+}
+
 #[test]
 fn every_message_reads_back() {
     round_trip(&HelloRequest {
@@ -56,6 +82,8 @@ fn every_message_reads_back() {
     round_trip(&InitProducerAnswer { producer_id: 5, ..Default::default() });
     round_trip(&DescribePartitionsRequest { partitions: vec![PartitionRef { topic_id: [1; 16], partition: 1 }] });
     round_trip(&DescribePartitionsAnswer { partitions: vec![DescribedPartition { log_len: 1 << 33, ..Default::default() }] });
+    round_trip(&DescribeShardRequest {});
+    round_trip(&described_shard());
     round_trip(&CreateTopicRequest { name: "orders".into(), partitions: 4, settings: vec![("a".into(), "b".into())] });
     round_trip(&CreateTopicAnswer { topic_id: [3; 16], ..Default::default() });
     round_trip(&DeleteTopicRequest { name: "orders".into() });
@@ -81,6 +109,15 @@ fn the_largest_answers_fit() {
     round_trip(&ListOffsetsAnswer { partitions: vec![listed; PARTITIONS_PER_REQUEST_MAX] });
     let described = DescribedPartition { text, address, ..Default::default() };
     round_trip(&DescribePartitionsAnswer { partitions: vec![described; PARTITIONS_PER_REQUEST_MAX] });
+    let (file, text) = ("f".repeat(TEXT_LEN_MAX), "t".repeat(TEXT_LEN_MAX));
+    let finding = ScrubbedFinding { file, text: text.clone(), lost: Some(DamagedOffsets::default()), ..Default::default() };
+    round_trip(&DescribeShardAnswer {
+        text,
+        findings: vec![finding; FINDINGS_PER_ANSWER_MAX],
+        damaged: vec![DamagedOffsets::default(); DAMAGED_RANGES_PER_ANSWER_MAX],
+        possibly_short: vec![PossiblyShort::default(); DAMAGED_RANGES_PER_ANSWER_MAX],
+        ..Default::default()
+    });
     let partition = PartitionMetadata { isr: vec![1, 2, 3], ..Default::default() };
     let partitions = vec![partition; PARTITIONS_PER_TOPIC_MAX as usize];
     round_trip(&MetadataAnswer { topics: vec![TopicMetadata { partitions, ..Default::default() }], ..Default::default() });

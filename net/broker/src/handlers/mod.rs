@@ -4,6 +4,7 @@
 mod on_admin;
 mod on_delete_records;
 mod on_describe_partitions;
+mod on_describe_shard;
 mod on_fetch;
 pub(crate) mod on_hello;
 pub(crate) mod on_init_producer;
@@ -56,6 +57,7 @@ impl DataPlane {
             Api::ListOffsets => self.on_list_offsets(to, body),
             Api::InitProducer => self.on_init_producer(to, body),
             Api::DescribePartitions => self.on_describe_partitions(to, body),
+            Api::DescribeShard => self.on_describe_shard(to, body),
             Api::CreateTopic => self.on_create_topic(to, body),
             Api::DeleteTopic => self.on_delete_topic(to, body),
             Api::AlterTopic => self.on_alter_topic(to, body),
