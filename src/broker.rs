@@ -6,7 +6,7 @@ use crate::table::{Table, print_line};
 use crate::units::{Unit, format_exact, format_len, format_timestamp_ms};
 use clap::Args;
 use serde_json::{Value, json};
-use sluice_client::{Admin, ClusterInfo, DescribedShard, ScrubProgress};
+use sluice_client::{Admin, ClusterInfo, DescribedShard, ScrubProgress, ScrubbedFinding};
 use std::collections::HashMap;
 
 #[derive(clap::Subcommand)]
@@ -47,7 +47,8 @@ async fn describe(args: DescribeArgs) -> Result<(), Failure> {
     let names = Names::new(&cluster);
     let damage = [not_served(&shards, &names), possibly_short(&shards, &names), findings(&shards)];
     if args.json {
-        let [damaged, possibly_short, findings] = damage.each_ref().map(|damage| damage.table.to_json());
+        let [damaged, possibly_short, _] = damage.each_ref().map(|damage| damage.table.to_json());
+        let findings = findings_json(&shards, &names);
         let shards: Vec<Value> = shards.iter().map(shard_json).collect();
         let document = json!({ "shards": shards, "damaged": damaged, "possibly_short": possibly_short, "findings": findings });
         print_line(&format!("{document:#}"))?;
@@ -141,6 +142,22 @@ fn findings(shards: &[DescribedShard]) -> Damage {
     }
     let count = shards.iter().map(|shard| shard.state.finding_count).sum();
     Damage { heading: "BAD PLACES found by the scrubber", table, count }
+}
+
+fn findings_json(shards: &[DescribedShard], names: &Names) -> Value {
+    let one = |shard: u16, finding: &ScrubbedFinding| {
+        let lost = finding.lost.map(|lost| {
+            json!({
+                "topic": names.of(lost.topic_id), "partition": lost.partition,
+                "from_offset": lost.from, "until_offset": lost.until,
+            })
+        });
+        json!({
+            "shard": shard, "file": finding.file, "position": finding.position, "what": finding.text,
+            "lost": lost, "is_repaired": finding.is_repaired,
+        })
+    };
+    shards.iter().flat_map(|shard| shard.state.findings.iter().map(|finding| one(shard.state.shard, finding))).collect()
 }
 
 fn shard_table(shards: &[DescribedShard]) -> Table {

@@ -29,7 +29,8 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 #[test]
 fn rot_under_a_running_broker_is_found_and_shown() {
     let folder = folder();
-    let args = ["--set", "scrub_interval_ms=1s", "--set", "write_back_interval_ms=100ms", "--set", "checkpoint_interval_ms=100ms"];
+    let args =
+        ["--set", "scrub_interval_ms=1s", "--set", "write_back_interval_ms=100ms", "--set", "checkpoint_interval_ms=100ms"];
     let broker = Broker::start_at(folder.path(), &format!("127.0.0.1:{}", free_port()), &args);
     run(&mut broker.command(&["topic", "create", "events", "--partitions", "1", "--set", "segment_len=1MiB"])).expect(0, &[]);
     let lines = folder.path().join("lines");
@@ -71,6 +72,7 @@ fn rot_under_a_running_broker_is_found_and_shown() {
         std::thread::sleep(Duration::from_millis(100));
     };
     assert_eq!(damaged["findings"][0]["file"].as_str(), file.to_str());
+    assert_eq!(damaged["findings"][0]["lost"]["topic"].as_str(), Some("events"));
     assert_eq!((damaged["damaged"][0]["topic"].as_str(), damaged["damaged"][0]["partition"].as_u64()), (Some("events"), Some(0)));
     let text = describe(&[]).expect(6, &["damage", "device's health"]).stdout;
     assert!(text.contains("DAMAGED: these offsets are not served") && text.contains("events"), "{text}");

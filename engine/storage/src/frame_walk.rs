@@ -34,6 +34,8 @@ pub struct WalkRange {
 pub struct FrameWalk {
     range: WalkRange,
     verify_bodies_from: Offset,
+    /// Padding that is not zeros is stepped over when the next block holds the frame that follows.
+    passes_bad_pads: bool,
 }
 
 /// A good frame.
@@ -59,7 +61,7 @@ impl FrameWalk {
     /// Bodies are verified for frames that reach `verify_bodies_from`.
     #[must_use]
     pub fn new(range: WalkRange, verify_bodies_from: Offset) -> Self {
-        Self { range, verify_bodies_from }
+        Self { range, verify_bodies_from, passes_bad_pads: false }
     }
 
     /// First byte that the walk has not passed.
@@ -94,7 +96,14 @@ impl FrameWalk {
                 None => return Ok(WalkStep::More { from: position, len: 1 }),
                 Some(0) if position.is_multiple_of(BLOCK_LEN as u64) => return Err(self.damage(DamageKind::NoFrame)),
                 Some(0) => self.range.position = block_up(position),
-                Some(_) => return self.step_frame(bytes.unwrap_or_default()),
+                Some(_) => match self.step_frame(bytes.unwrap_or_default()) {
+                    Err(damage) => {
+                        if let Some(more) = self.step_over_pad(damage, bytes.unwrap_or_default())? {
+                            return Ok(more);
+                        }
+                    }
+                    step => return step,
+                },
             }
         }
     }
@@ -122,6 +131,27 @@ impl FrameWalk {
         self.range.offset = next_offset;
         self.range.prev_header_crc = header.header_crc.to_native();
         Ok(WalkStep::Frame(WalkedFrame { position, header }))
+    }
+
+    /// Whether the frame that comes next begins on the next block and proves itself: then nothing is lost, and the walk
+    /// goes on there (`None`). Otherwise the damage is what it is.
+    fn step_over_pad(&mut self, damage: SegmentDamage, bytes: &[u8]) -> Result<Option<WalkStep>, SegmentDamage> {
+        let (from, next_block) = (self.range.position, block_up(self.range.position));
+        let skip = usize::try_from(next_block - from).expect("less than a block");
+        let is_pad = self.passes_bad_pads && skip > 0 && next_block + FRAME_HEADER_LEN as u64 <= self.range.end_position;
+        if !is_pad {
+            return Err(damage);
+        }
+        let Some(head) = bytes.get(skip..skip + FRAME_HEADER_LEN) else {
+            return Ok(Some(WalkStep::More { from, len: skip + FRAME_HEADER_LEN }));
+        };
+        match FrameHeader::parse_sealed(head) {
+            Ok(header) if self.check_header(header).is_ok() => {
+                self.range.position = next_block;
+                Ok(None)
+            }
+            _ => Err(damage),
+        }
     }
 
     fn check_header(&self, header: &FrameHeader) -> Result<(), SegmentDamage> {
@@ -206,7 +236,8 @@ pub struct FrameReader<F: DiskFile> {
 
 impl<F: DiskFile> FrameReader<F> {
     #[must_use]
-    pub fn new(file: F, walk: FrameWalk, window_len: usize) -> Self {
+    pub fn new(file: F, mut walk: FrameWalk, window_len: usize) -> Self {
+        walk.passes_bad_pads = true;
         let window_len = window_len.next_multiple_of(BLOCK_LEN).max(BLOCK_LEN);
         Self { file, walk, window_len, window_position: 0, window: None }
     }

@@ -3,7 +3,7 @@
 //! The expensive mistake is to name offsets lost that are not, or too few: a finding has offsets only where frames
 //! can no longer be proved good. Deliberately absent: what is done about it.
 
-use crate::damage::{DamageKind, DamagedRange};
+use crate::damage::{BlockError, DamageKind, DamagedRange};
 use sluice_model::TopicPartition;
 use std::fmt;
 use std::path::PathBuf;
@@ -23,8 +23,12 @@ pub struct ScrubFinding {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScrubKind {
-    /// Of a segment: a frame, its header block, its footer, or the file itself.
+    /// Of a segment: a frame, or the file itself.
     Segment(DamageKind),
+    /// A segment's header block.
+    Header(BlockError),
+    /// A segment's footer, or the trailer that finds it.
+    Footer(BlockError),
     /// A footer that verifies and says something else than the frames do, or than the checkpoint.
     Disagrees { field: &'static str },
     /// Padding is zeros.
@@ -43,6 +47,8 @@ impl fmt::Display for ScrubKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Segment(kind) => write!(f, "{kind}"),
+            Self::Header(error) => write!(f, "the segment's header block: {error}"),
+            Self::Footer(error) => write!(f, "the segment's footer: {error}"),
             Self::Disagrees { field } => write!(f, "the footer's {field} disagrees with the frames"),
             Self::NotZero { actual } => write!(f, "expected padding of zeros, found {actual:02x}"),
             Self::NotAsWritten { expected, actual } => {

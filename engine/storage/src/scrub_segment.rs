@@ -117,7 +117,11 @@ impl SegmentScrub {
     /// Takes the bytes of [`Self::next_read`], and gives back what is wrong with them.
     pub(crate) fn feed(&mut self, asked: usize, read: ScrubBytes) -> Vec<ScrubFinding> {
         self.file_has_ended = read.bytes.len() < asked;
-        self.bytes.extend_from_slice(&read.bytes);
+        if self.bytes.is_empty() {
+            self.bytes = read.bytes;
+        } else {
+            self.bytes.extend_from_slice(&read.bytes);
+        }
         self.unreadable.extend(read.unreadable);
         // Each stage either needs more bytes or is over; the next one may have what it needs already.
         while self.advance() {}
@@ -153,7 +157,7 @@ impl SegmentScrub {
         let Expected { id, base_offset, end, .. } = self.expected;
         let info = self.expected.sealed.expect("only a sealed segment has a trailer");
         let trailer = SegmentTrailer::decode_expecting(&self.bytes, end, id, base_offset);
-        let (at, trailer) = (self.start, trailer.map_err(DamageKind::Block));
+        let at = self.start;
         match trailer.map(|trailer| (trailer, FooterCheck::disagreement(&trailer, &info))) {
             Ok((trailer, None)) => {
                 self.begin_at(trailer.footer_position);
@@ -161,7 +165,7 @@ impl SegmentScrub {
                 false
             }
             Ok((_, Some(field))) => self.without_footer(at, ScrubKind::Disagrees { field }),
-            Err(kind) => self.without_footer(at, ScrubKind::Segment(kind)),
+            Err(error) => self.without_footer(at, ScrubKind::Footer(error)),
         }
     }
 
@@ -179,7 +183,7 @@ impl SegmentScrub {
                 self.footer = Some(check);
                 self.begin_frames()
             }
-            Err(error) => self.without_footer(trailer.footer_position, ScrubKind::Segment(DamageKind::Block(error))),
+            Err(error) => self.without_footer(trailer.footer_position, ScrubKind::Footer(error)),
         }
     }
 
@@ -240,7 +244,7 @@ impl SegmentScrub {
         self.checked = FRAMES_START;
         let said = header.as_ref().ok().map(|header| header.prev_header_crc);
         match (header, self.expected.prev_header_crc) {
-            (Err(error), _) => self.report(0..FRAMES_START, ScrubKind::Segment(DamageKind::Block(error)), None),
+            (Err(error), _) => self.report(0..FRAMES_START, ScrubKind::Header(error), None),
             (Ok(header), Some(expected)) if header.prev_header_crc != expected => {
                 let kind = DamageKind::Chain { expected, actual: header.prev_header_crc };
                 self.report(0..FRAMES_START, ScrubKind::Segment(kind), None);

@@ -146,6 +146,24 @@ fn every_bit_of_every_segment_is_found_with_the_offsets_it_costs() {
 }
 
 #[test]
+fn readers_pass_a_pad_that_rots() {
+    let (mut shard, files) = small_shard(37);
+    let id = test_partition(0);
+    let whole = shard.read_all(id);
+    let mut pads = 0;
+    for (path, _, _, placed) in &files {
+        for pair in placed.windows(2).filter(|pair| pair[0].bytes.end < pair[1].bytes.start) {
+            shard.disk.flip_bit(path, pair[0].bytes.end, 6);
+            assert!(shard.read_all(id) == whole, "a pad at {} of {}", pair[0].bytes.end, path.display());
+            pads += 1;
+        }
+    }
+    assert!(pads > 0);
+    assert_eq!(scrub_log(shard.log(id), None).len(), pads, "and the scrubber finds each");
+    assert!(shard.log(id).damaged().is_empty());
+}
+
+#[test]
 fn every_bit_of_both_slots_and_of_the_journal_that_is_needed_is_found() {
     let (mut shard, _) = small_shard(32);
     shard.disk.set_turns_max(0);

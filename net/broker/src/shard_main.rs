@@ -271,13 +271,13 @@ async fn tick(shard: Shard, partitions: ShardPartitions) {
 /// What the scrubber has found, once, with what to do about it.
 fn log_finding(shard: ShardIndex, report: &ScrubReport) {
     let finding = &report.finding;
-    let id = finding.id.map(|id| id.to_string()).unwrap_or_default();
+    let partition = finding.id.map(tracing::field::display);
     let remedy = match (report.is_repaired, finding.lost.is_some()) {
         (true, _) => "nothing depends on it any more; look at the device's health",
         (false, true) => "look at the device's health; `sluice broker describe` lists what is not served",
         (false, false) => "look at the device's health; `sluice broker describe` lists what is bad",
     };
-    tracing::warn!(shard = shard.0, partition = id, remedy, "the scrubber found damage: {finding}");
+    tracing::warn!(shard = shard.0, partition, remedy, "the scrubber found damage: {finding}");
 }
 
 /// Tries again to open what a full disk kept closed.

@@ -43,4 +43,6 @@ pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Acknowledgement, Confirm, Delivery, DeliveryError, Failure, Producer, ProducerRecord, Reason, SendError};
 pub use sluice_model::ErrorCode;
 pub use sluice_model::record_batch::{Compression, HeaderRef, TimestampType};
-pub use sluice_protocol::{Acks, DescribeShardAnswer, DescribedPartition, Durability, ListedOffset, ScrubProgress};
+pub use sluice_protocol::{
+    Acks, DescribeShardAnswer, DescribedPartition, Durability, ListedOffset, ScrubProgress, ScrubbedFinding,
+};

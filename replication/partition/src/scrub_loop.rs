@@ -22,6 +22,8 @@ use sluice_storage::scrub_slot::SlotScrub;
 /// The first pass begins this long after the start, or sooner when passes are more frequent: a start has other
 /// things to do, microseconds.
 const FIRST_PASS_AFTER_US: u64 = 60_000_000;
+/// Every read costs the device at least what so many bytes do: thousands of small segments must not be opened in a row.
+const READ_COST_LEN_MIN: usize = 64 * 1024;
 
 impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Runs for as long as the shard does; comes back only when the shard cannot go on.
@@ -98,7 +100,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let Some(mut scrub) = begun else { return Ok(()) };
         while let Some(plan) = scrub.plan() {
             let len = plan.len();
-            let permit = self.shared.pacer.acquire(PaceClass::Scrub, len).await;
+            let permit = self.shared.pacer.acquire(PaceClass::Scrub, len.max(READ_COST_LEN_MIN)).await;
             let read = plan.run().await;
             drop(permit);
             self.shared.scrub.on_read(len);
@@ -125,7 +127,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let mut scrub = JournalScrub::default();
         while let Some(plan) = self.shared.journal.plan_scrub(&mut scrub) {
             let len = plan.len();
-            let permit = self.shared.pacer.acquire(PaceClass::Scrub, len).await;
+            let permit = self.shared.pacer.acquire(PaceClass::Scrub, len.max(READ_COST_LEN_MIN)).await;
             let scrubbed = plan.run().await;
             drop(permit);
             self.shared.scrub.on_read(len);
@@ -157,7 +159,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let plan = cell.borrow().log.plan_scrub(&mut scrub);
             let Some(plan) = plan else { return };
             let len = plan.len();
-            let permit = self.shared.pacer.acquire(PaceClass::Scrub, len).await;
+            let permit = self.shared.pacer.acquire(PaceClass::Scrub, len.max(READ_COST_LEN_MIN)).await;
             let scrubbed = plan.run().await;
             drop(permit);
             self.shared.scrub.on_read(len);
