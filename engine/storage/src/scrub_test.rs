@@ -65,9 +65,12 @@ struct Placed {
     offsets: DamagedRange,
 }
 
+/// A segment file: base offset, end of what it holds, frames.
+type SegmentBytes = (PathBuf, Offset, u64, Vec<Placed>);
+
 /// One partition with sealed segments that have pads and epochs in them, and an active one with the first part of a
 /// frame below its recovery point.
-fn small_shard(seed: u64) -> (TestShard, Vec<(PathBuf, Offset, u64, Vec<Placed>)>) {
+fn small_shard(seed: u64) -> (TestShard, Vec<SegmentBytes>) {
     let sizes = TestSizes { segment_len: 11 * 1024, ..TestSizes::default() };
     let mut shard = TestShard::start(&FaultDisk::new(seed), 1, sizes).expect("a new shard");
     let id = test_partition(0);
@@ -270,7 +273,8 @@ fn a_journal_that_turns_over_has_no_findings_and_names_every_group_that_rots() {
                 other => panic!("seed {seed}: {other:?}"),
             })
             .collect();
-        (bad.sort_unstable(), found.sort_unstable());
+        bad.sort_unstable();
+        found.sort_unstable();
         assert_eq!(found, bad, "seed {seed}");
     }
 }
