@@ -40,6 +40,7 @@ pub mod scrub;
 pub mod scrub_finding;
 mod scrub_footer;
 pub mod scrub_journal;
+mod scrub_lost;
 mod scrub_read;
 mod scrub_segment;
 pub mod scrub_slot;

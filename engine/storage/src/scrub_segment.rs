@@ -8,15 +8,16 @@
 
 use crate::active_segment::FRAMES_START;
 use crate::checkpoint::SealedSegmentInfo;
-use crate::damage::{DamageKind, DamagedRange, SegmentDamage};
+use crate::damage::{DamageKind, DamagedRange};
 use crate::frame_walk::{FrameWalk, WalkRange, WalkStep, WalkedFrame};
 use crate::offset_index::OffsetEntry;
 use crate::scrub_finding::{ScrubFinding, ScrubKind};
 use crate::scrub_footer::FooterCheck;
+use crate::scrub_lost::{Lost, Search};
 use crate::scrub_read::{SCRUB_PIECE_LEN, ScrubBytes};
 use crate::segment_format::{SegmentFooter, SegmentHeader, SegmentTrailer, block_up};
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FRAME_HEADER_LEN, FrameError, FrameHeader, Offset, TopicPartition};
+use sluice_model::{FrameHeader, Offset, TopicPartition};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -44,7 +45,7 @@ pub(crate) struct Expected {
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(crate) enum Stage {
     Trailer,
     Footer(SegmentTrailer),
     Frames,
@@ -53,32 +54,22 @@ enum Stage {
     Done,
 }
 
-/// Damage whose end is not known yet.
-#[derive(Debug)]
-struct Lost {
-    damage: SegmentDamage,
-    /// Where the next frame is looked for; `None` while one that was found has to prove itself.
-    search_from: Option<u64>,
-    /// The base offset of the first one since the last damage.
-    resumed: Option<Offset>,
-}
-
 #[derive(Debug)]
 pub(crate) struct SegmentScrub {
     pub(crate) expected: Expected,
-    stage: Stage,
-    footer: Option<FooterCheck>,
-    walk: FrameWalk,
+    pub(crate) stage: Stage,
+    pub(crate) footer: Option<FooterCheck>,
+    pub(crate) walk: FrameWalk,
     /// Bytes of the file from `start` on that were read and are still needed.
-    bytes: Vec<u8>,
-    start: u64,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) start: u64,
     /// End of what is known good.
-    checked: u64,
-    lost: Option<Lost>,
+    pub(crate) checked: u64,
+    pub(crate) lost: Option<Lost>,
     /// Failed reads that no finding names yet.
-    unreadable: Vec<Range<u64>>,
-    file_has_ended: bool,
-    findings: Vec<ScrubFinding>,
+    pub(crate) unreadable: Vec<Range<u64>>,
+    pub(crate) file_has_ended: bool,
+    pub(crate) findings: Vec<ScrubFinding>,
 }
 
 impl SegmentScrub {
@@ -277,129 +268,18 @@ impl SegmentScrub {
         self.checked = frame.position + frame.header.frame_len() as u64;
     }
 
-    /// A frame behind damage; false when it is none, and the walk goes on at the index entry it has missed.
-    fn on_unproven_frame(&mut self, frame: &WalkedFrame) -> bool {
-        let Some(bound) = self.bound() else { return true };
-        let position = u64::from(bound.position);
-        if frame.position + frame.header.frame_len() as u64 <= position {
-            return true;
-        }
-        let prev_header_crc = frame.header.prev_header_crc.to_native();
-        let proven = frame.position == position
-            && frame.header.base_offset() == bound.base_offset
-            && prev_header_crc == bound.prev_header_crc;
-        if proven {
-            let until = self.lost.as_ref().and_then(|lost| lost.resumed).unwrap_or(bound.base_offset);
-            self.settle_lost(until);
-            return true;
-        }
-        self.resume_at(bound);
-        false
-    }
-
-    fn on_damage(&mut self, damage: SegmentDamage) {
-        if let Some(footer) = &mut self.footer {
-            footer.on_damage();
-        }
-        if let (DamageKind::Frame(FrameError::BatchCrc { .. }), Some(header)) = (damage.kind, self.header_at(damage.position)) {
-            // The header vouches for itself and for where the next frame begins.
-            let end = damage.position + header.frame_len() as u64;
-            self.check_pad(damage.position);
-            self.report(damage.position..end, ScrubKind::Segment(damage.kind), Some(damage.range));
-            self.walk.resume_at(end, header.next_offset(), header.header_crc.to_native());
-            self.checked = end;
-            return;
-        }
-        // What is no pad before it belongs to the damage.
-        let pad_is_good = self.slice(self.checked, damage.position).iter().all(|byte| *byte == 0);
-        let from = if pad_is_good { damage.position } else { self.checked };
-        match &mut self.lost {
-            Some(lost) => lost.search_from = Some(from + 1),
-            None => {
-                let damage = SegmentDamage { position: from, ..damage };
-                self.lost = Some(Lost { damage, search_from: Some(from + 1), resumed: None });
-            }
-        }
-    }
-
-    /// Looks for a frame behind damage in the bytes at hand.
-    fn search(&mut self) -> Search {
-        let Some(from) = self.lost.as_ref().and_then(|lost| lost.search_from) else { return Search::Found };
-        let bound = self.bound();
-        let until = bound.map_or(self.walk.end_position(), |bound| u64::from(bound.position));
-        let found = self.walk.find_frame(self.slice(from, until + FRAME_HEADER_LEN as u64));
-        if let Some((at, header)) = found.filter(|(at, _)| from + (*at as u64) < until) {
-            self.on_candidate(from + at as u64, &header);
-            return Search::Found;
-        }
-        if self.read_end() < until + FRAME_HEADER_LEN as u64 && !self.has_all_of_file() {
-            // A header may straddle the end of what was read.
-            let next = from.max((self.read_end() + 1).saturating_sub(FRAME_HEADER_LEN as u64));
-            if let Some(lost) = &mut self.lost {
-                lost.search_from = Some(next);
-            }
-            return Search::More;
-        }
-        match bound {
-            Some(bound) if u64::from(bound.position) < self.read_end() => {
-                self.resume_at(bound);
-                Search::Found
-            }
-            _ => Search::Nothing,
-        }
-    }
-
-    fn on_candidate(&mut self, position: u64, header: &FrameHeader) {
-        let links = header.base_offset() == self.walk.next_offset()
-            && header.prev_header_crc.to_native() == self.walk.prev_header_crc()
-            && self.lost.as_ref().is_some_and(|lost| lost.resumed.is_none());
-        self.walk.resume_at(position, header.base_offset(), header.prev_header_crc.to_native());
-        if links {
-            // It follows the last good frame: what lies between is no frame.
-            self.settle_lost(header.base_offset());
-        } else if let Some(lost) = &mut self.lost {
-            lost.search_from = None;
-            lost.resumed = Some(header.base_offset());
-        }
-        self.checked = position;
-    }
-
-    /// Goes on with a frame that the index vouches for.
-    fn resume_at(&mut self, entry: OffsetEntry) {
-        self.settle_lost(entry.base_offset);
-        self.walk.resume_at(u64::from(entry.position), entry.base_offset, entry.prev_header_crc);
-        self.checked = u64::from(entry.position);
-    }
-
-    /// The damage ends before `until`, where a frame has proved itself.
-    fn settle_lost(&mut self, until: Offset) {
-        let Some(lost) = self.lost.take() else { return };
-        let SegmentDamage { position, kind, range, .. } = lost.damage;
-        let range = DamagedRange { from: range.from, until };
-        let end = self.walk.position().max(position + 1);
-        if range.from < range.until {
-            self.report(position..end, ScrubKind::Segment(kind), Some(range));
-        } else {
-            let actual = self.slice(position, end).iter().copied().find(|byte| *byte != 0).unwrap_or_default();
-            self.report(position..end, ScrubKind::NotZero { actual }, None);
-        }
-    }
-
-    /// No later frame has proved itself: nothing from the damage on can be served.
-    fn end_lost(&mut self) -> bool {
-        self.settle_lost(self.expected.end_offset);
-        self.stage = Stage::Done;
-        false
-    }
-
     fn on_frames_end(&mut self) -> bool {
+        self.stage = Stage::Frames;
         let linked = self.walk.prev_header_crc() == self.expected.last_header_crc;
         match &self.lost {
             Some(lost) if linked => {
                 let until = lost.resumed.unwrap_or(self.expected.end_offset);
                 self.settle_lost(until);
             }
-            Some(_) => return self.end_lost(),
+            Some(_) => {
+                self.look_further();
+                return true;
+            }
             None if !linked => {
                 let kind = DamageKind::Chain { expected: self.expected.last_header_crc, actual: self.walk.prev_header_crc() };
                 self.report(self.checked..self.checked + 1, ScrubKind::Segment(kind), None);
@@ -446,7 +326,7 @@ impl SegmentScrub {
         false
     }
 
-    fn check_pad(&mut self, until: u64) {
+    pub(crate) fn check_pad(&mut self, until: u64) {
         let pad = self.slice(self.checked, until);
         if let Some(at) = pad.iter().position(|byte| *byte != 0) {
             let (at, actual) = (self.checked + at as u64, pad[at]);
@@ -454,19 +334,8 @@ impl SegmentScrub {
         }
     }
 
-    /// The first index entry behind the damage: what a search may not go past.
-    fn bound(&self) -> Option<OffsetEntry> {
-        let position = self.lost.as_ref()?.damage.position;
-        let at = self.expected.entries.partition_point(|entry| u64::from(entry.position) <= position);
-        self.expected.entries.get(at).copied().filter(|entry| entry.base_offset < self.expected.end_offset)
-    }
-
-    fn header_at(&self, position: u64) -> Option<FrameHeader> {
-        FrameHeader::parse_sealed(self.slice(position, self.read_end())).ok().copied()
-    }
-
     /// The bytes at hand from one position to another.
-    fn slice(&self, from: u64, until: u64) -> &[u8] {
+    pub(crate) fn slice(&self, from: u64, until: u64) -> &[u8] {
         let index = |position: u64| {
             let at = position.clamp(self.start, self.read_end()) - self.start;
             usize::try_from(at).expect("what is at hand fits in memory")
@@ -474,12 +343,12 @@ impl SegmentScrub {
         &self.bytes[index(from)..index(until.max(from))]
     }
 
-    fn read_end(&self) -> u64 {
+    pub(crate) fn read_end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
 
     /// Nothing that could hold a frame is left to be read.
-    fn has_all_of_file(&self) -> bool {
+    pub(crate) fn has_all_of_file(&self) -> bool {
         self.file_has_ended || self.read_end() >= block_up(self.walk.end_position())
     }
 
@@ -492,7 +361,7 @@ impl SegmentScrub {
         self.start = keep_from;
     }
 
-    fn report(&mut self, bad: Range<u64>, kind: ScrubKind, lost: Option<DamagedRange>) {
+    pub(crate) fn report(&mut self, bad: Range<u64>, kind: ScrubKind, lost: Option<DamagedRange>) {
         let of_device =
             self.unreadable.iter().find(|range| range.start < bad.end && bad.start < range.end).map(|range| range.start);
         self.unreadable.retain(|range| range.start >= bad.end || bad.start >= range.end);
@@ -508,16 +377,9 @@ impl SegmentScrub {
         }
     }
 
-    fn finding(&self, position: u64, kind: ScrubKind, lost: Option<DamagedRange>) -> ScrubFinding {
+    pub(crate) fn finding(&self, position: u64, kind: ScrubKind, lost: Option<DamagedRange>) -> ScrubFinding {
         ScrubFinding { file: self.expected.path.clone(), position, kind, id: Some(self.expected.id), lost }
     }
-}
-
-enum Search {
-    Found,
-    More,
-    /// There is no later frame.
-    Nothing,
 }
 
 fn walk_range(expected: &Expected, prev_header_crc: u32) -> WalkRange {

@@ -11,7 +11,7 @@ use crate::scrub_journal::JournalScrub;
 use crate::segment_format::SegmentTrailer;
 use crate::testing::executor::block_on;
 use crate::testing::fault_disk::{FaultDisk, FaultKind};
-use crate::testing::frames::{FrameSource, test_partition};
+use crate::testing::frames::{FrameSource, TestFrame, test_partition};
 use crate::testing::random::Random;
 use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
@@ -146,6 +146,73 @@ fn every_bit_of_every_segment_is_found_with_the_offsets_it_costs() {
     println!("{flipped} bits of {} segments, all found", files.len());
     assert!(flipped > 200_000);
     assert_eq!(scrub_log(shard.log(id), None), []);
+}
+
+/// A frame whose one record holds whole sealed frames of the same partition, at offsets above its own.
+fn imitating_frame(source: &mut FrameSource, seed: u64) -> TestFrame {
+    let mut forger = FrameSource::new(source.id, seed);
+    forger.next_offset = Offset(source.next_offset.0 + 2);
+    let forged: Vec<u8> = (0..3).flat_map(|_| forger.next(1, 40).bytes()).collect();
+    let body = [&[7; 60][..], &forged, &[9; 80]].concat();
+    let batch = sluice_model::ProducerBatch {
+        topic_partition: source.id,
+        attributes: 0,
+        producer_id: sluice_model::ProducerId(-1),
+        producer_epoch: sluice_model::ProducerEpoch(-1),
+        base_sequence: sluice_model::Sequence(-1),
+        record_count: 1,
+        base_timestamp_ms: 5,
+        max_timestamp_ms: 5,
+    };
+    let seal = sluice_model::frame::LeaderSeal {
+        base_offset: source.next_offset,
+        leader_epoch: source.leader_epoch,
+        append_time_ms: 5,
+        prev_header_crc: source.prev_header_crc,
+    };
+    let header = sluice_model::FrameHeader::new(batch, &body).sealed(seal);
+    (source.next_offset, source.prev_header_crc) = (header.next_offset(), header.header_crc.to_native());
+    TestFrame { header, body }
+}
+
+#[test]
+fn a_record_that_imitates_frames_is_never_taken_for_them() {
+    let mut shard = TestShard::start(&FaultDisk::new(38), 1, TestSizes { segment_len: 11 * 1024, ..TestSizes::default() })
+        .expect("a new shard");
+    let id = test_partition(0);
+    let mut source = shard.source(id, 38);
+    for n in 0..24 {
+        let frame = if n % 4 == 2 { imitating_frame(&mut source, n) } else { source.next(1, 700) };
+        shard.append(&frame);
+        shard.commit();
+    }
+    shard.write_back(WriteBackKind::Everything);
+    shard.flush();
+    let disk = shard.disk.clone();
+    let (mut flipped, mut sealed) = (0, 0);
+    let segments: Vec<_> = shard.log(id).sealed.iter().map(|segment| segment.info).collect();
+    for info in segments {
+        sealed += 1;
+        let path = segment_file(shard.log(id).dir(), info.base_offset);
+        let placed = placed_frames(&disk.files()[&path]);
+        for footer_is_good in [true, false] {
+            if !footer_is_good {
+                disk.flip_bit(&path, info.file_len - 20, 2);
+            }
+            for frame in &placed {
+                for position in frame.bytes.start..frame.bytes.start + 100 {
+                    disk.flip_bit(&path, position, 4);
+                    let findings = scrub_log(shard.log(id), Some(info.base_offset));
+                    disk.flip_bit(&path, position, 4);
+                    let lost: Vec<DamagedRange> = findings.iter().filter_map(|finding| finding.lost).collect();
+                    assert_eq!(lost, [frame.offsets], "byte {position}, good footer: {footer_is_good}: {findings:?}");
+                    shard.log(id).damaged.clear();
+                    flipped += 1;
+                }
+            }
+        }
+    }
+    assert!(sealed > 1 && flipped > 2000, "{sealed} {flipped}");
 }
 
 #[test]
