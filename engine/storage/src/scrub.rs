@@ -76,8 +76,11 @@ impl<D: Disk> ScrubPlan<D> {
 
 impl<D: Disk> Log<D> {
     /// The next read of a scrub; `None` when all of the log was read. What was flushed since its segment was begun is
-    /// for the next scrub.
+    /// for the next scrub; so is all of a log that is truncated and whose files are not cut yet.
     pub fn plan_scrub(&self, scrub: &mut LogScrub<D>) -> Option<ScrubPlan<D>> {
+        if self.cut.is_some() {
+            return None;
+        }
         loop {
             let Some(current) = &mut scrub.segment else {
                 let (file, expected) = self.next_to_scrub(scrub.next)?;

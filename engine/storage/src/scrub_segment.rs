@@ -16,8 +16,9 @@ use crate::scrub_footer::FooterCheck;
 use crate::scrub_lost::{Lost, Search};
 use crate::scrub_read::{SCRUB_PIECE_LEN, ScrubBytes};
 use crate::segment_format::{SegmentFooter, SegmentHeader, SegmentTrailer, block_up};
+use sluice_model::frame::FRAME_MAGIC;
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FrameHeader, Offset, TopicPartition};
+use sluice_model::{FrameError, FrameHeader, Offset, TopicPartition};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -314,6 +315,9 @@ impl SegmentScrub {
             let kind = DamageKind::FileTooShort { expected: end, actual: self.read_end() };
             self.report(self.read_end()..end, ScrubKind::Segment(kind), None);
         }
+        if self.expected.sealed.is_some() && self.holds_cut_frame(end) {
+            return false;
+        }
         let straddle = self.expected.straddle.take();
         self.check_pad(straddle.as_ref().map_or(end, |(position, _)| *position));
         if let Some((position, written)) = straddle {
@@ -324,6 +328,18 @@ impl SegmentScrub {
             }
         }
         false
+    }
+
+    /// No block is written twice: where a truncation has ended a segment inside a block, the beginning of the frame that
+    /// was cut off stands behind the last one, and holds nothing.
+    fn holds_cut_frame(&self, end: u64) -> bool {
+        let rest = self.slice(self.checked, end);
+        let magic_len = rest.len().min(FRAME_MAGIC.len());
+        match FrameHeader::parse_sealed(rest) {
+            Ok(header) => header.prev_header_crc.to_native() == self.walk.prev_header_crc(),
+            Err(FrameError::Truncated { .. }) => magic_len > 0 && rest[..magic_len] == FRAME_MAGIC[..magic_len],
+            Err(_) => false,
+        }
     }
 
     pub(crate) fn check_pad(&mut self, until: u64) {

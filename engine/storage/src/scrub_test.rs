@@ -382,7 +382,7 @@ fn what_goes_on_between_the_pieces_is_no_damage() {
 /// One thing that happens to a log in operation.
 fn go_on(shard: &mut TestShard, source: &mut FrameSource, random: &mut Random) {
     let id = source.id;
-    match random.below(10) {
+    match random.below(12) {
         0..5 => {
             source.leader_epoch = LeaderEpoch(source.leader_epoch.0 + u32::from(random.below(8) == 0));
             let (records, len) = (1 + u32::try_from(random.below(4)).expect("small"), random.below(3000));
@@ -395,6 +395,18 @@ fn go_on(shard: &mut TestShard, source: &mut FrameSource, random: &mut Random) {
         8 => {
             shard.flush();
             shard.checkpoint();
+        }
+        9 => {
+            let log = shard.log(id);
+            let (start, end) = (log.log_start_offset().0, log.log_end_offset().0);
+            let offset = end - random.below(end - start + 1) / 2;
+            if offset < start + 4 {
+                // The boundary at or below it might lie below the log start.
+                return;
+            }
+            shard.truncate(id, Offset(offset));
+            source.next_offset = shard.log(id).log_end_offset();
+            source.prev_header_crc = shard.log(id).last_header_crc();
         }
         _ => {
             let log = shard.log(id);
