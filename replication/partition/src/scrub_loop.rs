@@ -148,7 +148,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Brings everything from memory to segments, so that no slot needs a group that is durable now.
     async fn leave_journal(&self, background: &mut Background<D>) -> Result<bool, Failure> {
         let bad_up_to = self.shared.journal.durable_sequence();
-        self.write_back_everything(background).await?;
+        self.empty_tails(background).await?;
         let written = self.checkpoint_both(background).await?;
         Ok(written && self.shared.needed_from_sequence.get() > bad_up_to)
     }

@@ -180,7 +180,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     }
 
     /// Writes back what every partition has now, last blocks padded, as quickly as may be.
-    pub(crate) async fn write_back_everything(&self, background: &mut Background<D>) -> Result<(), Failure> {
+    pub(crate) async fn empty_tails(&self, background: &mut Background<D>) -> Result<(), Failure> {
         let pass = Pass { urgent: true, pad_below_sequence: 0, checkpoint: false };
         for cell in self.cells() {
             self.write_back(&cell, WriteBackKind::Everything, &pass, background).await?;
