@@ -6,6 +6,7 @@ use crate::config::ClientConfig;
 use crate::connection::{Connection, Session, connect, lock};
 use crate::error::ClientError;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -28,6 +29,8 @@ pub(crate) struct Link {
     open: Mutex<Option<Connection>>,
     /// Held while connecting, so that all who want the connection share the attempt.
     attempts: tokio::sync::Mutex<Attempts>,
+    /// Attempts that have failed so far. Changed only by who holds `attempts`.
+    failures: AtomicU64,
 }
 
 struct Attempts {
@@ -45,7 +48,7 @@ impl Link {
         session_id[8..].copy_from_slice(&random_u64().to_le_bytes());
         let backoff = Backoff::new(config.retry_backoff_ms, config.retry_backoff_ms_max, random_u64());
         let attempts = Attempts { count: 0, backoff, not_before: Instant::now(), opened_at: None, last_error: None };
-        Self { address, config, session_id, open: Mutex::new(None), attempts: tokio::sync::Mutex::new(attempts) }
+        Self { address, config, session_id, open: Mutex::new(None), attempts: tokio::sync::Mutex::new(attempts), failures: AtomicU64::new(0) }
     }
 
     /// The connection, if it stands.
@@ -59,12 +62,16 @@ impl Link {
         if let Some(connection) = self.open() {
             return Ok(connection);
         }
-        let contended = self.attempts.try_lock().is_err();
+        let failures = self.failures.load(Ordering::Acquire);
         let mut attempts = self.attempts.lock().await;
         if let Some(connection) = self.open() {
             return Ok(connection);
         }
-        if contended && let Some(error) = attempts.last_error.clone() {
+        // Shared is only an attempt that failed while this caller waited. Whoever came after it makes one of its own, or
+        // callers that come back at once would hand each other the same old error and nobody would ever try again.
+        if self.failures.load(Ordering::Acquire) != failures
+            && let Some(error) = attempts.last_error.clone()
+        {
             return Err(error);
         }
         tokio::time::sleep_until(attempts.not_before).await;
@@ -84,8 +91,38 @@ impl Link {
             }
             Err(error) => {
                 attempts.last_error = Some(error.clone());
+                self.failures.fetch_add(1, Ordering::Release);
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Several producers of one client that come back at once must not keep each other from trying.
+    #[tokio::test]
+    async fn every_caller_learns_of_an_attempt_that_was_still_to_come() {
+        const CALLS: u32 = 20;
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = ClientConfig { retry_backoff_ms: 1, retry_backoff_ms_max: 1, ..ClientConfig::default() };
+        let link = std::sync::Arc::new(Link::new(Address::new("127.0.0.1", nobody.port()), config));
+        let callers: Vec<_> = (0..4)
+            .map(|_| {
+                let link = link.clone();
+                tokio::spawn(async move {
+                    for _ in 0..CALLS {
+                        assert!(link.connection().await.is_err());
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        let count = link.attempts.lock().await.count;
+        assert!((CALLS..=4 * CALLS).contains(&count), "{count} attempts for {CALLS} calls of each of four callers");
     }
 }

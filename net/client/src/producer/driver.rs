@@ -149,6 +149,9 @@ fn connect(shared: &Arc<ProducerShared>, address: Address) {
     let shared = shared.clone();
     tokio::spawn(async move {
         let connected = shared.client.link(&address, Lane::Produce).connection().await;
+        // Before its partitions are ready: one that the driver looked at while the attempt still counted as under way
+        // would wait for it, and nothing would wake it again.
+        lock(&shared.connecting).remove(&address);
         let mut followup = Followup::default();
         let mut accumulator = shared.lock();
         for slot in 0..accumulator.slots.len() {
@@ -160,7 +163,6 @@ fn connect(shared: &Arc<ProducerShared>, address: Address) {
             }
         }
         drop(accumulator);
-        lock(&shared.connecting).remove(&address);
         if let Err(error) = connected {
             tracing::debug!(%address, %error, "no connection to a shard");
         }
