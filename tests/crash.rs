@@ -6,6 +6,21 @@
 
 mod common;
 
+#[path = "crash/churn.rs"]
+mod churn;
+#[path = "crash/kills.rs"]
+mod kills;
+#[path = "crash/ledger.rs"]
+mod ledger;
+#[path = "crash/load.rs"]
+mod load;
+#[path = "crash/process.rs"]
+mod process;
+#[path = "crash/random.rs"]
+mod random;
+#[path = "crash/trim.rs"]
+mod trim;
+
 use common::{Broker, Watched, folder, run};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -14,7 +29,7 @@ use std::process::{Child, Stdio};
 
 const LINE_LEN: u64 = 512;
 
-fn from_environment(name: &str, default: u64) -> u64 {
+pub(crate) fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text:?} is not a number")))
 }
 
