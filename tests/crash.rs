@@ -8,6 +8,8 @@ mod common;
 
 #[path = "crash/churn.rs"]
 mod churn;
+#[path = "crash/freeze.rs"]
+mod freeze;
 #[path = "crash/kills.rs"]
 mod kills;
 #[path = "crash/ledger.rs"]

@@ -56,7 +56,14 @@ fn tmpfs_is_refused() {
     let folder = tempfile::tempdir_in(shm).unwrap();
     let address = format!("127.0.0.1:{}", common::free_port());
     run(&mut serve(folder.path(), &address)).expect(74, &["tmpfs"]);
+    // An existing folder is only looked at.
+    let (data_dir, journal_dir) = (folder.path().join("new/data"), folder.path().join("new/journal"));
+    run(&mut serve(&data_dir, &address)).expect(74, &["tmpfs", data_dir.to_str().unwrap()]);
+    let on_disk = common::folder();
+    run(serve(&on_disk.path().join("data"), &address).arg("--journal-dir").arg(&journal_dir)).expect(74, &["tmpfs"]);
     run(sluice().args(["demo", "--data-dir"]).arg(folder.path())).expect(74, &["tmpfs"]);
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "nothing is made in memory: {left:?}");
 }
 
 #[test]
@@ -65,7 +72,18 @@ fn too_little_locked_memory_is_refused_with_the_limit_to_raise() {
     let mut limited = std::process::Command::new("sh");
     limited.args(["-c", "ulimit -l 64 && exec \"$0\" serve --data-dir \"$1\" --listen \"$2\""]).arg(env!("CARGO_BIN_EXE_sluice"));
     limited.arg(folder.path().join("data")).arg(format!("127.0.0.1:{}", common::free_port()));
-    run(&mut limited).expect(72, &["locked memory is 64 KiB", "ulimit -l", "LimitMEMLOCK"]);
+    run(&mut limited).expect(72, &["locked memory is 64 KiB", "ulimit -l 512", "LimitMEMLOCK=524288"]);
+}
+
+#[test]
+fn the_locked_memory_that_the_refusal_asks_for_is_enough() {
+    let folder = folder();
+    let mut wrapped = std::process::Command::new("sh");
+    // Root may lock what it likes, and gives that right up first.
+    let script = "ulimit -l 512 && if [ \"$(id -u)\" = 0 ]; then exec setpriv --bounding-set -ipc_lock --inh-caps -ipc_lock \"$@\"; fi; exec \"$@\"";
+    wrapped.args(["-c", script, "sh", env!("CARGO_BIN_EXE_sluice")]);
+    let mut broker = Broker::start_by(wrapped, folder.path(), &format!("127.0.0.1:{}", common::free_port()), &[]);
+    assert_eq!(broker.terminate(), Some(0));
 }
 
 #[test]

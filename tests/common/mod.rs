@@ -103,7 +103,12 @@ impl Broker {
     }
 
     pub(crate) fn start_at(data_dir: &Path, address: &str, args: &[&str]) -> Self {
-        let mut child = sluice()
+        Self::start_by(sluice(), data_dir, address, args)
+    }
+
+    /// `program` is the binary, or what runs it with the arguments that follow.
+    pub(crate) fn start_by(mut program: Command, data_dir: &Path, address: &str, args: &[&str]) -> Self {
+        let mut child = program
             .args(["serve", "--shards", "1", "--log-format", "json", "--listen", address, "--data-dir"])
             .arg(data_dir)
             .args(args)

@@ -65,8 +65,7 @@ async fn run(client: Client, seed: u64, stop: Arc<AtomicBool>) -> Churned {
             }
             // Kept for a while, so that some are there at the end.
             Known::Present(ledger) if random.chance(50) => Known::Present(ledger),
-            Known::Present(_) => state.delete(&client, &name, false).await,
-            Known::Unclear => state.delete(&client, &name, true).await,
+            known => state.delete(&client, &name, known).await,
         };
         state.known.insert(name, next);
         tokio::time::sleep(Duration::from_millis(random.below(20))).await;
@@ -80,6 +79,7 @@ impl Churned {
         match Admin::new(client.clone()).create_topic(name, PARTITIONS, &settings).await {
             Ok(_) => {}
             Err(error) if is_silence(&error) => return Known::Unclear,
+            Err(error) if error.is_transient() => return Known::Absent,
             Err(error) => panic!("topic {name} does not exist and cannot be created: {error}"),
         }
         self.created += 1;
@@ -109,7 +109,8 @@ impl Churned {
         Known::Present(ledger)
     }
 
-    async fn delete(&mut self, client: &Client, name: &str, may_be_absent: bool) -> Known {
+    async fn delete(&mut self, client: &Client, name: &str, known: Known) -> Known {
+        let may_be_absent = matches!(known, Known::Unclear);
         match Admin::new(client.clone()).delete_topic(name).await {
             Ok(()) => {
                 self.deleted += 1;
@@ -117,6 +118,7 @@ impl Churned {
             }
             Err(error) if is_silence(&error) => Known::Unclear,
             Err(error) if may_be_absent && error.code() == Some(ErrorCode::UnknownTopic) => Known::Absent,
+            Err(error) if error.is_transient() => known,
             Err(error) => panic!("topic {name} exists and cannot be deleted: {error}"),
         }
     }

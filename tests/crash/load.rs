@@ -26,6 +26,10 @@ pub(crate) struct Habits {
 /// A client that comes back quickly, so that a kill finds it at work.
 pub(crate) async fn connect(address: &str) -> Client {
     let config = ClientConfig { retry_backoff_ms: 5, retry_backoff_ms_max: 50, ..ClientConfig::default() };
+    connect_with(address, config).await
+}
+
+pub(crate) async fn connect_with(address: &str, config: ClientConfig) -> Client {
     Client::connect(&[address.to_owned()], config).await.expect("the broker serves")
 }
 

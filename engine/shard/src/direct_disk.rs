@@ -81,6 +81,11 @@ impl DirectDisk {
         folder::check_folder(path)
     }
 
+    /// Refuses a folder, there or still to be made, whose file system lives in memory. Blocking, as above.
+    pub fn refuse_memory_around(path: &Path) -> Result<(), FolderProblem> {
+        folder::refuse_memory_around(path)
+    }
+
     /// What may have completed without anybody having looked.
     pub(crate) fn under_way(&self) -> UnderWay {
         let traffic = &self.device.traffic;

@@ -131,6 +131,20 @@ pub(crate) fn refuse_memory(path: &Path) -> Result<(), FolderProblem> {
     }
 }
 
+/// The same of a folder that may not exist yet: judged by the nearest one above it that does.
+pub(crate) fn refuse_memory_around(path: &Path) -> Result<(), FolderProblem> {
+    // An empty rest of a relative path is the current folder.
+    let there = path.ancestors().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    match there.into_iter().find(|above| above.exists()) {
+        // The message names the folder that was asked for.
+        Some(above) => refuse_memory(above).map_err(|problem| match problem {
+            FolderProblem::InMemory { file_system, .. } => FolderProblem::InMemory { path: path.to_path_buf(), file_system },
+            other => other,
+        }),
+        None => Ok(()),
+    }
+}
+
 fn memory_file_system(magic: u64) -> Option<&'static str> {
     const TMPFS: u64 = 0x0102_1994;
     const RAMFS: u64 = 0x8584_58f6;

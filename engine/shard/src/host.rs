@@ -249,10 +249,19 @@ impl fmt::Display for HostProblem {
                     "the kernel is {found}; 6.6.86, 6.12.21, 6.14 or newer is advised (older ones fail now and then with ENOMEM)"
                 )
             }
+            HostProblem::LockedMemory { found_len, .. } if self.is_fatal() => write!(
+                f,
+                "the limit of locked memory is {} KiB and a broker starts with at least {} KiB: raise it (ulimit -l {}, \
+                 LimitMEMLOCK={MEMLOCK_LEN_PER_SHARD} in a systemd unit, --ulimit memlock={MEMLOCK_LEN_PER_SHARD} for a container)",
+                found_len / 1024,
+                MEMLOCK_LEN_PER_SHARD / 1024,
+                MEMLOCK_LEN_PER_SHARD / 1024
+            ),
             HostProblem::LockedMemory { found_len, needed_len } => write!(
                 f,
-                "the limit of locked memory is {} KiB and {} KiB are wanted: raise it (ulimit -l {}, LimitMEMLOCK={needed_len} in a \
-                 systemd unit, --ulimit memlock={needed_len} for a container), or give fewer or smaller shards",
+                "the limit of locked memory is {} KiB; with {} KiB every I/O buffer would be locked and I/O a little quicker: raise it \
+                 (ulimit -l {}, LimitMEMLOCK={needed_len} in a systemd unit, --ulimit memlock={needed_len} for a container), or give \
+                 fewer shards",
                 found_len / 1024,
                 needed_len.div_ceil(1024),
                 needed_len.div_ceil(1024)

@@ -81,6 +81,12 @@ fn too_little_locked_memory_is_fatal_only_below_what_an_executor_locks_itself() 
 }
 
 #[test]
+fn a_fatal_limit_is_told_with_the_least_that_would_do() {
+    let text = HostProblem::LockedMemory { found_len: 65_536, needed_len: 1 << 30 }.to_string();
+    assert!(text.contains("ulimit -l 512,") && text.contains("LimitMEMLOCK=524288") && !text.contains("1048576"), "{text}");
+}
+
+#[test]
 fn too_few_descriptors_name_the_limit() {
     let problems = judge_host(&HostReadings { descriptor_count: 1024, ..good() }, &NEEDS);
     assert_eq!(problems, [HostProblem::Descriptors { found: 1024, needed: 4096 }]);

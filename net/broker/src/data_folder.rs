@@ -45,7 +45,7 @@ struct Meta {
 impl DataFolder {
     /// Creates or checks the folder, and locks it.
     pub(crate) fn open(data_dir: &Path, journal_dir: Option<&Path>) -> Result<Self, StartError> {
-        fs::create_dir_all(data_dir).map_err(|error| folder(data_dir, error))?;
+        create_on_a_device(data_dir)?;
         let dir = data_dir.canonicalize().map_err(|error| folder(data_dir, error))?;
         let layout = Layout::new(&dir);
         let lock = take_lock(&layout)?;
@@ -149,6 +149,11 @@ impl IncompleteFolder {
         completed.write_meta()?;
         Ok(completed)
     }
+
+/// Makes the folder, unless it would come to lie in memory: then nothing is left behind where nothing may be kept.
+fn create_on_a_device(path: &Path) -> Result<(), StartError> {
+    DirectDisk::refuse_memory_around(path).map_err(StartError::FolderProblem)?;
+    fs::create_dir_all(path).map_err(|error| folder(path, error))
 }
 
 /// The lock file names the process that holds it, for the error of the next one.
@@ -249,7 +254,7 @@ fn check_journal_dir(path: &Path, folder_id: [u8; 16], last: Option<&PathBuf>) -
             if last.is_some() {
                 return Err(StartError::JournalMissing { path: path.to_path_buf(), last: last.cloned() });
             }
-            fs::create_dir_all(path).map_err(|error| folder(path, error))?;
+            create_on_a_device(path)?;
             DirectDisk::check_folder(path).map_err(StartError::FolderProblem)?;
             write_durable(&owner, hex(&folder_id).as_bytes()).map_err(|error| folder(path, error))?;
         }

@@ -48,7 +48,14 @@ impl Link {
         session_id[8..].copy_from_slice(&random_u64().to_le_bytes());
         let backoff = Backoff::new(config.retry_backoff_ms, config.retry_backoff_ms_max, random_u64());
         let attempts = Attempts { count: 0, backoff, not_before: Instant::now(), opened_at: None, last_error: None };
-        Self { address, config, session_id, open: Mutex::new(None), attempts: tokio::sync::Mutex::new(attempts), failures: AtomicU64::new(0) }
+        Self {
+            address,
+            config,
+            session_id,
+            open: Mutex::new(None),
+            attempts: tokio::sync::Mutex::new(attempts),
+            failures: AtomicU64::new(0),
+        }
     }
 
     /// The connection, if it stands.
