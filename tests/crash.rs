@@ -10,12 +10,16 @@ mod common;
 mod churn;
 #[path = "crash/freeze.rs"]
 mod freeze;
+#[path = "crash/full_disk.rs"]
+mod full_disk;
 #[path = "crash/kills.rs"]
 mod kills;
 #[path = "crash/ledger.rs"]
 mod ledger;
 #[path = "crash/load.rs"]
 mod load;
+#[path = "crash/mount.rs"]
+mod mount;
 #[path = "crash/process.rs"]
 mod process;
 #[path = "crash/random.rs"]

@@ -20,6 +20,7 @@ const SETTINGS: [&str; 6] = [
 /// The folder and address a broker is started on again and again.
 pub(crate) struct Home {
     folder: tempfile::TempDir,
+    data_dir: PathBuf,
     pub(crate) port: u16,
     starts: u32,
     pub(crate) environment: Vec<(&'static str, OsString)>,
@@ -34,15 +35,20 @@ pub(crate) struct Life {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self { folder: crate::common::folder(), port: free_port(), starts: 0, environment: Vec::new() }
+        let folder = crate::common::folder();
+        let data_dir = folder.path().join("data");
+        Self { folder, data_dir, port: free_port(), starts: 0, environment: Vec::new() }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+    /// With the data on another file system than the logs.
+    pub(crate) fn with_data_dir(data_dir: PathBuf) -> Self {
+        let mut home = Self::new();
+        home.data_dir = data_dir;
+        home
     }
 
-    pub(crate) fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     pub(crate) fn address(&self) -> String {
@@ -55,7 +61,7 @@ impl Home {
         let log = self.folder.path().join(format!("broker-{}.log", self.starts));
         let mut command = sluice();
         command.args(["serve", "--log-format", "json", "--shards", &shards.to_string(), "--listen", &self.address()]);
-        command.arg("--data-dir").arg(self.data_dir()).args(SETTINGS.iter().flat_map(|setting| ["--set", setting]));
+        command.arg("--data-dir").arg(&self.data_dir).args(SETTINGS.iter().flat_map(|setting| ["--set", setting]));
         command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a log file can be made"));
         Life { child: command.spawn().expect("the binary runs"), log, began: Instant::now() }

@@ -104,14 +104,21 @@ impl DirectDisk {
         if self.device.prepared.borrow().contains(&device_id) {
             return Ok(());
         }
+        let asked_for = path.to_path_buf();
         let probe = self
             .pool(move || {
                 folder::refuse_memory(&folder)?;
-                ProbeFile::create(&folder)
+                match ProbeFile::create(&folder) {
+                    // A full disk has no block for a probe, and a broker has to start on one: a file whose first block
+                    // is written serves as well.
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull && folder::begins_written(&asked_for)? => Ok(None),
+                    created => created.map(Some),
+                }
             })
             .await?;
         let _pending = Pending::of(&self.device.traffic.pending);
-        let opened = OpenOptions::new().read(true).write(true).dma_open(probe.path()).await.map_err(io_error)?;
+        let probed = probe.as_ref().map_or(path, ProbeFile::path);
+        let opened = OpenOptions::new().read(true).write(true).dma_open(probed).await.map_err(io_error)?;
         opened.close().await.map_err(io_error)?;
         self.device.prepared.borrow_mut().insert(device_id);
         self.pool(move || {

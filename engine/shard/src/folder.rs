@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -153,6 +154,19 @@ fn memory_file_system(magic: u64) -> Option<&'static str> {
         RAMFS => Some("ramfs"),
         _ => None,
     }
+}
+
+/// Whether a file is there whose first block was written: neither a hole nor merely allocated.
+pub(crate) fn begins_written(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    if file.metadata()?.len() < BLOCK_LEN as u64 {
+        return Ok(false);
+    }
+    // SAFETY: a plain system call on a descriptor that is open for the duration of the borrow.
+    Ok(unsafe { libc::lseek(file.as_raw_fd(), 0, libc::SEEK_DATA) } == 0)
 }
 
 fn file_system_magic(path: &Path) -> io::Result<u64> {

@@ -10,9 +10,12 @@ use serde::{Deserialize, Serialize};
 use sluice_model::Incarnation;
 use sluice_shard::DirectDisk;
 use sluice_storage::layout::{Layout, shard_of_dir};
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// The format this program writes, and the newest it reads.
@@ -92,7 +95,7 @@ impl DataFolder {
         let dir = self.layout.data_dir();
         let text = serde_json::to_string_pretty(&self.meta)
             .map_err(|error| StartError::Damaged { path: self.layout.meta(), problem: error.to_string() })?;
-        write_durable(&self.layout.meta(), text.as_bytes()).map_err(|error| folder(dir, error))
+        replace_durable(&self.layout.meta(), text.as_bytes()).map_err(|error| folder(dir, error))
     }
 }
 
@@ -160,7 +163,7 @@ fn create_on_a_device(path: &Path) -> Result<(), StartError> {
 fn take_lock(layout: &Layout) -> Result<File, StartError> {
     let (dir, path) = (layout.data_dir(), layout.lock());
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut lock = options.map_err(|error| folder(dir, error))?;
+    let lock = options.map_err(|error| folder(dir, error))?;
     // SAFETY: a plain system call on a descriptor that `lock` keeps open.
     if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
         let error = io::Error::last_os_error();
@@ -171,8 +174,8 @@ fn take_lock(layout: &Layout) -> Result<File, StartError> {
         let holder = (&lock).take(32).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
         return Err(StartError::FolderInUse { path: dir.to_path_buf(), holder });
     }
-    let named = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-    named.map_err(|error| folder(dir, error))?;
+    let name = format!("{}\n", std::process::id());
+    overwrite(&lock, name.as_bytes()).map_err(|error| folder(dir, error))?;
     Ok(lock)
 }
 
@@ -271,6 +274,42 @@ fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
+    sync_folder_of(path)
+}
+
+/// The same for a file that every start writes, and a start on a full disk, too: what was replaced stays beside as the
+/// spare that the next one is written into, so that after the first two no block is needed that is not there.
+fn replace_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let spare = path.with_extension("spare");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&spare)?;
+    overwrite(&file, bytes)?;
+    file.sync_all()?;
+    match exchange(&spare, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(&spare, path)?,
+        // Not every file system exchanges names; those then need room for a new file each time.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => fs::rename(&spare, path)?,
+        exchanged => exchanged?,
+    }
+    sync_folder_of(path)
+}
+
+/// In place: a file that is cut to nothing first has lost its block to whoever is quicker on a full disk.
+fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all_at(bytes, 0)?;
+    file.set_len(bytes.len() as u64)
+}
+
+/// Gives each of two files the other's name, at once.
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let name = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from);
+    let (one, other) = (name(one)?, name(other)?);
+    // SAFETY: both names are valid C strings for the duration of the call.
+    let result =
+        unsafe { libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
