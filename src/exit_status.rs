@@ -159,6 +159,29 @@ mod tests {
         }
     }
 
+    /// Whether starting again may help without anybody's doing. No arm for the rest: a new status has to be judged.
+    fn may_heal_by_itself(status: ExitStatus) -> bool {
+        use ExitStatus as S;
+        match status {
+            // A crash of a kind nobody foresaw, or a predecessor that is still ending.
+            S::Failed | S::DataFolderInUse | S::CannotListen => true,
+            S::Usage | S::DeviceFailed | S::BrokerDataDamaged | S::LockedMemory | S::NoIoUring => false,
+            S::DataFolder | S::Host | S::Setting | S::Metadata => false,
+            // `serve` does not end with these.
+            S::Success | S::Unreachable | S::Refused | S::NotAcknowledged | S::Damaged | S::ProofFailed | S::Interrupted => true,
+        }
+    }
+
+    #[test]
+    fn systemd_does_not_start_again_what_a_person_must_look_at() {
+        let unit = include_str!("../tuning/systemd/sluice.service");
+        let line = unit.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus=")).expect("the unit has the line");
+        let named: Vec<u8> = line.split_whitespace().map(|status| status.parse().expect("a number")).collect();
+        let expected: Vec<u8> =
+            ExitStatus::TABLE.iter().filter(|(status, _)| !may_heal_by_itself(*status)).map(|(status, _)| *status as u8).collect();
+        assert_eq!(named, expected);
+    }
+
     #[test]
     fn a_broken_pipe_is_quiet_and_no_failure() {
         let failure = Failure::output(&io::Error::from(io::ErrorKind::BrokenPipe));

@@ -152,6 +152,7 @@ impl IncompleteFolder {
         completed.write_meta()?;
         Ok(completed)
     }
+}
 
 /// Makes the folder, unless it would come to lie in memory: then nothing is left behind where nothing may be kept.
 fn create_on_a_device(path: &Path) -> Result<(), StartError> {

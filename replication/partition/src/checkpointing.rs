@@ -1,5 +1,6 @@
 //! From memory to a checkpoint: which segments have to be flushed, and which part of the journal is then free.
 
+use crate::clock_floor::ClockFloor;
 use crate::partitions::{PartitionCell, Partitions};
 use crate::refusal::Failure;
 use crate::space_reserve::SpaceReserve;
@@ -13,6 +14,7 @@ use std::io;
 pub(crate) struct Background<D: Disk> {
     pub(crate) checkpoints: Checkpoints<D>,
     pub(crate) reserve: SpaceReserve<D>,
+    pub(crate) clock_floor: ClockFloor<D>,
     /// An allocation has failed in this pass of write-back: the reserve is not taken back before the next one has
     /// had the space it gave.
     pub(crate) ran_full: bool,
@@ -38,6 +40,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             return Ok(false);
         }
         background.checkpointed_at = written_len;
+        let now = self.shared.clock.now();
+        let believed_ms = self.shared.append_clock.borrow().believed_ms(now);
+        background.clock_floor.save(&self.shared.disk, now.mono_us, believed_ms).await.map_err(Failure::Checkpoint)?;
         let mut timers = self.shared.timers.borrow_mut();
         timers.last_checkpoint_us = self.shared.clock.now().mono_us;
         // A segment below the log start may have had to be flushed before its file could go.

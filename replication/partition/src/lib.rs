@@ -7,6 +7,7 @@
 mod admission;
 mod append;
 mod append_clock;
+mod clock_floor;
 mod checkpointing;
 mod close;
 mod commit_loop;

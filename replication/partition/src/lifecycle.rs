@@ -4,6 +4,7 @@
 //! would stand in the journal and belong to nobody. A partition is therefore checkpointed before it can be found.
 
 use crate::checkpointing::Background;
+use crate::clock_floor::ClockFloor;
 use crate::completions::{Completed, Completion};
 use crate::pace::Pace;
 use crate::partition::Partition;
@@ -34,6 +35,7 @@ use std::rc::Rc;
 pub enum OpenError {
     Recovery(Box<RecoveryError>),
     Reserve(io::Error),
+    Clock(io::Error),
     Checkpoint(Box<Failure>),
     /// The folders of the shards cannot be looked at.
     Look(io::Error),
@@ -64,6 +66,7 @@ impl fmt::Display for OpenError {
         match self {
             Self::Recovery(error) => error.fmt(f),
             Self::Reserve(error) => write!(f, "the disk space reserve cannot be opened: {error}"),
+            Self::Clock(error) => write!(f, "the file of the last believed time cannot be opened: {error}"),
             Self::Checkpoint(failure) => failure.fmt(f),
             Self::Look(error) => write!(f, "the shard folders cannot be read: {error}"),
             Self::Remove(error) => write!(f, "the files of a deleted topic cannot be removed: {error}"),
@@ -123,17 +126,20 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let reserve = SpaceReserve::open(&disk, config.layout.shard_dir(config.shard).join("reserve"), config.tail_budget as u64)
             .await
             .map_err(OpenError::Reserve)?;
+        let floor_path = config.layout.shard_dir(config.shard).join("clock");
+        let (clock_floor, floor_ms) = ClockFloor::open(&disk, &floor_path).await.map_err(OpenError::Clock)?;
         let disk_full = !reserve.is_held();
         let background = Background {
             checkpoints: recovered.checkpoints,
             reserve,
+            clock_floor,
             ran_full: false,
             incarnation,
             checkpointed_at: 0,
             handed_over: Vec::new(),
             opening: Vec::new(),
         };
-        let parts = SharedParts { disk, clock, config, pacer, journal: recovered.journal, memory, background, disk_full };
+        let parts = SharedParts { disk, clock, config, pacer, journal: recovered.journal, memory, background, disk_full, floor_ms };
         let partitions = Self::from_parts(parts);
         partitions.adopt(recovered.partitions, assigned).await?;
         for topic in deleted {

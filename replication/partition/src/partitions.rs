@@ -127,11 +127,14 @@ pub(crate) struct SharedParts<D: Disk, C: Clock> {
     pub(crate) memory: TailMemory,
     pub(crate) background: Background<D>,
     pub(crate) disk_full: bool,
+    /// The time an earlier start believed last.
+    pub(crate) floor_ms: Option<i64>,
 }
 
 impl<D: Disk, C: Clock> Partitions<D, C> {
     pub(crate) fn from_parts(parts: SharedParts<D, C>) -> Self {
         let now = parts.clock.now();
+        let (append_clock, change) = AppendClock::new(now, parts.floor_ms);
         let shared = Shared {
             disk: parts.disk,
             clock: parts.clock,
@@ -142,7 +145,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             partitions: RefCell::default(),
             flushes: Shared::<D, C>::new_flushes(),
             admission: RefCell::default(),
-            append_clock: RefCell::new(AppendClock::new(now)),
+            append_clock: RefCell::new(append_clock),
             completions: Completions::default(),
             background: async_lock::Mutex::new(parts.background),
             ready: RefCell::default(),
@@ -161,7 +164,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             scrub_event: Event::new(),
             opened_us: now.mono_us,
         };
-        Self { shared: Rc::new(shared) }
+        let partitions = Self { shared: Rc::new(shared) };
+        partitions.note_clock(change);
+        partitions
     }
 
     pub(crate) fn get(&self, id: TopicPartition) -> Option<PartitionCell<D>> {

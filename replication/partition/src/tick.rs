@@ -26,6 +26,7 @@ pub(crate) struct Timers {
     pub(crate) retention_wanted: bool,
     pub(crate) removal_wanted: bool,
     pub(crate) clock_jump_ms: Option<i64>,
+    pub(crate) clock_settled: bool,
 }
 
 impl Timers {
@@ -39,6 +40,7 @@ impl Timers {
             retention_wanted: false,
             removal_wanted: false,
             clock_jump_ms: None,
+            clock_settled: false,
         }
     }
 
@@ -67,7 +69,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let waited_us = now.mono_us.saturating_sub(timers.last_group_us);
             (housekeeping, expiry, timers.marker_due.then(|| IDLE_MARKER_US.saturating_sub(waited_us)))
         };
-        if expiry {
+        // A clock that ran ahead would forget producers that may still ask about what they sent last.
+        if expiry && self.shared.append_clock.borrow().is_settled() {
             let before_ms = self.shared.append_clock.borrow().append_time_ms(now).saturating_sub(PRODUCER_EXPIRY_MS);
             for cell in self.cells() {
                 let mut partition = cell.borrow_mut();
@@ -98,10 +101,23 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.shared.timers.borrow_mut().clock_jump_ms.take()
     }
 
+    /// Whether the clocks agree again, or the wall clock is believed again, since the last call. For the machine to log.
+    #[must_use]
+    pub fn take_clock_settled(&self) -> bool {
+        std::mem::take(&mut self.shared.timers.borrow_mut().clock_settled)
+    }
+
     fn observe_clock(&self, now: Now) {
         let change = self.shared.append_clock.borrow_mut().observe(now);
-        if let ClockChange::Jumped { by_ms } = change {
-            self.shared.timers.borrow_mut().clock_jump_ms = Some(by_ms);
+        self.note_clock(change);
+    }
+
+    pub(crate) fn note_clock(&self, change: ClockChange) {
+        let mut timers = self.shared.timers.borrow_mut();
+        match change {
+            ClockChange::None => {}
+            ClockChange::Jumped { by_ms } => timers.clock_jump_ms = Some(by_ms),
+            ClockChange::Settled => timers.clock_settled = true,
         }
     }
 }

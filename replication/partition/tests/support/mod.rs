@@ -43,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) shard: u16,
     pub(crate) start: u64,
     pub(crate) seed: u64,
+    /// What the wall clock says at the start.
+    pub(crate) wall_ms: i64,
     pub(crate) tail_budget: usize,
     pub(crate) journal_buffer_budget: u64,
     pub(crate) scrub_interval_ms: u64,
@@ -59,6 +61,7 @@ impl Setup {
             shard: 0,
             start,
             seed: 1,
+            wall_ms: 1_800_000_000_000,
             tail_budget: 1024 * 1024,
             journal_buffer_budget: 1024 * 1024,
             scrub_interval_ms: 0,
@@ -137,7 +140,7 @@ impl TestShard {
 
     pub(crate) fn try_open(disk: &FaultDisk, setup: Setup) -> Result<Self, OpenError> {
         let clock = TestClock::default();
-        clock.0.set(Now { wall_ms: 1_800_000_000_000, mono_us: 1_000_000 });
+        clock.0.set(Now { wall_ms: setup.wall_ms, mono_us: 1_000_000 });
         let seed = setup.seed;
         let open = open_shard(setup);
         let (partitions, report) = block_on(Partitions::open(disk.clone(), clock.clone(), open))?;
@@ -177,6 +180,12 @@ impl TestShard {
             self.partitions.on_tick(self.clock.now());
             self.settle();
         }
+    }
+
+    /// Sets the wall clock, and only that.
+    pub(crate) fn jump_ms(&mut self, by_ms: i64) {
+        let now = self.clock.0.get();
+        self.clock.0.set(Now { wall_ms: now.wall_ms + by_ms, ..now });
     }
 
     /// Runs a future beside the shard's own tasks, to its end.
@@ -262,11 +271,13 @@ pub(crate) struct TestProducer {
     pub(crate) producer_id: i64,
     pub(crate) next_sequence: i32,
     pub(crate) attributes: u16,
+    /// The producer's own time of every record.
+    pub(crate) timestamp_ms: i64,
 }
 
 impl TestProducer {
     pub(crate) fn new(partition: u32, producer_id: i64) -> Self {
-        Self { id: id(partition), partition, producer_id, next_sequence: 0, attributes: 0 }
+        Self { id: id(partition), partition, producer_id, next_sequence: 0, attributes: 0, timestamp_ms: 1_000 }
     }
 
     pub(crate) fn of(id: TopicPartition, producer_id: i64) -> Self {
@@ -277,7 +288,7 @@ impl TestProducer {
     pub(crate) fn frame(&mut self, values: &[&[u8]]) -> Vec<u8> {
         let mut builder = RecordsBuilder::new(1 << 20);
         for value in values {
-            let record = NewRecord { key: None, value: Some(value), headers: &[], timestamp_ms: 1_000 };
+            let record = NewRecord { key: None, value: Some(value), headers: &[], timestamp_ms: self.timestamp_ms };
             builder.append(&record).unwrap();
         }
         let built = builder.take().unwrap();
