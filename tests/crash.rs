@@ -8,6 +8,10 @@ mod common;
 
 #[path = "crash/churn.rs"]
 mod churn;
+#[path = "crash/clocks.rs"]
+mod clocks;
+#[path = "crash/device.rs"]
+mod device;
 #[path = "crash/freeze.rs"]
 mod freeze;
 #[path = "crash/full_disk.rs"]
@@ -20,6 +24,8 @@ mod ledger;
 mod load;
 #[path = "crash/mount.rs"]
 mod mount;
+#[path = "crash/preload.rs"]
+mod preload;
 #[path = "crash/process.rs"]
 mod process;
 #[path = "crash/random.rs"]

@@ -47,6 +47,11 @@ impl Home {
         home
     }
 
+    /// For what a test needs beside the broker's own.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn data_dir(&self) -> &Path {
         &self.data_dir
     }

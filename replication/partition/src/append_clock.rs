@@ -27,7 +27,7 @@ pub(crate) struct AppendClock {
     wall_base_ms: i64,
     /// The base a jumped wall clock would give, and since when it has given it.
     candidate: Option<(i64, u64)>,
-    /// Since a start after a long stop: stamps follow the candidate.
+    /// Since a start with a doubtful wall clock: how long the stop was is not known, and stamps follow a candidate ahead.
     on_trial: bool,
 }
 
@@ -51,11 +51,11 @@ impl AppendClock {
         let Some(floor_ms) = floor_ms else { return (believed, ClockChange::None) };
         let base_ms = floor_ms.saturating_sub(mono_ms(now));
         let by_ms = wall_base_ms.saturating_sub(base_ms);
-        if (-DISAGREEMENT_MS..=STOP_MS_MAX).contains(&by_ms) {
+        if is_after_a_stop(by_ms) {
             return (Self { base_ms: base_ms.max(wall_base_ms), ..believed }, ClockChange::None);
         }
         let clock =
-            Self { base_ms, wall_base_ms: base_ms, candidate: Some((wall_base_ms, now.mono_us)), on_trial: by_ms > 0 };
+            Self { base_ms, wall_base_ms: base_ms, candidate: Some((wall_base_ms, now.mono_us)), on_trial: true };
         (clock, ClockChange::Jumped { by_ms })
     }
 
@@ -63,7 +63,8 @@ impl AppendClock {
     pub(crate) fn observe(&mut self, now: Now) -> ClockChange {
         let base = base_of(now);
         // Small drift is followed, so that a slewed clock never adds up to a jump.
-        if is_near(base, self.wall_base_ms) || is_near(base, self.base_ms) {
+        let is_set_right = self.on_trial && is_after_a_stop(base.saturating_sub(self.base_ms));
+        if is_near(base, self.wall_base_ms) || is_near(base, self.base_ms) || is_set_right {
             return if self.believe(base) { ClockChange::Settled } else { ClockChange::None };
         }
         match self.candidate {
@@ -111,6 +112,11 @@ impl AppendClock {
     pub(crate) fn is_settled(&self) -> bool {
         self.candidate.is_none()
     }
+}
+
+/// So much after the last believed time a start is that of a broker that was off for a while.
+fn is_after_a_stop(by_ms: i64) -> bool {
+    (-DISAGREEMENT_MS..=STOP_MS_MAX).contains(&by_ms)
 }
 
 fn is_near(one: i64, other: i64) -> bool {
@@ -191,6 +197,17 @@ mod tests {
         // It was wrong after all, and is set right: the stamps go back with it.
         assert_eq!(clock.observe(now(10 * DAY_MS + 61_000, 60)), ClockChange::Settled);
         assert_eq!(clock.append_time_ms(now(10 * DAY_MS + 62_000, 61)), 10 * DAY_MS + 62_000);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_right_after_a_start_is_believed_at_once() {
+        for wrong_ms in [20 * DAY_MS, DAY_MS] {
+            let (mut clock, _) = AppendClock::new(now(wrong_ms, 0), Some(10 * DAY_MS));
+            assert!(!clock.is_settled());
+            // The stop took ten seconds, of which the last believed time knows nothing.
+            assert_eq!(clock.observe(now(10 * DAY_MS + 11_000, 1)), ClockChange::Settled);
+            assert_eq!(clock.append_time_ms(now(0, 2)), 10 * DAY_MS + 12_000);
+        }
     }
 
     #[test]
