@@ -177,8 +177,11 @@ mod tests {
         let unit = include_str!("../tuning/systemd/sluice.service");
         let line = unit.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus=")).expect("the unit has the line");
         let named: Vec<u8> = line.split_whitespace().map(|status| status.parse().expect("a number")).collect();
-        let expected: Vec<u8> =
-            ExitStatus::TABLE.iter().filter(|(status, _)| !may_heal_by_itself(*status)).map(|(status, _)| *status as u8).collect();
+        let expected: Vec<u8> = ExitStatus::TABLE
+            .iter()
+            .filter(|(status, _)| !may_heal_by_itself(*status))
+            .map(|(status, _)| *status as u8)
+            .collect();
         assert_eq!(named, expected);
     }
 

@@ -41,7 +41,13 @@ fn fill_and_heal(file_system: FileSystem) {
     let mut home = Home::with_data_dir(mount.path().join("data"));
     let mut life = home.start(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let test = Test { runtime, address: home.address(), ledger: Arc::new(Ledger::new(seed, 1, PARTITIONS)), began: Instant::now(), mounted: mount.path() };
+    let test = Test {
+        runtime,
+        address: home.address(),
+        ledger: Arc::new(Ledger::new(seed, 1, PARTITIONS)),
+        began: Instant::now(),
+        mounted: mount.path(),
+    };
     test.create(TOPIC, PARTITIONS).expect("there is room");
     test.create("spare", 1).expect("there is room");
     test.produce(40);
@@ -110,7 +116,12 @@ impl Test {
 
     /// What takes how much of the disk.
     fn room(&self) -> String {
-        let said = crate::common::output(std::process::Command::new("sh").arg("-c").arg("df -k \"$0\"; find \"$0\" -type f -printf '%b %s %P\\n'").arg(&self.mounted));
+        let said = crate::common::output(
+            std::process::Command::new("sh")
+                .arg("-c")
+                .arg("df -k \"$0\"; find \"$0\" -type f -printf '%b %s %P\\n'")
+                .arg(&self.mounted),
+        );
         String::from_utf8_lossy(&said.stdout).into_owned()
     }
 
@@ -125,9 +136,8 @@ impl Test {
 
     fn alter(&self, settings: &[(&str, &str)]) {
         let settings: Vec<_> = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let altered = self.runtime.block_on(async {
-            Admin::new(connect(&self.address).await).alter_topic(TOPIC, &settings, None).await
-        });
+        let altered =
+            self.runtime.block_on(async { Admin::new(connect(&self.address).await).alter_topic(TOPIC, &settings, None).await });
         altered.unwrap_or_else(|error| panic!("{settings:?} cannot be set on a full disk: {error}"));
     }
 

@@ -261,7 +261,11 @@ async fn tick(shard: Shard, partitions: ShardPartitions) {
     loop {
         let wait_us = partitions.on_tick(shard.clock().now());
         if let Some(by_ms) = partitions.take_clock_jump() {
-            tracing::warn!(shard = shard.index().0, by_ms, "the wall clock jumped, or was wrong when the broker started; deletion by age waits until it has settled");
+            tracing::warn!(
+                shard = shard.index().0,
+                by_ms,
+                "the wall clock jumped, or was wrong when the broker started; deletion by age waits until it has settled"
+            );
         }
         if partitions.take_clock_settled() {
             tracing::info!(shard = shard.index().0, "the wall clock has settled; deletion by age goes on");

@@ -54,6 +54,8 @@ pub(crate) enum CallError {
 impl CallError {
     pub(crate) fn into_client_error(self) -> ClientError {
         match self {
+            // Not a byte of it left: the address is what is wrong, and nothing can have been carried out.
+            Self::NotSent(ClientError::Lost { address, text }) => ClientError::Unreachable { tried: vec![(address, text)] },
             Self::NotSent(error) | Self::Lost(error) => error,
             Self::Refused(refusal) => ClientError::Broker { code: crate::error::code_of(refusal.error), text: refusal.text },
         }

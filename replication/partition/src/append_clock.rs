@@ -54,8 +54,7 @@ impl AppendClock {
         if is_after_a_stop(by_ms) {
             return (Self { base_ms: base_ms.max(wall_base_ms), ..believed }, ClockChange::None);
         }
-        let clock =
-            Self { base_ms, wall_base_ms: base_ms, candidate: Some((wall_base_ms, now.mono_us)), on_trial: true };
+        let clock = Self { base_ms, wall_base_ms: base_ms, candidate: Some((wall_base_ms, now.mono_us)), on_trial: true };
         (clock, ClockChange::Jumped { by_ms })
     }
 

@@ -23,7 +23,9 @@ impl<D: Disk> ClockFloor<D> {
     pub(crate) async fn open(disk: &D, path: &Path) -> io::Result<(Self, Option<i64>)> {
         let file = match disk.open(path, OpenMode::Existing).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => match disk.open(path, OpenMode::CreateNew).await {
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok((Self { file: None, saved_us: None }, None)),
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    return Ok((Self { file: None, saved_us: None }, None));
+                }
                 created => created?,
             },
             opened => opened?,

@@ -7,8 +7,8 @@
 mod admission;
 mod append;
 mod append_clock;
-mod clock_floor;
 mod checkpointing;
+mod clock_floor;
 mod close;
 mod commit_loop;
 mod completions;

@@ -139,7 +139,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             handed_over: Vec::new(),
             opening: Vec::new(),
         };
-        let parts = SharedParts { disk, clock, config, pacer, journal: recovered.journal, memory, background, disk_full, floor_ms };
+        let parts =
+            SharedParts { disk, clock, config, pacer, journal: recovered.journal, memory, background, disk_full, floor_ms };
         let partitions = Self::from_parts(parts);
         partitions.adopt(recovered.partitions, assigned).await?;
         for topic in deleted {
