@@ -182,7 +182,7 @@ fn consume_failure(error: &ConsumeError) -> Failure {
             let failure = Failure::new(ExitStatus::Damaged, what);
             match error.skippable() {
                 Some(last) => failure.remedy(format!(
-                    "--skip-damaged, or go on behind it with --partition {} --from {}",
+                    "--skip-damaged, or go on behind it with --partition {} --from {}; `sluice log accept-loss` on the stopped broker gives it up for good",
                     error.partition,
                     last + 1
                 )),

@@ -1,7 +1,8 @@
-//! `sluice log dump|verify`: a stopped broker's files, read by ordinary reads and never written.
+//! `sluice log dump|verify|accept-loss`: a stopped broker's files, read by ordinary reads, and written only to accept a loss.
 //!
 //! What is found and judged stands in `log/`.
 
+mod accept_loss;
 mod dump;
 pub(crate) mod files;
 mod finding;
@@ -32,6 +33,15 @@ pub(crate) enum LogCommand {
 A torn end of the journal is no damage: nothing of it was acknowledged. Each finding names the file, the position,
 what was expected and what is there.")]
     Verify(LogArgs),
+    /// Give up what a broker refuses because it is damaged or missing, after showing exactly what that is
+    #[command(after_help = "Examples:
+  sluice log accept-loss --data-dir data                 shows what is lost and asks for the word yes
+  sluice log accept-loss --data-dir data --yes           for scripts
+
+The broker must be stopped. What it has met as damaged is stepped over by readers from then on, what may be missing is no
+longer reported, and a journal that is gone is no longer asked for. No file but the checkpoints is changed, and nothing is
+ever accepted without this command. What nobody has read yet may be damaged too: `sluice log verify` looks.")]
+    AcceptLoss(accept_loss::AcceptLossArgs),
 }
 
 #[derive(Args)]
@@ -47,6 +57,7 @@ pub(crate) fn run(command: LogCommand) -> Result<(), Failure> {
     match command {
         LogCommand::Dump(args) => dump::dump(&args),
         LogCommand::Verify(args) => verify::verify(&args),
+        LogCommand::AcceptLoss(args) => accept_loss::accept_loss(&args),
     }
 }
 

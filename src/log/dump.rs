@@ -60,7 +60,12 @@ impl<W: Write> Dump<W> {
 
     fn slot(&mut self, path: &Path, slot: &SlotFound) {
         let SlotFound::Good(found) = slot else {
-            let state = if *slot == SlotFound::Missing { "missing" } else { "torn or damaged" };
+            let state = match slot {
+                SlotFound::Missing => "missing",
+                SlotFound::OtherVersion { .. } => "of another version",
+                SlotFound::Unreadable { .. } => "unreadable",
+                _ => "torn or damaged",
+            };
             return self.object(&[("checkpoint", json!(shown(path))), ("state", json!(state))]);
         };
         let checkpoint = &found.checkpoint;

@@ -49,7 +49,7 @@ impl ShardFiles {
     pub(crate) fn newest(&self) -> Option<&FoundCheckpoint> {
         let good = self.slots.iter().filter_map(|(_, slot)| match slot {
             SlotFound::Good(found) => Some(&**found),
-            SlotFound::Missing | SlotFound::Bad => None,
+            _ => None,
         });
         good.max_by_key(|found| found.slot_sequence)
     }
@@ -114,7 +114,7 @@ impl Files {
 
     /// Reads a shard's checkpoints; keeps the shard itself only when one of its files was asked for.
     fn add_shard(&mut self, layout: &Layout, shard: ShardIndex, asked: &[PathBuf]) -> io::Result<()> {
-        let found = ready(read_slots(&PlainDisk, layout, shard))?;
+        let found = ready(read_slots(&PlainDisk::READ_ONLY, layout, shard))?;
         let [first, second] = found;
         let slots = [(layout.checkpoint_slot(shard, 0), first), (layout.checkpoint_slot(shard, 1), second)];
         let journal_dir = layout.shard_journal_dir(shard);
@@ -157,7 +157,7 @@ pub(crate) fn layout_of(root: &Path) -> io::Result<Layout> {
 }
 
 /// Shards with a checkpoint folder or a journal.
-fn shards(layout: &Layout) -> io::Result<Vec<ShardIndex>> {
+pub(crate) fn shards(layout: &Layout) -> io::Result<Vec<ShardIndex>> {
     let mut shards = Vec::new();
     for dir in [layout.data_dir(), layout.journal_dir()] {
         for entry in std::fs::read_dir(dir).into_iter().flatten() {

@@ -1,7 +1,8 @@
-//! Files as ordinary reads give them: the read-only `Disk` of the offline commands.
+//! Files as ordinary reads give them: the `Disk` of the offline commands.
 //!
-//! It never writes, whatever it is asked: every call that would change something fails. Its futures are ready at
-//! once, so any executor will do.
+//! `READ_ONLY` never writes, whatever it is asked: every call that would change something fails. `WRITABLE` is for
+//! `accept-loss`, which writes checkpoint slots; it removes and renames nothing either. The futures are ready at once,
+//! so any executor will do.
 
 use sluice_model::limits::BLOCK_LEN;
 use sluice_storage::disk::{DirEntry, Disk, DiskFile, OpenMode};
@@ -12,7 +13,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PlainDisk;
+pub(crate) struct PlainDisk {
+    may_write: bool,
+}
+
+impl PlainDisk {
+    pub(crate) const READ_ONLY: Self = Self { may_write: false };
+    pub(crate) const WRITABLE: Self = Self { may_write: true };
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct PlainFile {
@@ -66,7 +74,11 @@ impl Disk for PlainDisk {
     }
 
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<PlainFile> {
-        if mode == OpenMode::CreateNew { read_only() } else { PlainFile::open(path) }
+        if !self.may_write {
+            return if mode == OpenMode::CreateNew { read_only() } else { PlainFile::open(path) };
+        }
+        let file = File::options().read(true).write(true).create_new(mode == OpenMode::CreateNew).open(path)?;
+        Ok(PlainFile { file: Rc::new(file), path: Rc::new(path.to_owned()) })
     }
 
     async fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
@@ -80,8 +92,8 @@ impl Disk for PlainDisk {
         Ok(entries)
     }
 
-    async fn create_dir_all(&self, _path: &Path) -> io::Result<()> {
-        read_only()
+    async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        if self.may_write { std::fs::create_dir_all(path) } else { read_only() }
     }
 
     async fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
@@ -96,8 +108,8 @@ impl Disk for PlainDisk {
         read_only()
     }
 
-    async fn sync_dir(&self, _path: &Path) -> io::Result<()> {
-        read_only()
+    async fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        if self.may_write { File::open(path)?.sync_all() } else { read_only() }
     }
 
     async fn free_len(&self, _path: &Path) -> io::Result<u64> {
@@ -120,8 +132,9 @@ impl DiskFile for PlainFile {
         self.read(position, len)
     }
 
-    async fn write_at(&self, _position: u64, _buffer: Vec<u8>) -> io::Result<()> {
-        read_only()
+    /// Fails where the file was opened for reading.
+    async fn write_at(&self, position: u64, buffer: Vec<u8>) -> io::Result<()> {
+        self.file.write_all_at(&buffer, position)
     }
 
     async fn allocate(&self, _len: u64) -> io::Result<()> {
@@ -133,6 +146,6 @@ impl DiskFile for PlainFile {
     }
 
     async fn sync(&self) -> io::Result<()> {
-        read_only()
+        self.file.sync_all()
     }
 }

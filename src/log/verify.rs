@@ -9,7 +9,7 @@ use crate::exit_status::{ExitStatus, Failure};
 use crate::table::{Table, print_line};
 use serde_json::{Value, json};
 use sluice_model::TopicPartition;
-use sluice_storage::checkpoint_slots::SlotFound;
+use sluice_storage::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, SlotFound};
 use std::io;
 use std::path::Path;
 
@@ -38,7 +38,7 @@ pub(crate) fn verify(args: &LogArgs) -> Result<(), Failure> {
     match findings.len() {
         0 => Ok(()),
         count => Err(Failure::new(ExitStatus::Damaged, format!("{count} finding(s) of damage in {}", args.path.display()))
-            .remedy("keep a copy of the folder; a broker started on it serves all but the damaged ranges, unless a shard has no good checkpoint left: then it says so and does not start")),
+            .remedy("keep a copy of the folder; a broker started on it serves all but the damaged ranges, rebuilds a shard without a good checkpoint, and remembers what it met; stopped again, `sluice log accept-loss` gives up what cannot be served")),
     }
 }
 
@@ -49,6 +49,14 @@ fn verify_slots(shard: &ShardFiles, table: &mut Table, findings: &mut Vec<Findin
             SlotFound::Good(found) => format!("good, {} partition(s)", found.checkpoint.partitions.len()),
             SlotFound::Missing => "missing".to_owned(),
             // A crash while a slot is written leaves it torn; the other one is the checkpoint then.
+            SlotFound::OtherVersion { found } => {
+                findings.push(Finding::new(path, 3, "format version", CHECKPOINT_FORMAT_VERSION, found));
+                format!("of version {found}")
+            }
+            SlotFound::Unreadable { error } => {
+                findings.push(Finding::new(path, 0, "checkpoint", "bytes that can be read", error));
+                "UNREADABLE".to_owned()
+            }
             SlotFound::Bad if any_good => "torn, the other slot is good".to_owned(),
             SlotFound::Bad => {
                 findings.push(Finding::new(path, 0, "checkpoint", "one good slot of the two", "none"));

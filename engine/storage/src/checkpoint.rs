@@ -4,6 +4,7 @@
 //! those of the recovery point, not of the newest append, because replay feeds every later frame into them again.
 //! Deliberately absent: bytes (`checkpoint_codec`) and files (`checkpoint_slots`).
 
+use crate::damage::DamagedRange;
 use crate::entry_address::EntryAddress;
 use sluice_model::{Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicPartition};
 
@@ -40,10 +41,15 @@ pub struct SealedSegmentInfo {
 }
 
 impl SealedSegmentInfo {
-    /// Whether a footer ends its file. One that recovery had to end has none; its times are not known either.
+    /// Of a segment that ended without a footer, its latest append time: unknown without a walk, and the greatest, so
+    /// that retention goes by what follows it.
+    pub const WITHOUT_FOOTER: i64 = i64::MAX;
+
+    /// Whether a footer and a trailer have to be in its file. A segment that recovery ended has none: nothing is
+    /// written behind what may have been acknowledged.
     #[must_use]
     pub fn has_footer(&self) -> bool {
-        self.append_time_ms_max != i64::MAX
+        self.append_time_ms_max != Self::WITHOUT_FOOTER
     }
 }
 
@@ -61,7 +67,19 @@ pub struct PartitionCheckpoint {
     pub producers: ProducerTable,
     /// Oldest first.
     pub sealed: Vec<SealedSegmentInfo>,
+    /// Not served, because it cannot be proved good; in order, apart from each other, at most `DAMAGED_RANGES_MAX`.
+    pub damaged: Vec<DamagedRange>,
+    /// Not served either, and an operator has accepted that it is lost: readers go on behind it. In order, apart from
+    /// each other, at most `DAMAGED_RANGES_MAX`.
+    pub accepted: Vec<DamagedRange>,
+    /// The lowest offset from which acknowledged records may be missing: a journal was damaged, and nothing vouches
+    /// for what it held of this partition. Stays until an operator accepts it or the log start passes it.
+    pub possibly_short: Option<Offset>,
 }
+
+/// Most ranges of a kind that one partition remembers. Beyond it the two that lie closest together become one, so
+/// that nothing damaged is ever forgotten.
+pub const DAMAGED_RANGES_MAX: usize = 1024;
 
 /// All partitions of one shard, and where the replay of its journal begins.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,18 +4,24 @@
 //! checkpoint. It also carries the shape of the journal's ring and whether that ring can be relied on, so that a
 //! journal that is missing is noticed and not taken for an empty one. Deliberately absent: files.
 
-use crate::checkpoint::{PartitionCheckpoint, RecoveryPoint, SealedSegmentInfo};
+use crate::checkpoint::{DAMAGED_RANGES_MAX, PartitionCheckpoint, RecoveryPoint, SealedSegmentInfo};
+use crate::damage::DamagedRange;
 use crate::entry_address::EntryAddress;
 use crate::journal_ring::RingGeometry;
 use crate::value_codec::{Malformed, PutValue, ValueReader};
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{Incarnation, PlacementEpoch, ShardIndex};
+use sluice_model::{Incarnation, Offset, PlacementEpoch, ShardIndex};
 
+/// The format version this program writes, and the only one it reads.
+pub(crate) const SLOT_FORMAT_VERSION: u8 = 2;
 /// "SLK" and the format version.
-const SLOT_MAGIC: [u8; 4] = [b'S', b'L', b'K', 1];
+const SLOT_MAGIC: [u8; 4] = [b'S', b'L', b'K', SLOT_FORMAT_VERSION];
 /// Bytes of the header block that the header's checksum covers, and that are not zero.
 const SLOT_HEADER_LEN: usize = 80;
 const SEALED_LEN: usize = 44;
+const RANGE_LEN: usize = 16;
+/// Stands for `None` where an offset may be missing; no log gets there.
+const NO_OFFSET: u64 = u64::MAX;
 /// Positions in a segment file fit u32; what claims more would overflow where lengths are added to it.
 const POSITION_MAX: u64 = u32::MAX as u64;
 /// No sequence of slots or groups, and no offset, gets this far, so that counting on from a stored one never overflows.
@@ -66,7 +72,7 @@ impl SlotHeader {
         block[56..60].copy_from_slice(&self.body_crc.to_le_bytes());
         block[60..64].copy_from_slice(&self.ring.file_count.to_le_bytes());
         block[64..72].copy_from_slice(&self.ring.file_len.to_le_bytes());
-        let crc = crc32c::crc32c(&block[8..SLOT_HEADER_LEN]);
+        let crc = header_crc(block);
         block[4..8].copy_from_slice(&crc.to_le_bytes());
     }
 
@@ -76,13 +82,25 @@ impl SlotHeader {
         Self::read(&mut reader).ok().filter(|header| {
             let crc = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
             let counted = header.slot_sequence <= COUNT_MAX && (1..=COUNT_MAX).contains(&header.journal_sequence);
-            crc == crc32c::crc32c(&block[8..SLOT_HEADER_LEN]) && header.ring.is_valid() && counted
+            crc == header_crc(block) && header.ring.is_valid() && counted
         })
     }
 
     /// What follows the header in its block is zeros, which its checksum does not cover.
     pub(crate) fn has_zeros_behind(block: &[u8]) -> bool {
         block.get(SLOT_HEADER_LEN..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
+    }
+
+    /// The format version of a slot that another version of this program wrote. Its checksum has to agree, so rot in
+    /// the version is not taken for a version: from version 2 on the checksum covers the magic, in version 1 it did not.
+    pub(crate) fn other_version(block: &[u8]) -> Option<u8> {
+        let block = block.get(..SLOT_HEADER_LEN)?;
+        let version = block[3];
+        if block[..3] != SLOT_MAGIC[..3] || version == SLOT_FORMAT_VERSION {
+            return None;
+        }
+        let expected = if version == 1 { crc32c::crc32c(&block[8..]) } else { header_crc(block) };
+        (block[4..8] == expected.to_le_bytes()).then_some(version)
     }
 
     fn read(reader: &mut ValueReader<'_>) -> Result<Self, Malformed> {
@@ -105,6 +123,11 @@ impl SlotHeader {
         let ring = RingGeometry { file_len: reader.u64("ring")?, file_count };
         Ok(Self { slot_sequence, shard, incarnation, journal_sequence, ring, ring_state, partition_count, body_len, body_crc })
     }
+}
+
+/// The checksum of a header block: of its magic, and of everything behind the checksum's own place.
+fn header_crc(block: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&block[..4]), &block[8..SLOT_HEADER_LEN])
 }
 
 pub(crate) fn put_partition(out: &mut Vec<u8>, partition: &PartitionCheckpoint) {
@@ -130,6 +153,17 @@ pub(crate) fn put_partition(out: &mut Vec<u8>, partition: &PartitionCheckpoint) 
         out.put_u32(segment.last_header_crc);
         out.put_i64(segment.append_time_ms_max);
         out.put_i64(segment.timestamp_ms_max);
+    }
+    put_ranges(out, &partition.damaged);
+    put_ranges(out, &partition.accepted);
+    out.put_u64(partition.possibly_short.map_or(NO_OFFSET, |offset| offset.0));
+}
+
+fn put_ranges(out: &mut Vec<u8>, ranges: &[DamagedRange]) {
+    out.put_count(ranges.len());
+    for range in ranges {
+        out.put_u64(range.from.0);
+        out.put_u64(range.until.0);
     }
 }
 
@@ -167,7 +201,43 @@ fn read_partition(reader: &mut ValueReader<'_>) -> Result<PartitionCheckpoint, M
     if !ordered {
         return Err(Malformed { field: "sealed" });
     }
-    Ok(PartitionCheckpoint { id, placement_epoch, log_start_offset, high_watermark, recovery_point, epochs, producers, sealed })
+    let damaged = read_ranges(reader, "damaged")?;
+    let accepted = read_ranges(reader, "accepted")?;
+    let possibly_short = match reader.offset("possibly_short")? {
+        Offset(NO_OFFSET) => None,
+        Offset(offset) if offset > COUNT_MAX => return Err(Malformed { field: "possibly_short" }),
+        offset => Some(offset),
+    };
+    Ok(PartitionCheckpoint {
+        id,
+        placement_epoch,
+        log_start_offset,
+        high_watermark,
+        recovery_point,
+        epochs,
+        producers,
+        sealed,
+        damaged,
+        accepted,
+        possibly_short,
+    })
+}
+
+fn read_ranges(reader: &mut ValueReader<'_>, field: &'static str) -> Result<Vec<DamagedRange>, Malformed> {
+    let count = reader.count(field, RANGE_LEN)?;
+    if count > DAMAGED_RANGES_MAX {
+        return Err(Malformed { field });
+    }
+    let mut ranges: Vec<DamagedRange> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let range = DamagedRange { from: reader.offset(field)?, until: reader.offset(field)? };
+        let follows = ranges.last().is_none_or(|last| last.until < range.from);
+        if !follows || range.from >= range.until || range.until.0 > COUNT_MAX {
+            return Err(Malformed { field });
+        }
+        ranges.push(range);
+    }
+    Ok(ranges)
 }
 
 fn read_recovery_point(reader: &mut ValueReader<'_>) -> Result<RecoveryPoint, Malformed> {

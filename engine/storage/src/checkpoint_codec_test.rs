@@ -34,7 +34,14 @@ pub(crate) fn partition(index: u32) -> PartitionCheckpoint {
         epochs,
         producers,
         sealed: vec![sealed(0), sealed(30)],
+        damaged: vec![range(15, 17), range(20, 44)],
+        accepted: vec![range(12, 14)],
+        possibly_short: (index % 2 == 0).then_some(Offset(91)),
     }
+}
+
+fn range(from: u64, until: u64) -> DamagedRange {
+    DamagedRange { from: Offset(from), until: Offset(until) }
 }
 
 fn header() -> SlotHeader {
@@ -64,6 +71,44 @@ fn a_header_reads_back_and_any_flipped_bit_is_noticed() {
             assert_eq!(SlotHeader::parse(&flipped), None, "bit {bit}");
         }
     }
+}
+
+#[test]
+fn another_version_is_known_by_its_checksum_and_rot_in_the_version_is_none() {
+    let mut block = vec![0; BLOCK_LEN];
+    header().write(&mut block);
+    assert_eq!(SlotHeader::other_version(&block), None, "our own");
+    for bit in 0..8 {
+        let mut rotten = block.clone();
+        rotten[3] ^= 1 << bit;
+        assert_eq!(SlotHeader::other_version(&rotten), None, "bit {bit} of the version");
+    }
+    let mut newer = block.clone();
+    newer[3] = 3;
+    let crc = header_crc(&newer);
+    newer[4..8].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!((SlotHeader::parse(&newer), SlotHeader::other_version(&newer)), (None, Some(3)));
+    let mut older = block;
+    older[3] = 1;
+    let crc = crc32c::crc32c(&older[8..SLOT_HEADER_LEN]);
+    older[4..8].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!((SlotHeader::parse(&older), SlotHeader::other_version(&older)), (None, Some(1)));
+}
+
+#[test]
+fn ranges_that_overlap_or_have_no_end_are_refused() {
+    let refused = |change: fn(&mut PartitionCheckpoint)| {
+        let (mut partition, mut body) = (partition(0), Vec::new());
+        change(&mut partition);
+        put_partition(&mut body, &partition);
+        parse_partitions(&body, 1).is_none()
+    };
+    assert!(!refused(|_| {}));
+    assert!(refused(|p| p.damaged = vec![range(20, 30), range(30, 40)]), "they touch");
+    assert!(refused(|p| p.damaged = vec![range(20, 20)]));
+    assert!(refused(|p| p.accepted = vec![range(20, u64::MAX)]));
+    assert!(refused(|p| p.possibly_short = Some(Offset(COUNT_MAX + 1))));
+    assert!(refused(|p| p.damaged = (0..=DAMAGED_RANGES_MAX as u64).map(|n| range(n * 3, n * 3 + 1)).collect()), "too many");
 }
 
 #[test]

@@ -11,8 +11,8 @@
 //! Deliberately absent: what is in a checkpoint, and when one is due.
 
 use crate::checkpoint::{PartitionCheckpoint, ShardCheckpoint};
-use crate::checkpoint_codec::{RingState, SlotHeader, parse_partitions, put_partition};
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::checkpoint_codec::{SlotHeader, parse_partitions, put_partition};
+use crate::disk::{Disk, DiskFile, OpenMode, is_device_error};
 use crate::journal_ring::RingGeometry;
 use crate::layout::Layout;
 use crate::scrub_slot::SlotContent;
@@ -20,6 +20,8 @@ use sluice_model::ShardIndex;
 use sluice_model::limits::BLOCK_LEN;
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use crate::checkpoint_codec::RingState;
 
 const BLOCK: u64 = BLOCK_LEN as u64;
 /// A slot is written in pieces of this many bytes, so that its size does not decide how much memory that takes.
@@ -46,6 +48,14 @@ pub enum SlotFound {
     Missing,
     /// It holds something that is no checkpoint: torn while written, or rotten.
     Bad,
+    /// The device does not give it back: as lost as a bad one.
+    Unreadable {
+        error: String,
+    },
+    /// Another version of this program wrote it. It is not lost, and must not be taken for that.
+    OtherVersion {
+        found: u8,
+    },
     Good(Box<FoundCheckpoint>),
 }
 
@@ -59,7 +69,19 @@ pub struct FoundCheckpoint {
     pub checkpoint: ShardCheckpoint,
 }
 
-/// Reads both slots of a shard; the errors are the device's.
+impl SlotFound {
+    /// It was written once, and what it held is gone.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Bad | Self::Unreadable { .. })
+    }
+}
+
+/// The format version of checkpoints that this program reads.
+pub const CHECKPOINT_FORMAT_VERSION: u8 = crate::checkpoint_codec::SLOT_FORMAT_VERSION;
+
+/// Reads both slots of a shard. An error is about the folder (no right to read it, say); a slot that the device does not
+/// give back is one that is lost.
 pub async fn read_slots<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex) -> io::Result<[SlotFound; 2]> {
     Ok([read_slot(disk, layout, shard, 0).await?, read_slot(disk, layout, shard, 1).await?])
 }
@@ -183,6 +205,13 @@ async fn open_or_create<D: Disk>(disk: &D, path: &Path) -> io::Result<D::File> {
 }
 
 async fn read_slot<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex, slot: usize) -> io::Result<SlotFound> {
+    match try_read_slot(disk, layout, shard, slot).await {
+        Err(error) if is_device_error(&error) => Ok(SlotFound::Unreadable { error: error.to_string() }),
+        other => other,
+    }
+}
+
+async fn try_read_slot<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex, slot: usize) -> io::Result<SlotFound> {
     let path: PathBuf = layout.checkpoint_slot(shard, slot);
     let file = match disk.open(&path, OpenMode::Existing).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SlotFound::Missing),
@@ -193,7 +222,10 @@ async fn read_slot<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex, slot: 
         return Ok(SlotFound::Missing);
     }
     let block = file.read_at(0, BLOCK_LEN).await?;
-    let Some(header) = SlotHeader::parse(&block) else { return Ok(SlotFound::Bad) };
+    let Some(header) = SlotHeader::parse(&block) else {
+        let other = SlotHeader::other_version(&block);
+        return Ok(other.map_or(SlotFound::Bad, |found| SlotFound::OtherVersion { found }));
+    };
     if header.shard != shard || header.body_len > BODY_LEN_MAX.min(file_len.saturating_sub(BLOCK)) {
         return Ok(SlotFound::Bad);
     }

@@ -18,7 +18,7 @@ use sluice_model::{
 };
 
 /// "SLG" and the format version.
-const GROUP_MAGIC: [u8; 4] = [b'S', b'L', b'G', 1];
+const GROUP_MAGIC: [u8; 4] = [b'S', b'L', b'G', GroupHeader::FORMAT_VERSION];
 pub const GROUP_HEADER_LEN: usize = 64;
 /// Kind, three zeros, length of what follows.
 pub const ENTRY_HEADER_LEN: usize = 8;
@@ -82,6 +82,8 @@ pub struct GroupHeader {
 }
 
 impl GroupHeader {
+    pub const FORMAT_VERSION: u8 = 1;
+
     /// Bytes of the whole group, padding included: a multiple of `BLOCK_LEN`.
     #[must_use]
     pub fn group_len(&self) -> usize {
@@ -128,6 +130,14 @@ impl GroupHeader {
         let bounded = header.body_len as usize <= GROUP_LEN_MAX - GROUP_HEADER_LEN && header.durable_sequence < header.sequence;
         bounded.then_some((header, header_crc))
     }
+}
+
+/// Version and incarnation of a group that another version of this program wrote, as far as its checksum agrees.
+pub(crate) fn other_group_version(bytes: &[u8]) -> Option<(u8, Incarnation)> {
+    let bytes = bytes.get(..GROUP_HEADER_LEN)?;
+    let is_other = bytes[..3] == GROUP_MAGIC[..3] && bytes[3] != GroupHeader::FORMAT_VERSION;
+    let good = is_other && u32_at(bytes, 4) == crc32c::crc32c(&bytes[8..]);
+    good.then(|| (bytes[3], Incarnation { number: u64_at(bytes, 32), random: u64_at(bytes, 40) }))
 }
 
 /// Bytes of a group whose entries take `body_len`.

@@ -23,6 +23,18 @@ pub enum OpenMode {
     DurableWrites,
 }
 
+/// Whether the device itself has failed to give bytes back (EIO, and what file systems and controllers say of media and
+/// integrity errors), and not a want of rights, names or memory.
+#[must_use]
+pub fn is_device_error(error: &std::io::Error) -> bool {
+    const EIO: i32 = 5;
+    const ENODATA: i32 = 61;
+    const EBADMSG: i32 = 74;
+    const EILSEQ: i32 = 84;
+    const EUCLEAN: i32 = 117;
+    error.raw_os_error().is_some_and(|code| [EIO, ENODATA, EBADMSG, EILSEQ, EUCLEAN].contains(&code))
+}
+
 /// A name in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DirEntry {

@@ -55,6 +55,23 @@ pub(crate) async fn open_ring<D: Disk>(disk: &D, dir: &Path, geometry: RingGeome
     Ok(files)
 }
 
+/// The shape of the ring whose files are in a folder. `NotFound` when there are none or one is missing among them,
+/// `InvalidData` when they are no ring.
+pub(crate) async fn found_geometry<D: Disk>(disk: &D, dir: &Path) -> io::Result<RingGeometry> {
+    let entries = disk.read_dir(dir).await?;
+    let mut indices: Vec<u32> = entries.iter().filter_map(|entry| journal_file_index(&entry.name)).collect();
+    indices.sort_unstable();
+    if indices.is_empty() || indices.iter().zip(0..).any(|(&index, expected)| index != expected) {
+        let what = format!("{} journal files are there, not all from the first on", indices.len());
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    let file_len = disk.open(&journal_file(dir, 0), OpenMode::Existing).await?.len().await?;
+    let file_count = u32::try_from(indices.len()).unwrap_or(u32::MAX);
+    let geometry = RingGeometry { file_len, file_count };
+    let what = || io::Error::new(io::ErrorKind::InvalidData, format!("{file_count} files of {file_len} bytes are no ring"));
+    if geometry.is_valid() { Ok(geometry) } else { Err(what()) }
+}
+
 /// Whether a folder holds any journal file.
 pub(crate) async fn has_files<D: Disk>(disk: &D, dir: &Path) -> io::Result<bool> {
     match disk.read_dir(dir).await {

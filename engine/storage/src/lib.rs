@@ -5,6 +5,7 @@
 //! fails on purpose (`testing::fault_disk`). The expensive mistake in this package is to call durable what is only
 //! written. Deliberately absent: clocks, threads, any named runtime, and who leads a partition.
 
+pub mod accepted_loss;
 mod active_segment;
 pub mod batch_cache;
 pub mod checkpoint;
@@ -12,6 +13,7 @@ mod checkpoint_codec;
 pub mod checkpoint_slots;
 pub mod commit_group;
 pub mod damage;
+mod damaged_ranges;
 pub mod disk;
 pub mod entry_address;
 pub mod flush;
@@ -31,6 +33,8 @@ pub mod recovery;
 pub mod recovery_decision;
 mod recovery_journal;
 mod recovery_leftovers;
+mod recovery_rebuild;
+mod recovery_rebuild_journal;
 mod recovery_replay;
 pub mod recovery_report;
 mod recovery_segments;

@@ -14,6 +14,7 @@ use crate::active_segment::ActiveSegment;
 use crate::batch_cache::TailMemory;
 use crate::checkpoint::{PartitionCheckpoint, RecoveryPoint};
 use crate::damage::DamagedRange;
+use crate::damaged_ranges::DamagedRanges;
 use crate::disk::Disk;
 use crate::entry_address::EntryAddress;
 use crate::held_state::HeldState;
@@ -57,8 +58,8 @@ pub struct Log<D: Disk> {
     pub(crate) open: VecDeque<ActiveSegment<D>>,
     pub(crate) tail: Tail,
     pub(crate) held: HeldState,
-    /// Not served, in order.
-    pub(crate) damaged: Vec<DamagedRange>,
+    /// Not served: what is damaged, what of it is accepted as lost, and whether records may be missing.
+    pub(crate) damage: DamagedRanges,
     /// Files without a segment, to be removed.
     pub(crate) removable: Vec<PathBuf>,
     /// New names in the folder so far, and how many of them a flush has made durable.
@@ -88,6 +89,9 @@ impl<D: Disk> Log<D> {
             epochs: LeaderEpochHistory::default(),
             producers: ProducerTable::default(),
             sealed: Vec::new(),
+            damaged: Vec::new(),
+            accepted: Vec::new(),
+            possibly_short: None,
         };
         Self::restore(disk, dir, &checkpoint, config, memory)
     }
@@ -118,7 +122,7 @@ impl<D: Disk> Log<D> {
             last_header_crc: point.prev_header_crc,
             sealed,
             open: VecDeque::from([active]),
-            damaged: Vec::new(),
+            damage: DamagedRanges::restored(checkpoint),
             removable: Vec::new(),
             dir_changes: 0,
             dir_changes_flushed: 0,
@@ -209,17 +213,30 @@ impl<D: Disk> Log<D> {
 
     /// Offsets in this range are refused from now on, because what the segments hold of them cannot be proved good.
     pub fn quarantine(&mut self, range: DamagedRange) {
-        if range.from >= range.until || self.damaged.contains(&range) {
-            return;
-        }
-        let at = self.damaged.partition_point(|other| other.from <= range.from);
-        self.damaged.insert(at, range);
+        self.damage.quarantine(range);
     }
 
-    /// What is not served, in order.
+    /// What is not served and nobody has accepted as lost, in order.
     #[must_use]
     pub fn damaged(&self) -> &[DamagedRange] {
-        &self.damaged
+        self.damage.damaged()
+    }
+
+    /// What an operator has accepted as lost, in order: reads go on behind it.
+    #[must_use]
+    pub fn accepted(&self) -> &[DamagedRange] {
+        self.damage.accepted()
+    }
+
+    /// Acknowledged records may be missing from `offset` on.
+    pub(crate) fn doubt(&mut self, offset: Offset) {
+        self.damage.doubt(offset);
+    }
+
+    /// The lowest offset from which acknowledged records may be missing.
+    #[must_use]
+    pub fn possibly_short(&self) -> Option<Offset> {
+        self.damage.possibly_short()
     }
 
     /// Bytes of frames that are not wholly in segments yet.
@@ -247,6 +264,9 @@ impl<D: Disk> Log<D> {
             epochs: self.held.epochs().clone(),
             producers: self.held.producers().clone(),
             sealed: self.sealed.iter().take_while(|segment| segment.unflushed.is_none()).map(|segment| segment.info).collect(),
+            damaged: self.damage.damaged().to_vec(),
+            accepted: self.damage.accepted().to_vec(),
+            possibly_short: self.damage.possibly_short(),
         }
     }
 

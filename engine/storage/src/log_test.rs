@@ -331,7 +331,7 @@ fn lost_offsets_are_quarantined_and_the_rest_is_served() {
     assert_eq!(bench.log.damaged(), [DamagedRange { from: Offset(5), until: Offset(8) }]);
     for restored in [false, true] {
         assert!(
-            matches!(bench.log.read(Offset(6), 9000, Offset(9)), Err(ReadRefusal::Damaged { until: Offset(8) })),
+            matches!(bench.log.read(Offset(6), 9000, Offset(9)), Err(ReadRefusal::Damaged { from: Offset(5), until: Offset(8) })),
             "{restored}"
         );
         assert_eq!(bench.read_all(Offset(8), 9000), bench.bytes_from(5));

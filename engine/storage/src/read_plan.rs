@@ -45,8 +45,8 @@ pub enum ReadRefusal {
     OutOfRange { start: Offset, end: Offset },
     /// The first frame has `needed` bytes, more than asked for.
     TooSmall { needed: usize },
-    /// Not served up to here.
-    Damaged { until: Offset },
+    /// Not served, from at or before the offset asked for up to `until`.
+    Damaged { from: Offset, until: Offset },
 }
 
 /// A read of one segment file. Owns everything it needs.
@@ -103,17 +103,23 @@ impl From<WalkError> for DiskReadError {
 }
 
 impl<D: Disk> Log<D> {
-    /// Frames from the one that holds `offset` on: at most `len_max` bytes of them, all wholly below `upper`.
+    /// Where a read at `offset` begins: there, or behind the range around it that is accepted as lost.
+    #[must_use]
+    pub fn first_offset(&self, offset: Offset) -> Offset {
+        self.damage.skip_accepted(offset).min(self.log_end).max(offset)
+    }
+
+    /// Frames from the one that holds [`Self::first_offset`] on: at most `len_max` bytes of them, all wholly below `upper`.
     pub fn read(&self, offset: Offset, len_max: usize, upper: Offset) -> Result<ReadPlan<D>, ReadRefusal> {
         if offset < self.log_start || offset > self.log_end {
             return Err(ReadRefusal::OutOfRange { start: self.log_start, end: self.log_end.max(self.log_start) });
         }
+        let offset = self.first_offset(offset);
         if offset >= upper.min(self.log_end) {
             return Ok(ReadPlan::Empty);
         }
-        let quarantined = self.damaged.iter().find(|range| offset < range.until);
-        let upper = match quarantined {
-            Some(range) if range.from <= offset => return Err(ReadRefusal::Damaged { until: range.until }),
+        let upper = match self.damage.next_unserved(offset) {
+            Some(DamagedRange { from, until }) if from <= offset => return Err(ReadRefusal::Damaged { from, until }),
             Some(range) => upper.min(range.from),
             None => upper,
         };
@@ -154,13 +160,14 @@ impl<D: Disk> Log<D> {
             }
             None => {
                 let after = self.sealed.partition_point(|segment| segment.info.base_offset <= offset);
-                let lost = ReadRefusal::Damaged { until: self.open.front().map_or(self.log_end, |segment| segment.base_offset) };
+                let until = self.open.front().map_or(self.log_end, |segment| segment.base_offset);
+                let lost = ReadRefusal::Damaged { from: offset, until };
                 let segment = &self.sealed[after.checked_sub(1).ok_or(lost)?];
                 (&segment.file, segment.extent(), WalkStart::Load(segment.extent()))
             }
         };
         if offset >= extent.end_offset {
-            return Err(ReadRefusal::Damaged { until: self.log_end });
+            return Err(ReadRefusal::Damaged { from: offset, until: self.log_end });
         }
         Ok(ReadPlan::Disk(DiskRead { segment: segment.clone(), extent, start, offset, len_max, upper }))
     }

@@ -84,7 +84,7 @@ fn a_quarantined_range_is_refused_without_a_read() {
     }
     bench.write_all_and_evict();
     bench.log.quarantine(DamagedRange { from: Offset(10), until: Offset(12) });
-    assert!(matches!(bench.log.read(Offset(11), 5000, Offset(50)), Err(ReadRefusal::Damaged { until: Offset(12) })));
+    assert!(matches!(bench.log.read(Offset(11), 5000, Offset(50)), Err(ReadRefusal::Damaged { until: Offset(12), .. })));
     let before = run(bench.log.read(Offset(8), 1 << 20, Offset(50)).unwrap()).unwrap();
     assert_eq!(before.next_offset, Offset(10), "a read ends where the quarantine begins");
 }
@@ -248,7 +248,7 @@ fn whatever_rots_what_is_served_is_what_was_appended() {
                     );
                     bench.log.quarantine(range);
                 }
-                Err(ReadRefusal::Damaged { until }) => offset = until,
+                Err(ReadRefusal::Damaged { until, .. }) => offset = until,
                 other => panic!("seed {seed}, offset {offset}: {:?}", other.map(|read| read.map(|frames| frames.next_offset))),
             }
         }

@@ -5,14 +5,22 @@
 //! (`recovery_decision`). Recovery ends with all of it in segments, flushed, a new checkpoint in both slots, and an
 //! empty journal under a new incarnation. It may itself be cut off anywhere and be run again.
 //!
-//! The expensive mistake is to start from less than there is: a checkpoint or a journal that is missing where one
-//! has to be is an error, never an empty beginning. Memory is bounded by the tail budget; what is replayed is
+//! With the newer checkpoint slot lost, the older one and the journal suffice. With both lost, the partitions placed
+//! here are rebuilt from their segments (`recovery_rebuild`) and from all that the journal still holds, and the report
+//! says so.
+//!
+//! One window a single copy cannot close: rot in the very last group of the journal, which nothing names durable
+//! before a later group or the idle marker does. It looks like a torn group and is cut; the report says
+//! `torn_group_cut`. Once the idle marker stands, the same rot is damage.
+//!
+//! The expensive mistake is to start from less than there is: a journal that is missing where one has to be is an
+//! error, never an empty beginning, and what another version of this program wrote is refused, never repaired. Memory is bounded by the tail budget; what is replayed is
 //! written back as it goes. Deliberately absent: repair from replicas, and who leads afterwards.
 
 use crate::batch_cache::TailMemory;
 use crate::checkpoint::{PartitionCheckpoint, ShardCheckpoint};
 use crate::checkpoint_codec::RingState;
-use crate::checkpoint_slots::{Checkpoints, FoundCheckpoint, SlotFound, read_slots};
+use crate::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, Checkpoints, FoundCheckpoint, SlotFound, read_slots};
 use crate::damage::{DamagedRange, SegmentDamage};
 use crate::disk::Disk;
 use crate::journal::{Journal, JournalConfig, JournalStart};
@@ -23,6 +31,8 @@ use crate::layout::Layout;
 use crate::log::{Log, LogConfig};
 use crate::recovery_journal::plan_replay;
 use crate::recovery_leftovers::{remove_segments, set_aside_leftovers};
+use crate::recovery_rebuild::{Rebuilt, rebuild_partition};
+use crate::recovery_rebuild_journal::{FoundJournal, find_journal};
 use crate::recovery_replay::Replay;
 use crate::recovery_report::RecoveryReport;
 use crate::recovery_truncation::Truncations;
@@ -55,6 +65,8 @@ pub struct RecoverShard<'a> {
     pub memory: TailMemory,
     /// Asked once for each partition found, with its placement epoch (`None` when no checkpoint names it).
     pub fate: &'a dyn Fn(TopicPartition, Option<PlacementEpoch>) -> PartitionFate,
+    /// What is placed on this shard: rebuilt from its segments when both checkpoint slots are lost.
+    pub assigned: Vec<(TopicPartition, PlacementEpoch)>,
     /// Partitions that other shards recovered and this one owns from now on.
     pub imports: Vec<PartitionCheckpoint>,
 }
@@ -80,17 +92,20 @@ pub struct RecoveredPartition<D: Disk> {
     pub high_watermark: Offset,
     /// Acknowledged perhaps, and lost here: not served.
     pub damaged: Vec<DamagedRange>,
-    /// Journal groups were lost whose contents nobody knows, and no later frame vouches for this log's end.
-    pub possibly_short: bool,
+    /// Journal groups were lost, now or before, whose contents nobody knows, and no later frame vouches for what this
+    /// log had then: acknowledged records may be missing from this offset on.
+    pub possibly_short: Option<Offset>,
 }
 
 /// Why a shard cannot be started.
 #[derive(Debug)]
 pub enum RecoveryError {
     Io(io::Error),
-    /// Neither slot holds a checkpoint, and the shard was in use.
-    CheckpointLost {
-        slots: [PathBuf; 2],
+    /// Another version of this program wrote this file.
+    OtherVersion {
+        path: PathBuf,
+        found: u32,
+        known: u32,
     },
     /// A file of the journal is missing or has another length than the checkpoint says.
     JournalMissing {
@@ -116,8 +131,10 @@ pub enum RecoveryError {
 pub async fn recover_shard<D: Disk>(disk: &D, mut plan: RecoverShard<'_>) -> Result<RecoveredShard<D>, RecoveryError> {
     check_journal_shape(&plan.journal)?;
     let mut report = RecoveryReport::new(plan.shard);
-    let Some(found) = find_checkpoint(disk, &plan, &mut report).await? else {
-        return create_shard(disk, plan, report).await;
+    let found = match find_checkpoint(disk, &plan, &mut report).await? {
+        FoundShard::Checkpoint(found) => found,
+        FoundShard::Nothing => return create_shard(disk, plan, report).await,
+        FoundShard::CheckpointsLost => return rebuild_shard(disk, plan, report).await,
     };
     check_incarnation(&plan, found.checkpoint.incarnation.number)?;
     let (files, scan) = read_journal(disk, &plan, &found).await?;
@@ -153,23 +170,95 @@ struct Rest<D: Disk> {
     report: RecoveryReport,
 }
 
-/// The newest good checkpoint; `None` when the shard was never in use.
+/// What a shard's slots say of it.
+enum FoundShard {
+    /// The newest good checkpoint.
+    Checkpoint(Box<FoundCheckpoint>),
+    /// It was never in use.
+    Nothing,
+    CheckpointsLost,
+}
+
 async fn find_checkpoint<D: Disk>(
     disk: &D,
     plan: &RecoverShard<'_>,
     report: &mut RecoveryReport,
-) -> Result<Option<Box<FoundCheckpoint>>, RecoveryError> {
+) -> Result<FoundShard, RecoveryError> {
     let slots = read_slots(disk, &plan.layout, plan.shard).await?;
-    let bad = slots.iter().filter(|slot| **slot == SlotFound::Bad).count();
+    for (index, slot) in slots.iter().enumerate() {
+        if let SlotFound::OtherVersion { found } = *slot {
+            let (path, known) = (plan.layout.checkpoint_slot(plan.shard, index), CHECKPOINT_FORMAT_VERSION.into());
+            return Err(RecoveryError::OtherVersion { path, found: found.into(), known });
+        }
+    }
+    let bad = slots.iter().filter(|slot| slot.is_lost()).count();
     let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
     let newest = good.max_by_key(|found| found.slot_sequence);
     report.checkpoint_slots_bad = u32::try_from(bad).expect("two slots");
     // A shard that is being made has its first slot before its journal and before its second slot.
     let in_use = bad == 2 || has_files(disk, &plan.layout.shard_journal_dir(plan.shard)).await?;
-    if newest.is_none() && in_use {
-        return Err(RecoveryError::CheckpointLost { slots: [0, 1].map(|slot| plan.layout.checkpoint_slot(plan.shard, slot)) });
+    Ok(match newest {
+        Some(found) => FoundShard::Checkpoint(found),
+        None if in_use => FoundShard::CheckpointsLost,
+        None => FoundShard::Nothing,
+    })
+}
+
+/// Both checkpoints are lost: segments say what they hold, the journal the rest.
+async fn rebuild_shard<D: Disk>(
+    disk: &D,
+    mut plan: RecoverShard<'_>,
+    mut report: RecoveryReport,
+) -> Result<RecoveredShard<D>, RecoveryError> {
+    let journal = find_journal(disk, &plan).await?;
+    check_incarnation(&plan, journal.incarnation_number_max)?;
+    report.rebuilt = true;
+    report.torn_group_cut = journal.plan.torn_group_cut;
+    report.ends_marked = journal.plan.ends_marked;
+    let rebuilt = rebuild_partitions(disk, &plan, &journal).await?;
+    let found: Vec<_> = rebuilt.iter().map(|rebuilt| (rebuilt.checkpoint.id, rebuilt.log_start, rebuilt.doubted)).collect();
+    let imports = std::mem::take(&mut plan.imports);
+    let truncations = Truncations::find::<D>(&journal.files, &journal.plan.steps).await?;
+    let mut replay = Replay::new(disk, &plan, truncations, report);
+    replay.start(rebuilt.into_iter().map(|rebuilt| rebuilt.checkpoint).collect(), imports, journal.plan.next_sequence).await?;
+    for (id, log_start, doubted) in found {
+        replay.on_rebuilt(id, log_start, doubted);
     }
-    Ok(newest)
+    for step in &journal.plan.steps {
+        replay.run_step(&journal.files, step).await?;
+    }
+    let next_sequence = journal.plan.next_sequence.max(replay.held_sequence_max() + 1);
+    let (partitions, report) = replay.finish().await?;
+    let ring = Ring::new(journal.ring, (journal.last_file + 1) % journal.ring.file_count);
+    let rest = Rest { files: journal.files, ring, next_sequence, found: None, partitions, report };
+    start_anew(disk, plan, rest).await
+}
+
+/// What is placed here and what the journal names, with the last entry that each one's segments hold.
+async fn rebuild_partitions<D: Disk>(
+    disk: &D,
+    plan: &RecoverShard<'_>,
+    journal: &FoundJournal<D>,
+) -> Result<Vec<Rebuilt>, RecoveryError> {
+    let named = journal.named().await?;
+    let mut wanted: BTreeMap<TopicPartition, PlacementEpoch> = plan.assigned.iter().copied().collect();
+    for &id in named.keys() {
+        if matches!((plan.fate)(id, None), PartitionFate::Recover(_)) {
+            wanted.entry(id).or_insert(PlacementEpoch(0));
+        }
+    }
+    wanted.retain(|&id, _| plan.imports.iter().all(|import| import.id != id));
+    let mut rebuilt = Vec::with_capacity(wanted.len());
+    for (id, placement_epoch) in wanted {
+        let named = named.get(&id).copied().unwrap_or_default();
+        rebuilt.push(rebuild_partition(disk, &plan.layout, (id, placement_epoch), named).await?);
+    }
+    let end = |partition: &PartitionCheckpoint| (partition.recovery_point.offset, partition.recovery_point.prev_header_crc);
+    let held = journal.held(&rebuilt.iter().map(|r| (r.checkpoint.id, end(&r.checkpoint))).collect()).await?;
+    for partition in &mut rebuilt {
+        partition.checkpoint.recovery_point.held = held.get(&partition.checkpoint.id).copied().unwrap_or_default();
+    }
+    Ok(rebuilt)
 }
 
 async fn read_journal<D: Disk>(
@@ -284,12 +373,18 @@ impl fmt::Display for RecoveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "recovery: {error}"),
-            Self::CheckpointLost { slots: [a, b] } => {
-                write!(f, "neither {} nor {} holds a good checkpoint, and the shard was in use", a.display(), b.display())
-            }
-            Self::JournalMissing { dir, error } => {
-                write!(f, "the journal in {} is not the one the checkpoint names: {error}", dir.display())
-            }
+            Self::OtherVersion { path, found, known } => write!(
+                f,
+                "{} has format version {found}, and this program reads version {known}: nothing was changed; start a program \
+                 that knows version {found} on this folder",
+                path.display()
+            ),
+            Self::JournalMissing { dir, error } => write!(
+                f,
+                "the journal in {} is missing or not whole ({error}), and the newest records are only there: nothing was \
+                 changed; put it back, or give up what it held with `sluice log accept-loss`",
+                dir.display()
+            ),
             Self::IncarnationTooLow { found, given } => {
                 write!(f, "incarnation {given} is not above {found}, under which the shard was used")
             }
@@ -314,3 +409,7 @@ mod damage_tests;
 #[cfg(test)]
 #[path = "recovery_truncation_test.rs"]
 mod truncation_tests;
+
+#[cfg(test)]
+#[path = "recovery_rebuild_test.rs"]
+mod rebuild_tests;

@@ -71,8 +71,11 @@ fn a_lost_header_costs_its_group_and_leaves_doubt_where_nothing_vouches() {
         let mut shard = start(&disk, &what);
         let lost = LostGroups { first_sequence: header.sequence, last_sequence: header.sequence };
         assert_eq!(shard.report().lost_groups, [lost], "{what}");
-        let doubted: std::collections::BTreeSet<_> = doubted.into_iter().map(test_partition).collect();
-        assert_eq!(shard.report().possibly_short, doubted, "{what}");
+        let doubted: Vec<_> = doubted.into_iter().map(test_partition).collect();
+        assert_eq!(shard.report().possibly_short.keys().copied().collect::<Vec<_>>(), doubted, "{what}");
+        for (id, &offset) in &shard.report().possibly_short {
+            assert_eq!(offset, shard.shard.partitions[id].log.log_end_offset(), "{what}");
+        }
         assert_eq!(scenario.model.check_rotten(&mut shard, &what), 1);
     }
 }
@@ -87,6 +90,82 @@ fn without_a_later_group_the_last_one_looks_torn() {
     let shard = start(&disk, "the last group");
     assert!(shard.report().torn_group_cut && !shard.report().ends_marked);
     assert_eq!(shard.report().entries_replayed, 6);
+}
+
+#[test]
+fn the_window_of_a_lone_copy_ends_with_the_idle_marker() {
+    let mut scenario = six_groups();
+    scenario.append_and_commit(0, 1000);
+    let last = groups(&power_cycled(&scenario.shard.disk)).pop().unwrap();
+    for (marked, torn) in [(false, true), (true, false)] {
+        if marked {
+            scenario.shard.mark_idle();
+        }
+        for at in [500, 50] {
+            let disk = power_cycled(&scenario.shard.disk);
+            disk.flip_bit(&last.0, last.1 + at, 1);
+            let mut shard = start(&disk, "rot of the last group");
+            assert_eq!(shard.report().torn_group_cut, torn && at == 500, "marked: {marked}, byte {at}");
+            if marked {
+                assert!(!shard.report().is_clean(), "byte {at}: what the marker names durable is damage");
+                assert_eq!(scenario.model.check_rotten(&mut shard, "after the marker"), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_damaged_or_in_doubt_is_remembered_until_the_log_start_passes_it() {
+    let scenario = six_groups();
+    let disk = power_cycled(&scenario.shard.disk);
+    let groups = groups(&disk);
+    // A body of partition 0 in the middle, and the last frame of partition 1.
+    disk.flip_bit(&groups[2].0, groups[2].1 + 500, 1);
+    disk.flip_bit(&groups[5].0, groups[5].1 + 50, 1);
+    let mut shard = start(&disk, "two groups");
+    let report = shard.report().clone();
+    assert!(!report.damaged.is_empty() && report.possibly_short.len() == 2, "{report}");
+    for number in 3..6 {
+        let mut again = TestShard::start(&power_cycled(&shard.disk), number, TestSizes::default()).unwrap();
+        assert_eq!(again.report().damaged, report.damaged, "start {number}");
+        assert_eq!(again.report().possibly_short, report.possibly_short, "start {number}");
+        assert!(!again.report().is_clean() && again.report().to_string().contains("may have lost records from offset"));
+        // A frame that comes later says nothing about the one that was lost.
+        let frame = again.source(test_partition(1), number).next(1, 100);
+        again.append(&frame);
+        again.commit();
+        shard = again;
+    }
+    let ends: Vec<_> = report.possibly_short.keys().map(|&id| (id, shard.log(id).log_end_offset())).collect();
+    for (id, end) in ends {
+        shard.set_log_start(id, Offset(end.0));
+    }
+    let again = TestShard::start(&power_cycled(&shard.disk), 6, TestSizes::default()).unwrap();
+    assert!(again.report().damaged.is_empty());
+    // Partition 0 ends where the doubt begins: nothing has passed it.
+    assert_eq!(again.report().possibly_short.keys().copied().collect::<Vec<_>>(), [test_partition(0)]);
+}
+
+#[test]
+fn a_partition_whose_segments_hold_later_entries_is_not_in_doubt_and_a_straddled_one_is() {
+    let mut scenario = Scenario::new(1, TestSizes::default());
+    scenario.append_and_commit(0, 1000);
+    scenario.append_and_commit(1, 9000);
+    scenario.append_and_commit(2, 1000);
+    scenario.shard.write_back(WriteBackKind::WholeBlocks { at_least: BLOCK_LEN });
+    scenario.shard.flush();
+    scenario.shard.checkpoint();
+    let point = scenario.shard.log(test_partition(1)).checkpoint(Offset::ZERO).recovery_point;
+    assert!(point.next_frame_position < point.position, "partition 1 straddles its recovery point");
+    scenario.shard.mark_idle();
+    // The group of partition 1, whose frame is only half in its segment, loses its header.
+    let disk = power_cycled(&scenario.shard.disk);
+    let (path, position, _) = groups(&disk)[1].clone();
+    disk.flip_bit(&path, position + 50, 1);
+    let mut shard = start(&disk, "the straddling frame is lost");
+    let doubted: Vec<_> = shard.report().possibly_short.keys().copied().collect();
+    assert!(doubted.contains(&test_partition(1)) && !doubted.contains(&test_partition(2)), "{doubted:?}");
+    assert_eq!(scenario.model.check_rotten(&mut shard, "the straddling frame is lost"), 1);
 }
 
 #[test]
@@ -204,7 +283,7 @@ fn a_straddling_frame_whose_group_is_lost_leaves_doubt() {
         let (path, position, _) = groups(&disk)[2].clone();
         disk.flip_bit(&path, position + at, 1);
         let mut shard = start(&disk, what);
-        assert!(shard.report().possibly_short.contains(&test_partition(0)), "{what}: {}", shard.report());
+        assert!(shard.report().possibly_short.contains_key(&test_partition(0)), "{what}: {}", shard.report());
         assert_eq!(scenario.model.check_rotten(&mut shard, what), 1, "{what}");
     }
 }
@@ -227,7 +306,7 @@ fn a_frame_of_an_older_leader_epoch_is_not_applied() {
         let mut shard = start(&power_cycled(&scenario.shard.disk), "epochs");
         assert_eq!(shard.read_all(id).len(), applied, "{epochs:?}");
         assert_eq!(shard.report().out_of_place, 2 - applied as u64, "{epochs:?}");
-        assert_eq!(shard.report().possibly_short.contains(&id), applied < 2, "{epochs:?}");
+        assert_eq!(shard.report().possibly_short.contains_key(&id), applied < 2, "{epochs:?}");
     }
 }
 

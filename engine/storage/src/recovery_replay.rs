@@ -34,6 +34,8 @@ pub(crate) struct Replay<'a, D: Disk> {
     truncations: Truncations,
     partitions: BTreeMap<TopicPartition, Found<D>>,
     held_sequence_max: u64,
+    /// The last group of which anything was lost; 0 while there is none.
+    lost_sequence: u64,
     /// Part of the journal file that is being replayed, and which file that is.
     window: Option<(u32, Window<D>)>,
     report: RecoveryReport,
@@ -57,12 +59,22 @@ struct Replayed<D: Disk> {
     leader_epoch: LeaderEpoch,
     /// As far as the journal says; set once the frames below it are there.
     log_start_offset: Offset,
+    /// Groups were lost in this recovery, and no later entry vouches for this log's end.
     possibly_short: bool,
 }
 
 impl<'a, D: Disk> Replay<'a, D> {
     pub(crate) fn new(disk: &'a D, plan: &'a RecoverShard<'a>, truncations: Truncations, report: RecoveryReport) -> Self {
-        Self { disk, plan, truncations, partitions: BTreeMap::new(), held_sequence_max: 0, window: None, report }
+        Self {
+            disk,
+            plan,
+            truncations,
+            partitions: BTreeMap::new(),
+            held_sequence_max: 0,
+            lost_sequence: 0,
+            window: None,
+            report,
+        }
     }
 
     /// Takes the partitions of the shard's checkpoint, and those that it is given. An entry of the journal that is
@@ -126,7 +138,7 @@ impl<'a, D: Disk> Replay<'a, D> {
             held: partition.recovery_point.held,
             leader_epoch: partition.epochs.latest().unwrap_or_default(),
             log_start_offset: partition.log_start_offset,
-            possibly_short: false,
+            possibly_short: self.is_doubted(partition.recovery_point.held),
         }))
     }
 
@@ -145,6 +157,19 @@ impl<'a, D: Disk> Replay<'a, D> {
         Ok(found)
     }
 
+    /// Whether something was lost that may have been of a partition which holds all of its entries up to `held`.
+    fn is_doubted(&self, held: EntryAddress) -> bool {
+        self.lost_sequence > 0 && held.sequence <= self.lost_sequence
+    }
+
+    /// What the rebuilding of a partition found besides its checkpoint. An entry that says more comes later.
+    pub(crate) fn on_rebuilt(&mut self, id: TopicPartition, log_start_offset: Offset, doubted: bool) {
+        if let Some(Found::Recovered(partition)) = self.partitions.get_mut(&id) {
+            partition.log_start_offset = partition.log_start_offset.max(log_start_offset);
+            partition.possibly_short |= doubted;
+        }
+    }
+
     /// The greatest sequence that any checkpointed partition holds an entry of.
     pub(crate) fn held_sequence_max(&self) -> u64 {
         self.held_sequence_max
@@ -155,7 +180,7 @@ impl<'a, D: Disk> Replay<'a, D> {
             Step::Replay(group) => self.run_group(files, group).await?,
             Step::Lost(groups) => {
                 self.report.lost_groups.push(*groups);
-                self.doubt_all();
+                self.doubt_all(groups.last_sequence);
             }
         }
         self.make_room().await
@@ -181,12 +206,12 @@ impl<'a, D: Disk> Replay<'a, D> {
                 // It has no checksum but the group's.
                 Ok(JournalEntry::LogStart { .. }) if damaged => {}
                 Ok(entry) => self.on_entry(address, entry).await?,
-                Err(_) => self.doubt_all(),
+                Err(_) => self.doubt_all(header.sequence),
             }
             index += 1;
         }
         if index != header.entry_count {
-            self.doubt_all();
+            self.doubt_all(header.sequence);
         }
         self.window = Some((file, window));
         Ok(())
@@ -214,6 +239,12 @@ impl<'a, D: Disk> Replay<'a, D> {
             JournalEntry::Frame { header, body } if partition.accepts(header) => {
                 self.report.bytes_replayed += header.frame_len() as u64;
                 partition.append(header, body, address);
+            }
+            // Segments hold it already: a rebuilt partition is not told where the journal begins to be new to it.
+            JournalEntry::Frame { header, .. }
+                if self.report.rebuilt && header.next_offset() <= partition.log.log_end_offset() =>
+            {
+                self.report.entries_replayed -= 1;
             }
             JournalEntry::LogStart { offset, .. } => partition.log_start_offset = partition.log_start_offset.max(offset),
             // What it cuts off was not replayed. It vouches for the log's end as a frame does, or says what is missing.
@@ -263,10 +294,14 @@ impl<'a, D: Disk> Replay<'a, D> {
         Ok(())
     }
 
-    /// Something was lost, and nobody knows whose it was.
-    fn doubt_all(&mut self) {
+    /// Something of this group was lost, and nobody knows whose it was. A partition whose segments hold later entries
+    /// has lost nothing; one that is met, or compared, only later is doubted then (`is_doubted`).
+    fn doubt_all(&mut self, sequence: u64) {
+        self.lost_sequence = self.lost_sequence.max(sequence);
         for found in self.partitions.values_mut() {
-            if let Found::Recovered(partition) = found {
+            if let Found::Recovered(partition) = found
+                && partition.held.sequence <= sequence
+            {
                 partition.possibly_short = true;
             }
         }
@@ -303,36 +338,31 @@ impl<'a, D: Disk> Replay<'a, D> {
     pub(crate) async fn finish(
         mut self,
     ) -> Result<(BTreeMap<TopicPartition, RecoveredPartition<D>>, RecoveryReport), RecoveryError> {
-        let doubt = !self.report.lost_groups.is_empty() || !self.report.damaged_groups.is_empty();
         let mut recovered = BTreeMap::new();
         for (id, found) in std::mem::take(&mut self.partitions) {
             let found = match found {
                 // The frame that straddles the recovery point was never durable in the journal, or is lost there.
                 Found::Straddled(mut partition, fate) => {
                     end_straddled_segment(&mut partition);
-                    let mut found = self.restored(*partition, fate);
-                    if let Found::Recovered(partition) = &mut found {
-                        partition.possibly_short = doubt;
-                    }
-                    found
+                    self.restored(*partition, fate)
                 }
                 other => other,
             };
             let Found::Recovered(mut partition) = found else { continue };
             partition.finish().await?;
-            self.report_partition(id, &partition, doubt);
+            self.report_partition(id, &partition);
             recovered.insert(id, partition.into_recovered());
             self.evict_clean(&mut recovered);
         }
         Ok((recovered, self.report))
     }
 
-    fn report_partition(&mut self, id: TopicPartition, partition: &Replayed<D>, doubt: bool) {
+    fn report_partition(&mut self, id: TopicPartition, partition: &Replayed<D>) {
         if !partition.log.damaged().is_empty() {
             self.report.damaged.insert(id, partition.log.damaged().to_vec());
         }
-        if partition.possibly_short && (doubt || self.report.out_of_place > 0) {
-            self.report.possibly_short.insert(id);
+        if let Some(offset) = partition.log.possibly_short() {
+            self.report.possibly_short.insert(id, offset);
         }
     }
 
@@ -363,6 +393,9 @@ impl<D: Disk> Replayed<D> {
     }
 
     async fn finish(&mut self) -> Result<(), RecoveryError> {
+        if self.possibly_short {
+            self.log.doubt(self.log.log_end_offset());
+        }
         self.log.set_log_start(self.log_start_offset.min(self.log.log_end_offset()));
         write_back(&mut self.log, WriteBackKind::Everything).await?;
         while let Some(plan) = self.log.plan_flush() {
@@ -381,7 +414,7 @@ impl<D: Disk> Replayed<D> {
             producers: checkpoint.producers,
             high_watermark: self.high_watermark.clamp(start.min(end), end),
             damaged: self.log.damaged().to_vec(),
-            possibly_short: self.possibly_short,
+            possibly_short: self.log.possibly_short(),
             log: self.log,
         }
     }
@@ -396,7 +429,7 @@ async fn write_back<D: Disk>(log: &mut Log<D>, kind: WriteBackKind) -> Result<()
 }
 
 /// A partition of which only the journal knows: it began after the checkpoint.
-fn nothing_known(id: TopicPartition) -> PartitionCheckpoint {
+pub(crate) fn nothing_known(id: TopicPartition) -> PartitionCheckpoint {
     PartitionCheckpoint {
         id,
         placement_epoch: PlacementEpoch(0),
@@ -406,5 +439,8 @@ fn nothing_known(id: TopicPartition) -> PartitionCheckpoint {
         epochs: LeaderEpochHistory::default(),
         producers: ProducerTable::default(),
         sealed: Vec::new(),
+        damaged: Vec::new(),
+        accepted: Vec::new(),
+        possibly_short: None,
     }
 }

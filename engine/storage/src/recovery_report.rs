@@ -1,7 +1,7 @@
 //! What a recovery found and did, for the log, the operator and the election. Values only.
 
 use crate::damage::DamagedRange;
-use sluice_model::{ShardIndex, TopicPartition};
+use sluice_model::{Offset, ShardIndex, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +18,11 @@ pub struct RecoveryReport {
     pub shard: ShardIndex,
     /// There was no shard, and one was made.
     pub created: bool,
-    /// Checkpoint slots that hold something that is no checkpoint: one that was being written, or rot.
+    /// No slot held a good checkpoint: what is known comes from segments and journal. Deleted records may be back, up
+    /// to whole segments of them.
+    pub rebuilt: bool,
+    /// Checkpoint slots that hold something that is no checkpoint: one that was being written, or rot,
+    /// or that the device does not give back.
     pub checkpoint_slots_bad: u32,
     /// The greatest incarnation number of the groups that the ring held before; 0 when it held none.
     pub ring_incarnation_number: u64,
@@ -34,10 +38,11 @@ pub struct RecoveryReport {
     pub damaged_groups: Vec<u64>,
     /// Groups that may have been acknowledged and of which nothing is left.
     pub lost_groups: Vec<LostGroups>,
-    /// Per partition, what is not served.
+    /// Per partition, what is not served: found now or remembered, and not accepted as lost.
     pub damaged: BTreeMap<TopicPartition, Vec<DamagedRange>>,
-    /// Partitions whose last records may have been in lost groups.
-    pub possibly_short: BTreeSet<TopicPartition>,
+    /// Partitions of which lost groups may have held records, now or at an earlier start, and the lowest offset from
+    /// which those may be missing.
+    pub possibly_short: BTreeMap<TopicPartition, Offset>,
     /// Partitions that the journal names and no checkpoint does; they were recovered from their entries.
     pub unknown: BTreeSet<TopicPartition>,
     /// Entries of partitions that are deleted or belong to another shard, by partition.
@@ -55,7 +60,7 @@ impl RecoveryReport {
         Self { shard, ..Self::default() }
     }
 
-    /// Whether nothing that may have been acknowledged is missing or in doubt.
+    /// Whether nothing that may have been acknowledged is missing or in doubt, and no deletion undone.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.damaged_groups.is_empty()
@@ -63,6 +68,7 @@ impl RecoveryReport {
             && self.damaged.is_empty()
             && self.possibly_short.is_empty()
             && self.out_of_place == 0
+            && !self.rebuilt
     }
 }
 
@@ -83,39 +89,49 @@ impl fmt::Display for RecoveryReport {
             "shard {}: {} entries ({} bytes) replayed from {} journal groups",
             self.shard, self.entries_replayed, self.bytes_replayed, self.groups_read
         )?;
+        if self.rebuilt {
+            write!(
+                f,
+                "; rebuilt from segments and journal, because both checkpoint slots were lost: deleted records may be back"
+            )?;
+        }
         if self.torn_group_cut {
             write!(f, "; a torn group was cut off")?;
         }
-        if self.checkpoint_slots_bad > 0 {
+        if self.checkpoint_slots_bad > 0 && !self.rebuilt {
             write!(f, "; one checkpoint slot was unusable")?;
         }
-        for group in &self.damaged_groups {
+        for group in self.damaged_groups.iter().take(NAMED_MAX) {
             write!(f, "; journal group {group} is damaged")?;
         }
-        for LostGroups { first_sequence, last_sequence } in &self.lost_groups {
+        write_rest(f, self.damaged_groups.len(), "damaged journal groups")?;
+        for LostGroups { first_sequence, last_sequence } in self.lost_groups.iter().take(NAMED_MAX) {
             write!(f, "; journal groups {first_sequence} to {last_sequence} are lost")?;
         }
+        write_rest(f, self.lost_groups.len(), "runs of lost journal groups")?;
         let damaged = self.damaged.iter().flat_map(|(id, ranges)| ranges.iter().map(move |range| (id, range)));
         for (id, DamagedRange { from, until }) in damaged.clone().take(NAMED_MAX) {
             write!(f, "; partition {id}: offsets {from} up to {until} are not served")?;
         }
         write_rest(f, damaged.count(), "damaged ranges")?;
-        for id in self.possibly_short.iter().take(NAMED_MAX) {
-            write!(f, "; partition {id} may have lost its last records")?;
+        for (id, offset) in self.possibly_short.iter().take(NAMED_MAX) {
+            write!(f, "; partition {id} may have lost records from offset {offset} on")?;
         }
         write_rest(f, self.possibly_short.len(), "partitions that may be short")?;
-        for id in &self.unknown {
+        for id in self.unknown.iter().take(NAMED_MAX) {
             write!(f, "; partition {id} was in no checkpoint")?;
         }
+        write_rest(f, self.unknown.len(), "partitions that were in no checkpoint")?;
         if self.out_of_place > 0 {
             write!(f, "; {} entries fit nowhere", self.out_of_place)?;
         }
         if self.entries_truncated > 0 {
             write!(f, "; {} entries had been truncated", self.entries_truncated)?;
         }
-        for path in &self.set_aside {
+        for path in self.set_aside.iter().take(NAMED_MAX) {
             write!(f, "; set aside {}", path.display())?;
         }
+        write_rest(f, self.set_aside.len(), "files set aside")?;
         Ok(())
     }
 }

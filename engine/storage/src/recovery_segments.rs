@@ -76,8 +76,7 @@ pub(crate) fn end_straddled_segment(partition: &mut PartitionCheckpoint) {
             // As if a trailer followed what was flushed: there is none, so readers walk the frames.
             file_len: point.position + BLOCK_LEN as u64,
             last_header_crc: point.prev_header_crc,
-            // Unknown without a walk; the greatest keeps retention from deleting it before what follows it.
-            append_time_ms_max: i64::MAX,
+            append_time_ms_max: SealedSegmentInfo::WITHOUT_FOOTER,
             timestamp_ms_max: i64::MAX,
         });
     }

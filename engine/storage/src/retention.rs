@@ -18,7 +18,7 @@ impl<D: Disk> Log<D> {
         }
         self.log_start = offset;
         self.held.advance_log_start(offset);
-        self.damaged.retain(|range| range.until > offset);
+        self.damage.advance_log_start(offset);
     }
 
     /// The log start that retention asks for, `None` when nothing is to be deleted: at least `bytes` of log are kept

@@ -27,6 +27,9 @@ fn log(append_times: &[i64]) -> Log<FaultDisk> {
         epochs: LeaderEpochHistory::default(),
         producers: ProducerTable::default(),
         sealed: (0..count).zip(append_times).map(|(n, &time)| info(n, time)).collect(),
+        damaged: Vec::new(),
+        accepted: Vec::new(),
+        possibly_short: None,
     };
     Log::restore(FaultDisk::new(1), PathBuf::from("/d"), &checkpoint, LogConfig::default(), TailMemory::new(0))
 }

@@ -151,10 +151,7 @@ impl<D: Disk> Log<D> {
         self.tail = Tail::new(self.id(), self.memory.clone());
         let first_removed = segment_file(&self.dir, remove_from);
         self.removable.retain(|path| *path < first_removed);
-        self.damaged.retain_mut(|range| {
-            range.until = range.until.min(end_offset);
-            range.from < range.until
-        });
+        self.damage.truncate(end_offset);
         lost.into_iter().for_each(|range| self.quarantine(range));
         let point = RecoveryPoint {
             offset: end_offset,

@@ -171,6 +171,8 @@ fn a_write_that_lands_elsewhere_costs_what_it_hits_and_that_is_named() {
 fn check_misdirected(found: &FaultDisk, end: &LifeEnd, excused: u64, what: &str, met: &mut Misdirections) {
     let slots = block_on(read_slots(found, &test_layout(), TEST_SHARD)).expect("the device reads");
     let no_slot = !slots.iter().any(|slot| matches!(slot, SlotFound::Good(_)));
+    // It is rebuilt then, and held against the same model.
+    met.both_slots_lost += usize::from(no_slot);
     match TestShard::start(found, 2, TestSizes::default()) {
         Ok(mut shard) if excused > 0 => {
             let missing = end.model.check_rotten_before(end.model.last_group() + 1 - excused, &mut shard, what);
@@ -182,7 +184,6 @@ fn check_misdirected(found: &FaultDisk, end: &LifeEnd, excused: u64, what: &str,
             met.frames_missing += missing;
             met.harmless += usize::from(missing == 0);
         }
-        Err(RecoveryError::CheckpointLost { .. }) if no_slot => met.both_slots_lost += 1,
         Err(error) => panic!("{what}: {error}"),
     }
 }

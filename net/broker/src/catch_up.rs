@@ -170,6 +170,10 @@ impl CatchUp {
                 Err(FetchRefusal::TooSmall { needed }) if needed <= left => self.partitions.fetch(id, offset, needed),
                 planned => planned,
             };
+            // An answer steps over one accepted range at most, at its beginning, where it can say so.
+            if !slices.is_empty() && planned.as_ref().is_ok_and(|fetched| fetched.first_offset > offset) {
+                break;
+            }
             let read = match planned.map(|fetched| fetched.frames) {
                 Ok(FetchedFrames::Disk(read)) => read,
                 Ok(FetchedFrames::Memory(last)) => {

@@ -130,8 +130,8 @@ impl From<&DiskReadError> for WireError {
             DiskReadError::Removed => Self::not_ready(error),
             DiskReadError::TooSmall { .. } => Self::new(ErrorCode::FetchTooSmall, error),
             DiskReadError::Damaged(damage) => {
-                let until = damage.range.until;
-                Self::new(ErrorCode::Damaged, format!("records up to offset {until} are damaged and not served; seek to {until}"))
+                let (from, until) = (damage.range.from, damage.range.until);
+                Self::new(ErrorCode::Damaged, sluice_partition::FetchRefusal::Damaged { from, until })
             }
         }
     }

@@ -107,7 +107,9 @@ pub(crate) fn log_recovery(report: &RecoveryReport) {
     if report.is_clean() {
         tracing::info!("{report}");
     } else {
-        tracing::warn!("{report}; `sluice log verify` on the stopped broker's folder says more");
+        tracing::warn!(
+            "{report}; on the stopped broker's folder `sluice log verify` says more and `sluice log accept-loss` accepts it"
+        );
     }
 }
 

@@ -97,7 +97,10 @@ impl fmt::Display for StartError {
                     path.display()
                 )?;
                 match last {
-                    Some(last) if last == path => write!(f, "put back what was there, its file `owner` included"),
+                    Some(last) if last == path => write!(
+                        f,
+                        "put back what was there, its file `owner` included, or give it up with `sluice log accept-loss`"
+                    ),
                     Some(last) => {
                         write!(f, "it was last in {}; mount its device, move it, or set journal_dir back", last.display())
                     }
@@ -117,7 +120,7 @@ impl fmt::Display for StartError {
             Self::Metadata { problem } => write!(f, "metadata: {problem}"),
             Self::Recovery { shard, problem } => write!(
                 f,
-                "shard {shard} could not recover: {problem}; keep a copy of the folder, see what `sluice log verify` says of it, and put back a copy taken while the broker was stopped"
+                "shard {shard} could not recover: {problem}; keep a copy of the folder, see what `sluice log verify` says of it, and put back a copy taken while the broker was stopped, or accept what is lost with `sluice log accept-loss`"
             ),
             Self::Thread { problem } => write!(f, "{problem}"),
         }

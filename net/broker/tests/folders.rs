@@ -84,18 +84,24 @@ fn metadata_that_is_missing_or_damaged_is_never_replaced() {
 }
 
 #[test]
-fn both_checkpoints_gone_is_an_error_and_one_is_survived() {
+fn one_checkpoint_gone_is_survived_and_both_are_rebuilt_and_said() {
     let dir = used_folder();
     let shard = dir.path().join("shard-0");
     let slots = ["checkpoint-0", "checkpoint-1"].map(|name| shard.join(name));
     let kept = fs::read(&slots[0]).expect("read");
     fs::write(&slots[0], vec![0; kept.len()]).expect("written");
-    start_in(dir.path()).shutdown().expect("the other one suffices");
+    let broker = start_in(dir.path());
+    assert!(!broker.report()[0].rebuilt, "the other one suffices");
+    broker.shutdown().expect("stopped");
     for slot in &slots {
         fs::remove_file(slot).expect("removed");
     }
-    let error = refusal(config(dir.path()));
-    assert!(matches!(error, StartError::Recovery { shard: 0, .. }), "{error}");
+    let broker = start_in(dir.path());
+    assert!(broker.report()[0].rebuilt && broker.report()[0].to_string().contains("rebuilt from segments and journal"));
+    broker.shutdown().expect("stopped");
+    for slot in &slots {
+        assert!(fs::metadata(slot).expect("written anew").len() > 0);
+    }
 }
 
 #[test]

@@ -157,6 +157,13 @@ impl Consumer {
             let Ready { cursor, generation, arrival, .. } = ready;
             let (bytes, first_offset) = match arrival {
                 Arrival::Stopped(error) => return Err(error),
+                Arrival::Skipped { until } => {
+                    let mut state = lock(&self.shared.state);
+                    if let Some(cursor) = state.cursors.get_mut(cursor).filter(|c| c.generation == generation) {
+                        cursor.position = cursor.position.max(until);
+                    }
+                    continue;
+                }
                 Arrival::Frame { bytes, first_offset } => (bytes, first_offset),
             };
             let read = RecordBatch::read(topic, &bytes, first_offset, self.shared.config.decompressed_len_max);

@@ -48,7 +48,8 @@ pub struct FetchedPartition {
     pub frames_len: u32,
     /// With `FetchTooSmall`: length of the frame at the offset, bytes.
     pub needed_len: u32,
-    /// With `Damaged`: the first offset after the damaged range that can be fetched again.
+    /// With `Damaged`: the first offset after the damaged range that can be fetched again. Without an error and above the
+    /// offset asked for: an operator has accepted that the records up to here are lost, and the answer begins here.
     pub damaged_until: u64,
     /// With `NotLeader`: where the partition is.
     pub address: Option<ShardAddress>,

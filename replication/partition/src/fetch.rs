@@ -14,6 +14,8 @@ pub struct Fetched<D: Disk> {
     pub high_watermark: Offset,
     pub log_start_offset: Offset,
     pub log_end_offset: Offset,
+    /// Where the frames begin: at the offset asked for, or behind a range around it whose loss is accepted.
+    pub first_offset: Offset,
     pub frames: FetchedFrames<D>,
 }
 
@@ -38,6 +40,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         if offset < log_start_offset || offset > log_end_offset {
             return Err(FetchRefusal::OutOfRange { got: offset, log_start_offset, high_watermark });
         }
+        let first_offset = partition.log.first_offset(offset).min(high_watermark).max(offset);
         let frames = if offset >= high_watermark {
             FetchedFrames::Empty
         } else {
@@ -49,10 +52,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                     return Err(FetchRefusal::OutOfRange { got: offset, log_start_offset, high_watermark });
                 }
                 Err(ReadRefusal::TooSmall { needed }) => return Err(FetchRefusal::TooSmall { needed }),
-                Err(ReadRefusal::Damaged { until }) => return Err(FetchRefusal::Damaged { until }),
+                Err(ReadRefusal::Damaged { from, until }) => return Err(FetchRefusal::Damaged { from, until }),
             }
         };
-        Ok(Fetched { high_watermark, log_start_offset, log_end_offset, frames })
+        Ok(Fetched { high_watermark, log_start_offset, log_end_offset, first_offset, frames })
     }
 
     /// Has `token` given out once by [`Partitions::take_watched`] as soon as any of these partitions has more to
@@ -75,7 +78,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// A disk read has found this range damaged: it is not served, nor looked at, from now on.
     pub fn quarantine(&self, id: TopicPartition, range: DamagedRange) {
         if let Some(partition) = self.get(id) {
-            partition.borrow_mut().log.quarantine(range);
+            let mut partition = partition.borrow_mut();
+            partition.log.quarantine(range);
+            // The next checkpoint remembers it.
+            partition.changed = true;
         }
     }
 

@@ -14,6 +14,7 @@ mod commit_loop;
 mod completions;
 mod fetch;
 mod lifecycle;
+mod lost_shards;
 pub mod pace;
 mod partition;
 mod partitions;

@@ -51,6 +51,12 @@ pub enum OpenError {
     UnknownData {
         id: TopicPartition,
     },
+    /// A shard has lost both checkpoints, and a partition that it may have had is placed on another one now.
+    MovesFromLost {
+        lost: ShardIndex,
+        id: TopicPartition,
+        to: ShardIndex,
+    },
     /// There is no room for the checkpoint that a new partition has to stand in.
     DiskFull,
 }
@@ -73,7 +79,14 @@ impl fmt::Display for OpenError {
             Self::UnknownData { id } => write!(
                 f,
                 "partition {id} has segments that no checkpoint and no journal names; the shard folders of this data folder are missing \
-                 or from another one: restore them, or move the partition's folder away to begin it anew"
+                 or from another one: restore them, or move the partition's folder away to begin it anew (what a checkpoint names and \
+                 cannot be served is given up with `sluice log accept-loss`)"
+            ),
+            Self::MovesFromLost { lost, id, to } => write!(
+                f,
+                "shard {lost} has lost both checkpoints, and partition {id}, which may have been there, is placed on shard {to} now: \
+                 nothing was changed; start once with as many shards as before, so that it is rebuilt where it was, or put back \
+                 a copy of shard-{lost}"
             ),
             Self::LeaderEpochTooLow { id, found, given } => write!(
                 f,
@@ -119,6 +132,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             journal: config.journal.clone(),
             memory: memory.clone(),
             fate: &|id, placement_epoch| fates.of(id, placement_epoch),
+            assigned: placement.iter().map(|(&id, &placement_epoch)| (id, placement_epoch)).collect(),
             imports: imports.collect(),
         };
         let recovered = recover_shard(&disk, plan).await.map_err(|error| OpenError::Recovery(Box::new(error)))?;

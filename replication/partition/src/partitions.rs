@@ -15,6 +15,7 @@ use sluice_model::{Clock, LeaderEpoch, Now, Offset, ProducerId, TopicPartition};
 use sluice_replica::Effects;
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::commit_group::JournalEntry;
+use sluice_storage::damage::DamagedRange;
 use sluice_storage::disk::Disk;
 use sluice_storage::journal::Journal;
 use std::cell::{Cell, RefCell};
@@ -75,7 +76,7 @@ pub(crate) struct Shared<D: Disk, C: Clock> {
 }
 
 /// What a partition looks like from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionStatus {
     pub log_start_offset: Offset,
     pub high_watermark: Offset,
@@ -85,6 +86,10 @@ pub struct PartitionStatus {
     pub segment_count: usize,
     pub leader_epoch: LeaderEpoch,
     pub producer_count: usize,
+    /// Not served, and not accepted as lost.
+    pub damaged: Vec<DamagedRange>,
+    /// Acknowledged records may be missing from here on.
+    pub possibly_short: Option<Offset>,
 }
 
 /// What a shard looks like from outside.
@@ -206,6 +211,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             segment_count: partition.log.segment_count(),
             leader_epoch: partition.leader.leader_epoch(),
             producer_count: partition.leader.producers().len(),
+            damaged: partition.log.damaged().to_vec(),
+            possibly_short: partition.log.possibly_short(),
         })
     }
 

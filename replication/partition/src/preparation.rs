@@ -6,6 +6,7 @@
 //! of it still stand only in another shard's journal: that journal is recovered first, into segments.
 
 use crate::lifecycle::{Fates, OpenError};
+use crate::lost_shards::refuse_moves;
 use crate::settings::PartitionAssignment;
 use crate::survey::survey;
 use sluice_model::{Incarnation, ShardIndex, TopicId, TopicPartition};
@@ -47,6 +48,7 @@ pub struct Prepared {
 pub async fn prepare<D: Disk>(disk: &D, prepare: Prepare) -> Result<Prepared, OpenError> {
     let surveyed = survey(disk, &prepare.layout, usize::MAX).await?;
     let owners: BTreeMap<_, _> = surveyed.held.into_iter().map(|(id, held)| (id, held.shard)).collect();
+    refuse_moves(disk, &prepare, &owners).await?;
     let mut leaving: BTreeMap<ShardIndex, BTreeMap<TopicPartition, ShardIndex>> = BTreeMap::new();
     for (shard, assignment) in &prepare.assigned {
         if let Some(&owner) = owners.get(&assignment.id).filter(|owner| *owner != shard) {
@@ -64,6 +66,7 @@ pub async fn prepare<D: Disk>(disk: &D, prepare: Prepare) -> Result<Prepared, Op
             journal: (prepare.journal_of)(owner),
             memory: TailMemory::new(prepare.tail_budget as u64),
             fate: &|id, placement_epoch| fates.of(id, placement_epoch),
+            assigned: Vec::new(),
             imports: Vec::new(),
         };
         let mut recovered = recover_shard(disk, plan).await.map_err(|error| OpenError::Recovery(Box::new(error)))?;

@@ -96,8 +96,9 @@ pub enum FetchRefusal {
     TooSmall {
         needed: usize,
     },
-    /// Records from here up to `until` are damaged on this disk and not served.
+    /// Records from `from`, at or before the offset asked for, up to `until` are damaged on this disk and not served.
     Damaged {
+        from: Offset,
         until: Offset,
     },
     /// The journal's ring has no room for a log start now.
@@ -115,8 +116,8 @@ impl fmt::Display for FetchRefusal {
                 write!(f, "offset {got} is out of range: the log holds {log_start_offset} up to {high_watermark}")
             }
             Self::TooSmall { needed } => write!(f, "the next frame has {needed} bytes, more than the fetch allows"),
-            Self::Damaged { until } => {
-                write!(f, "records up to offset {until} are damaged and not served; seek to {until} to step over them")
+            Self::Damaged { from, until } => {
+                write!(f, "offsets {from} up to {until} are damaged; seek to {until}, or accept: `sluice log accept-loss`")
             }
             Self::Overloaded { retry_after_ms } => write!(f, "the journal is full; try again in {retry_after_ms} ms"),
             Self::ShuttingDown => write!(f, "the broker is shutting down"),

@@ -3,7 +3,7 @@
 mod support;
 
 use sluice_model::{Incarnation, PlacementEpoch, ShardIndex};
-use sluice_partition::{PartitionAssignment, Prepare, Prepared, prepare};
+use sluice_partition::{OpenError, PartitionAssignment, Prepare, Prepared, prepare};
 use sluice_storage::journal::JournalConfig;
 use sluice_storage::layout::Layout;
 use sluice_storage::testing::executor::block_on;
@@ -27,6 +27,10 @@ fn assignments(placement: &Placement, start: u64) -> Vec<(ShardIndex, PartitionA
 }
 
 fn prepared(disk: &FaultDisk, placement: &Placement, start: u64) -> Prepared {
+    try_prepare(disk, placement, start).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn try_prepare(disk: &FaultDisk, placement: &Placement, start: u64) -> Result<Prepared, OpenError> {
     let layout = Layout::new(Path::new("/data"));
     let journals = layout.clone();
     let plan = Prepare {
@@ -42,7 +46,7 @@ fn prepared(disk: &FaultDisk, placement: &Placement, start: u64) -> Prepared {
         assigned: assignments(placement, start),
         deleted: BTreeSet::new(),
     };
-    block_on(prepare(disk, plan)).unwrap_or_else(|error| panic!("{error}"))
+    block_on(prepare(disk, plan))
 }
 
 /// Opens every shard of a placement, as a start of a broker does.
@@ -98,6 +102,26 @@ fn more_shards_fewer_shards_and_crashes_in_between() {
         fill(&mut shards, placement, &mut producers, 20);
         drop(shards);
         disk = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Torn(number as u64) });
+    }
+}
+
+#[test]
+fn a_shard_without_checkpoints_is_rebuilt_where_it_was_and_nothing_moves_meanwhile() {
+    let disk = FaultDisk::new(5);
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    let mut shards = start(&disk, TWO, 1);
+    fill(&mut shards, TWO, &mut producers, 15);
+    drop(shards);
+    let crashed = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
+    for slot in 0..2 {
+        crashed.flip_bit(&Layout::new(Path::new("/data")).checkpoint_slot(ShardIndex(1), slot), 30, 1);
+    }
+    let refused = try_prepare(&crashed, ONE_AGAIN, 2).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::MovesFromLost { lost: ShardIndex(1), to: ShardIndex(0), .. }), "{refused}");
+    assert!(refused.to_string().contains("as many shards as before"), "{refused}");
+    let mut shards = start(&crashed, TWO, 3);
+    for p in 0..3 {
+        assert_eq!(count(&mut shards, p), 15, "partition {p}");
     }
 }
 

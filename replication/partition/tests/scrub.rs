@@ -98,7 +98,7 @@ fn rot_in_a_segment_costs_its_frame_and_is_reported_once() {
     let lost = report.finding.lost.expect("a record is lost");
     assert_eq!((report.finding.file.clone(), lost.from, lost.until), (file.clone(), Offset(base + 2), Offset(base + 3)));
     assert!(matches!(report.finding.kind, ScrubKind::Segment(_)) && !report.is_repaired);
-    assert!(matches!(shard.read_all(0, base + 2), Err(FetchRefusal::Damaged { until }) if until == Offset(base + 3)));
+    assert!(matches!(shard.read_all(0, base + 2), Err(FetchRefusal::Damaged { until, .. }) if until == Offset(base + 3)));
     assert_eq!(shard.read_all(0, base + 3).expect("the rest is served").last().expect("records").base_offset, 59);
     assert_eq!(shard.partitions.damaged_ranges(10), (vec![(id(0), lost)], 1));
     shard.advance_ms(5000);

@@ -14,7 +14,7 @@ use crate::recovery::{PartitionFate, RecoverShard, RecoveredShard, RecoveryError
 use crate::recovery_report::RecoveryReport;
 use crate::testing::executor::block_on;
 use crate::testing::fault_disk::FaultDisk;
-use crate::testing::frames::{FrameSource, TestFrame};
+use crate::testing::frames::{FrameSource, TestFrame, test_partition};
 use crate::write_back::WriteBackKind;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{
@@ -107,6 +107,8 @@ impl TestShard {
             journal: journal_config(sizes),
             memory: memory.clone(),
             fate,
+            // Those of the tests that are there at all.
+            assigned: (0..3).map(|index| (test_partition(index), PlacementEpoch(1))).collect(),
             imports,
         };
         let shard = block_on(recover_shard(disk, plan))?;
@@ -138,7 +140,7 @@ impl TestShard {
             producers: ProducerTable::default(),
             high_watermark: Offset::ZERO,
             damaged: Vec::new(),
-            possibly_short: false,
+            possibly_short: None,
         };
         self.shard.partitions.insert(id, partition);
         self.checkpoint();
@@ -286,7 +288,7 @@ impl TestShard {
                     Err(DiskReadError::Damaged(damage)) => Err(damaged(damage.range.until)),
                     Err(error) => panic!("{id} at {offset}: {error:?}"),
                 },
-                Err(ReadRefusal::Damaged { until }) => Err(damaged(until)),
+                Err(ReadRefusal::Damaged { until, .. }) => Err(damaged(until)),
                 Err(ReadRefusal::OutOfRange { start, end }) if start == end => return (frames, refused),
                 Err(refusal) => panic!("{id} at {offset}: {refusal:?}"),
             };

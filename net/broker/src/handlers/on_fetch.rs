@@ -271,7 +271,7 @@ fn set_error(answer: &mut FetchedPartition, error: WireError, left: usize) {
 fn set_refusal(answer: &mut FetchedPartition, refusal: FetchRefusal, left: usize) {
     match refusal {
         FetchRefusal::TooSmall { needed } => answer.needed_len = u32::try_from(needed).unwrap_or(u32::MAX),
-        FetchRefusal::Damaged { until } => answer.damaged_until = until.0,
+        FetchRefusal::Damaged { until, .. } => answer.damaged_until = until.0,
         _ => {}
     }
     set_error(answer, WireError::from(&refusal), left);
@@ -286,6 +286,7 @@ fn fill_in(answer: FetchedPartition, entry: &FetchPartition, fetched: Fetched<Di
         high_watermark: fetched.high_watermark.0,
         log_start_offset: fetched.log_start_offset.0,
         log_end_offset: fetched.log_end_offset.0,
+        damaged_until: if fetched.first_offset.0 > entry.offset { fetched.first_offset.0 } else { 0 },
         ..answer
     };
     let frames = match fetched.frames {

@@ -26,6 +26,10 @@ pub(super) enum Arrival {
         bytes: Bytes,
         first_offset: u64,
     },
+    /// Offsets below this one are lost, and an operator has accepted that: they will not come.
+    Skipped {
+        until: u64,
+    },
     Stopped(ConsumeError),
 }
 
@@ -101,7 +105,10 @@ impl Cursor {
             self.backoff.reset();
         }
         match code {
-            ErrorCode::None => self.take_frames(frames, arrivals),
+            ErrorCode::None => {
+                self.skip_accepted(entry.damaged_until, arrivals);
+                self.take_frames(frames, arrivals);
+            }
             ErrorCode::OffsetOutOfRange => self.on_out_of_range(entry, reset, arrivals),
             ErrorCode::Damaged => {
                 let last = entry.damaged_until.saturating_sub(1).max(self.fetch_offset);
@@ -133,6 +140,13 @@ impl Cursor {
             }
         }
         Next::GoOn
+    }
+
+    fn skip_accepted(&mut self, until: u64, arrivals: &mut Vec<Arrival>) {
+        if until > self.fetch_offset {
+            self.fetch_offset = until;
+            arrivals.push(Arrival::Skipped { until });
+        }
     }
 
     fn on_out_of_range(&mut self, entry: &FetchedPartition, reset: ResetPolicy, arrivals: &mut Vec<Arrival>) {

@@ -51,7 +51,10 @@ impl fmt::Display for ConsumeError {
                 "offset {offset} is out of range, the log has {start} to {end}; seek into it, or choose the reset policy earliest or latest"
             ),
             ConsumeCause::Damaged { first, last } => {
-                write!(f, "offsets {first} to {last} are damaged on the broker and not served; skip_past({last}) steps over them")
+                write!(
+                    f,
+                    "offsets {first} to {last} are damaged on the broker and not served; skip_past({last}) steps over them, `sluice log accept-loss` on the stopped broker accepts their loss"
+                )
             }
             ConsumeCause::BadBatch { first, last, text } => {
                 write!(f, "the batch of offsets {first} to {last} cannot be read: {text}; skip_past({last}) steps over it")

@@ -96,7 +96,7 @@ impl State {
     fn push(&mut self, cursor: usize, arrival: Arrival, address: Option<&Address>) {
         let len = match &arrival {
             Arrival::Frame { bytes, .. } => bytes.len(),
-            Arrival::Stopped(_) => 0,
+            Arrival::Skipped { .. } | Arrival::Stopped(_) => 0,
         };
         if let Some(address) = address {
             *self.used.entry(address.clone()).or_default() += len;

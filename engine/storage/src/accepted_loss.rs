@@ -1,0 +1,105 @@
+//! A loss that an operator accepts: what it consists of, and the checkpoint that says so.
+//!
+//! Only on a stopped shard, and only by command: nothing in a start or in recovery comes here. Both slots are written,
+//! so that the older one does not bring the refusal back. The expensive mistake is to accept more than was shown:
+//! what is written is made from the same value that is shown. Deliberately absent: asking.
+
+use crate::checkpoint::{DAMAGED_RANGES_MAX, PartitionCheckpoint};
+use crate::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, Checkpoints, FoundCheckpoint, RingState, SlotFound, read_slots};
+use crate::damage::DamagedRange;
+use crate::damaged_ranges::joined;
+use crate::disk::Disk;
+use crate::journal_files::open_ring;
+use crate::layout::Layout;
+use crate::recovery::RecoveryError;
+use sluice_model::{Offset, ShardIndex, TopicPartition};
+use std::io;
+use std::path::PathBuf;
+
+/// What of one shard is refused or in doubt.
+#[derive(Debug)]
+pub struct ShardLoss {
+    pub shard: ShardIndex,
+    /// The journal is missing or not whole, and why: all that it alone held is lost.
+    pub journal: Option<(PathBuf, io::Error)>,
+    /// Those that lose something.
+    pub partitions: Vec<PartitionLoss>,
+    found: Box<FoundCheckpoint>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionLoss {
+    pub id: TopicPartition,
+    pub damaged: Vec<DamagedRange>,
+    pub possibly_short: Option<Offset>,
+    /// With a missing journal: acknowledged records may be missing from here on.
+    pub journal_from: Option<Offset>,
+}
+
+/// What there is to accept in a shard; `None` when it has no good checkpoint (a start rebuilds it, or makes it).
+pub async fn find_loss<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex) -> Result<Option<ShardLoss>, RecoveryError> {
+    let mut newest: Option<Box<FoundCheckpoint>> = None;
+    for (index, slot) in read_slots(disk, layout, shard).await?.into_iter().enumerate() {
+        match slot {
+            SlotFound::Good(found) if newest.as_ref().is_none_or(|newest| newest.slot_sequence < found.slot_sequence) => {
+                newest = Some(found);
+            }
+            SlotFound::OtherVersion { found } => {
+                let (path, known) = (layout.checkpoint_slot(shard, index), CHECKPOINT_FORMAT_VERSION.into());
+                return Err(RecoveryError::OtherVersion { path, found: found.into(), known });
+            }
+            _ => {}
+        }
+    }
+    let Some(found) = newest else { return Ok(None) };
+    let dir = layout.shard_journal_dir(shard);
+    let opened = if found.ring_state == RingState::InUse { open_ring(disk, &dir, found.ring).await.map(drop) } else { Ok(()) };
+    let journal = match opened {
+        Ok(()) => None,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Some((dir, error)),
+        Err(error) => return Err(error.into()),
+    };
+    let of = |partition: &PartitionCheckpoint| PartitionLoss {
+        id: partition.id,
+        damaged: partition.damaged.clone(),
+        possibly_short: partition.possibly_short,
+        journal_from: journal.is_some().then_some(partition.recovery_point.offset),
+    };
+    let loses = |loss: &PartitionLoss| !loss.damaged.is_empty() || loss.possibly_short.is_some() || loss.journal_from.is_some();
+    let partitions = found.checkpoint.partitions.iter().map(of).filter(loses).collect();
+    Ok(Some(ShardLoss { shard, journal, partitions, found }))
+}
+
+impl ShardLoss {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.journal.is_none() && self.partitions.is_empty()
+    }
+
+    /// Writes both slots: what was damaged is accepted and stepped over by readers, nothing is in doubt, and a journal
+    /// that is missing is not asked for any more.
+    pub async fn accept<D: Disk>(mut self, disk: &D, layout: &Layout) -> io::Result<()> {
+        for partition in &mut self.found.checkpoint.partitions {
+            let accepted = joined(&partition.accepted, &std::mem::take(&mut partition.damaged));
+            if accepted.len() > DAMAGED_RANGES_MAX {
+                let what = format!(
+                    "partition {} would have {} accepted ranges, and a checkpoint takes {DAMAGED_RANGES_MAX}; delete records up to \
+                     behind the first of them, then accept the rest",
+                    partition.id,
+                    accepted.len()
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+            }
+            (partition.accepted, partition.possibly_short) = (accepted, None);
+        }
+        let mut checkpoints = Checkpoints::open(disk, layout, self.shard, Some(&self.found), self.found.ring).await?;
+        let gone = self.journal.is_some();
+        checkpoints.set_ring_state(if gone { RingState::Rebuilt } else { self.found.ring_state });
+        checkpoints.write(&self.found.checkpoint).await?;
+        checkpoints.write(&self.found.checkpoint).await
+    }
+}
+
+#[cfg(test)]
+#[path = "accepted_loss_test.rs"]
+mod tests;

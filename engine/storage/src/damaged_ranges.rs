@@ -1,0 +1,177 @@
+//! What a log does not serve: ranges that cannot be proved good, those of them that an operator has accepted as lost,
+//! and the offset from which acknowledged records may be missing.
+//!
+//! All of it goes into every checkpoint and comes back from it, so damage that was found once is never forgotten
+//! quietly. The expensive mistake is a range that is both: what is accepted is taken out of what is damaged, whatever
+//! finds it again. Deliberately absent: who accepts, and reading.
+
+use crate::checkpoint::{DAMAGED_RANGES_MAX, PartitionCheckpoint};
+use crate::damage::DamagedRange;
+use sluice_model::Offset;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DamagedRanges {
+    /// In order, apart from each other and from `accepted`.
+    damaged: Vec<DamagedRange>,
+    /// In order, apart from each other.
+    accepted: Vec<DamagedRange>,
+    possibly_short: Option<Offset>,
+}
+
+impl DamagedRanges {
+    pub(crate) fn restored(checkpoint: &PartitionCheckpoint) -> Self {
+        let mut ranges =
+            Self { damaged: Vec::new(), accepted: checkpoint.accepted.clone(), possibly_short: checkpoint.possibly_short };
+        checkpoint.damaged.iter().for_each(|&range| ranges.quarantine(range));
+        ranges
+    }
+
+    pub(crate) fn damaged(&self) -> &[DamagedRange] {
+        &self.damaged
+    }
+
+    pub(crate) fn accepted(&self) -> &[DamagedRange] {
+        &self.accepted
+    }
+
+    pub(crate) fn possibly_short(&self) -> Option<Offset> {
+        self.possibly_short
+    }
+
+    /// Offsets in `range` are refused from now on, but for those whose loss is accepted.
+    pub(crate) fn quarantine(&mut self, range: DamagedRange) {
+        let mut from = range.from;
+        for accepted in &self.accepted {
+            if accepted.until <= from || accepted.from >= range.until {
+                continue;
+            }
+            insert(&mut self.damaged, DamagedRange { from, until: accepted.from });
+            from = accepted.until;
+        }
+        insert(&mut self.damaged, DamagedRange { from, until: range.until });
+        join_closest(&mut self.damaged);
+    }
+
+    /// Acknowledged records may be missing from `offset` on.
+    pub(crate) fn doubt(&mut self, offset: Offset) {
+        self.possibly_short = Some(self.possibly_short.map_or(offset, |before| before.min(offset)));
+    }
+
+    /// Where reading goes on when asked for `offset`.
+    pub(crate) fn skip_accepted(&self, offset: Offset) -> Offset {
+        let around = self.accepted.iter().find(|range| range.from <= offset && offset < range.until);
+        around.map_or(offset, |range| range.until)
+    }
+
+    /// The first range that ends behind `offset` and is not served, accepted or not.
+    pub(crate) fn next_unserved(&self, offset: Offset) -> Option<DamagedRange> {
+        let next = |ranges: &[DamagedRange]| ranges.get(ranges.partition_point(|range| range.until <= offset)).copied();
+        [next(&self.damaged), next(&self.accepted)].into_iter().flatten().min_by_key(|range| range.from)
+    }
+
+    /// The log ends at `end_offset` now. Nobody misses what was above it.
+    pub(crate) fn truncate(&mut self, end_offset: Offset) {
+        for ranges in [&mut self.damaged, &mut self.accepted] {
+            ranges.retain_mut(|range| {
+                range.until = range.until.min(end_offset);
+                range.from < range.until
+            });
+        }
+        self.possibly_short = self.possibly_short.filter(|&offset| offset < end_offset);
+    }
+
+    /// What lies below the log start is nobody's concern any more.
+    pub(crate) fn advance_log_start(&mut self, log_start: Offset) {
+        self.damaged.retain(|range| range.until > log_start);
+        self.accepted.retain(|range| range.until > log_start);
+        self.possibly_short = self.possibly_short.filter(|&offset| offset >= log_start);
+    }
+}
+
+/// Both lists as one, in order and apart; what `accept-loss` makes of what is damaged.
+pub(crate) fn joined(ranges: &[DamagedRange], more: &[DamagedRange]) -> Vec<DamagedRange> {
+    let mut joined = ranges.to_vec();
+    more.iter().for_each(|&range| insert(&mut joined, range));
+    joined
+}
+
+/// Adds a range; those that it overlaps or touches become one with it.
+fn insert(ranges: &mut Vec<DamagedRange>, mut range: DamagedRange) {
+    if range.from >= range.until {
+        return;
+    }
+    let first = ranges.partition_point(|other| other.until < range.from);
+    let after = ranges.partition_point(|other| other.from <= range.until);
+    if let (Some(begin), Some(end)) = (ranges.get(first), after.checked_sub(1).and_then(|last| ranges.get(last)))
+        && first < after
+    {
+        range = DamagedRange { from: range.from.min(begin.from), until: range.until.max(end.until) };
+    }
+    ranges.splice(first..after, [range]);
+}
+
+/// Keeps within the bound. What lies between the two that are joined is refused as well, which is safe.
+fn join_closest(ranges: &mut Vec<DamagedRange>) {
+    while ranges.len() > DAMAGED_RANGES_MAX {
+        let gap = |pair: &[DamagedRange]| pair[1].from.0 - pair[0].until.0;
+        let Some((at, _)) = ranges.windows(2).enumerate().min_by_key(|(_, pair)| gap(pair)) else { return };
+        ranges[at].until = ranges[at + 1].until;
+        ranges.remove(at + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(from: u64, until: u64) -> DamagedRange {
+        DamagedRange { from: Offset(from), until: Offset(until) }
+    }
+
+    #[test]
+    fn ranges_stay_in_order_and_apart() {
+        let mut ranges = DamagedRanges::default();
+        for (from, until) in [(10, 20), (40, 50), (5, 5), (20, 25), (45, 60), (0, 2), (1, 12)] {
+            ranges.quarantine(range(from, until));
+        }
+        assert_eq!(ranges.damaged(), [range(0, 25), range(40, 60)]);
+        assert_eq!(ranges.next_unserved(Offset(25)), Some(range(40, 60)));
+        ranges.advance_log_start(Offset(30));
+        assert_eq!(ranges.damaged(), [range(40, 60)]);
+    }
+
+    #[test]
+    fn what_is_accepted_is_never_damaged_again() {
+        let accepted = vec![range(10, 20), range(30, 40)];
+        let mut ranges = DamagedRanges { accepted, ..DamagedRanges::default() };
+        ranges.quarantine(range(12, 18));
+        assert!(ranges.damaged().is_empty());
+        ranges.quarantine(range(5, 50));
+        assert_eq!(ranges.damaged(), [range(5, 10), range(20, 30), range(40, 50)]);
+        assert_eq!([9, 10, 19, 20, 39].map(|at| ranges.skip_accepted(Offset(at)).0), [9, 20, 20, 20, 40]);
+        assert_eq!(ranges.next_unserved(Offset(0)), Some(range(5, 10)));
+    }
+
+    #[test]
+    fn doubt_stays_at_the_lowest_offset_until_the_log_start_passes_it() {
+        let mut ranges = DamagedRanges::default();
+        ranges.doubt(Offset(9));
+        ranges.doubt(Offset(12));
+        ranges.advance_log_start(Offset(9));
+        assert_eq!(ranges.possibly_short(), Some(Offset(9)));
+        ranges.advance_log_start(Offset(10));
+        assert_eq!(ranges.possibly_short(), None);
+    }
+
+    #[test]
+    fn there_are_never_more_ranges_than_a_checkpoint_takes() {
+        let mut ranges = DamagedRanges::default();
+        for n in 0..2 * DAMAGED_RANGES_MAX as u64 {
+            ranges.quarantine(range(n * 10, n * 10 + 1 + n % 7));
+        }
+        assert_eq!(ranges.damaged().len(), DAMAGED_RANGES_MAX);
+        for n in 0..2 * DAMAGED_RANGES_MAX as u64 {
+            assert!(ranges.next_unserved(Offset(n * 10)).is_some_and(|range| range.from.0 <= n * 10), "{n} is forgotten");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! A partition's checkpoint made anew from its segments, when both slots of its shard are lost.
+//!
+//! Segments follow one another by offset and chain. A segment with a trailer ends where that says; one without is
+//! walked frame by frame and ends at its last good frame, and the log goes on in a new segment. What the journal also
+//! has (`Named::first` and everything after it) may never have been flushed, so it is verified here too, and at the
+//! first doubt the segments end and the journal goes on. Where the journal begins later, a hole is damage: it is
+//! quarantined, and what proves itself behind it is kept.
+//!
+//! The expensive mistake is to end a log early and to write over what follows: nothing is written here, and only the
+//! journal's own copies ever replace what stood in a file. Deliberately absent: what operators had accepted as lost,
+//! and log starts inside a segment that the journal no longer names. Both were only in the checkpoints.
+
+use crate::checkpoint::{PartitionCheckpoint, RecoveryPoint, SealedSegmentInfo};
+use crate::damage::{BlockError, DamageKind, DamagedRange};
+use crate::damaged_ranges::joined;
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange};
+use crate::layout::{Layout, segment_base_offset, segment_file};
+use crate::recovery::RecoveryError;
+use crate::recovery_rebuild_journal::Named;
+use crate::recovery_replay::nothing_known;
+use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_up};
+use sluice_model::limits::BLOCK_LEN;
+use sluice_model::{FrameHeader, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, TopicPartition};
+use std::io;
+use std::path::PathBuf;
+
+const BLOCK: u64 = BLOCK_LEN as u64;
+const WINDOW_LEN: usize = 1024 * 1024;
+/// No log gets here.
+const OFFSET_MAX: Offset = Offset(u64::MAX / 2);
+
+/// A partition as its segments have it.
+pub(crate) struct Rebuilt {
+    pub(crate) checkpoint: PartitionCheckpoint,
+    pub(crate) log_start: Offset,
+    /// Something stands behind the last good frame that is neither a frame nor zeros.
+    pub(crate) doubted: bool,
+}
+
+/// Rebuilds one partition; `named` is what the journal says of it.
+pub(crate) async fn rebuild_partition<D: Disk>(
+    disk: &D,
+    layout: &Layout,
+    (id, placement_epoch): (TopicPartition, PlacementEpoch),
+    named: Named,
+) -> Result<Rebuilt, RecoveryError> {
+    let dir = layout.partition_dir(id);
+    let mut bases: Vec<Offset> = match disk.read_dir(&dir).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        entries => entries?.iter().filter_map(|entry| segment_base_offset(&entry.name)).collect(),
+    };
+    bases.sort_unstable();
+    let mut rebuild = Rebuild { disk, dir, id, named, log: RebuiltLog::default() };
+    // Segments before the first one there is are missing, not deleted, and the journal has what they held.
+    let first = bases.first().copied().unwrap_or(OFFSET_MAX);
+    let missing = named.log_start < first && named.first.is_some_and(|in_journal| in_journal < first);
+    if missing || bases.is_empty() {
+        let begin = named.first.map_or(named.log_start, |first| first.min(named.log_start));
+        (rebuild.log.start, rebuild.log.end) = (begin, begin);
+        rebuild.log.last_header_crc = (named.first == Some(begin)).then_some(named.first_chain);
+    } else {
+        (rebuild.log.start, rebuild.log.end) = (first, first);
+        rebuild.take_segments(&bases).await?;
+    }
+    Ok(rebuild.log.finish(id, placement_epoch, named))
+}
+
+struct Rebuild<'a, D: Disk> {
+    disk: &'a D,
+    dir: PathBuf,
+    id: TopicPartition,
+    named: Named,
+    log: RebuiltLog,
+}
+
+/// What has come together so far.
+#[derive(Default)]
+struct RebuiltLog {
+    start: Offset,
+    end: Offset,
+    /// `header_crc` of the last frame, once there is one.
+    last_header_crc: Option<u32>,
+    epochs: LeaderEpochHistory,
+    producers: ProducerTable,
+    sealed: Vec<SealedSegmentInfo>,
+    damaged: Vec<DamagedRange>,
+    doubted: bool,
+}
+
+/// One segment's file, and how much of it is taken.
+struct Segment<F> {
+    file: F,
+    base: Offset,
+    file_len: u64,
+    /// Without a header nobody reads a segment that has no footer.
+    has_header: bool,
+    /// The chain before its first frame, where it is known.
+    chain: Option<u32>,
+    trailer: Option<SegmentTrailer>,
+}
+
+/// Where a walk ended.
+struct Walked {
+    end: Offset,
+    end_position: u64,
+    last_header_crc: u32,
+    damaged: Vec<DamagedRange>,
+    stopped: Option<DamageKind>,
+}
+
+impl<D: Disk> Rebuild<'_, D> {
+    async fn take_segments(&mut self, bases: &[Offset]) -> Result<(), RecoveryError> {
+        for (index, &base) in bases.iter().enumerate() {
+            // Begun twice, by a recovery that was cut off: what the earlier one has of it is as good.
+            if base < self.log.end {
+                continue;
+            }
+            if base > self.log.end && self.in_journal(self.log.end) {
+                return Ok(());
+            }
+            let segment = self.open(base).await?;
+            let next_base = bases.get(index + 1).copied();
+            let goes_on = match segment.trailer {
+                Some(trailer) => self.take_sealed(&segment, trailer, next_base).await?,
+                None => self.take_unsealed(&segment, next_base).await?,
+            };
+            if !goes_on {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the journal has everything from this offset on.
+    fn in_journal(&self, offset: Offset) -> bool {
+        self.named.first.is_some_and(|first| first <= offset)
+    }
+
+    async fn open(&self, base: Offset) -> Result<Segment<D::File>, RecoveryError> {
+        let path = segment_file(&self.dir, base);
+        let file = self.disk.open(&path, OpenMode::Existing).await?;
+        let file_len = file.len().await?;
+        let header = SegmentHeader::decode_expecting(&file.read_at(0, BLOCK_LEN).await?, self.id, base);
+        if let Err(BlockError::Version { actual, .. }) = header {
+            return Err(RecoveryError::OtherVersion { path, found: actual, known: SEGMENT_FORMAT_VERSION });
+        }
+        let follows = self.log.last_header_crc.filter(|_| base == self.log.end);
+        let has_header = header.is_ok();
+        let chain = header.ok().map(|header| header.prev_header_crc).or(follows).or((base == Offset::ZERO).then_some(0));
+        let mut trailer = None;
+        if file_len >= 2 * BLOCK && file_len.is_multiple_of(BLOCK) {
+            let block = file.read_at(file_len - BLOCK, BLOCK_LEN).await?;
+            let decoded = SegmentTrailer::decode_expecting(&block, file_len, self.id, base).ok();
+            trailer = decoded.filter(|trailer| trailer.next_offset > base && trailer.next_offset <= OFFSET_MAX);
+        }
+        Ok(Segment { file, base, file_len, has_header, chain, trailer })
+    }
+
+    /// A segment that says itself where it ends. `false` when the journal goes on within it.
+    async fn take_sealed(
+        &mut self,
+        segment: &Segment<D::File>,
+        trailer: SegmentTrailer,
+        next_base: Option<Offset>,
+    ) -> Result<bool, RecoveryError> {
+        let breaks_chain = self.breaks_chain(segment);
+        if (breaks_chain || !segment.has_header) && self.in_journal(segment.base) {
+            return Ok(false);
+        }
+        if breaks_chain {
+            self.log.damaged.push(DamagedRange { from: segment.base, until: trailer.next_offset });
+        }
+        let footer = self.read_footer(segment, &trailer).await?;
+        let maybe_unflushed = self.named.first.map_or(next_base.is_none(), |first| first < trailer.next_offset);
+        if maybe_unflushed || footer.is_none() {
+            let walked = self.walk(segment, trailer.end_position, trailer.next_offset).await?;
+            if walked.stopped.is_some() && self.in_journal(walked.end) {
+                self.log.end_without_footer(segment.base, &walked);
+                return Ok(false);
+            }
+            self.log.damaged.extend(walked.damaged);
+        }
+        if let Some(footer) = footer {
+            (self.log.epochs, self.log.producers) = (footer.epochs, footer.producers);
+        }
+        self.log.sealed.push(SealedSegmentInfo {
+            base_offset: segment.base,
+            next_offset: trailer.next_offset,
+            file_len: segment.file_len,
+            last_header_crc: trailer.last_header_crc,
+            append_time_ms_max: trailer.append_time_ms_max,
+            timestamp_ms_max: trailer.timestamp_ms_max,
+        });
+        (self.log.end, self.log.last_header_crc) = (trailer.next_offset, Some(trailer.last_header_crc));
+        self.log.doubted = false;
+        Ok(true)
+    }
+
+    /// A segment that was still being written, or whose trailer is lost. `false` when the journal goes on within it.
+    async fn take_unsealed(&mut self, segment: &Segment<D::File>, next_base: Option<Offset>) -> Result<bool, RecoveryError> {
+        let is_unproven = self.breaks_chain(segment) || !segment.has_header;
+        if is_unproven && self.in_journal(segment.base) {
+            return Ok(false);
+        }
+        let until = next_base.unwrap_or(OFFSET_MAX);
+        let walked = self.walk(segment, segment.file_len, until).await?;
+        self.log.end_without_footer(segment.base, &walked);
+        if is_unproven && walked.end > segment.base {
+            self.log.damaged.push(DamagedRange { from: segment.base, until: walked.end });
+        }
+        let Some(stopped) = walked.stopped else { return Ok(true) };
+        if self.in_journal(walked.end) {
+            return Ok(false);
+        }
+        // Zeros, or the end of the file, are how a segment that grows ends.
+        self.log.doubted = !matches!(stopped, DamageKind::NoFrame | DamageKind::FileTooShort { .. });
+        Ok(true)
+    }
+
+    /// It begins where the log ends, and says that it follows something else.
+    fn breaks_chain(&self, segment: &Segment<D::File>) -> bool {
+        let ours = self.log.last_header_crc.filter(|_| segment.base == self.log.end);
+        matches!((ours, segment.chain), (Some(ours), Some(theirs)) if ours != theirs)
+    }
+
+    async fn read_footer(
+        &self,
+        segment: &Segment<D::File>,
+        trailer: &SegmentTrailer,
+    ) -> Result<Option<SegmentFooter>, RecoveryError> {
+        let len = usize::try_from(trailer.footer_len).unwrap_or(usize::MAX);
+        let bytes = segment.file.read_at(trailer.footer_position, len).await?;
+        let footer = SegmentFooter::decode(&bytes, trailer).ok();
+        let sound = |footer: &SegmentFooter| footer.epochs.entries().last().is_none_or(|&(_, start)| start < trailer.next_offset);
+        Ok(footer.filter(sound))
+    }
+
+    /// Walks every frame, body included, up to `until`, and stops where the journal has what follows damage.
+    async fn walk(&mut self, segment: &Segment<D::File>, end_position: u64, until: Offset) -> Result<Walked, RecoveryError> {
+        let mut walked = Walked {
+            end: segment.base,
+            end_position: BLOCK,
+            last_header_crc: segment.chain.unwrap_or_default(),
+            damaged: Vec::new(),
+            stopped: None,
+        };
+        let Some(prev_header_crc) = segment.chain else {
+            walked.stopped = Some(DamageKind::Block(BlockError::Content { field: "header" }));
+            return Ok(walked);
+        };
+        let range = WalkRange {
+            id: self.id,
+            segment: segment.base,
+            position: BLOCK,
+            offset: segment.base,
+            prev_header_crc,
+            end_position,
+            end_offset: until,
+        };
+        let mut reader = FrameReader::new(segment.file.clone(), FrameWalk::new(range, Offset::ZERO), WINDOW_LEN);
+        let mut hole: Option<DamageKind> = None;
+        loop {
+            let kind = match reader.next().await {
+                Ok(Some(frame)) if self.log.takes(&frame.header) => {
+                    if hole.take().is_some() {
+                        walked.damaged.push(DamagedRange { from: walked.end, until: frame.header.base_offset() });
+                    }
+                    self.log.on_frame(&frame.header);
+                    walked.end = frame.header.next_offset();
+                    walked.end_position = frame.position + frame.header.frame_len() as u64;
+                    walked.last_header_crc = frame.header.header_crc.to_native();
+                    continue;
+                }
+                Ok(Some(_)) => DamageKind::Block(BlockError::Content { field: "leader_epoch" }),
+                Ok(None) => break,
+                Err(WalkError::Damaged(damage)) => damage.kind,
+                Err(WalkError::Io(error)) => return Err(error.into()),
+            };
+            let first = *hole.get_or_insert(kind);
+            if self.in_journal(walked.end) || !resumed(&mut reader).await? {
+                walked.stopped = Some(first);
+                return Ok(walked);
+            }
+        }
+        walked.stopped = hole;
+        Ok(walked)
+    }
+}
+
+async fn resumed<F: DiskFile>(reader: &mut FrameReader<F>) -> Result<bool, RecoveryError> {
+    match reader.resume_behind_damage().await {
+        Ok(found) => Ok(found),
+        Err(WalkError::Damaged(_)) => Ok(false),
+        Err(WalkError::Io(error)) => Err(error.into()),
+    }
+}
+
+impl RebuiltLog {
+    /// Bytes from a device never reach the assertion that epochs grow.
+    fn takes(&self, header: &FrameHeader) -> bool {
+        let last = self.epochs.entries().last();
+        last.is_none_or(|&(epoch, start)| {
+            epoch == header.leader_epoch() || epoch < header.leader_epoch() && start < header.base_offset()
+        }) && header.next_offset() <= OFFSET_MAX
+    }
+
+    fn on_frame(&mut self, header: &FrameHeader) {
+        self.epochs.on_append(header.leader_epoch(), header.base_offset());
+        self.producers.on_append(header);
+    }
+
+    /// The segment ends at the last good frame of it, and has no footer.
+    fn end_without_footer(&mut self, base: Offset, walked: &Walked) {
+        self.damaged.extend(&walked.damaged);
+        if walked.end == base {
+            return;
+        }
+        self.sealed.push(SealedSegmentInfo {
+            base_offset: base,
+            next_offset: walked.end,
+            file_len: block_up(walked.end_position) + BLOCK,
+            last_header_crc: walked.last_header_crc,
+            append_time_ms_max: SealedSegmentInfo::WITHOUT_FOOTER,
+            timestamp_ms_max: i64::MAX,
+        });
+        (self.end, self.last_header_crc) = (walked.end, Some(walked.last_header_crc));
+        self.doubted = false;
+    }
+
+    fn finish(self, id: TopicPartition, placement_epoch: PlacementEpoch, named: Named) -> Rebuilt {
+        let recovery_point = RecoveryPoint {
+            offset: self.end,
+            segment_base: self.end,
+            prev_header_crc: self.last_header_crc.unwrap_or_default(),
+            ..RecoveryPoint::default()
+        };
+        let checkpoint = PartitionCheckpoint {
+            placement_epoch,
+            log_start_offset: self.start,
+            // What is in segments was acknowledged, or may be: it is recovered as a whole.
+            high_watermark: OFFSET_MAX,
+            recovery_point,
+            epochs: self.epochs,
+            producers: self.producers,
+            sealed: self.sealed,
+            damaged: joined(&[], &self.damaged),
+            ..nothing_known(id)
+        };
+        Rebuilt { checkpoint, log_start: named.log_start, doubted: self.doubted }
+    }
+}

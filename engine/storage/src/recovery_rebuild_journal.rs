@@ -1,0 +1,217 @@
+//! The journal of a shard that lost both checkpoints: which incarnation is its newest, which of its groups are there,
+//! and what its entries say of each partition before anything is replayed.
+//!
+//! The newest incarnation is the one with the greatest number at the start of a file, where a record body never
+//! stands; only when a file's start is no group (and not zeros) are the groups behind it asked too. The expensive
+//! mistake is to take an older incarnation for the newest: what was acknowledged since would be left out. Deliberately
+//! absent: segments (`recovery_rebuild`).
+
+use crate::commit_group::{Entries, GroupHeader, JournalEntry, other_group_version};
+use crate::disk::{Disk, DiskFile};
+use crate::entry_address::EntryAddress;
+use crate::journal_files::{found_geometry, open_ring};
+use crate::journal_ring::RingGeometry;
+use crate::journal_scan::{FoundGroup, Wanted, Window, group_body, scan_journal};
+use crate::layout::journal_file;
+use crate::recovery::{RecoverShard, RecoveryError};
+use crate::recovery_journal::{JournalPlan, Step, plan_replay};
+use crate::recovery_report::LostGroups;
+use sluice_model::limits::BLOCK_LEN;
+use sluice_model::{Incarnation, Offset, ShardIndex, TopicPartition};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+const BLOCK: u64 = BLOCK_LEN as u64;
+const WINDOW_LEN: u64 = 1024 * 1024;
+
+/// A journal of which no checkpoint says anything.
+pub(crate) struct FoundJournal<D: Disk> {
+    pub(crate) files: Vec<D::File>,
+    pub(crate) ring: RingGeometry,
+    pub(crate) plan: JournalPlan,
+    pub(crate) incarnation_number_max: u64,
+    /// The file that the last group is in.
+    pub(crate) last_file: u32,
+}
+
+/// What the entries that are left say of one partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Base offset of its first frame: from there on the journal has all of it.
+    pub(crate) first: Option<Offset>,
+    /// What that frame is chained to.
+    pub(crate) first_chain: u32,
+    pub(crate) log_start: Offset,
+}
+
+/// Opens and scans it. Its ring has the shape that its files have.
+pub(crate) async fn find_journal<D: Disk>(disk: &D, plan: &RecoverShard<'_>) -> Result<FoundJournal<D>, RecoveryError> {
+    let dir = plan.layout.shard_journal_dir(plan.shard);
+    let missing = |error| RecoveryError::JournalMissing { dir: dir.clone(), error };
+    let ring = match found_geometry(disk, &dir).await {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => return Err(missing(error)),
+        found => found?,
+    };
+    let files = open_ring(disk, &dir, ring).await.map_err(missing)?;
+    let Some(incarnation) = newest_incarnation::<D>(&files, ring, plan.shard, &dir).await? else {
+        let plan = JournalPlan { next_sequence: 1, ..JournalPlan::default() };
+        return Ok(FoundJournal { files, ring, plan, incarnation_number_max: 0, last_file: ring.file_count - 1 });
+    };
+    let mut scan = scan_journal::<D>(&files, ring, Wanted { shard: plan.shard, incarnation, from_sequence: 0 }).await?;
+    drop_recycled(&mut scan.groups);
+    let first = scan.groups.first().map_or(1, |group| group.header.sequence);
+    let mut journal_plan = plan_replay(&scan.groups, first);
+    if let Some(lost) = lost_before(&scan.groups, ring) {
+        journal_plan.steps.insert(0, Step::Lost(lost));
+    }
+    let last_file = scan.groups.last().map_or(ring.file_count - 1, |group| group.placement.file);
+    let incarnation_number_max = scan.incarnation_number_max.max(incarnation.number);
+    Ok(FoundJournal { files, ring, plan: journal_plan, incarnation_number_max, last_file })
+}
+
+impl<D: Disk> FoundJournal<D> {
+    /// First frame and log start of every partition it names.
+    pub(crate) async fn named(&self) -> Result<BTreeMap<TopicPartition, Named>, RecoveryError> {
+        let mut named: BTreeMap<TopicPartition, Named> = BTreeMap::new();
+        self.for_each_entry(&mut |_, entry| match *entry {
+            JournalEntry::Frame { header, .. } => {
+                let named = named.entry(header.topic_partition()).or_default();
+                if named.first.is_none() {
+                    (named.first, named.first_chain) = (Some(header.base_offset()), header.prev_header_crc.to_native());
+                }
+            }
+            JournalEntry::LogStart { id, offset } => {
+                let named = named.entry(id).or_default();
+                named.log_start = named.log_start.max(offset);
+            }
+            JournalEntry::Truncate { .. } => {}
+        })
+        .await?;
+        Ok(named)
+    }
+
+    /// The last entry of each partition that its segments, which end at this offset and checksum, hold already.
+    pub(crate) async fn held(
+        &self,
+        ends: &BTreeMap<TopicPartition, (Offset, u32)>,
+    ) -> Result<BTreeMap<TopicPartition, EntryAddress>, RecoveryError> {
+        let mut last: BTreeMap<TopicPartition, EntryAddress> = BTreeMap::new();
+        let mut before_next: BTreeMap<TopicPartition, EntryAddress> = BTreeMap::new();
+        self.for_each_entry(&mut |address, entry| {
+            let JournalEntry::Frame { header, .. } = *entry else { return };
+            let id = header.topic_partition();
+            let Some(&(end, crc)) = ends.get(&id) else { return };
+            if header.next_offset() == end && header.header_crc.to_native() == crc {
+                last.insert(id, address);
+            } else if header.base_offset() == end && header.prev_header_crc.to_native() == crc {
+                before_next.entry(id).or_insert(just_before(address));
+            }
+        })
+        .await?;
+        before_next.extend(last);
+        Ok(before_next)
+    }
+
+    async fn for_each_entry(&self, on_entry: &mut dyn FnMut(EntryAddress, &JournalEntry<'_>)) -> Result<(), RecoveryError> {
+        let mut window: Option<(u32, Window<D>)> = None;
+        for step in &self.plan.steps {
+            let Step::Replay(FoundGroup { header, placement, .. }) = step else { continue };
+            let of_file = window.take().filter(|(file, _)| *file == placement.file);
+            let (_, mut reading) =
+                of_file.unwrap_or_else(|| (placement.file, Window::new(&self.files[placement.file as usize], WINDOW_LEN)));
+            let bytes = reading.bytes(placement.position, header.group_len() as u64).await?;
+            let entries = Entries::new(group_body(bytes, header).unwrap_or_default());
+            for (index, entry) in (0..).zip(entries) {
+                if let Ok(entry) = entry {
+                    on_entry(EntryAddress { sequence: header.sequence, index }, &entry);
+                }
+            }
+            window = Some((placement.file, reading));
+        }
+        Ok(())
+    }
+}
+
+fn just_before(address: EntryAddress) -> EntryAddress {
+    match address.index.checked_sub(1) {
+        Some(index) => EntryAddress { index, ..address },
+        None => EntryAddress { sequence: address.sequence - 1, index: u32::MAX },
+    }
+}
+
+/// A file is only written to once nobody needs what it held, so an older group behind a newer one in its file is left
+/// out: the group that was being written when the power went may have destroyed any of them.
+fn drop_recycled(groups: &mut Vec<FoundGroup>) {
+    let mut lowest: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut kept = Vec::with_capacity(groups.len());
+    for group in groups.iter().rev() {
+        let position = lowest.entry(group.placement.file).or_insert(u64::MAX);
+        if group.placement.position < *position {
+            *position = group.placement.position;
+            kept.push(*group);
+        }
+    }
+    kept.reverse();
+    *groups = kept;
+}
+
+/// Groups before the first one that is there, when it is neither the first of its incarnation nor what the ring's next
+/// group would have been written over.
+fn lost_before(groups: &[FoundGroup], ring: RingGeometry) -> Option<LostGroups> {
+    let (first, last) = (groups.first()?, groups.last()?);
+    let (from, to) = (first.placement, last.placement);
+    let overwritten = from.position == 0 && from.file == (to.file + 1) % ring.file_count;
+    let sequence = first.header.sequence.saturating_sub(1);
+    let explained = first.header.prev_group_crc == 0 || overwritten;
+    (!explained).then_some(LostGroups { first_sequence: sequence, last_sequence: sequence })
+}
+
+/// The newest incarnation of this shard in the ring; `None` when it holds no group at all.
+async fn newest_incarnation<D: Disk>(
+    files: &[D::File],
+    ring: RingGeometry,
+    shard: ShardIndex,
+    dir: &Path,
+) -> Result<Option<Incarnation>, RecoveryError> {
+    let mut newest: Option<Incarnation> = None;
+    let mut other: Option<(u8, Incarnation, usize)> = None;
+    for (index, file) in files.iter().enumerate() {
+        let block = file.read_at(0, BLOCK_LEN).await?;
+        match GroupHeader::parse(&block) {
+            Some((header, _)) if header.shard == shard => newest = newest.max(Some(header.incarnation)),
+            Some(_) => {}
+            None if block.iter().all(|&byte| byte == 0) => {}
+            None => {
+                if let Some((version, incarnation)) = other_group_version(&block) {
+                    other = other.max(Some((version, incarnation, index)));
+                }
+                newest = newest.max(newest_behind::<D>(file, ring, shard).await?);
+            }
+        }
+    }
+    match other {
+        // Rot in the version of one group leaves others of the same incarnation.
+        Some((found, incarnation, index)) if newest.is_none_or(|newest| newest < incarnation) => {
+            let path = journal_file(dir, u32::try_from(index).unwrap_or(u32::MAX));
+            Err(RecoveryError::OtherVersion { path, found: found.into(), known: GroupHeader::FORMAT_VERSION.into() })
+        }
+        _ => Ok(newest),
+    }
+}
+
+async fn newest_behind<D: Disk>(file: &D::File, ring: RingGeometry, shard: ShardIndex) -> io::Result<Option<Incarnation>> {
+    let mut window = Window::<D>::new(file, WINDOW_LEN);
+    let (mut position, mut newest) = (0, None);
+    while position < ring.file_len {
+        let parsed = GroupHeader::parse(window.bytes(position, BLOCK).await?);
+        position += match parsed.filter(|(header, _)| header.shard == shard) {
+            Some((header, _)) => {
+                newest = newest.max(Some(header.incarnation));
+                header.group_len() as u64
+            }
+            None => BLOCK,
+        };
+    }
+    Ok(newest)
+}
