@@ -36,7 +36,7 @@ pub(crate) fn partition(index: u32) -> PartitionCheckpoint {
         sealed: vec![sealed(0), sealed(30)],
         damaged: vec![range(15, 17), range(20, 44)],
         accepted: vec![range(12, 14)],
-        possibly_short: (index % 2 == 0).then_some(Offset(91)),
+        possibly_short: index.is_multiple_of(2).then_some(Offset(91)),
     }
 }
 

@@ -56,7 +56,7 @@ fn arrive(cursor: &mut Cursor, log_start_offset: u64, frames: &[Vec<u8>]) -> Vec
 fn first_offsets(arrivals: &[Arrival]) -> Vec<u64> {
     let offset = |a: &Arrival| match a {
         Arrival::Frame { first_offset, .. } => Some(*first_offset),
-        Arrival::Stopped(_) => None,
+        Arrival::Skipped { .. } | Arrival::Stopped(_) => None,
     };
     arrivals.iter().filter_map(offset).collect()
 }
@@ -157,4 +157,19 @@ fn trouble_that_passes_is_waited_for_and_other_addresses_are_taken() {
     assert_eq!((cursor.address.clone(), cursor.not_before_ms), (Some(Address::new("there", 2)), 0));
     let (arrivals, _) = fetched(&mut cursor, &code(ErrorCode::InvalidArgument), &[], ResetPolicy::Error);
     assert!(matches!(cause(&arrivals), ConsumeCause::Client(_)));
+}
+
+#[test]
+fn a_loss_that_was_accepted_is_a_jump_and_no_gap() {
+    let accepted = FetchedPartition { high_watermark: 100, damaged_until: 40, ..Default::default() };
+    let mut cursor = cursor(10);
+    let (arrivals, next) = fetched(&mut cursor, &accepted, &[frame(40, 5)], ResetPolicy::Error);
+    assert_eq!((&arrivals[0], next), (&Arrival::Skipped { until: 40 }, Next::GoOn));
+    assert_eq!((first_offsets(&arrivals), cursor.fetch_offset), (vec![40], 45));
+    // Nothing is behind it yet: the cursor goes on there all the same.
+    let accepted = FetchedPartition { damaged_until: 60, ..accepted };
+    let (arrivals, _) = fetched(&mut cursor, &accepted, &[], ResetPolicy::Error);
+    assert_eq!((arrivals, cursor.fetch_offset), (vec![Arrival::Skipped { until: 60 }], 60));
+    // Without that word the same jump is a gap.
+    assert!(matches!(cause(&arrive(&mut cursor, 0, &[frame(70, 1)])), ConsumeCause::Gap { expected: 60, got: 70 }));
 }
