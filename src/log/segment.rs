@@ -128,7 +128,7 @@ fn read_end(
 ) -> io::Result<(EndKnown, u64, Offset)> {
     let sealed = checkpoint.and_then(|checkpoint| checkpoint.sealed.iter().find(|info| info.base_offset == segment.base_offset));
     // Ended by recovery, which writes nothing behind what may have been acknowledged: only the checkpoint says where.
-    if let Some(info) = sealed.filter(|info| !info.has_footer()) {
+    if let Some(info) = sealed.filter(|info| !info.has_footer) {
         return Ok((EndKnown::Sealed, info.file_len.saturating_sub(BLOCK), info.next_offset));
     }
     let path = &segment.path;

@@ -36,21 +36,13 @@ pub struct SealedSegmentInfo {
     pub file_len: u64,
     /// `header_crc` of its last frame.
     pub last_header_crc: u32,
+    /// The latest append time of its frames; `i64::MAX` where nobody has read them all, so that retention goes by what
+    /// follows it.
     pub append_time_ms_max: i64,
     pub timestamp_ms_max: i64,
-}
-
-impl SealedSegmentInfo {
-    /// Of a segment that ended without a footer, its latest append time: unknown without a walk, and the greatest, so
-    /// that retention goes by what follows it.
-    pub const WITHOUT_FOOTER: i64 = i64::MAX;
-
     /// Whether a footer and a trailer have to be in its file. A segment that recovery ended has none: nothing is
     /// written behind what may have been acknowledged.
-    #[must_use]
-    pub fn has_footer(&self) -> bool {
-        self.append_time_ms_max != Self::WITHOUT_FOOTER
-    }
+    pub has_footer: bool,
 }
 
 /// One partition at its recovery point.

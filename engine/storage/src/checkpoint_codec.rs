@@ -18,7 +18,7 @@ pub(crate) const SLOT_FORMAT_VERSION: u8 = 2;
 const SLOT_MAGIC: [u8; 4] = [b'S', b'L', b'K', SLOT_FORMAT_VERSION];
 /// Bytes of the header block that the header's checksum covers, and that are not zero.
 const SLOT_HEADER_LEN: usize = 80;
-const SEALED_LEN: usize = 44;
+const SEALED_LEN: usize = 48;
 const RANGE_LEN: usize = 16;
 /// Stands for `None` where an offset may be missing; no log gets there.
 const NO_OFFSET: u64 = u64::MAX;
@@ -153,6 +153,7 @@ pub(crate) fn put_partition(out: &mut Vec<u8>, partition: &PartitionCheckpoint) 
         out.put_u32(segment.last_header_crc);
         out.put_i64(segment.append_time_ms_max);
         out.put_i64(segment.timestamp_ms_max);
+        out.put_u32(u32::from(segment.has_footer));
     }
     put_ranges(out, &partition.damaged);
     put_ranges(out, &partition.accepted);
@@ -264,6 +265,11 @@ fn read_sealed(reader: &mut ValueReader<'_>) -> Result<SealedSegmentInfo, Malfor
         last_header_crc: reader.u32("sealed")?,
         append_time_ms_max: reader.i64("sealed")?,
         timestamp_ms_max: reader.i64("sealed")?,
+        has_footer: match reader.u32("sealed")? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed { field: "sealed" }),
+        },
     })
 }
 

@@ -17,6 +17,7 @@ pub(crate) fn partition(index: u32) -> PartitionCheckpoint {
         last_header_crc: 0xaabb_ccdd,
         append_time_ms_max: -1,
         timestamp_ms_max: i64::MAX,
+        has_footer: base_offset == 0,
     };
     PartitionCheckpoint {
         id: test_partition(index),

@@ -216,6 +216,12 @@ impl<D: Disk> Log<D> {
         self.damage.quarantine(range);
     }
 
+    /// Forgets what was found damaged, for tests that mend it.
+    #[cfg(test)]
+    pub(crate) fn forget_damage(&mut self) {
+        self.damage = DamagedRanges::default();
+    }
+
     /// What is not served and nobody has accepted as lost, in order.
     #[must_use]
     pub fn damaged(&self) -> &[DamagedRange] {

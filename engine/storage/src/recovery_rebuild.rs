@@ -191,6 +191,7 @@ impl<D: Disk> Rebuild<'_, D> {
             last_header_crc: trailer.last_header_crc,
             append_time_ms_max: trailer.append_time_ms_max,
             timestamp_ms_max: trailer.timestamp_ms_max,
+            has_footer: true,
         });
         (self.log.end, self.log.last_header_crc) = (trailer.next_offset, Some(trailer.last_header_crc));
         self.log.doubted = false;
@@ -321,8 +322,9 @@ impl RebuiltLog {
             next_offset: walked.end,
             file_len: block_up(walked.end_position) + BLOCK,
             last_header_crc: walked.last_header_crc,
-            append_time_ms_max: SealedSegmentInfo::WITHOUT_FOOTER,
+            append_time_ms_max: i64::MAX,
             timestamp_ms_max: i64::MAX,
+            has_footer: false,
         });
         (self.end, self.last_header_crc) = (walked.end, Some(walked.last_header_crc));
         self.doubted = false;

@@ -76,8 +76,9 @@ pub(crate) fn end_straddled_segment(partition: &mut PartitionCheckpoint) {
             // As if a trailer followed what was flushed: there is none, so readers walk the frames.
             file_len: point.position + BLOCK_LEN as u64,
             last_header_crc: point.prev_header_crc,
-            append_time_ms_max: SealedSegmentInfo::WITHOUT_FOOTER,
+            append_time_ms_max: i64::MAX,
             timestamp_ms_max: i64::MAX,
+            has_footer: false,
         });
     }
     (point.segment_base, point.position, point.next_frame_position) = (point.offset, 0, 0);

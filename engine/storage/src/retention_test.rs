@@ -16,6 +16,7 @@ fn log(append_times: &[i64]) -> Log<FaultDisk> {
         last_header_crc: 0,
         append_time_ms_max,
         timestamp_ms_max: 0,
+        has_footer: true,
     };
     let point = RecoveryPoint { offset: Offset(count * 10), segment_base: Offset(count * 10), ..RecoveryPoint::default() };
     let checkpoint = PartitionCheckpoint {

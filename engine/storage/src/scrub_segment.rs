@@ -76,7 +76,7 @@ pub(crate) struct SegmentScrub {
 impl SegmentScrub {
     pub(crate) fn new(expected: Expected) -> Self {
         let walk = FrameWalk::new(walk_range(&expected, expected.prev_header_crc.unwrap_or_default()), Offset::ZERO);
-        let has_footer = expected.sealed.is_some_and(|info| info.has_footer());
+        let has_footer = expected.sealed.is_some_and(|info| info.has_footer);
         Self {
             stage: if has_footer { Stage::Trailer } else { Stage::Frames },
             start: if has_footer { expected.end.saturating_sub(BLOCK_LEN as u64) } else { 0 },
@@ -297,7 +297,7 @@ impl SegmentScrub {
         let end = match self.expected.sealed {
             None => self.expected.end,
             // Where its footer begins is not known: at the next block, or behind it.
-            Some(info) if info.has_footer() => footer_position.unwrap_or_else(|| block_up(self.checked)),
+            Some(info) if info.has_footer => footer_position.unwrap_or_else(|| block_up(self.checked)),
             Some(_) => self.checked,
         };
         self.stage = if self.checked < end { Stage::Pads(end) } else { Stage::Done };

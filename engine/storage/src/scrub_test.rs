@@ -137,7 +137,7 @@ fn every_bit_of_every_segment_is_found_with_the_offsets_it_costs() {
                 assert_eq!(lost, Vec::from_iter(frame.map(|frame| frame.offsets)), "{what}: {findings:?}");
                 assert!(findings.iter().all(|finding| finding.file == *path && finding.id == Some(id)), "{what}: {findings:?}");
                 let quarantined = shard.log(id).damaged() == lost;
-                shard.log(id).damaged.clear();
+                shard.log(id).forget_damage();
                 assert!(quarantined && findings.len() == 1, "{what}: {findings:?}");
                 flipped += 1;
             }
@@ -206,7 +206,7 @@ fn a_record_that_imitates_frames_is_never_taken_for_them() {
                     disk.flip_bit(&path, position, 4);
                     let lost: Vec<DamagedRange> = findings.iter().filter_map(|finding| finding.lost).collect();
                     assert_eq!(lost, [frame.offsets], "byte {position}, good footer: {footer_is_good}: {findings:?}");
-                    shard.log(id).damaged.clear();
+                    shard.log(id).forget_damage();
                     flipped += 1;
                 }
             }
@@ -453,7 +453,7 @@ fn a_file_that_is_gone_or_cut_short_costs_what_it_held() {
     let end_offset = placed.last().expect("frames are there").offsets.until;
     let lost = DamagedRange { from: kept.unwrap_or(*base_offset), until: end_offset };
     assert_eq!(findings.iter().filter_map(|finding| finding.lost).collect::<Vec<_>>(), [lost], "{findings:?}, {end}");
-    shard.log(id).damaged.clear();
+    shard.log(id).forget_damage();
     block_on(disk.remove_file(path)).expect("it can be removed");
     let findings = scrub_log(shard.log(id), Some(*base_offset));
     let lost = Some(DamagedRange { from: *base_offset, until: end_offset });

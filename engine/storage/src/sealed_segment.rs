@@ -37,7 +37,7 @@ impl<D: Disk> SealedSegment<D> {
             end_position: self.info.file_len.saturating_sub(BLOCK_LEN as u64),
             end_offset: self.info.next_offset,
             last_header_crc: self.info.last_header_crc,
-            footer_end: self.info.has_footer().then_some(self.info.file_len),
+            footer_end: self.info.has_footer.then_some(self.info.file_len),
         }
     }
 }

@@ -377,6 +377,7 @@ impl<D: Disk> TruncatePlan<D> {
             last_header_crc: trailer.last_header_crc,
             append_time_ms_max: trailer.append_time_ms_max,
             timestamp_ms_max: trailer.timestamp_ms_max,
+            has_footer: true,
         };
         let handle = undamaged(file.open(segment.extent.end_offset).await)?.ok_or(io::ErrorKind::NotFound)?;
         if handle.len().await? < info.file_len {

@@ -302,6 +302,7 @@ impl<D: Disk> WriteBackPlan<D> {
             last_header_crc: trailer.last_header_crc,
             append_time_ms_max: trailer.append_time_ms_max,
             timestamp_ms_max: trailer.timestamp_ms_max,
+            has_footer: true,
         };
         Ok((bytes, info))
     }
