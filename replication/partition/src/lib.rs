@@ -29,6 +29,7 @@ mod space_reserve;
 mod survey;
 mod tick;
 mod truncate;
+mod turn_lock;
 mod write_back_loop;
 
 pub use completions::{Completed, Completion};

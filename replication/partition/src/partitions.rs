@@ -10,6 +10,7 @@ use crate::partition::{Partition, PendingLogStart};
 use crate::refusal::FetchRefusal;
 use crate::scrub_state::{ScrubState, ScrubStatus};
 use crate::settings::{PartitionSettings, PartitionsConfig};
+use crate::turn_lock::TurnLock;
 use event_listener::Event;
 use sluice_model::{Clock, LeaderEpoch, Now, Offset, ProducerId, TopicPartition};
 use sluice_replica::Effects;
@@ -51,7 +52,7 @@ pub(crate) struct Shared<D: Disk, C: Clock> {
     pub(crate) append_clock: RefCell<AppendClock>,
     pub(crate) completions: Completions,
     /// What only one task at a time may do: write back, flush, checkpoint, create, remove.
-    pub(crate) background: async_lock::Mutex<Background<D>>,
+    pub(crate) background: TurnLock<Background<D>>,
     /// Partitions that have gathered enough to be written back.
     pub(crate) ready: RefCell<BTreeSet<TopicPartition>>,
     pub(crate) write_back_wanted: Cell<bool>,
@@ -152,7 +153,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             admission: RefCell::default(),
             append_clock: RefCell::new(append_clock),
             completions: Completions::default(),
-            background: async_lock::Mutex::new(parts.background),
+            background: TurnLock::new(parts.background),
             ready: RefCell::default(),
             write_back_wanted: Cell::new(false),
             write_back_event: Event::new(),

@@ -57,7 +57,12 @@ impl Runner {
 
     pub fn spawn(&mut self, future: impl Future<Output = ()> + 'static) {
         let flag = Arc::new(WakeFlag(AtomicBool::new(true)));
-        self.tasks.push(Task { future: Some(Box::pin(future)), flag });
+        let task = Task { future: Some(Box::pin(future)), flag };
+        // Long runs start many tasks: the place of one that has ended is taken again.
+        match self.tasks.iter_mut().find(|task| task.future.is_none()) {
+            Some(ended) => *ended = task,
+            None => self.tasks.push(task),
+        }
     }
 
     /// Polls until no task is awake; gives back how many are not finished.
@@ -66,12 +71,15 @@ impl Runner {
         self.tasks.iter().filter(|task| task.future.is_some()).count()
     }
 
-    fn poll_one(&mut self) -> bool {
-        let awake: Vec<usize> = (0..self.tasks.len()).filter(|&at| self.tasks[at].is_awake()).collect();
-        if awake.is_empty() {
+    /// Gives one turn to one task that is awake; `false` when none is. For whoever stops tasks in the middle, or lets
+    /// time pass between turns.
+    pub fn poll_one(&mut self) -> bool {
+        let awake = self.tasks.iter().filter(|task| task.is_awake()).count();
+        if awake == 0 {
             return false;
         }
-        let at = awake[usize::try_from(self.random.below(awake.len() as u64)).expect("below a usize")];
+        let chosen = usize::try_from(self.random.below(awake as u64)).expect("below a usize");
+        let at = (0..self.tasks.len()).filter(|&at| self.tasks[at].is_awake()).nth(chosen).expect("that many are awake");
         let task = &mut self.tasks[at];
         task.flag.take();
         let waker = Waker::from(task.flag.clone());
