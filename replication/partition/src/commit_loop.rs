@@ -48,7 +48,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             }
             while let Some(moved) = partition.log_starts.pop_front_if(|moved| moved.sequence <= sequence) {
                 self.shared.timers.borrow_mut().removal_wanted = true;
-                let outcome = Completed::RecordsDeleted { log_start_offset: partition.log.log_start_offset() };
+                // Not the log start as it is now: one that moved since is not durable yet.
+                let outcome = Completed::RecordsDeleted { log_start_offset: moved.offset };
                 if let Some(token) = moved.token {
                     self.shared.completions.push(Completion { token, outcome });
                 }

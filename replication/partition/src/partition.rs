@@ -49,6 +49,7 @@ pub(crate) struct GroupEnd {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PendingLogStart {
     pub(crate) sequence: u64,
+    pub(crate) offset: Offset,
     /// Who asked, when it was asked for by a client.
     pub(crate) token: Option<u64>,
 }

@@ -299,7 +299,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let address = self.shared.journal.append(JournalEntry::LogStart { id, offset });
         partition.log.set_log_start(offset);
         partition.changed = true;
-        partition.log_starts.push_back(PendingLogStart { sequence: address.sequence, token });
+        partition.log_starts.push_back(PendingLogStart { sequence: address.sequence, offset, token });
         self.shared.note_flush(address.sequence, cell);
     }
 

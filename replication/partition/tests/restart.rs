@@ -97,6 +97,24 @@ fn deleted_records_stay_deleted_and_their_files_go() {
 }
 
 #[test]
+fn a_deletion_is_answered_with_what_is_durable_and_no_more() {
+    for turns in 0..12 {
+        let mut shard = TestShard::open(&FaultDisk::new(turns), Setup::new(1, 1));
+        fill(&mut shard, &mut [TestProducer::new(0, 5)], 10, 100);
+        shard.completions();
+        shard.partitions.delete_records(id(0), Offset(4), 1).unwrap();
+        (0..turns).for_each(|_| {
+            shard.turn();
+        });
+        shard.partitions.delete_records(id(0), Offset(9), 2).unwrap();
+        shard.settle();
+        let answers: Vec<_> = shard.completions().into_iter().map(|completion| (completion.token, completion.outcome)).collect();
+        let deleted = |offset| Completed::RecordsDeleted { log_start_offset: Offset(offset) };
+        assert_eq!(answers, [(1, deleted(4)), (2, deleted(9))], "{turns} turns between them");
+    }
+}
+
+#[test]
 fn retention_by_bytes_and_by_age_removes_whole_segments() {
     let mut setup = Setup::new(2, 1);
     setup.assigned[0].settings.retention_bytes = Some(100 * 1024);

@@ -169,6 +169,11 @@ impl TestShard {
         self.runner.run_until_stalled();
     }
 
+    /// One turn of one task.
+    pub(crate) fn turn(&mut self) -> bool {
+        self.runner.poll_one()
+    }
+
     /// Moves the clock on by steps of at most 50 ms, ticking at each.
     pub(crate) fn advance_ms(&mut self, ms: u64) {
         let mut left = ms;
