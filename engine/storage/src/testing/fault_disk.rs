@@ -83,6 +83,13 @@ impl FaultDisk {
         self.cuts().at(cut.call).image(cut.unflushed)
     }
 
+    /// The process that made them is gone, and the power is not: calls under way end as they would have.
+    pub fn end_calls(&self) {
+        let mut state = self.0.borrow_mut();
+        let under_way: Vec<usize> = (0..state.calls.len()).filter(|&at| state.calls[at].completed.is_none()).collect();
+        under_way.into_iter().for_each(|call| state.complete(call, false));
+    }
+
     /// Tells what readers see of two devices apart.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {

@@ -1,0 +1,200 @@
+//! What is done to the device and the clocks: rot, errors, too little room, slowness, a wall clock that is set.
+//!
+//! The expensive mistake is a fault that the oracle is not told of exactly: it would either cry wolf, or forgive what it
+//! must not.
+
+use crate::control::Control;
+use crate::oracle::Violation;
+use crate::plan::pick;
+use crate::world::World;
+use sluice_model::{PartitionIndex, ShardIndex, TopicId, TopicPartition};
+use sluice_storage::disk::Disk;
+use sluice_storage::testing::executor::block_on;
+use sluice_storage::testing::fault_disk::FaultKind;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Turns of a call on a device that is not slow, at most.
+const TURNS_MAX: u64 = 2;
+
+/// Calls that may fail; those that happen most, and matter most, come up most.
+const DEVICE_ERRORS: [FaultKind; 14] = [
+    FaultKind::Write,
+    FaultKind::Write,
+    FaultKind::Write,
+    FaultKind::Sync,
+    FaultKind::Sync,
+    FaultKind::Read,
+    FaultKind::Open,
+    FaultKind::List,
+    FaultKind::Allocate,
+    FaultKind::Truncate,
+    FaultKind::Rename,
+    FaultKind::Remove,
+    FaultKind::CreateDir,
+    FaultKind::Any,
+];
+
+#[derive(Default)]
+pub struct Faults {
+    /// Calls armed to fail on this device.
+    pub device_errors: u64,
+    pub is_full: bool,
+    pub is_slow: bool,
+    pub turns_max: u64,
+    /// The wall clock was set once: ages are no longer what they seem.
+    pub wall_jumped: bool,
+    pub wall_off_ms: i64,
+    /// Journals with a changed bit since the last start, and whether they ended with an idle marker then.
+    pub rotten_journals: BTreeMap<ShardIndex, bool>,
+    /// Shards one of whose checkpoint slots has a changed bit.
+    pub rotten_slots: BTreeSet<ShardIndex>,
+    /// In whose journal each partition's newest records were, at the last start.
+    pub homes: BTreeMap<TopicPartition, ShardIndex>,
+}
+
+impl Faults {
+    pub fn on_new_disk(&mut self) {
+        self.device_errors = 0;
+    }
+
+    pub fn on_started(&mut self, control: &Control) {
+        // A shard that was not opened has still what it had.
+        let is_left = |shard: &ShardIndex| u64::from(shard.0) >= control.shard_count;
+        self.rotten_journals.retain(|shard, _| is_left(shard));
+        self.rotten_slots.retain(is_left);
+        self.homes = control.ids().filter_map(|id| Some((id, control.shard_of(id)?))).collect();
+    }
+}
+
+impl World {
+    /// The next calls of one kind fail, one of them.
+    pub fn arm_device_error(&mut self) {
+        let kind = DEVICE_ERRORS[pick(&mut self.random, DEVICE_ERRORS.len())];
+        let nth = [3, 10, 40][pick(&mut self.random, 3)];
+        let nth = self.random.below(nth);
+        self.trace.note(format_args!("device error: {kind:?} number {nth} from now"));
+        self.disk.fail(kind, nth);
+        self.faults.device_errors += 1;
+    }
+
+    /// `None` is all the room there can be.
+    pub fn set_capacity(&mut self, room: Option<u64>) {
+        self.disk.set_capacity(u64::MAX);
+        self.faults.is_full = room.is_some();
+        let leaves_part = self.random.coin();
+        self.disk.set_allocation_leaves_part(leaves_part);
+        self.trace.note(format_args!("room on the disk: {room:?}"));
+        if let Some(room) = room {
+            let free = block_on(self.disk.free_len(Path::new("/data"))).unwrap_or(u64::MAX);
+            self.disk.set_capacity(u64::MAX - free + room);
+        }
+    }
+
+    pub fn change_room(&mut self) {
+        let room = if self.faults.is_full && self.random.below(3) > 0 {
+            None
+        } else {
+            Some(self.random.below(self.plan.tail_budget as u64 * 2))
+        };
+        self.set_capacity(room);
+    }
+
+    pub fn change_speed(&mut self) {
+        self.faults.is_slow = !self.faults.is_slow;
+        self.faults.turns_max = if self.faults.is_slow { [10, 100, 400][pick(&mut self.random, 3)] } else { TURNS_MAX };
+        self.trace.note(format_args!("calls take up to {} turns", self.faults.turns_max));
+        self.set_speed();
+    }
+
+    /// Tells the device, which may be a new one, how slow it is.
+    pub fn set_speed(&self) {
+        if self.faults.is_slow {
+            self.disk.set_spikes(10, self.faults.turns_max * 4);
+        }
+        self.disk.set_turns_max(self.faults.turns_max.max(TURNS_MAX));
+    }
+
+    pub fn jump_clock(&mut self) {
+        // Never further than a producer is remembered: what was forgotten for its age would be taken twice, rightly.
+        let by_ms = [500, 5_000, 3_600_000, 3 * 86_400_000][pick(&mut self.random, 4)];
+        let by_ms = if self.random.coin() { by_ms } else { -by_ms };
+        let by_ms = if self.faults.wall_off_ms == 0 { by_ms } else { -self.faults.wall_off_ms };
+        self.faults.wall_off_ms += by_ms;
+        self.trace.note(format_args!("the wall clock jumps by {by_ms} ms"));
+        self.faults.wall_jumped = true;
+        self.clock.jump_ms(by_ms);
+    }
+
+    /// Bits change while the broker is down: in one slot and one group of the journal of a shard at most, and anywhere in
+    /// segments. `is_marked` when every journal ends with an idle marker.
+    pub fn rot(&mut self, is_marked: bool) -> Result<(), Violation> {
+        let files = self.disk.files();
+        for _ in 0..=self.random.below(3) {
+            let class = self.random.below(3);
+            let named: Vec<(&PathBuf, usize)> = files
+                .iter()
+                .filter(|(path, bytes)| !bytes.is_empty() && class_of(path) == Some(class))
+                .map(|(path, bytes)| (path, bytes.len()))
+                .collect();
+            if named.is_empty() {
+                continue;
+            }
+            let (path, len) = named[pick(&mut self.random, named.len())];
+            match (class, shard_of(path)) {
+                (0, Some(shard)) if self.faults.rotten_slots.insert(shard) => {}
+                (1, Some(shard)) if !self.faults.rotten_journals.contains_key(&shard) => {
+                    self.faults.rotten_journals.insert(shard, is_marked);
+                }
+                (0 | 1, _) => continue,
+                _ => {
+                    let Some(id) = partition_of(path) else { continue };
+                    if let Some(model) = self.oracle.partitions.get_mut(&id) {
+                        model.may_be_damaged = true;
+                    }
+                }
+            }
+            let position = self.rotten_position(&files[path], len);
+            let bit = u8::try_from(self.random.below(8)).expect("below 8");
+            self.trace.note(format_args!("rot: bit {bit} of byte {position} of {}", path.display()));
+            self.disk.flip_bit(path, position, bit);
+        }
+        Ok(())
+    }
+
+    /// Often where something stands: most of a young journal is zeros.
+    fn rotten_position(&mut self, bytes: &[u8], len: usize) -> u64 {
+        let mut position = pick(&mut self.random, len);
+        for _ in 0..20 {
+            if bytes[position] != 0 {
+                break;
+            }
+            position = pick(&mut self.random, len);
+        }
+        position as u64
+    }
+}
+
+/// 0 for a checkpoint slot, 1 for a journal file, 2 for a segment.
+fn class_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    if path.iter().any(|part| part == "set-aside") {
+        return None;
+    }
+    match name {
+        name if name.starts_with("checkpoint-") => Some(0),
+        name if name.ends_with(".journal") => Some(1),
+        name if name.ends_with(".log") => Some(2),
+        _ => None,
+    }
+}
+
+fn shard_of(path: &Path) -> Option<ShardIndex> {
+    sluice_storage::layout::shard_of_dir(path.parent()?.file_name()?.to_str()?)
+}
+
+fn partition_of(path: &Path) -> Option<TopicPartition> {
+    let partition: u32 = path.parent()?.file_name()?.to_str()?.parse().ok()?;
+    let topic_id = TopicId::parse(path.parent()?.parent()?.file_name()?.to_str()?)?;
+    Some(TopicPartition { topic_id, partition: PartitionIndex(partition) })
+}

@@ -1,0 +1,130 @@
+//! The program: many seeds, one seed with its trace, or the planted bugs. Exit status 0 when all is well, 1 when a seed
+//! fails or a planted bug is not caught, 2 for a command line that makes no sense.
+
+use clap::{Parser, Subcommand};
+use sluice_sim::plan::Mask;
+use sluice_sim::plants;
+use sluice_sim::run::{Failure, Seeds, Settings, minimised, run_seed, run_seeds};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Simulates the storage of one broker, from seeds.
+#[derive(Parser)]
+#[command(name = "sluice-sim")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run many seeds, until one fails.
+    Run {
+        #[arg(long, default_value_t = 1000)]
+        seeds: u64,
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        /// Operations to leave out, with commas between them.
+        #[arg(long, default_value = "")]
+        without: String,
+        /// Print how often everything was met.
+        #[arg(long)]
+        coverage: bool,
+    },
+    /// Run one seed and print everything that happens.
+    Replay {
+        seed: u64,
+        /// Stop after this many steps.
+        #[arg(long)]
+        steps: Option<u64>,
+        #[arg(long, default_value = "")]
+        without: String,
+    },
+    /// Plant each known bug in a copy of the sources and look whether it is caught.
+    Plants {
+        /// Seeds that each bug gets, at most.
+        #[arg(long, default_value_t = 4000)]
+        seeds: u64,
+        /// Only the patches whose name contains this.
+        #[arg(long, default_value = "")]
+        only: String,
+        /// The folder of the workspace.
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))]
+        workspace: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { seeds, from, threads, without, coverage } => match Mask::parse(&without) {
+            Ok(mask) => run(Seeds { from, count: seeds, threads, mask }, coverage),
+            Err(message) => usage(&message),
+        },
+        Command::Replay { seed, steps, without } => match Mask::parse(&without) {
+            Ok(mask) => replay(seed, Settings { mask, steps_max: steps, is_printed: true }),
+            Err(message) => usage(&message),
+        },
+        Command::Plants { seeds, only, workspace } => match plants::run_all(&workspace, &only, seeds) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => failed(&message),
+        },
+    }
+}
+
+fn run(seeds: Seeds, coverage: bool) -> ExitCode {
+    tell_the_seed_of_a_panic(seeds);
+    let started = Instant::now();
+    let summary = run_seeds(seeds, &|count| {
+        eprintln!("{count} seeds, {:.1} s", started.elapsed().as_secs_f64());
+    });
+    if coverage {
+        summary.coverage.iter().for_each(|(name, count)| println!("{count:>10}  {name}"));
+    }
+    println!(
+        "{} seeds from {} on, {} steps, {} events, {:.1} s",
+        summary.seeds,
+        seeds.from,
+        summary.steps,
+        summary.events,
+        started.elapsed().as_secs_f64()
+    );
+    let Some((seed, outcome)) = summary.failure else { return ExitCode::SUCCESS };
+    println!("seed {seed} fails at step {}: {}", outcome.steps, outcome.violation.as_deref().unwrap_or_default());
+    let failure = minimised(seed, seeds.mask, &outcome);
+    failed(&format!("seed {seed}: {}\nreplay it with: {}", failure.message, failure.command()))
+}
+
+fn replay(seed: u64, settings: Settings) -> ExitCode {
+    let outcome = run_seed(seed, settings);
+    println!("{} steps, {} events, trace {:016x}", outcome.steps, outcome.events, outcome.trace_hash);
+    match outcome.violation {
+        None => ExitCode::SUCCESS,
+        Some(message) => failed(&format!("seed {seed}: {message}")),
+    }
+}
+
+/// A release build ends at a panic, before anybody can catch it: whoever runs it has to be told which seed it was.
+fn tell_the_seed_of_a_panic(seeds: Seeds) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        if let Some(seed) = sluice_sim::run::seed_of_this_thread() {
+            let settings = Settings { mask: seeds.mask, ..Settings::default() };
+            let failure = Failure { seed, message: String::new(), settings };
+            eprintln!("seed {seed}: panic; replay it with: {}", failure.command());
+        }
+    }));
+}
+
+fn usage(message: &str) -> ExitCode {
+    eprintln!("sluice-sim: {message}");
+    ExitCode::from(2)
+}
+
+fn failed(message: &str) -> ExitCode {
+    eprintln!("sluice-sim: {message}");
+    ExitCode::FAILURE
+}

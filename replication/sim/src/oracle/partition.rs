@@ -1,0 +1,139 @@
+//! One partition as it has to be: which batch stands at which offset, and how much of that is promised.
+
+use super::Violation;
+use super::batches::{Batch, BatchId};
+use super::producers::{Expected, ProducerModel};
+use crate::demand;
+use sluice_model::{ProducerId, TopicPartition};
+use sluice_partition::PartitionSettings;
+use std::collections::BTreeMap;
+
+/// A batch in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    pub batch: BatchId,
+    pub record_count: u32,
+    pub len: usize,
+    /// When it was appended, in true time.
+    pub appended_us: u64,
+    /// The checksum of its sealed header, once it was read: it never changes.
+    pub header_crc: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+pub struct PartitionModel {
+    pub id: TopicPartition,
+    /// By base offset; those below the log start are forgotten.
+    pub frames: BTreeMap<u64, Held>,
+    /// Where the log ends.
+    pub end: u64,
+    /// Records below this were acknowledged or served: they may never go.
+    pub promised_end: u64,
+    /// `promised_end` before the last group of the shard was acknowledged.
+    pub promised_before_group: u64,
+    /// The log start as it was last seen.
+    pub log_start: u64,
+    /// Deleted for good below this, and above it at most up to `log_start_max`.
+    pub log_start_min: u64,
+    pub log_start_max: u64,
+    /// The greatest log start that a client asked for.
+    pub deletes_asked: u64,
+    pub high_watermark: u64,
+    pub producers: BTreeMap<ProducerId, ProducerModel>,
+    /// The settings it has now.
+    pub settings: PartitionSettings,
+    /// Files of it may have rotted: what it serves must be right, but it may refuse.
+    pub may_be_damaged: bool,
+    /// Records were lost and said to be: what it remembers of producers is no longer known.
+    pub has_lost: bool,
+}
+
+impl PartitionModel {
+    #[must_use]
+    pub fn new(id: TopicPartition, settings: PartitionSettings) -> Self {
+        Self {
+            id,
+            frames: BTreeMap::new(),
+            end: 0,
+            promised_end: 0,
+            promised_before_group: 0,
+            log_start: 0,
+            log_start_min: 0,
+            log_start_max: 0,
+            deletes_asked: 0,
+            high_watermark: 0,
+            producers: BTreeMap::new(),
+            settings,
+            may_be_damaged: false,
+            has_lost: false,
+        }
+    }
+
+    /// What an append of this batch has to come to, when load does not forbid it.
+    #[must_use]
+    pub fn expect(&self, batch: &Batch) -> Expected {
+        if batch.producer.id == ProducerId::NONE {
+            return Expected::New;
+        }
+        let known = self.producers.get(&batch.producer.id);
+        known.cloned().unwrap_or_default().expect(batch.producer, batch.record_count)
+    }
+
+    /// The batch was taken at the log end; gives back where it begins.
+    pub fn append(&mut self, number: BatchId, batch: &Batch, now_us: u64) -> u64 {
+        let base = self.end;
+        let held = Held {
+            batch: number,
+            record_count: batch.record_count,
+            len: batch.frame.len(),
+            appended_us: now_us,
+            header_crc: None,
+        };
+        self.frames.insert(base, held);
+        self.end += u64::from(batch.record_count);
+        if batch.producer.id != ProducerId::NONE {
+            self.producers.entry(batch.producer.id).or_default().append(batch.producer, batch.record_count, base);
+        }
+        base
+    }
+
+    /// Records below `end` were acknowledged, or given to a reader.
+    pub fn promise(&mut self, end: u64) -> Result<(), Violation> {
+        demand!(end <= self.end, "{}: {end} is promised, the log ends at {}", self.id, self.end);
+        self.promised_end = self.promised_end.max(end);
+        Ok(())
+    }
+
+    /// The log was found to end here: what was beyond is gone for good.
+    pub fn cut(&mut self, end: u64) {
+        self.frames.retain(|base, _| *base < end);
+        self.producers.values_mut().for_each(|producer| producer.truncate(end));
+        self.end = end;
+        self.promised_end = self.promised_end.min(end);
+        self.promised_before_group = self.promised_before_group.min(end);
+    }
+
+    /// Whether a batch may begin, or the log end, at this offset.
+    #[must_use]
+    pub fn is_boundary(&self, offset: u64) -> bool {
+        offset == self.end || self.frames.contains_key(&offset)
+    }
+
+    /// The batch that holds `offset`.
+    #[must_use]
+    pub fn holding(&self, offset: u64) -> Option<(u64, Held)> {
+        let (base, held) = self.frames.range(..=offset).next_back()?;
+        (offset < base + u64::from(held.record_count)).then_some((*base, *held))
+    }
+
+    /// Forgets frames wholly below the log start that is durable.
+    pub fn forget_deleted(&mut self) {
+        let start = self.log_start_min;
+        while let Some(first) = self.frames.first_entry() {
+            if first.key() + u64::from(first.get().record_count) > start {
+                break;
+            }
+            first.remove();
+        }
+    }
+}

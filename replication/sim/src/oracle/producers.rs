@@ -1,0 +1,100 @@
+//! What must be made of a sequence: written a second time, from KIP-98 rather than from the code, over everything
+//! that one producer has appended to one partition.
+
+use super::batches::Producer;
+use sluice_model::{ProducerEpoch, Sequence};
+
+/// Batches per producer whose retry is answered with their offset.
+const REMEMBERED: usize = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    New,
+    /// In the log already, at this offset.
+    Duplicate(u64),
+    /// In the log already, too long ago to say where.
+    OldDuplicate,
+    Unknown,
+    Fenced,
+    OutOfOrder,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ProducerModel {
+    /// All that the log has taken of it, oldest first.
+    appended: Vec<Appended>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Appended {
+    epoch: ProducerEpoch,
+    sequence: Sequence,
+    record_count: u32,
+    base_offset: u64,
+}
+
+impl ProducerModel {
+    #[must_use]
+    pub fn expect(&self, producer: Producer, record_count: u32) -> Expected {
+        let first = producer.sequence == Sequence(0);
+        let Some(last) = self.appended.last() else { return if first { Expected::New } else { Expected::Unknown } };
+        if producer.epoch < last.epoch {
+            return Expected::Fenced;
+        }
+        if producer.epoch > last.epoch {
+            return if first { Expected::New } else { Expected::OutOfOrder };
+        }
+        if producer.sequence == last.sequence.advanced(last.record_count) {
+            return Expected::New;
+        }
+        let of_epoch = self.appended.iter().rev().take_while(|appended| appended.epoch == last.epoch);
+        let mut recent = of_epoch.take(REMEMBERED);
+        let is_it = |appended: &&Appended| appended.sequence == producer.sequence && appended.record_count == record_count;
+        if let Some(appended) = recent.clone().find(is_it) {
+            return Expected::Duplicate(appended.base_offset);
+        }
+        match recent.by_ref().last() {
+            Some(oldest) if producer.sequence.0 + i32::try_from(record_count).expect("small") <= oldest.sequence.0 => {
+                Expected::OldDuplicate
+            }
+            _ => Expected::OutOfOrder,
+        }
+    }
+
+    pub fn append(&mut self, producer: Producer, record_count: u32, base_offset: u64) {
+        let Producer { epoch, sequence, .. } = producer;
+        self.appended.push(Appended { epoch, sequence, record_count, base_offset });
+    }
+
+    pub fn truncate(&mut self, end: u64) {
+        self.appended.retain(|appended| appended.base_offset < end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_model::ProducerId;
+
+    fn at(epoch: i16, sequence: i32) -> Producer {
+        Producer { id: ProducerId(1), epoch: ProducerEpoch(epoch), sequence: Sequence(sequence) }
+    }
+
+    #[test]
+    fn sequences_are_judged_as_kip_98_says() {
+        let mut model = ProducerModel::default();
+        assert_eq!(model.expect(at(0, 3), 1), Expected::Unknown);
+        for n in 0..8 {
+            assert_eq!(model.expect(at(1, n * 2), 2), Expected::New);
+            model.append(at(1, n * 2), 2, u64::try_from(n).unwrap() * 10);
+        }
+        assert_eq!(model.expect(at(1, 14), 2), Expected::Duplicate(70));
+        assert_eq!(model.expect(at(1, 6), 2), Expected::Duplicate(30));
+        assert_eq!(model.expect(at(1, 4), 2), Expected::OldDuplicate);
+        assert_eq!(model.expect(at(1, 18), 2), Expected::OutOfOrder);
+        assert_eq!(model.expect(at(0, 16), 2), Expected::Fenced);
+        assert_eq!((model.expect(at(2, 16), 2), model.expect(at(2, 0), 2)), (Expected::OutOfOrder, Expected::New));
+        model.truncate(70);
+        assert_eq!(model.expect(at(1, 14), 2), Expected::New);
+    }
+}

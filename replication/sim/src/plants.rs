@@ -1,0 +1,158 @@
+//! Planted bugs: each patch breaks one thing that the simulator has to notice.
+//!
+//! A patch is applied in a copy of the sources, the simulator is built there, and some seed has to fail. One that no
+//! longer applies is an error: it would prove nothing. The expensive mistake is a bug that is caught for a reason of
+//! its own, a copy that does not build or a seed that fails anyway; so the copy without any patch has to pass first.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Where the patches are, in the workspace.
+const PLANTS_DIR: &str = "replication/sim/plants";
+/// Seeds that the copy without a patch has to pass.
+const SOUND_SEEDS: u64 = 300;
+
+/// A patch and what it breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plant {
+    pub name: String,
+    pub path: PathBuf,
+    /// The first line of the patch.
+    pub breaks: String,
+}
+
+/// Every patch, by name.
+pub fn plants(workspace: &Path) -> Result<Vec<Plant>, String> {
+    let dir = workspace.join(PLANTS_DIR);
+    let named = |error: std::io::Error| format!("{}: {error}", dir.display());
+    let mut plants = Vec::new();
+    for entry in fs::read_dir(&dir).map_err(named)? {
+        let path = entry.map_err(named)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".patch")) else {
+            continue;
+        };
+        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let breaks = text.lines().next().unwrap_or_default().trim_start_matches("# ").to_owned();
+        plants.push(Plant { name: name.to_owned(), path: path.clone(), breaks });
+    }
+    plants.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(plants)
+}
+
+/// Whether a patch applies to the sources as they are.
+pub fn check_applies(workspace: &Path, plant: &Plant) -> Result<(), String> {
+    let output = git_apply(workspace, &plant.path, true)?;
+    if output.status.success() { Ok(()) } else { Err(format!("{} does not apply: {}", plant.name, last_lines(&output))) }
+}
+
+/// Plants one bug after the other, and prints by which seed each was caught.
+pub fn run_all(workspace: &Path, only: &str, seeds: u64) -> Result<(), String> {
+    let workspace = fs::canonicalize(workspace).map_err(|error| format!("{}: {error}", workspace.display()))?;
+    let copy = workspace.join("target/plants/sources");
+    let all = plants(&workspace)?;
+    let chosen: Vec<&Plant> = all.iter().filter(|plant| plant.name.contains(only)).collect();
+    if chosen.is_empty() {
+        return Err(format!("no patch in {PLANTS_DIR} has a name with {only} in it"));
+    }
+    copy_sources(&workspace, &copy)?;
+    match simulate(&copy, SOUND_SEEDS)? {
+        Caught::Nothing => println!("without a bug: {SOUND_SEEDS} seeds pass"),
+        Caught::By(message) => return Err(format!("without a bug: {message}")),
+    }
+    let mut missed = Vec::new();
+    for plant in chosen {
+        copy_sources(&workspace, &copy)?;
+        check_applies(&copy, plant)?;
+        let output = git_apply(&copy, &plant.path, false)?;
+        if !output.status.success() {
+            return Err(format!("{} does not apply: {}", plant.name, last_lines(&output)));
+        }
+        println!("{}: {}", plant.name, plant.breaks);
+        match simulate(&copy, seeds)? {
+            Caught::By(message) => println!("    caught: {message}"),
+            Caught::Nothing => {
+                println!("    NOT CAUGHT by {seeds} seeds");
+                missed.push(plant.name.clone());
+            }
+        }
+    }
+    if missed.is_empty() { Ok(()) } else { Err(format!("not caught: {}", missed.join(", "))) }
+}
+
+enum Caught {
+    By(String),
+    Nothing,
+}
+
+/// Builds the simulator of a copy and runs seeds with it. Built for development: a panic has to be caught there.
+fn simulate(copy: &Path, seeds: u64) -> Result<Caught, String> {
+    let target = copy.with_file_name("target");
+    let cargo = |arguments: &[&str]| {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(copy).env("CARGO_TARGET_DIR", &target).args(arguments);
+        command.output().map_err(|error| format!("cargo does not start: {error}"))
+    };
+    let built = cargo(&["build", "--quiet", "--package", "sluice-sim"])?;
+    if !built.status.success() {
+        return Err(format!("the copy does not build: {}", last_lines(&built)));
+    }
+    let seeds = seeds.to_string();
+    let ran = Command::new(target.join("debug/sluice-sim"))
+        .args(["run", "--seeds", &seeds])
+        .output()
+        .map_err(|error| format!("the simulator of the copy does not start: {error}"))?;
+    match ran.status.code() {
+        Some(0) => Ok(Caught::Nothing),
+        Some(1) => {
+            let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+            let line = text.lines().rev().find(|line| line.contains(" fails at step ")).unwrap_or("without a message");
+            Ok(Caught::By(line.to_owned()))
+        }
+        _ => Err(format!("the simulator of the copy ended with {}: {}", ran.status, last_lines(&ran))),
+    }
+}
+
+/// The copy has exactly the sources of the workspace; what did not change keeps its time, so that little is built anew.
+fn copy_sources(workspace: &Path, copy: &Path) -> Result<(), String> {
+    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    for part in ["Cargo.toml", "Cargo.lock", "src", "engine", "replication", "net", "bench", "tuning"] {
+        copy_changed(&workspace.join(part), &copy.join(part)).map_err(|error| failed(&workspace.join(part), error))?;
+    }
+    Ok(())
+}
+
+fn copy_changed(from: &Path, to: &Path) -> std::io::Result<()> {
+    if from.is_dir() {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let name = entry?.file_name();
+            copy_changed(&from.join(&name), &to.join(&name))?;
+        }
+        return Ok(());
+    }
+    let bytes = fs::read(from)?;
+    if fs::read(to).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    fs::create_dir_all(to.parent().expect("a file lies in a folder"))?;
+    fs::write(to, bytes)
+}
+
+/// Outside of any repository, so that paths mean the folder and nothing above it.
+fn git_apply(folder: &Path, patch: &Path, only_check: bool) -> Result<Output, String> {
+    let mut command = Command::new("git");
+    command.current_dir(folder).env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap_or(folder)).env("GIT_DIR", "/dev/null");
+    command.arg("apply");
+    if only_check {
+        command.arg("--check");
+    }
+    let patch = fs::canonicalize(patch).map_err(|error| format!("{}: {error}", patch.display()))?;
+    command.arg(patch).output().map_err(|error| format!("git is needed to apply patches and does not start: {error}"))
+}
+
+fn last_lines(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}

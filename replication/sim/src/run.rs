@@ -1,0 +1,174 @@
+//! One seed from its first start to its last, many of them on several threads, and what a failing one is told as.
+
+use crate::coverage::Coverage;
+use crate::oracle::Violation;
+use crate::plan::{Mask, OPERATIONS};
+use crate::world::World;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// How a seed is run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    pub mask: Mask,
+    pub steps_max: Option<u64>,
+    pub is_printed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub trace_hash: u64,
+    pub events: u64,
+    pub steps: u64,
+    pub coverage: Coverage,
+    pub violation: Option<String>,
+}
+
+thread_local! {
+    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The seed that runs on this thread, for whoever reports a panic.
+#[must_use]
+pub fn seed_of_this_thread() -> Option<u64> {
+    SEED.get()
+}
+
+/// Runs one seed. A panic of the code under test is a violation like any other.
+#[must_use]
+pub fn run_seed(seed: u64, settings: Settings) -> Outcome {
+    SEED.set(Some(seed));
+    let mut world = World::new(seed, settings.mask, settings.steps_max, settings.is_printed);
+    let mut steps = 0;
+    let result = catch_unwind(AssertUnwindSafe(|| live(&mut world, &mut steps)));
+    let violation = match result {
+        Ok(Ok(())) => None,
+        Ok(Err(Violation(message))) => Some(message),
+        Err(panic) => Some(format!("panic: {}", panic_message(&*panic))),
+    };
+    Outcome { trace_hash: world.trace.hash(), events: world.trace.events(), steps, coverage: world.coverage.clone(), violation }
+}
+
+fn live(world: &mut World, steps: &mut u64) -> Result<(), Violation> {
+    world.start(false)?;
+    world.create_topic()?;
+    world.advance_ms(20)?;
+    while *steps < world.plan.steps {
+        world.step(*steps)?;
+        *steps += 1;
+        if world.is_refused {
+            return Ok(());
+        }
+    }
+    world.heal()?;
+    world.trace.note(format_args!("the disk is {:016x}", world.disk.fingerprint()));
+    Ok(())
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+}
+
+/// A seed that fails, and the shortest way found to see it fail.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub seed: u64,
+    pub message: String,
+    pub settings: Settings,
+}
+
+impl Failure {
+    /// The command that plays it again.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let mut command = format!("cargo run --release -p sluice-sim -- replay {}", self.seed);
+        if let Some(steps) = self.settings.steps_max {
+            command += &format!(" --steps {steps}");
+        }
+        if self.settings.mask != Mask::default() {
+            command += &format!(" --without {}", self.settings.mask.names());
+        }
+        command
+    }
+}
+
+/// Leaves out every kind of operation that the failure does without, and every step after it.
+#[must_use]
+pub fn minimised(seed: u64, mask: Mask, outcome: &Outcome) -> Failure {
+    let mut best = Failure {
+        seed,
+        message: outcome.violation.clone().unwrap_or_default(),
+        settings: Settings { steps_max: Some(outcome.steps + 1), mask, is_printed: false },
+    };
+    for (operation, ..) in OPERATIONS {
+        let settings = Settings { mask: best.settings.mask.with(*operation), steps_max: None, is_printed: false };
+        let outcome = run_seed(seed, settings);
+        if let Some(message) = outcome.violation.filter(|message| kind_of(message) == kind_of(&best.message)) {
+            best = Failure { seed, message, settings: Settings { steps_max: Some(outcome.steps + 1), ..settings } };
+        }
+    }
+    best
+}
+
+/// A message without its numbers, and not to its end: failures of one kind begin alike.
+fn kind_of(message: &str) -> String {
+    message.chars().filter(|letter| !letter.is_ascii_hexdigit()).take(40).collect()
+}
+
+/// What many seeds came to.
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub seeds: u64,
+    pub steps: u64,
+    pub events: u64,
+    pub coverage: Coverage,
+    /// Of the lowest seed that failed among those that ran.
+    pub failure: Option<(u64, Outcome)>,
+}
+
+/// Many seeds.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeds {
+    pub from: u64,
+    pub count: u64,
+    pub threads: usize,
+    pub mask: Mask,
+}
+
+/// Runs seeds on several threads until one fails. `on_progress` hears of every thousandth.
+pub fn run_seeds(seeds: Seeds, on_progress: &(dyn Fn(u64) + Sync)) -> Summary {
+    let Seeds { from, count, threads, mask } = seeds;
+    let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
+    let summary = Mutex::new(Summary::default());
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= from + count {
+                break;
+            }
+            let outcome = run_seed(seed, Settings { mask, ..Settings::default() });
+            let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+            summary.seeds += 1;
+            summary.steps += outcome.steps;
+            summary.events += outcome.events;
+            summary.coverage.add(&outcome.coverage);
+            if summary.seeds.is_multiple_of(1000) {
+                on_progress(summary.seeds);
+            }
+            let is_lowest = summary.failure.as_ref().is_none_or(|(lowest, _)| seed < *lowest);
+            if outcome.violation.is_some() && is_lowest {
+                stop.store(true, Ordering::Relaxed);
+                summary.failure = Some((seed, outcome));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(work);
+        }
+    });
+    summary.into_inner().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,345 @@
+//! Disk, time, shards and clients of one run, and how they move on together: one turn of one task at a time.
+//!
+//! The expensive mistake is to look only when everything is at rest. Answers are taken after every single turn, so that
+//! a power cut may fall between any two of them. Deliberately absent: what operations there are (`operations`), and
+//! what has to be true (`oracle`).
+
+use crate::clients::{Clients, StreamKey};
+use crate::clock::SimClock;
+use crate::control::Control;
+use crate::coverage::Coverage;
+use crate::demand;
+use crate::faults::Faults;
+use crate::oracle::batches::BatchId;
+use crate::oracle::served::Read;
+use crate::oracle::{Oracle, Violation};
+use crate::plan::{Mask, Operation, Plan};
+use crate::shard_life::ShardLife;
+use crate::trace::Trace;
+use sluice_model::{Clock, Offset, ShardIndex, TopicId, TopicPartition};
+use sluice_partition::{Acks, Completed, Completion, Durability, Failure, OpenError, Partitions};
+use sluice_storage::read_plan::{DiskReadError, ReadFrames};
+use sluice_storage::testing::executor::Runner;
+use sluice_storage::testing::fault_disk::FaultDisk;
+use sluice_storage::testing::random::Random;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+pub type SimPartitions = Partitions<FaultDisk, SimClock>;
+
+/// Turns without rest after which a shard is said never to come to rest.
+const RESTLESS_TURNS: u64 = 400_000;
+
+/// An answer that somebody waits for.
+#[derive(Clone, Copy, Debug)]
+pub enum Awaited {
+    Produce { key: StreamKey, batch: BatchId, base: Option<u64>, acks: Acks },
+    Delete { id: TopicPartition, offset: u64 },
+}
+
+/// What a task of the simulator has come to.
+pub enum Done {
+    Failed(ShardIndex, Failure),
+    Read(Read, Result<ReadFrames, DiskReadError>),
+    Created(Vec<TopicPartition>, Result<(), OpenError>),
+    Removed(TopicId, Result<(), OpenError>),
+    Closed(ShardIndex, Result<(), Failure>),
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub random: Random,
+    pub disk: FaultDisk,
+    pub clock: SimClock,
+    pub runner: Runner,
+    pub shards: BTreeMap<ShardIndex, ShardLife>,
+    pub control: Control,
+    pub oracle: Oracle,
+    pub clients: Clients,
+    pub faults: Faults,
+    pub trace: Trace,
+    pub coverage: Coverage,
+    pub awaited: BTreeMap<u64, Awaited>,
+    /// Who is to be told when the high watermark passes this.
+    pub watches: BTreeMap<u64, (TopicPartition, u64)>,
+    pub next_token: u64,
+    pub done: Rc<RefCell<Vec<Done>>>,
+    /// Shards whose clean stop is complete.
+    pub closed: Vec<ShardIndex>,
+    /// Deletions under way: how many shards have not finished yet.
+    pub removing: BTreeMap<TopicId, usize>,
+    /// Why a shard cannot go on: the process has to end.
+    pub failed: Option<String>,
+    /// The broker has said that it cannot start, with a reason that is true.
+    pub is_refused: bool,
+}
+
+impl World {
+    #[must_use]
+    pub fn new(seed: u64, mask: Mask, steps_max: Option<u64>, is_printed: bool) -> Self {
+        let plan = Plan::new(seed, mask, steps_max);
+        let mut trace = Trace::new(is_printed);
+        trace.note(format_args!("{plan:?}"));
+        Self {
+            random: Random::new(seed),
+            disk: FaultDisk::new(seed ^ 0xd15c),
+            clock: SimClock::default(),
+            runner: Runner::new(seed),
+            shards: BTreeMap::new(),
+            control: Control::new(&plan),
+            oracle: Oracle::default(),
+            clients: Clients::default(),
+            faults: Faults::default(),
+            trace,
+            coverage: Coverage::default(),
+            awaited: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            next_token: 1,
+            done: Rc::default(),
+            closed: Vec::new(),
+            removing: BTreeMap::new(),
+            failed: None,
+            is_refused: false,
+            plan,
+        }
+    }
+
+    pub fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token - 1
+    }
+
+    /// The shard that serves a partition now.
+    #[must_use]
+    pub fn partitions_of(&self, id: TopicPartition) -> Option<SimPartitions> {
+        let shard = self.control.shard_of(id)?;
+        Some(self.shards.get(&shard)?.partitions.clone())
+    }
+
+    /// Runs a task whose outcome [`Self::turn`] takes up.
+    pub fn spawn(&mut self, task: impl Future<Output = Done> + 'static) {
+        let done = Rc::clone(&self.done);
+        self.runner.spawn(async move {
+            let outcome = task.await;
+            done.borrow_mut().push(outcome);
+        });
+    }
+
+    /// One turn of one task; `false` when all of them wait, or when the process has to end: the machine lets nothing
+    /// run after that.
+    pub fn turn(&mut self) -> Result<bool, Violation> {
+        if self.failed.is_some() {
+            return Ok(false);
+        }
+        let ran = self.runner.poll_one();
+        if ran {
+            self.pass_us(self.plan.turn_us);
+        }
+        self.take_up()?;
+        Ok(ran)
+    }
+
+    pub fn turns(&mut self, count: u64) -> Result<(), Violation> {
+        for _ in 0..count {
+            if !self.turn()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs until everybody waits for something that only time can bring.
+    pub fn rest(&mut self) -> Result<(), Violation> {
+        let mut turns = 0;
+        while self.turn()? {
+            turns += 1;
+            demand!(turns < RESTLESS_TURNS, "the shards do not come to rest: {:?}", self.statuses());
+        }
+        Ok(())
+    }
+
+    /// Lets time pass, all tasks at rest in the end.
+    pub fn advance_ms(&mut self, ms: u64) -> Result<(), Violation> {
+        let until = self.clock.true_us() + ms * 1000;
+        loop {
+            self.rest()?;
+            let left = until.saturating_sub(self.clock.true_us());
+            if left == 0 || self.failed.is_some() {
+                return Ok(());
+            }
+            let mono_us = self.clock.now().mono_us;
+            let tick = self.shards.values().map(|shard| shard.next_tick_us.saturating_sub(mono_us)).min();
+            self.pass_us(tick.unwrap_or(left).clamp(1, left));
+        }
+    }
+
+    fn pass_us(&mut self, us: u64) {
+        self.clock.advance_us(us);
+        let now = self.clock.now();
+        for shard in self.shards.values_mut() {
+            if now.mono_us >= shard.next_tick_us {
+                shard.next_tick_us = now.mono_us + shard.partitions.on_tick(now);
+                self.coverage.hit_if(shard.partitions.take_clock_jump().is_some(), "clock: jump seen");
+            }
+        }
+    }
+
+    fn take_up(&mut self) -> Result<(), Violation> {
+        let mut completions = Vec::new();
+        let mut watched = Vec::new();
+        let mut shards = Vec::new();
+        for (&index, shard) in &self.shards {
+            shard.partitions.take_completed(&mut completions);
+            shard.partitions.take_watched(&mut watched);
+            shards.extend(std::iter::repeat_n(index, completions.len() - shards.len()));
+        }
+        self.note_groups(&shards, &completions);
+        for completion in completions {
+            self.on_completion(completion)?;
+        }
+        for token in watched {
+            self.on_watched(token)?;
+        }
+        let done = std::mem::take(&mut *self.done.borrow_mut());
+        for outcome in done {
+            self.on_done(outcome)?;
+        }
+        Ok(())
+    }
+
+    /// What was promised before a group was acknowledged, for every partition of its shard.
+    fn note_groups(&mut self, shards: &[ShardIndex], completions: &[Completion]) {
+        for (shard, completion) in shards.iter().zip(completions) {
+            let Some(Awaited::Produce { key, batch, base: Some(base), .. }) = self.awaited.get(&completion.token) else {
+                continue;
+            };
+            let end = base + u64::from(self.oracle.batches.get(*batch).record_count);
+            if self.oracle.partitions.get(&key.1).is_none_or(|partition| end <= partition.promised_end) {
+                continue;
+            }
+            let control = &self.control;
+            for partition in self.oracle.partitions.values_mut().filter(|p| control.shard_of(p.id) == Some(*shard)) {
+                partition.promised_before_group = partition.promised_end;
+            }
+        }
+    }
+
+    fn on_completion(&mut self, completion: Completion) -> Result<(), Violation> {
+        let Completion { token, outcome } = completion;
+        self.trace.note(format_args!("  answer {token}: {outcome:?}"));
+        let Some(awaited) = self.awaited.remove(&token) else {
+            return Err(Violation(format!("answer {token} is given twice, or to nobody: {outcome:?}")));
+        };
+        match (awaited, outcome) {
+            (Awaited::Produce { key, batch, base, acks }, Completed::Produced { base_offset, durability, .. }) => {
+                let wanted = if acks == Acks::All { Durability::Committed } else { Durability::FlushedOnLeader };
+                demand!(durability == wanted, "token {token}: {acks:?} was answered with {durability:?}");
+                self.clients.on_resolved(key, batch);
+                self.on_produced(key.1, batch, base, base_offset)
+            }
+            (Awaited::Delete { id, offset }, Completed::RecordsDeleted { log_start_offset }) => {
+                self.coverage.hit("delete: answered");
+                let Some(partition) = self.oracle.partitions.get_mut(&id) else { return Ok(()) };
+                demand!(log_start_offset.0 >= offset, "{id}: {offset} was to be deleted, the answer says {log_start_offset}");
+                partition.log_start_min = partition.log_start_min.max(log_start_offset.0);
+                partition.forget_deleted();
+                Ok(())
+            }
+            (Awaited::Produce { key: (_, id), .. } | Awaited::Delete { id, .. }, Completed::PartitionRemoved) => {
+                self.coverage.hit("topic: removed while answers were awaited");
+                demand!(!self.oracle.partitions.contains_key(&id), "{id} is said to be removed, and nobody removed it");
+                Ok(())
+            }
+            (awaited, outcome) => Err(Violation(format!("token {token}: {awaited:?} was answered with {outcome:?}"))),
+        }
+    }
+
+    fn on_produced(
+        &mut self,
+        id: TopicPartition,
+        batch: BatchId,
+        base: Option<u64>,
+        answered: Option<Offset>,
+    ) -> Result<(), Violation> {
+        self.coverage.hit("produce: answered");
+        let record_count = self.oracle.batches.get(batch).record_count;
+        let Some(partition) = self.oracle.partitions.get_mut(&id) else { return Ok(()) };
+        if partition.has_lost && base.is_none() {
+            return Ok(());
+        }
+        demand!(answered.map(|offset| offset.0) == base, "{id}: batch {} is at {base:?}, the answer says {answered:?}", batch.0);
+        let Some(base) = base else { return Ok(()) };
+        // A duplicate may lie below the log start, where nothing can be asked of it.
+        if base >= partition.log_start_max {
+            demand!(partition.frames.get(&base).is_some_and(|held| held.batch == batch), "{id}: another batch is at {base}");
+        }
+        partition.promise(base + u64::from(record_count))
+    }
+
+    fn on_watched(&mut self, token: u64) -> Result<(), Violation> {
+        let Some((id, high_watermark)) = self.watches.remove(&token) else {
+            return Err(Violation(format!("watch {token} comes true twice, or is nobody's")));
+        };
+        self.trace.note(format_args!("  watch {token} of {id} came true"));
+        self.coverage.hit("watch: came true");
+        let status = self.partitions_of(id).and_then(|partitions| partitions.status(id));
+        let moved = status.is_none_or(|status| status.high_watermark.0 > high_watermark);
+        demand!(moved, "{id}: a watch came true at {high_watermark}, which has not moved");
+        Ok(())
+    }
+
+    /// Every partition is as the model has it.
+    pub fn check_statuses(&mut self) -> Result<(), Violation> {
+        let (now_us, is_honest) = (self.clock.true_us(), !self.faults.wall_jumped);
+        let ring_len = self.control.ring.file_len * u64::from(self.control.ring.file_count);
+        for shard in self.shards.values_mut() {
+            for id in shard.partitions.ids() {
+                let (Some(status), Some(model)) = (shard.partitions.status(id), self.oracle.partitions.get_mut(&id)) else {
+                    continue;
+                };
+                self.coverage.hit_if(status.segment_count > 1, "segments: rolled");
+                model.on_status(&status, now_us, is_honest, &mut self.coverage)?;
+            }
+            for report in shard.partitions.take_scrub_news() {
+                self.coverage.hit("scrub: damage found");
+                let costs_nothing = report.finding.lost.is_none();
+                demand!(
+                    costs_nothing || self.plan.has(Operation::Rot),
+                    "the scrubber finds damage, and nothing rotted: {report:?}"
+                );
+            }
+            let status = shard.partitions.shard_status();
+            self.coverage.hit_if(status.disk_full && !shard.was_full, "disk full: begun");
+            self.coverage.hit_if(!status.disk_full && shard.was_full, "disk full: over");
+            self.coverage.hit_if(shard.taken_len > ring_len, "ring: wrapped");
+            shard.was_full = status.disk_full;
+            let within = status.journal_distance <= status.journal_capacity;
+            demand!(within, "shard {}: the ring is overrun: {status:?}", shard.index);
+        }
+        Ok(())
+    }
+
+    /// At rest, whoever can be answered has been.
+    pub fn check_answered(&self) -> Result<(), Violation> {
+        for (token, awaited) in &self.awaited {
+            let id = match awaited {
+                Awaited::Produce { key, .. } => key.1,
+                Awaited::Delete { id, .. } => *id,
+            };
+            let frozen = self.oracle.partitions.get(&id).is_some_and(|model| model.settings.min_insync_replicas > 1);
+            demand!(frozen, "{id}: token {token} is never answered: {awaited:?}");
+        }
+        for (token, (id, high_watermark)) in &self.watches {
+            let status = self.partitions_of(*id).and_then(|partitions| partitions.status(*id));
+            let asleep = status.as_ref().is_some_and(|status| status.high_watermark.0 <= *high_watermark);
+            demand!(asleep, "{id}: watch {token} sleeps at {high_watermark}: {status:?}");
+        }
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn statuses(&self) -> Vec<String> {
+        self.shards.values().map(|shard| format!("{:?}", shard.partitions.shard_status())).collect()
+    }
+}
