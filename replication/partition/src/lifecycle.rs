@@ -12,7 +12,7 @@ use crate::partitions::{PartitionCell, Partitions, SharedParts};
 use crate::refusal::Failure;
 use crate::removal::{remove_partition_folder, remove_topic_folder};
 use crate::settings::{PartitionAssignment, PartitionSettings, PartitionsConfig};
-use crate::space_reserve::SpaceReserve;
+use crate::space_reserve::{SpaceReserve, release_if_short};
 use sluice_model::{
     Clock, Incarnation, LeaderEpoch, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicId,
     TopicPartition,
@@ -135,11 +135,12 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             assigned: placement.iter().map(|(&id, &placement_epoch)| (id, placement_epoch)).collect(),
             imports: imports.collect(),
         };
+        // What was admitted has its room in the reserve, at a start as well.
+        let reserve_path = config.layout.shard_dir(config.shard).join("reserve");
+        release_if_short(&disk, &reserve_path, config.tail_budget as u64).await.map_err(OpenError::Reserve)?;
         let recovered = recover_shard(&disk, plan).await.map_err(|error| OpenError::Recovery(Box::new(error)))?;
 
-        let reserve = SpaceReserve::open(&disk, config.layout.shard_dir(config.shard).join("reserve"), config.tail_budget as u64)
-            .await
-            .map_err(OpenError::Reserve)?;
+        let reserve = SpaceReserve::open(&disk, reserve_path, config.tail_budget as u64).await.map_err(OpenError::Reserve)?;
         let floor_path = config.layout.shard_dir(config.shard).join("clock");
         let (clock_floor, floor_ms) = ClockFloor::open(&disk, &floor_path).await.map_err(OpenError::Clock)?;
         let disk_full = !reserve.is_held();
@@ -195,8 +196,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     async fn assert_no_data(&self, id: TopicPartition) -> Result<(), OpenError> {
         let dir = self.shared.config.layout.partition_dir(id);
         match self.shared.disk.read_dir(&dir).await {
-            Ok(entries) if !entries.is_empty() => Err(OpenError::UnknownData { id }),
-            _ => Ok(()),
+            Ok(entries) if entries.is_empty() => Ok(()),
+            Ok(_) => Err(OpenError::UnknownData { id }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(OpenError::Look(error)),
         }
     }
 

@@ -7,7 +7,7 @@
 
 use sluice_storage::disk::{Disk, DiskFile, OpenMode};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) struct SpaceReserve<D: Disk> {
     file: D::File,
@@ -20,7 +20,11 @@ impl<D: Disk> SpaceReserve<D> {
     pub(crate) async fn open(disk: &D, path: PathBuf, len: u64) -> io::Result<Self> {
         let file = match disk.open(&path, OpenMode::CreateNew).await {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => disk.open(&path, OpenMode::Existing).await?,
-            other => other?,
+            created => {
+                let file = created?;
+                disk.sync_dir(path.parent().expect("a reserve lies in its shard's folder")).await?;
+                file
+            }
         };
         let mut reserve = Self { file, len, is_held: false };
         reserve.fill().await?;
@@ -34,11 +38,13 @@ impl<D: Disk> SpaceReserve<D> {
     /// Takes the space; `Ok(false)` when the disk does not have it.
     pub(crate) async fn fill(&mut self) -> io::Result<bool> {
         if !self.is_held {
-            self.is_held = match self.file.allocate(self.len).await {
-                Ok(()) => true,
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => false,
+            match self.file.allocate(self.len).await {
+                // Or a power cut would leave no reserve to start with.
+                Ok(()) => self.file.sync().await?,
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(false),
                 Err(error) => return Err(error),
-            };
+            }
+            self.is_held = true;
         }
         Ok(self.is_held)
     }
@@ -49,4 +55,17 @@ impl<D: Disk> SpaceReserve<D> {
         self.file.truncate(0).await?;
         self.file.sync().await
     }
+}
+
+/// Before recovery: gives back the space that a reserve holds when the device has not twice its length besides.
+pub(crate) async fn release_if_short<D: Disk>(disk: &D, path: &Path, len: u64) -> io::Result<()> {
+    let file = match disk.open(path, OpenMode::Existing).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    if file.len().await? > 0 && disk.free_len(path).await? < 2 * len {
+        file.truncate(0).await?;
+        file.sync().await?;
+    }
+    Ok(())
 }

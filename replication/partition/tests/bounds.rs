@@ -3,11 +3,12 @@
 mod support;
 
 use sluice_model::{Offset, ShardIndex, TopicId};
-use sluice_partition::{Failure, FetchRefusal, Partitions, ProduceRefusal};
+use sluice_partition::{Failure, FetchRefusal, OpenError, Partitions, ProduceRefusal};
 use sluice_storage::checkpoint_slots::{SlotFound, read_slots};
+use sluice_storage::disk::Disk;
 use sluice_storage::layout::Layout;
 use sluice_storage::testing::executor::{Runner, block_on};
-use sluice_storage::testing::fault_disk::{FaultDisk, FaultKind};
+use sluice_storage::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -73,6 +74,39 @@ fn a_full_disk_is_written_to_in_the_space_of_the_reserve() {
     shard.advance_ms(3_000);
     assert!(!shard.partitions.shard_status().disk_full);
     assert_eq!(shard.read_all(0, 0).unwrap().len(), 4);
+}
+
+#[test]
+fn a_start_on_a_full_disk_recovers_in_the_space_of_the_reserve() {
+    let disk = FaultDisk::new(1);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 1));
+    let mut producer = TestProducer::new(0, 5);
+    for token in 0..2 {
+        shard.append(&producer.frame_of(100_000), token).unwrap();
+    }
+    shard.settle();
+    assert_eq!(shard.completions().len(), 2);
+    drop(shard);
+    let crashed = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
+    let used = u64::MAX - block_on(crashed.free_len(Path::new("/data"))).unwrap();
+    crashed.set_capacity(used);
+    let mut shard = TestShard::open(&crashed, Setup::new(1, 2));
+    assert_eq!(shard.read_all(0, 0).unwrap().len(), 2);
+    let next = producer.frame_of(100);
+    assert_eq!(shard.append(&next, 9), Err(ProduceRefusal::DiskFull));
+    crashed.set_capacity(u64::MAX);
+    shard.advance_ms(3_000);
+    shard.append(&next, 10).expect("there is room again");
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one() {
+    let disk = FaultDisk::new(1);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 1));
+    disk.fail(FaultKind::List, 0);
+    let partitions = shard.partitions.clone();
+    let created = shard.run(async move { partitions.create(vec![assignment(1, 1)]).await });
+    assert!(matches!(created, Err(OpenError::Look(_))), "{created:?}");
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub struct PartitionModel {
     pub may_be_damaged: bool,
     /// Records were lost and said to be: what it remembers of producers is no longer known.
     pub has_lost: bool,
+    /// Records below this were deleted, and the model knows them no more.
+    pub forgotten_below: u64,
 }
 
 impl PartitionModel {
@@ -66,6 +68,7 @@ impl PartitionModel {
             settings,
             may_be_damaged: false,
             has_lost: false,
+            forgotten_below: 0,
         }
     }
 
@@ -129,6 +132,7 @@ impl PartitionModel {
     /// Forgets frames wholly below the log start that is durable.
     pub fn forget_deleted(&mut self) {
         let start = self.log_start_min;
+        self.forgotten_below = self.forgotten_below.max(start);
         while let Some(first) = self.frames.first_entry() {
             if first.key() + u64::from(first.get().record_count) > start {
                 break;
