@@ -60,6 +60,13 @@ pub struct BenchTopic {
     pub partitions: Vec<(TopicPartition, String)>,
 }
 
+impl OwnBrokerPlan {
+    /// Every line that brokers of this plan have written so far.
+    pub fn log_lines(&self) -> Vec<String> {
+        log_lines(&self.log_path)
+    }
+}
+
 impl Broker {
     /// One that runs already. Without its process id there are no figures on processor time and memory.
     pub fn external(address: &str, process_id: Option<u32>) -> Self {
@@ -221,8 +228,12 @@ fn die_with_parent(command: &mut Command) {
     }
 }
 
-fn last_lines(path: &Path) -> String {
+fn log_lines(path: &Path) -> Vec<String> {
     let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn last_lines(path: &Path) -> String {
+    let lines = log_lines(path);
     lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
 }

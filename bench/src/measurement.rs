@@ -21,8 +21,12 @@ pub struct Measurement {
     /// What the broker said to the last of them.
     pub refused_because: Option<String>,
     pub broker: BrokerFigures,
-    /// From the start of the broker until it acknowledged a record.
+    /// From the start of the broker until it answers a connection.
+    pub seconds_to_listen: Option<f64>,
+    /// From the start of the broker until every partition has acknowledged a record and given one.
     pub seconds_to_serve: Option<f64>,
+    /// What each shard says of its recovery.
+    pub recoveries: Vec<String>,
 }
 
 /// What the load cost the broker.

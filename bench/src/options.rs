@@ -11,6 +11,7 @@ pub const ROUNDS_MAX: u32 = 1000;
 pub const SECONDS_MIN: f64 = 0.01;
 pub const SECONDS_MAX: f64 = 3600.0;
 pub const LOG_GB_MAX: f64 = 10_000.0;
+pub const LOG_PARTITIONS_MAX: u32 = 10_000;
 
 /// What is measured. The yardsticks a workload is compared with are measured with it, round by round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
@@ -78,6 +79,9 @@ pub struct BenchOptions {
     /// Gigabytes of log that `restart` writes before the broker is killed
     #[arg(long, default_value_t = 5.0, value_name = "GB")]
     pub log_gb: f64,
+    /// Partitions that log is spread over, all of which are written to when the broker is killed
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(LOG_PARTITIONS_MAX)))]
+    pub log_partitions: u32,
     /// Print one JSON array on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
@@ -95,6 +99,7 @@ impl Default for BenchOptions {
             seconds: 2.0,
             data_dir: PathBuf::from("."),
             log_gb: 5.0,
+            log_partitions: 2,
             json: false,
         }
     }
@@ -112,6 +117,9 @@ impl BenchOptions {
         }
         if !(0.0..=LOG_GB_MAX).contains(&self.log_gb) {
             return refuse(format!("--log-gb {}: between 0 and {LOG_GB_MAX}", self.log_gb));
+        }
+        if !(1..=LOG_PARTITIONS_MAX).contains(&self.log_partitions) {
+            return refuse(format!("--log-partitions {}: between 1 and {LOG_PARTITIONS_MAX}", self.log_partitions));
         }
         match self.workloads.iter().find(|&&workload| self.process_missing_for(workload)) {
             Some(workload) => Err(BenchError::ProcessUnknown { workload: workload.name() }),
@@ -166,6 +174,7 @@ mod tests {
         assert!(with(|o| o.seconds = 0.0).contains("--seconds"));
         assert!(with(|o| o.seconds = f64::NAN).contains("--seconds"));
         assert!(with(|o| o.log_gb = -1.0).contains("--log-gb"));
+        assert!(with(|o| o.log_partitions = 0).contains("--log-partitions"));
         let away =
             |workload| BenchOptions { broker: Some("x:1".to_owned()), workloads: vec![workload], ..BenchOptions::default() };
         assert!(away(Workload::Idle).check().expect_err("no process").to_string().contains("--broker-pid"));

@@ -53,7 +53,10 @@ pub struct WorkloadResult {
     pub broker_cpu_percent: Option<f64>,
     /// The largest of any round.
     pub broker_memory: Option<Memory>,
+    pub seconds_to_listen: Option<Spread>,
     pub seconds_to_serve: Option<Spread>,
+    /// Of every round, in order: what each shard said it had to do.
+    pub recoveries: Vec<String>,
     /// Whether what is counted was flushed.
     pub flushed: Option<bool>,
     pub yardstick: Option<Yardstick>,
@@ -222,7 +225,9 @@ fn result(series: &Series, all: &[Series]) -> WorkloadResult {
         broker_cpu_s_per_million_records: series.median(|round| round.broker.cpu_s_per_million_records),
         broker_cpu_percent: series.median(|round| round.broker.cpu_percent),
         broker_memory: series.memory(),
+        seconds_to_listen: series.spread(|round| round.seconds_to_listen),
         seconds_to_serve: series.spread(|round| round.seconds_to_serve),
+        recoveries: series.rounds.iter().flat_map(|round| round.recoveries.iter().cloned()).collect(),
         flushed: step.flushed(),
         yardstick: compared.map(|compared| compared.yardstick),
         ratio: compared.map(|compared| compared.ratio),

@@ -78,13 +78,17 @@ fn json_has_the_published_names_and_null_for_what_does_not_apply() {
 fn memory_is_the_worst_round_and_restart_has_a_range() {
     let round = |rss_mb, peak_mb, seconds| Measurement {
         broker: BrokerFigures { memory: Some(Memory { rss_mb, peak_mb }), ..BrokerFigures::default() },
+        seconds_to_listen: Some(seconds / 2.0),
         seconds_to_serve: Some(seconds),
+        recoveries: vec![format!("shard 0 in {seconds}")],
         ..Measurement::default()
     };
     let series = Series { step: Step::Load(Workload::Restart), rounds: vec![round(10.0, 50.0, 3.0), round(20.0, 30.0, 1.0)] };
     let report = Report::new(&[series], Vec::new());
     assert_eq!(report.results[0].broker_memory, Some(Memory { rss_mb: 20.0, peak_mb: 50.0 }));
     assert_eq!(report.results[0].seconds_to_serve, Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
+    assert_eq!(report.results[0].seconds_to_listen, Some(Spread { median: 1.0, min: 0.5, max: 1.5 }));
+    assert_eq!(report.results[0].recoveries, ["shard 0 in 3", "shard 0 in 1"]);
     assert_eq!(report.results[0].flushed, None);
 }
 

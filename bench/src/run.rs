@@ -7,7 +7,9 @@
 use crate::broker::{Broker, OwnBrokerPlan};
 use crate::error::BenchError;
 use crate::floor::{WaitMode, can_spin};
-use crate::loads::{RestartScene, measure_bulk, measure_flood, measure_idle, measure_partitions_64, measure_single_record};
+use crate::loads::{
+    RestartLog, RestartScene, measure_bulk, measure_flood, measure_idle, measure_partitions_64, measure_single_record,
+};
 use crate::measurement::Measurement;
 use crate::options::{BenchOptions, Workload};
 use crate::report::{Report, Series};
@@ -125,8 +127,9 @@ fn measure_load(workload: Workload, broker: &Broker, options: &BenchOptions) -> 
 
 fn run_restart(options: &BenchOptions, folder: &ScratchFolder, told: &mut Told<'_>) -> Result<Series, BenchError> {
     let mut series = Series::new(Step::Load(Workload::Restart));
-    told.say(&format!("restart: writing {} GB of log", options.log_gb));
-    let mut scene = RestartScene::prepare(own_broker(options, folder, "restart")?, (options.log_gb * 1e9) as u64)?;
+    told.say(&format!("restart: writing {} GB of log over {} partitions", options.log_gb, options.log_partitions));
+    let log = RestartLog { value_len: (options.log_gb * 1e9) as u64, partition_count: options.log_partitions };
+    let mut scene = RestartScene::prepare(own_broker(options, folder, "restart")?, log, options.duration())?;
     for round in 1..=options.rounds {
         told.next(round, &series.step.label());
         series.rounds.push(scene.measure()?);

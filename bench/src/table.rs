@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::floor::WaitMode;
 use crate::report::{Report, WorkloadResult};
+use crate::spread::Spread;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,6 +26,9 @@ impl fmt::Display for Report {
             if let Some(because) = &result.refused_because {
                 writeln!(f, "Note: {} was refused {} times, in the end with: {because}", result.workload, result.refused_count)?;
             }
+        }
+        for recovery in self.results.iter().flat_map(|result| &result.recoveries) {
+            writeln!(f, "Restart: {recovery}")?;
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "Note: {note}."))
     }
@@ -73,7 +77,17 @@ fn throughputs(report: &Report) -> Table {
 }
 
 fn processes(report: &Report) -> Table {
-    let mut table = new_table(&["workload", "CPU, % of a core", "memory, MB", "peak, MB", "serves again after, s", "range"]);
+    let headings = [
+        "workload",
+        "CPU, % of a core",
+        "memory, MB",
+        "peak, MB",
+        "listens again after, s",
+        "range",
+        "serves again after, s",
+        "range",
+    ];
+    let mut table = new_table(&headings);
     for result in &report.results {
         if result.broker_cpu_percent.is_none() && result.broker_memory.is_none() && result.seconds_to_serve.is_none() {
             continue;
@@ -83,11 +97,13 @@ fn processes(report: &Report) -> Table {
             hundredths(result.broker_cpu_percent),
             whole(result.broker_memory.map(|memory| memory.rss_mb)),
             whole(result.broker_memory.map(|memory| memory.peak_mb)),
+            hundredths(result.seconds_to_listen.map(|seconds| seconds.median)),
+            range(result.seconds_to_listen),
             hundredths(result.seconds_to_serve.map(|seconds| seconds.median)),
-            result.seconds_to_serve.map(|seconds| format!("{:.2} – {:.2}", seconds.min, seconds.max)).unwrap_or_default(),
+            range(result.seconds_to_serve),
         ]);
     }
-    align(table, 1..6)
+    align(table, 1..8)
 }
 
 fn new_table(headings: &[&str]) -> Table {
@@ -119,6 +135,10 @@ fn system(result: &WorkloadResult) -> String {
         Some(WaitMode::Asleep) if result.system != "device" => format!("{}, asleep", result.system),
         _ => result.system.to_owned(),
     }
+}
+
+fn range(seconds: Option<Spread>) -> String {
+    seconds.map(|seconds| format!("{:.2} – {:.2}", seconds.min, seconds.max)).unwrap_or_default()
 }
 
 fn whole(figure: Option<f64>) -> String {

@@ -11,7 +11,7 @@ mod streams;
 pub use closed::{measure_partitions_64, measure_single_record};
 pub use flood::measure_flood;
 pub use idle::measure_idle;
-pub use restart::RestartScene;
+pub use restart::{RestartLog, RestartScene};
 pub use streams::measure_bulk;
 
 use crate::broker::{BenchTopic, Broker};

@@ -39,7 +39,7 @@ pub(super) fn measure_pipelines(
     Ok(Measurement { broker: broker_figures, ..rates(&figures, duration) })
 }
 
-pub(super) fn workers(topic: &BenchTopic) -> Result<Vec<PipelineWorker>, BenchError> {
+fn workers(topic: &BenchTopic) -> Result<Vec<PipelineWorker>, BenchError> {
     let connect = |(id, address): &(_, String)| {
         let connection = Connection::open(address)?;
         let produce = PreparedProduce::new(&[*id], RECORDS_PER_BATCH, connection.version(Api::Produce)?)?;
