@@ -16,7 +16,8 @@ use std::path::PathBuf;
   sluice serve --listen 0.0.0.0:7400 --advertise broker-1.example
 
 SIGTERM or SIGINT stops it cleanly: what is acknowledged is on disk anyway, and the next start has nothing to replay.
-After kill -9 the next start replays the journal. Shard N listens on the port N above the first.")]
+After kill -9 the next start replays the journal; \"listening\" in the log says that it answers, \"serving\" that every
+partition is served. Shard N listens on the port N above the first.")]
 pub(crate) struct ServeArgs {
     /// Folder of everything the broker keeps; made when missing [setting data_dir]
     #[arg(long, value_name = "DIR")]
@@ -55,11 +56,21 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     runtime.block_on(async {
         // Before the start, so that a signal during recovery is not lost.
         let mut stop = StopSignal::install()?;
-        let started = tokio::task::spawn_blocking(move || sluice_broker::start(config));
+        let started = tokio::task::spawn_blocking(move || sluice_broker::start_listening(config));
         let broker: Broker = started.await.expect("a start does not panic").map_err(|error| start_failure(&error))?;
         let addresses: Vec<_> = broker.local_addrs().iter().map(ToString::to_string).collect();
-        tracing::info!(addresses = addresses.join(","), incarnation = %broker.incarnation(), "serving");
-        stop.asked().await;
+        let (addresses, incarnation) = (addresses.join(","), broker.incarnation());
+        tracing::info!(addresses, %incarnation, "listening; what is not open yet is answered with NotReady");
+        let readiness = broker.readiness();
+        let ready = tokio::task::spawn_blocking(move || readiness.wait());
+        tokio::select! {
+            ready = ready => {
+                ready.expect("waiting does not panic").map_err(|error| start_failure(&error))?;
+                tracing::info!(addresses, %incarnation, "serving");
+                stop.asked().await;
+            }
+            () = stop.asked() => {}
+        }
         tracing::info!("stopping: everything goes to its segments");
         let stopped = tokio::task::spawn_blocking(move || broker.shutdown()).await.expect("a stop does not panic");
         stopped.map_err(|error| Failure::new(ExitStatus::DeviceFailed, error.to_string()))?;

@@ -1,6 +1,7 @@
-//! The addresses of the shards, taken before anything is recovered and listened on only when everything can be served.
+//! The addresses of the shards, taken before anything is recovered.
 //!
-//! A taken port is refused at once, and nobody can connect to a broker that is still recovering.
+//! A taken port is refused at once. Each shard listens on its own as soon as it runs; what it says until it is open
+//! stands in `opened`.
 
 use crate::config::BrokerConfig;
 use crate::start_error::StartError;

@@ -1,8 +1,11 @@
 //! A broker's start and stop: every part in its order, and back.
 //!
-//! The order of a start: settings and host, the data folder, the addresses, the metadata, the shards (recovery), and
-//! only when all of them can serve, listening. The expensive mistake is to serve before that, or to leave a part
-//! behind when a later one fails: each part ends when its handle is dropped or its channel closes.
+//! The order of a start: settings and host, the data folder, the addresses, the metadata, partitions that move between
+//! shards, then the shards, each of which listens at once and serves as soon as it is open itself. A shard with much to
+//! replay, or on a slow device, keeps no other from serving; one that cannot be recovered ends the broker.
+//!
+//! Two expensive mistakes: to serve a partition before its shard is open, and to leave a part behind when a later one
+//! fails: each part ends when its handle is dropped or its channel closes.
 
 use crate::bind::{advertised, bind_shards};
 use crate::config::{BrokerConfig, SHARD_IO_MEMORY_LEN};
@@ -10,16 +13,16 @@ use crate::control_message::{CONTROL_MAILBOX_LEN, MAILBOX_LEN, ToControl, ToShar
 use crate::control_thread::ControlThread;
 use crate::data_folder::DataFolder;
 use crate::metrics::BrokerCounters;
-use crate::orphans::Orphans;
 use crate::preparation::{compare_ages, held_partitions, prepare_shards, survey_folder};
-use crate::shard_main::{ShardEnd, ShardProgress, ShardStart, shard_main};
+use crate::readiness::{Readiness, RecoveredFolder};
+use crate::shard_main::{ShardEnd, ShardStart, shard_main};
 use crate::start_error::StartError;
 use crate::view::View;
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use sluice_controller::Controller;
-use sluice_metadata::{ClusterId, FolderId, FolderSurvey, RegisterBroker};
-use sluice_model::{BrokerId, Incarnation, ProducerId, ShardIndex};
-use sluice_partition::{Prepared, Survey};
+use sluice_metadata::{ClusterId, FolderId, RegisterBroker};
+use sluice_model::{BrokerId, Incarnation, ShardIndex};
+use sluice_partition::Prepared;
 use sluice_shard::host::raise_descriptor_limit;
 use sluice_shard::{
     CoreReadings, HostNeeds, HostReadings, ProduceActivity, ShardConfig, ShardThread, judge_host, plan_cores, run_shard,
@@ -39,8 +42,7 @@ const DESCRIPTORS_PER_SHARD: u64 = 512;
 pub struct Broker {
     addresses: Vec<SocketAddr>,
     report: Vec<RecoveryReport>,
-    /// The greatest that a partition knows.
-    producer_id_max: Option<ProducerId>,
+    readiness: Readiness,
     incarnation: Incarnation,
     shards: Vec<RunningShard>,
     to_control: Sender<ToControl>,
@@ -69,11 +71,22 @@ impl fmt::Display for StopError {
 
 impl std::error::Error for StopError {}
 
-/// Starts a broker; returns when it listens.
+/// Starts a broker; returns when every partition is served.
 ///
 /// # Errors
 /// Nothing runs then; the text says what to do.
 pub fn start(config: BrokerConfig) -> Result<Broker, StartError> {
+    let mut broker = start_listening(config)?;
+    broker.report = broker.readiness().wait()?;
+    Ok(broker)
+}
+
+/// Starts a broker; returns when every shard answers connections. Partitions of shards that are still being recovered
+/// are `NotReady` until [`Broker::readiness`] says otherwise.
+///
+/// # Errors
+/// Nothing runs then; the text says what to do.
+pub fn start_listening(config: BrokerConfig) -> Result<Broker, StartError> {
     config.check()?;
     let cores = plan_cores(&CoreReadings::read(), config.shards);
     check_host(&config, cores.len())?;
@@ -96,12 +109,11 @@ pub fn start(config: BrokerConfig) -> Result<Broker, StartError> {
     let view = Arc::new(View { broker: BROKER, image: Arc::new(controller.image().clone()) });
     let config = Arc::new(config);
     let prepared = prepare_shards(&config, &folder, moving, &view, &survey, cores.len())?;
-    let moved_reports = prepared.reports.clone();
-    let starting = Starting { config, view: Arc::clone(&view), incarnation, cores, prepared };
-    let (mut broker, progress) = starting.spawn(folder, addresses, controller)?;
-    broker.await_recovery(&progress)?;
-    broker.on_recovered(&survey, &moved_reports, &view);
-    broker.listen(listeners, &progress)?;
+    let found =
+        RecoveredFolder { survey, moved: prepared.reports.clone(), view: Arc::clone(&view), layout: folder.layout.clone() };
+    let starting = Starting { config, view, incarnation, cores, addresses, prepared };
+    let mut broker = starting.spawn(folder, found, listeners, controller)?;
+    broker.readiness.await_listening()?;
     Ok(broker)
 }
 
@@ -154,18 +166,18 @@ struct Starting {
     view: Arc<View>,
     incarnation: Incarnation,
     cores: Vec<Option<usize>>,
+    addresses: Vec<SocketAddr>,
     prepared: Prepared,
 }
-
-type Progress = Receiver<(ShardIndex, ShardProgress)>;
 
 impl Starting {
     fn spawn(
         mut self,
         folder: DataFolder,
-        addresses: Vec<SocketAddr>,
+        found: RecoveredFolder,
+        listeners: Vec<TcpListener>,
         controller: Controller,
-    ) -> Result<(Broker, Progress), StartError> {
+    ) -> Result<Broker, StartError> {
         let (to_control, control_mailbox) = async_channel::bounded(CONTROL_MAILBOX_LEN);
         let (report, progress) = async_channel::unbounded();
         let mailboxes: Vec<_> = self.cores.iter().map(|_| async_channel::bounded::<ToShard>(MAILBOX_LEN)).collect();
@@ -176,14 +188,23 @@ impl Starting {
             incarnation: self.incarnation,
             shards: mailboxes.iter().map(|(mailbox, _)| mailbox.clone()).collect(),
             version: 0,
+            has_recovered: false,
+            until_recovered: Vec::new(),
             under_way: None,
             put_aside: Default::default(),
             orphans: Default::default(),
         };
         let mut broker = Broker {
-            addresses,
+            readiness: Readiness {
+                addresses: self.addresses.clone(),
+                progress,
+                to_control: to_control.clone(),
+                reports: Vec::new(),
+                producer_id_max: None,
+                found: Arc::new(found),
+            },
+            addresses: self.addresses,
             report: Vec::new(),
-            producer_id_max: None,
             incarnation: self.incarnation,
             shards: Vec::new(),
             to_control: to_control.clone(),
@@ -191,7 +212,8 @@ impl Starting {
             folder,
         };
         let activity = ProduceActivity::default();
-        for ((index, core), (mailbox, receiver)) in (0..).map(ShardIndex).zip(&self.cores).zip(mailboxes) {
+        let cores = (0..).map(ShardIndex).zip(&self.cores).zip(listeners);
+        for (((index, core), listener), (mailbox, receiver)) in cores.zip(mailboxes) {
             let start = ShardStart {
                 config: Arc::clone(&self.config),
                 layout: broker.folder.layout.clone(),
@@ -207,14 +229,14 @@ impl Starting {
                 progress: report.clone(),
             };
             let config = ShardConfig { index, core: *core, io_memory_len: SHARD_IO_MEMORY_LEN };
-            let thread = run_shard(config, move |shard| shard_main(shard, start));
+            let thread = run_shard(config, move |shard| shard_main(shard, listener, start));
             let thread = thread.map_err(|error| StartError::Thread { problem: error.to_string() })?;
             broker.shards.push(RunningShard { mailbox, thread: Some(thread) });
         }
         let builder = std::thread::Builder::new().name("control".to_owned());
         let control = builder.spawn(move || control.run(&control_mailbox));
         broker.control = Some(control.map_err(|error| StartError::Thread { problem: error.to_string() })?);
-        Ok((broker, progress))
+        Ok(broker)
     }
 }
 
@@ -225,7 +247,7 @@ impl Broker {
         &self.addresses
     }
 
-    /// What recovery found and did, shard 0 first.
+    /// What recovery found and did, shard 0 first; of a broker that was only told to listen it is empty.
     #[must_use]
     pub fn report(&self) -> &[RecoveryReport] {
         &self.report
@@ -253,47 +275,10 @@ impl Broker {
         self.join()
     }
 
-    fn await_recovery(&mut self, progress: &Progress) -> Result<(), StartError> {
-        let mut reports = Vec::with_capacity(self.shards.len());
-        while reports.len() < self.shards.len() {
-            match next(progress)? {
-                (_, ShardProgress::Opened(report, producer_id)) => {
-                    self.producer_id_max = self.producer_id_max.max(producer_id);
-                    reports.push(*report);
-                }
-                (shard, ShardProgress::Failed(problem)) => return Err(StartError::Recovery { shard: shard.0, problem }),
-                (_, ShardProgress::Listening) => {}
-            }
-        }
-        reports.sort_by_key(|report| report.shard);
-        self.report = reports;
-        Ok(())
-    }
-
-    /// Tells an operator, and the control thread, what the folder holds besides the partitions that are served.
-    fn on_recovered(&self, survey: &Survey, moved_reports: &[RecoveryReport], view: &View) {
-        let reports: Vec<&RecoveryReport> = self.report.iter().chain(moved_reports).collect();
-        let orphans = Orphans::find(&view.image, survey, &reports, &self.folder.layout);
-        orphans.warn(&view.image);
-        let rings = self.report.iter().map(|report| report.ring_incarnation_number).filter(|number| *number > 0);
-        let rings_from = rings.min().unwrap_or(u64::MAX);
-        let survey = FolderSurvey { broker: BROKER, rings_from, out_of_use_until: survey.out_of_use_until };
-        let recovered = ToControl::Recovered { survey, producer_id_max: self.producer_id_max, orphans: orphans.held };
-        let _ended = self.to_control.send_blocking(recovered);
-    }
-
-    fn listen(&mut self, listeners: Vec<TcpListener>, progress: &Progress) -> Result<(), StartError> {
-        for (shard, listener) in self.shards.iter().zip(listeners) {
-            // An error means that the shard has ended; what it said about that comes next.
-            let _ended = shard.mailbox.send_blocking(ToShard::Listen(listener));
-        }
-        for _ in 0..self.shards.len() {
-            if let (shard, ShardProgress::Failed(problem)) = next(progress)? {
-                let address = self.addresses[usize::from(shard.0)];
-                return Err(StartError::Listen { address, error: std::io::Error::other(problem) });
-            }
-        }
-        Ok(())
+    /// What tells when every partition is served.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     fn tell_to_stop(&self) {
@@ -326,15 +311,11 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.tell_to_stop();
-        // Before the recovery is over nothing was served, and the failed start says why itself.
+        // A shard that could not be opened has said so to whoever waits for it.
         if let Err(error) = self.join()
             && !self.report.is_empty()
         {
             tracing::error!(%error, "the broker did not stop cleanly");
         }
     }
-}
-
-fn next(progress: &Progress) -> Result<(ShardIndex, ShardProgress), StartError> {
-    progress.recv_blocking().map_err(|_| StartError::Thread { problem: "every shard ended while starting".to_owned() })
 }

@@ -11,7 +11,6 @@ use sluice_model::{ProducerId, ShardIndex, TopicId, TopicPartition};
 use sluice_shard::Wake;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -74,16 +73,8 @@ pub(crate) enum ToControl {
 
 #[derive(Debug)]
 pub(crate) enum ToShard {
-    View {
-        version: u64,
-        view: Arc<View>,
-    },
-    Answer {
-        token: u64,
-        answer: Answer,
-    },
-    /// All shards can serve.
-    Listen(TcpListener),
+    View { version: u64, view: Arc<View> },
+    Answer { token: u64, answer: Answer },
     Stop,
 }
 

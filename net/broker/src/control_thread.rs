@@ -29,6 +29,10 @@ pub(crate) struct ControlThread {
     pub(crate) shards: Vec<Sender<ToShard>>,
     /// Of the view the shards were told last.
     pub(crate) version: u64,
+    /// Every shard is open: it is known what their folders hold.
+    pub(crate) has_recovered: bool,
+    /// Questions whose answer depends on that: producer ids that no partition knows, new partitions of old topics.
+    pub(crate) until_recovered: Vec<(ShardIndex, u64, Question)>,
     pub(crate) under_way: Option<Change>,
     pub(crate) put_aside: VecDeque<(ShardIndex, u64, Question)>,
     /// Partitions found in the folder that the metadata does not know.
@@ -59,9 +63,11 @@ impl ControlThread {
                 Ok(ToControl::Question { shard, token, question }) => self.put_aside.push_back((shard, token, question)),
                 Ok(ToControl::Applied { shard, version }) => self.on_applied(shard, version),
                 Ok(ToControl::Recovered { survey, producer_id_max, orphans }) => {
+                    self.has_recovered = true;
                     self.orphans = orphans;
                     self.reserve_producer_ids(producer_id_max);
                     self.purge_deleted(&survey);
+                    self.put_aside.extend(std::mem::take(&mut self.until_recovered));
                 }
                 Ok(ToControl::Stop) | Err(_) => return,
             }
@@ -74,6 +80,10 @@ impl ControlThread {
     }
 
     fn decide(&mut self, shard: ShardIndex, token: u64, question: Question) {
+        let needs_recovery = matches!(question, Question::ProducerIds | Question::AlterTopic { partitions: Some(_), .. });
+        if needs_recovery && !self.has_recovered {
+            return self.until_recovered.push((shard, token, question));
+        }
         let decision = match question {
             Question::CreateTopic { name, partitions, settings } => self.create_topic(name, partitions, settings),
             Question::DeleteTopic { name } => self.delete_topic(name),

@@ -6,13 +6,14 @@
 //! connection of the shard would wait. Deliberately absent: what a request means (`handlers`), how bytes become
 //! requests (`receive`), disk reads (`catch_up`).
 
-use crate::catch_up::{CatchUp, Done};
+use crate::catch_up::Done;
 use crate::config::{BrokerConfig, RECEIVE_LEN};
 use crate::connection::{Connection, Overdue};
 use crate::control_message::{ControlHandle, ToDataTask};
 use crate::handlers::on_hello::Session;
 use crate::handlers::on_init_producer::ProducerIds;
 use crate::metrics::{BrokerMetrics, CloseReason};
+use crate::opened::OpenedCell;
 use crate::parked_fetch::ParkedFetches;
 use crate::pending::{PendingControls, PendingProduces};
 use crate::request_room::RequestRoom;
@@ -47,10 +48,9 @@ pub(crate) struct DataPlaneParts {
     pub(crate) sockets: Sockets,
     pub(crate) listener: ListenerId,
     pub(crate) wake: Wake,
-    pub(crate) partitions: ShardPartitions,
+    pub(crate) opened: OpenedCell,
     pub(crate) view: ViewCell,
     pub(crate) control: ControlHandle,
-    pub(crate) catch_up: Rc<CatchUp>,
     pub(crate) budget: Budget,
     pub(crate) metrics: Rc<BrokerMetrics>,
     /// Set when the broker stops; the task then ends by itself.
@@ -210,8 +210,9 @@ impl DataPlane {
     }
 
     fn take_completions(&mut self) {
+        let Some(opened) = self.parts.opened.get() else { return };
         let mut completions = std::mem::take(&mut self.scratch.completions);
-        self.parts.partitions.take_completed(&mut completions);
+        opened.partitions.take_completed(&mut completions);
         for completion in completions.drain(..) {
             self.on_completion(completion);
         }
@@ -219,8 +220,9 @@ impl DataPlane {
     }
 
     fn take_watched(&mut self) {
+        let Some(opened) = self.parts.opened.get() else { return };
         let mut watched = std::mem::take(&mut self.scratch.watched);
-        self.parts.partitions.take_watched(&mut watched);
+        opened.partitions.take_watched(&mut watched);
         for token in watched.drain(..) {
             self.on_watched(token);
         }
@@ -228,8 +230,9 @@ impl DataPlane {
     }
 
     fn take_done(&mut self) {
+        let Some(opened) = self.parts.opened.get() else { return };
         let mut done = std::mem::take(&mut self.scratch.done);
-        self.parts.catch_up.take_done(&mut done);
+        opened.catch_up.take_done(&mut done);
         for done in done.drain(..) {
             match done {
                 Done::Fetch(job) => self.finish_fetch(job),

@@ -3,7 +3,7 @@
 //! The expensive mistake is a code that says more than is known: what may have been written is never given a code
 //! whose outcome is `Refused`. Deliberately absent: what a client does with a code (`sluice-model` has that table).
 
-use sluice_model::{ErrorCode, FrameError, TopicPartition};
+use sluice_model::{ErrorCode, FrameError, ShardIndex, TopicPartition};
 use sluice_partition::{FetchRefusal, ProduceRefusal};
 use sluice_protocol::{PARTITION_TEXT_LEN_MAX, TEXT_LEN_MAX, short_text};
 use sluice_replica::{AppendRefusal, SequenceRefusal};
@@ -14,6 +14,8 @@ use std::fmt::Display;
 pub(crate) const RETRY_AFTER_MS: u32 = 50;
 /// Before a request is sent again that found the disk full or the broker not ready.
 const RETRY_LATER_MS: u32 = 1000;
+/// Before a request is sent again whose shard is being recovered: that takes a part of a second, unless there is damage.
+const RETRY_RECOVERING_MS: u32 = 100;
 
 /// What an answer says went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,11 @@ impl WireError {
              and let the topic adopt them"
         );
         Self { text: short_text(text, TEXT_LEN_MAX), ..Self::new(ErrorCode::InvalidPartitionCount, "") }
+    }
+
+    pub(crate) fn recovering(shard: ShardIndex) -> Self {
+        let text = format!("shard {shard} is being recovered, and this partition with it");
+        Self::later(ErrorCode::NotReady, text, RETRY_RECOVERING_MS)
     }
 
     pub(crate) fn code(&self) -> u16 {

@@ -1,6 +1,6 @@
 //! One broker: shards that serve connections and own partitions, and the thread that decides about topics.
 //!
-//! [`start`] gives a running [`Broker`]; the program adds flags and signals, tests and the demo run it in-process. The
+//! [`start`] gives a running [`Broker`], [`start_listening`] one whose shards may still be recovering; the program adds flags and signals, tests and the demo run it in-process. The
 //! life of a request: `receive` (bytes), `input` (whole requests), `handlers` (one file each), `answer`, `output`.
 //! Deliberately absent: what a log is (`sluice-partition`), what a topic is (`sluice-metadata`).
 
@@ -19,6 +19,7 @@ mod handlers;
 mod input;
 mod metrics;
 mod new_metadata;
+mod opened;
 mod orphans;
 mod output;
 mod pacing;
@@ -26,6 +27,7 @@ mod parked_fetch;
 mod pending;
 mod preparation;
 mod random;
+mod readiness;
 mod receive;
 mod request_room;
 mod shard_main;
@@ -33,12 +35,13 @@ mod slab;
 mod start_error;
 mod view;
 
-pub use broker::{BROKER, Broker, StopError, start};
+pub use broker::{BROKER, Broker, StopError, start, start_listening};
 pub use config::{
     BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN,
     SCRUB_RATE_LEN_MIN, SHARDS_MAX, TAIL_BUDGET_LEN_MIN,
 };
 pub use metrics::{BrokerCounters, StageTimes};
 pub use new_metadata::{NewMetadata, make_new_metadata};
+pub use readiness::Readiness;
 pub use sluice_storage::recovery_report::RecoveryReport;
 pub use start_error::StartError;

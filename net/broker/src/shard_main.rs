@@ -1,5 +1,7 @@
-//! One shard of a broker from its start to its end: recovery, the tasks that run on it, the mailbox, the clean stop.
+//! One shard of a broker from its start to its end: it listens, recovers, runs its tasks, reads its mailbox, stops.
 //!
+//! It listens first, so that it can say what is elsewhere and what is not ready yet, and reads its mailbox while it
+//! recovers, so that no change of a topic waits for that; what changed meanwhile is carried out before it is open.
 //! The expensive mistake is a shard that goes on after a failed write or flush: every loop that ends, ends the process
 //! (`fatal`). Deliberately absent: what the tasks do.
 
@@ -8,10 +10,11 @@ use crate::config::{BrokerConfig, RECEIVE_LEN};
 use crate::control_message::{ControlHandle, ToControl, ToShard};
 use crate::data_plane::{DataPlane, DataPlaneParts, ShardPartitions};
 use crate::metrics::{BrokerCounters, BrokerMetrics};
+use crate::opened::{Opened, OpenedCell};
 use crate::pacing::PartitionPace;
 use crate::request_room::KEPT_LEN_MAX;
 use crate::view::{View, ViewCell};
-use async_channel::{Receiver, Sender};
+use async_channel::{Receiver, RecvError, Sender};
 use event_listener::Event;
 use sluice_metadata::PRODUCER_ID_PLAUSIBLE_END;
 use sluice_model::{BrokerId, Clock, Incarnation, ProducerId, ShardIndex, TopicPartition};
@@ -23,10 +26,13 @@ use sluice_storage::layout::Layout;
 use sluice_storage::recovery_report::RecoveryReport;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Partitions that could not be opened for want of disk space are tried again this often.
@@ -54,9 +60,13 @@ pub(crate) struct ShardStart {
 /// What a starting shard tells the thread that started it.
 #[derive(Debug)]
 pub(crate) enum ShardProgress {
-    /// What recovery did, and the greatest producer id of the shard's partitions.
-    Opened(Box<RecoveryReport>, Option<ProducerId>),
+    /// Connections are answered, and every partition of the shard is `NotReady`.
     Listening,
+    /// Its partitions are served. What recovery did, and the greatest producer id of the partitions.
+    Opened(Box<RecoveryReport>, Option<ProducerId>),
+    /// The address cannot be listened on.
+    Deaf(io::Error),
+    /// It cannot be recovered, or did not stop cleanly.
     Failed(String),
 }
 
@@ -70,11 +80,10 @@ pub(crate) struct ShardEnd {
 /// What the parts of a running shard share.
 struct Running {
     shard: Shard,
-    partitions: ShardPartitions,
+    opened: OpenedCell,
     view: ViewCell,
     control: ControlHandle,
     wake: Wake,
-    catch_up: Rc<CatchUp>,
     metrics: Rc<BrokerMetrics>,
     stop: Rc<Cell<bool>>,
     served: Rc<(Cell<bool>, Event)>,
@@ -82,23 +91,15 @@ struct Running {
     is_behind: Rc<Cell<bool>>,
 }
 
-pub(crate) async fn shard_main(shard: Shard, start: ShardStart) -> ShardEnd {
+/// `listener` is bound and not listened on yet.
+pub(crate) async fn shard_main(shard: Shard, listener: TcpListener, start: ShardStart) -> ShardEnd {
     let metrics = Rc::new(BrokerMetrics::default());
-    let result = match open(&shard, &start).await {
-        Ok((partitions, report, pacer)) => {
-            log_recovery(&report);
-            let _nobody_asks = start.progress.try_send((
-                shard.index(),
-                ShardProgress::Opened(Box::new(report), partitions.producer_id_max(PRODUCER_ID_PLAUSIBLE_END)),
-            ));
-            let running = run_tasks(shard, &start, partitions, pacer, Rc::clone(&metrics));
-            running.serve(&start).await
-        }
-        Err(error) => {
-            let _nobody_asks = start.progress.try_send((shard.index(), ShardProgress::Failed(error.to_string())));
-            Err(error.to_string())
-        }
-    };
+    let index = shard.index();
+    let running = Running::new(shard, &start, Rc::clone(&metrics));
+    let result = running.live(listener, &start).await;
+    if let Err(problem) = &result {
+        let _nobody_asks = start.progress.try_send((index, ShardProgress::Failed(problem.clone())));
+    }
     ShardEnd { counters: metrics.snapshot(), result }
 }
 
@@ -153,67 +154,107 @@ pub(crate) fn journal_config(config: &BrokerConfig, layout: &Layout, shard: Shar
     }
 }
 
-fn run_tasks(shard: Shard, start: &ShardStart, partitions: ShardPartitions, pacer: Pacer, metrics: Rc<BrokerMetrics>) -> Running {
-    let wake = Wake::new();
-    let for_partitions = wake.clone();
-    partitions.on_progress(Box::new(move || for_partitions.notify()));
-    let commit = partitions.clone();
-    shard.spawn(Queue::Produce, async move { end_process(&commit.run_commit().await) });
-    let write_back = partitions.clone();
-    shard.spawn(Queue::Background, async move { end_process(&write_back.run_write_back().await) });
-    let scrub = partitions.clone();
-    shard.spawn(Queue::Background, async move { end_process(&scrub.run_scrub().await) });
-    shard.spawn(Queue::Produce, tick(shard.clone(), partitions.clone()));
-    let catch_up = CatchUp::new(wake.clone(), partitions.clone(), pacer);
-    for _ in 0..CATCH_UP_TASKS {
-        shard.spawn(Queue::CatchUpFetch, Rc::clone(&catch_up).run());
-    }
-    Running {
-        control: ControlHandle::new(shard.index(), start.to_control.clone(), wake.clone()),
-        view: ViewCell::new(Arc::clone(&start.view)),
-        shard,
-        partitions,
-        wake,
-        catch_up,
-        metrics,
-        stop: Rc::default(),
-        served: Rc::new((Cell::new(true), Event::new())),
-        is_behind: Rc::default(),
-    }
-}
-
 impl Running {
-    /// Reads the mailbox until the broker stops; then the clean stop.
-    async fn serve(self, start: &ShardStart) -> Result<(), String> {
-        self.shard.spawn(
-            Queue::Background,
-            reopen(self.shard.clone(), self.partitions.clone(), self.view.clone(), self.is_behind.clone()),
-        );
-        loop {
-            match start.mailbox.recv().await {
-                Ok(ToShard::View { version, view }) => {
-                    self.view.set(view);
-                    self.is_behind.set(!apply_view(self.shard.index(), &self.partitions, &self.view).await);
-                    self.control.applied(version).await;
-                }
-                Ok(ToShard::Answer { token, answer }) => self.control.hand_to_data_task(token, answer),
-                Ok(ToShard::Listen(listener)) => self.listen(start, listener)?,
-                // The control thread has ended: so does the broker.
-                Ok(ToShard::Stop) | Err(_) => return self.stop().await,
-            }
+    fn new(shard: Shard, start: &ShardStart, metrics: Rc<BrokerMetrics>) -> Self {
+        let wake = Wake::new();
+        Self {
+            control: ControlHandle::new(shard.index(), start.to_control.clone(), wake.clone()),
+            view: ViewCell::new(Arc::clone(&start.view)),
+            shard,
+            opened: OpenedCell::default(),
+            wake,
+            metrics,
+            stop: Rc::default(),
+            served: Rc::new((Cell::new(true), Event::new())),
+            is_behind: Rc::default(),
         }
     }
 
-    fn listen(&self, start: &ShardStart, listener: TcpListener) -> Result<(), String> {
-        let progress = |progress| {
-            let _nobody_asks = start.progress.try_send((self.shard.index(), progress));
-        };
-        let failed = |error: io::Error| {
-            progress(ShardProgress::Failed(error.to_string()));
-            error.to_string()
-        };
-        let sockets = self.shard.sockets().map_err(failed)?;
-        let listener = sockets.listen_on(listener).map_err(failed)?;
+    async fn live(self, listener: TcpListener, start: &ShardStart) -> Result<(), String> {
+        if let Err(error) = self.listen(listener, start) {
+            let problem = error.to_string();
+            self.tell(start, ShardProgress::Deaf(error));
+            return Err(problem);
+        }
+        self.tell(start, ShardProgress::Listening);
+        let (partitions, report, pacer) = self.recover(start).await?;
+        log_recovery(&report);
+        let catch_up = self.run_tasks(&partitions, pacer);
+        if self.is_behind.get() {
+            self.is_behind.set(!apply_view(self.shard.index(), &partitions, &self.view).await);
+        }
+        let opened = self.opened.set(Opened { partitions: partitions.clone(), catch_up });
+        assert!(opened.is_ok(), "shard {} is opened once", self.shard.index());
+        self.wake.notify();
+        let producer_id_max = partitions.producer_id_max(PRODUCER_ID_PLAUSIBLE_END);
+        self.tell(start, ShardProgress::Opened(Box::new(report), producer_id_max));
+        self.serve(start, &partitions).await
+    }
+
+    fn tell(&self, start: &ShardStart, progress: ShardProgress) {
+        let _nobody_asks = start.progress.try_send((self.shard.index(), progress));
+    }
+
+    /// Opens the shard and reads its mailbox meanwhile. A stop is carried out when it is open: what recovery has under
+    /// way is not given up in the middle of a write.
+    async fn recover(&self, start: &ShardStart) -> Result<(ShardPartitions, RecoveryReport, Pacer), String> {
+        let mut opening = pin!(open(&self.shard, start));
+        while !self.stop.get() {
+            match first_of(opening.as_mut(), start.mailbox.recv()).await {
+                First::Opening(opened) => return opened.map_err(|error| error.to_string()),
+                First::Mail(Ok(ToShard::View { version, view })) => {
+                    self.view.set(view);
+                    // Acted on as far as can be: what it changes here is done before anything is served.
+                    self.is_behind.set(true);
+                    self.control.applied(version).await;
+                }
+                First::Mail(Ok(ToShard::Answer { token, answer })) => self.control.hand_to_data_task(token, answer),
+                First::Mail(Ok(ToShard::Stop) | Err(_)) => self.stop_answering(),
+            }
+        }
+        opening.await.map_err(|error| error.to_string())
+    }
+
+    fn run_tasks(&self, partitions: &ShardPartitions, pacer: Pacer) -> Rc<CatchUp> {
+        let shard = &self.shard;
+        let for_partitions = self.wake.clone();
+        partitions.on_progress(Box::new(move || for_partitions.notify()));
+        let commit = partitions.clone();
+        shard.spawn(Queue::Produce, async move { end_process(&commit.run_commit().await) });
+        let write_back = partitions.clone();
+        shard.spawn(Queue::Background, async move { end_process(&write_back.run_write_back().await) });
+        let scrub = partitions.clone();
+        shard.spawn(Queue::Background, async move { end_process(&scrub.run_scrub().await) });
+        shard.spawn(Queue::Produce, tick(shard.clone(), partitions.clone()));
+        let catch_up = CatchUp::new(self.wake.clone(), partitions.clone(), pacer);
+        for _ in 0..CATCH_UP_TASKS {
+            shard.spawn(Queue::CatchUpFetch, Rc::clone(&catch_up).run());
+        }
+        catch_up
+    }
+
+    /// Reads the mailbox until the broker stops; then the clean stop.
+    async fn serve(self, start: &ShardStart, partitions: &ShardPartitions) -> Result<(), String> {
+        self.shard
+            .spawn(Queue::Background, reopen(self.shard.clone(), partitions.clone(), self.view.clone(), self.is_behind.clone()));
+        while !self.stop.get() {
+            match start.mailbox.recv().await {
+                Ok(ToShard::View { version, view }) => {
+                    self.view.set(view);
+                    self.is_behind.set(!apply_view(self.shard.index(), partitions, &self.view).await);
+                    self.control.applied(version).await;
+                }
+                Ok(ToShard::Answer { token, answer }) => self.control.hand_to_data_task(token, answer),
+                // The control thread has ended: so does the broker.
+                Ok(ToShard::Stop) | Err(_) => self.stop_answering(),
+            }
+        }
+        self.stop(partitions).await
+    }
+
+    fn listen(&self, listener: TcpListener, start: &ShardStart) -> io::Result<()> {
+        let sockets = self.shard.sockets()?;
+        let listener = sockets.listen_on(listener)?;
         let clock = self.shard.clock();
         let data_plane = DataPlane::new(
             DataPlaneParts {
@@ -223,10 +264,9 @@ impl Running {
                 sockets,
                 listener,
                 wake: self.wake.clone(),
-                partitions: self.partitions.clone(),
+                opened: Rc::clone(&self.opened),
                 view: self.view.clone(),
                 control: self.control.clone(),
-                catch_up: Rc::clone(&self.catch_up),
                 budget: Budget::new(start.config.network_budget_len - RECEIVE_LEN - KEPT_LEN_MAX),
                 metrics: Rc::clone(&self.metrics),
                 stop: Rc::clone(&self.stop),
@@ -240,14 +280,16 @@ impl Running {
             served.0.set(true);
             served.1.notify(usize::MAX);
         });
-        progress(ShardProgress::Listening);
         Ok(())
     }
 
-    /// What is under way is answered, then everything goes to segments, so that the next start has nothing to replay.
-    async fn stop(self) -> Result<(), String> {
+    fn stop_answering(&self) {
         self.stop.set(true);
         self.wake.notify();
+    }
+
+    /// What is under way is answered, then everything goes to segments, so that the next start has nothing to replay.
+    async fn stop(self, partitions: &ShardPartitions) -> Result<(), String> {
         loop {
             let served = self.served.1.listen();
             if self.served.0.get() {
@@ -255,8 +297,29 @@ impl Running {
             }
             served.await;
         }
-        self.partitions.close().await.map_err(|failure| failure.to_string())
+        partitions.close().await.map_err(|failure| failure.to_string())
     }
+}
+
+/// What came first.
+enum First<O> {
+    Opening(O),
+    Mail(Result<ToShard, RecvError>),
+}
+
+/// A mail that has not come when this returns is still in the mailbox.
+async fn first_of<O>(
+    mut opening: Pin<&mut impl Future<Output = O>>,
+    mail: impl Future<Output = Result<ToShard, RecvError>>,
+) -> First<O> {
+    let mut mail = pin!(mail);
+    poll_fn(|context| {
+        if let Poll::Ready(opened) = opening.as_mut().poll(context) {
+            return Poll::Ready(First::Opening(opened));
+        }
+        mail.as_mut().poll(context).map(First::Mail)
+    })
+    .await
 }
 
 async fn tick(shard: Shard, partitions: ShardPartitions) {

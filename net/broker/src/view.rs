@@ -27,6 +27,8 @@ pub(crate) enum Place {
         leader_epoch: LeaderEpoch,
     },
     Elsewhere(ShardAddress),
+    /// This shard leads it and is not open yet.
+    Recovering(ShardIndex),
     /// Nobody leads it now.
     NoLeader,
     UnknownTopic,
@@ -104,6 +106,7 @@ impl Place {
                 let text = format!("shard {} of broker {} leads this partition", address.shard, address.broker_id);
                 (WireError::new(ErrorCode::NotLeader, text), Some(address))
             }
+            Self::Recovering(shard) => (WireError::recovering(shard), None),
             Self::NoLeader => (WireError::not_ready("no broker leads this partition now"), None),
             Self::UnknownTopic => (WireError::new(ErrorCode::UnknownTopic, "there is no topic with this id"), None),
             Self::UnknownPartition { count } => {

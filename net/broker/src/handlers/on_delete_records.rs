@@ -15,8 +15,7 @@ impl DataPlane {
         let request = access::<DeleteRecordsRequest>(body)?;
         let id = TopicPartition { topic_id: TopicId(request.topic_id), partition: PartitionIndex(request.partition.to_native()) };
         let offset = Offset(request.offset.to_native());
-        let place = self.parts.view.get().place(id, self.parts.shard);
-        if !matches!(place, Place::Here { .. }) {
+        if let Err(place) = self.here(id) {
             let (error, address) = place.refusal();
             self.refuse_delete_records(to, error, address);
             return Ok(());
@@ -29,9 +28,13 @@ impl DataPlane {
             PendingProduce { to, began_us: self.now.mono_us, partitions: Vec::new(), left: 1, reservation: Some(reservation) };
         let request = self.produces.insert(pending).index;
         let token = Token::DeleteRecords { request };
-        if let Err(refusal) = self.parts.partitions.delete_records(id, offset, token.to_u64()) {
+        let begun = self.here(id).map_err(Place::refusal).and_then(|(opened, _)| {
+            let begun = opened.partitions.delete_records(id, offset, token.to_u64());
+            begun.map_err(|refusal| (WireError::from(&refusal), None))
+        });
+        if let Err((error, address)) = begun {
             self.produces.remove_at(request);
-            self.refuse_delete_records(to, WireError::from(&refusal), None);
+            self.refuse_delete_records(to, error, address);
         }
         Ok(())
     }

@@ -20,11 +20,14 @@ impl DataPlane {
 
     fn describe_partition(&self, id: TopicPartition) -> DescribedPartition {
         let answer = DescribedPartition { topic_id: id.topic_id.0, partition: id.partition.0, ..DescribedPartition::default() };
-        let place = self.parts.view.get().place(id, self.parts.shard);
-        let status = matches!(place, Place::Here { .. }).then(|| self.parts.partitions.status(id)).flatten();
-        let Some(status) = status else {
-            let (error, address) = place.refusal();
-            return DescribedPartition { error: error.code(), text: error.text, address, ..answer };
+        let status =
+            self.here(id).and_then(|(opened, leader_epoch)| opened.partitions.status(id).ok_or(Place::Here { leader_epoch }));
+        let status = match status {
+            Ok(status) => status,
+            Err(place) => {
+                let (error, address) = place.refusal();
+                return DescribedPartition { error: error.code(), text: error.text, address, ..answer };
+            }
         };
         DescribedPartition {
             log_start_offset: status.log_start_offset.0,

@@ -2,6 +2,8 @@
 
 use crate::answer::ReplyTo;
 use crate::data_plane::DataPlane;
+use crate::error_table::WireError;
+use crate::opened::Opened;
 use sluice_model::limits::{DAMAGED_RANGES_PER_ANSWER_MAX, FINDINGS_PER_ANSWER_MAX};
 use sluice_model::{Offset, TopicPartition};
 use sluice_partition::{ScrubReport, ScrubStatus};
@@ -14,9 +16,15 @@ impl DataPlane {
     pub(crate) fn on_describe_shard(&mut self, to: ReplyTo, body: &[u8]) -> Result<(), Malformed> {
         access::<DescribeShardRequest>(body)?;
         let parts = &self.parts;
-        let status = parts.partitions.shard_status();
-        let reports = parts.partitions.scrub_reports();
-        let (damaged, damaged_count) = parts.partitions.damaged_ranges(DAMAGED_RANGES_PER_ANSWER_MAX);
+        let Some(Opened { partitions, .. }) = parts.opened.get() else {
+            let WireError { code, text, .. } = WireError::recovering(parts.shard);
+            let answer = DescribeShardAnswer { error: code as u16, text, shard: parts.shard.0, ..DescribeShardAnswer::default() };
+            self.answer(to, &answer);
+            return Ok(());
+        };
+        let status = partitions.shard_status();
+        let reports = partitions.scrub_reports();
+        let (damaged, damaged_count) = partitions.damaged_ranges(DAMAGED_RANGES_PER_ANSWER_MAX);
         let answer = DescribeShardAnswer {
             shard: parts.shard.0,
             incarnation: parts.incarnation.number,

@@ -11,11 +11,10 @@ use crate::data_plane::DataPlane;
 use crate::error_table::WireError;
 use crate::parked_fetch::{FETCH_PARTITION_LEN, FetchWork, partition_id};
 use crate::slab::Key;
-use crate::view::Place;
 use bytes::Bytes;
 use sluice_model::limits::{FETCH_LEN_MAX, FETCH_WAIT_MS_MAX, TAIL_CHUNK_LEN};
 use sluice_model::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
-use sluice_partition::{FetchRefusal, Fetched, FetchedFrames};
+use sluice_partition::{FetchRefusal, Fetched, FetchedFrames, PartitionStatus};
 use sluice_protocol::{
     ArchivedFetchedPartition, FetchAnswer, FetchPartition, FetchRequest, FetchedPartition, Malformed, PREFIX_LEN, decode,
 };
@@ -93,11 +92,12 @@ impl DataPlane {
         }
         let has_disk = gathered.has_disk;
         let job = FetchJob { to, began_us, parts: gathered.parts, frames_len_max: gathered.frames_len_max, reservation };
-        if has_disk {
-            self.parts.metrics.disk_reads.add(1);
-            self.parts.catch_up.push(Job::Fetch(job));
-        } else {
-            self.finish_fetch(job);
+        match self.parts.opened.get().filter(|_| has_disk) {
+            Some(opened) => {
+                self.parts.metrics.disk_reads.add(1);
+                opened.catch_up.push(Job::Fetch(job));
+            }
+            None => self.finish_fetch(job),
         }
     }
 
@@ -124,9 +124,9 @@ impl DataPlane {
         let left = budget.left;
         let id = partition_id(entry);
         let mut answer = FetchedPartition { topic_id: entry.topic_id, partition: entry.partition, ..Default::default() };
-        let leader_epoch = match self.parts.view.get().place(id, self.parts.shard) {
-            Place::Here { leader_epoch } => leader_epoch,
-            place => {
+        let (opened, leader_epoch) = match self.here(id) {
+            Ok(here) => here,
+            Err(place) => {
                 let (error, address) = place.refusal();
                 set_error(&mut answer, error, left);
                 answer.address = address;
@@ -138,10 +138,10 @@ impl DataPlane {
             return FetchPart { answer, frames: PartFrames::Ready(Vec::new()) };
         }
         let allowed = left.min(entry.len_max as usize);
-        match self.parts.partitions.fetch(id, Offset(entry.offset), allowed) {
+        match opened.partitions.fetch(id, Offset(entry.offset), allowed) {
             Ok(fetched) => fill_in(answer, entry, fetched, allowed),
             Err(refusal) => {
-                self.fill_in_status(&mut answer, entry);
+                fill_in_status(&mut answer, opened.partitions.status(id));
                 // What does not fit beside the other partitions comes first in a later fetch.
                 let fits_alone =
                     matches!(refusal, FetchRefusal::TooSmall { needed } if needed <= (entry.len_max as usize).min(budget.all));
@@ -150,14 +150,6 @@ impl DataPlane {
                 }
                 FetchPart { answer, frames: PartFrames::Ready(Vec::new()) }
             }
-        }
-    }
-
-    fn fill_in_status(&self, answer: &mut FetchedPartition, entry: &FetchPartition) {
-        if let Some(status) = self.parts.partitions.status(partition_id(entry)) {
-            answer.high_watermark = status.high_watermark.0;
-            answer.log_start_offset = status.log_start_offset.0;
-            answer.log_end_offset = status.log_end_offset.0;
         }
     }
 
@@ -172,7 +164,9 @@ impl DataPlane {
             }
         }
         self.parts.metrics.fetches_parked.add(1);
-        self.parts.partitions.watch(key.to_u64(), &ids);
+        if let Some(opened) = self.parts.opened.get() {
+            opened.partitions.watch(key.to_u64(), &ids);
+        }
     }
 
     /// A partition that a parked fetch watches has moved.
@@ -199,7 +193,7 @@ impl DataPlane {
 
     fn take_parked(&mut self, key: Key) -> Option<FetchWork> {
         let work = self.parked.remove(key)?;
-        self.parts.partitions.unwatch(key.to_u64(), &work.ids());
+        self.unwatch(key, &work);
         if let Some(connection) = self.connections.get_mut(&work.to.connection) {
             connection.parked.retain(|parked| *parked != key);
         }
@@ -209,7 +203,13 @@ impl DataPlane {
     /// Its connection is gone.
     pub(crate) fn forget_parked(&mut self, key: Key) {
         if let Some(work) = self.parked.remove(key) {
-            self.parts.partitions.unwatch(key.to_u64(), &work.ids());
+            self.unwatch(key, &work);
+        }
+    }
+
+    fn unwatch(&self, key: Key, work: &FetchWork) {
+        if let Some(opened) = self.parts.opened.get() {
+            opened.partitions.unwatch(key.to_u64(), &work.ids());
         }
     }
 
@@ -248,6 +248,14 @@ impl DataPlane {
         self.parts.metrics.fetch_us.record(self.now.mono_us.saturating_sub(job.began_us));
         let frames = AnswerFrames { frames, len: frames_len, reservation: Some(job.reservation) };
         self.answer_reserved(job.to, &FetchAnswer { partitions }, frames);
+    }
+}
+
+fn fill_in_status(answer: &mut FetchedPartition, status: Option<PartitionStatus>) {
+    if let Some(status) = status {
+        answer.high_watermark = status.high_watermark.0;
+        answer.log_start_offset = status.log_start_offset.0;
+        answer.log_end_offset = status.log_end_offset.0;
     }
 }
 

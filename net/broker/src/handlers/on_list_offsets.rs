@@ -24,10 +24,10 @@ impl DataPlane {
         };
         let parts: Vec<OffsetsPart> = request.partitions.iter().map(|entry| self.plan_offset(entry)).collect();
         let job = OffsetsJob { to, parts, reservation };
-        if job.parts.iter().any(|part| part.lookup.is_some()) {
-            self.parts.catch_up.push(Job::Offsets(job));
-        } else {
-            self.finish_list_offsets(job);
+        let needs_disk = job.parts.iter().any(|part| part.lookup.is_some());
+        match self.parts.opened.get().filter(|_| needs_disk) {
+            Some(opened) => opened.catch_up.push(Job::Offsets(job)),
+            None => self.finish_list_offsets(job),
         }
         Ok(())
     }
@@ -36,19 +36,24 @@ impl DataPlane {
         let id = TopicPartition { topic_id: TopicId(entry.topic_id), partition: PartitionIndex(entry.partition) };
         let answer =
             ListedOffset { topic_id: entry.topic_id, partition: entry.partition, timestamp_ms: -1, ..Default::default() };
-        let place = self.parts.view.get().place(id, self.parts.shard);
-        let status = matches!(place, Place::Here { .. }).then(|| self.parts.partitions.status(id)).flatten();
-        let Some(status) = status else {
-            let (error, address) = place.refusal();
-            let answer = ListedOffset { error: error.code(), text: error.text, address, ..answer };
-            return OffsetsPart { answer, lookup: None };
+        let found = self.here(id).and_then(|(opened, leader_epoch)| {
+            let status = opened.partitions.status(id).ok_or(Place::Here { leader_epoch })?;
+            Ok((opened, status))
+        });
+        let (opened, status) = match found {
+            Ok(found) => found,
+            Err(place) => {
+                let (error, address) = place.refusal();
+                let answer = ListedOffset { error: error.code(), text: error.text, address, ..answer };
+                return OffsetsPart { answer, lookup: None };
+            }
         };
         let offset = if entry.timestamp_ms == TIMESTAMP_BEGINNING { status.log_start_offset } else { status.high_watermark };
         let answer = ListedOffset { offset: offset.0, ..answer };
         if matches!(entry.timestamp_ms, TIMESTAMP_BEGINNING | TIMESTAMP_END) {
             return OffsetsPart { answer, lookup: None };
         }
-        match self.parts.partitions.offset_for_timestamp(id, entry.timestamp_ms) {
+        match opened.partitions.offset_for_timestamp(id, entry.timestamp_ms) {
             Ok(lookup) => OffsetsPart { answer, lookup: Some(lookup) },
             Err(refusal) => {
                 let error = WireError::from(&refusal);

@@ -23,7 +23,9 @@ const ANSWER_PARTITION_LEN: usize = 192;
 impl DataPlane {
     pub(crate) fn on_produce(&mut self, to: ReplyTo, body: &[u8], frames: &[u8]) -> Result<(), Malformed> {
         let request = access::<ProduceRequest>(body)?;
-        self.parts.catch_up.on_produce(self.now.mono_us);
+        if let Some(opened) = self.parts.opened.get() {
+            opened.catch_up.on_produce(self.now.mono_us);
+        }
         check_lens(request, frames.len())?;
         match request.acks() {
             Acks::None => self.produce_unanswered(to, request, frames),
@@ -82,16 +84,13 @@ impl DataPlane {
     }
 
     fn try_append(&self, id: TopicPartition, frame: &[u8], acks: sluice_replica::Acks, token: u64) -> Result<(), Refused> {
-        match self.parts.view.get().place(id, self.parts.shard) {
-            Place::Here { .. } => {}
-            place => return Err(Refused::from(place)),
-        }
+        let (opened, _) = self.here(id)?;
         let header = FrameHeader::parse(frame).map_err(|error| WireError::new(frame_code(&error), error))?;
         if header.topic_partition() != id {
             let text = format!("the frame names partition {}, the request names {id}", header.topic_partition());
             return Err(WireError::new(ErrorCode::InvalidFrame, text).into());
         }
-        self.parts.partitions.append(self.now, frame, acks, token).map_err(|refusal| WireError::from(&refusal).into())
+        opened.partitions.append(self.now, frame, acks, token).map_err(|refusal| WireError::from(&refusal).into())
     }
 
     /// What the flush, or the removal of a partition, has settled.
