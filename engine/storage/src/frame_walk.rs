@@ -81,6 +81,12 @@ impl FrameWalk {
         self.range.prev_header_crc
     }
 
+    /// What the walk has not passed yet: a walk over it goes on where this one stands.
+    #[must_use]
+    pub(crate) fn rest(&self) -> WalkRange {
+        self.range
+    }
+
     /// The next step over `window`, whose first byte is at `window_position` of the file.
     pub fn step(&mut self, window_position: u64, window: &[u8]) -> Result<WalkStep, SegmentDamage> {
         loop {

@@ -40,6 +40,7 @@ pub mod recovery_report;
 mod recovery_segments;
 mod recovery_truncation;
 pub mod retention;
+mod run_bounded;
 pub mod scrub;
 pub mod scrub_finding;
 mod scrub_footer;

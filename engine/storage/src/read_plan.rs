@@ -221,7 +221,7 @@ impl<D: Disk> DiskRead<D> {
         let entries = match &self.start {
             WalkStart::Known(entries) => entries,
             WalkStart::Load(extent) => {
-                loaded = self.segment.index(extent).await?;
+                loaded = self.segment.index_towards(extent, self.offset).await?;
                 &loaded.offsets
             }
         };
@@ -242,7 +242,7 @@ impl<D: Disk> DiskRead<D> {
                 },
                 Ok(None) => break,
                 Err(WalkError::Damaged(_)) if !out.is_empty() => break,
-                Err(WalkError::Damaged(damage)) => return Err(DiskReadError::Damaged(self.narrowed(damage, entries))),
+                Err(WalkError::Damaged(damage)) => return Err(DiskReadError::Damaged(self.narrowed(damage, entries).await?)),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -266,13 +266,17 @@ impl<D: Disk> DiskRead<D> {
         Ok(true)
     }
 
-    /// The damage, with its range ending where the index knows a frame again.
-    fn narrowed(&self, mut damage: SegmentDamage, entries: &OffsetIndex) -> SegmentDamage {
-        if let Some(entry) = entries.next_after(damage.position) {
+    /// The damage, with its range ending where the index knows a frame again: the whole one, not what this read needed.
+    async fn narrowed(&self, mut damage: SegmentDamage, entries: &OffsetIndex) -> Result<SegmentDamage, WalkError> {
+        let known = match &self.start {
+            WalkStart::Known(_) => entries.next_after(damage.position),
+            WalkStart::Load(extent) => self.segment.index(extent).await?.offsets.next_after(damage.position),
+        };
+        if let Some(entry) = known {
             damage.range.until = damage.range.until.min(entry.base_offset);
         }
         damage.range = DamagedRange { from: damage.range.from, until: damage.range.until.max(damage.range.from) };
-        damage
+        Ok(damage)
     }
 }
 

@@ -256,3 +256,39 @@ fn whatever_rots_what_is_served_is_what_was_appended() {
         let _ = block_on(bench.log.offset_for_timestamp(i64::try_from(end.0).unwrap() * 5).run());
     }
 }
+
+#[test]
+fn after_a_restart_a_segment_is_walked_as_far_as_its_readers_come() {
+    for seed in 0..4 {
+        let mut bench = Bench::new(seed, 64 << 20);
+        for _ in 0..600 {
+            bench.append(2, 4000);
+        }
+        bench.write_all_and_evict();
+        bench.restart();
+        let segment = bench.log.open.front().unwrap().file.clone();
+        let (end, file_len) = (bench.log.log_end_offset(), 600 * 4000);
+        let read = |offset: Offset| run(bench.log.read(offset, 10_000, end).unwrap()).unwrap();
+        assert_eq!(segment.walked_to(), None, "a restart walks nothing");
+        read(Offset::ZERO);
+        assert!(segment.walked_to().unwrap() < 16 * 1024, "the first frame is all that its reader needs");
+        read(Offset(end.0 / 2));
+        let half = segment.walked_to().unwrap();
+        assert!((file_len / 3..file_len * 2 / 3).contains(&half), "{half} of {file_len} bytes");
+        // Readers here and there: what was walked is not walked again, and every frame is the right one.
+        let mut random = Random::new(seed);
+        for _ in 0..200 {
+            let offset = Offset(random.below(end.0 - 1));
+            let at = bench.frames.iter().position(|frame| frame.header.next_offset() > offset).unwrap();
+            let given = read(offset).slices.concat();
+            assert!(!given.is_empty() && bench.bytes_from(at).starts_with(&given), "seed {seed}, offset {offset}");
+            assert!(segment.walked_to().unwrap() >= half);
+        }
+        // Damage behind all that was read changes nothing for those who read before it.
+        let (path, bytes) = bench.disk.files().into_iter().find(|(path, _)| path == segment.path()).unwrap();
+        bench.restart();
+        bench.disk.flip_bit(&path, bytes.len() as u64 * 3 / 4, 3);
+        let given = run(bench.log.read(Offset(end.0 / 4), 10_000, end).unwrap()).unwrap().slices.concat();
+        assert!(bench.bytes_from(bench.frames.len() / 4).starts_with(&given) && !given.is_empty());
+    }
+}

@@ -18,14 +18,18 @@ use crate::recovery_journal::{Step, judge_body};
 use crate::recovery_report::RecoveryReport;
 use crate::recovery_segments::{check_segments, end_straddled_segment, straddle_is_good};
 use crate::recovery_truncation::{FoundTruncation, Truncations, truncate_restored};
+use crate::run_bounded::run_bounded;
 use crate::write_back::WriteBackKind;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FrameHeader, LeaderEpoch, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, TopicPartition};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 
 /// Bytes of the journal read at once.
 const REPLAY_WINDOW_LEN: u64 = 1024 * 1024;
+/// Partitions that are written back and flushed at once: their flushes share what one costs.
+const FLUSHES_AT_ONCE: usize = 16;
 
 /// Replays into the logs of one shard.
 pub(crate) struct Replay<'a, D: Disk> {
@@ -338,7 +342,7 @@ impl<'a, D: Disk> Replay<'a, D> {
     pub(crate) async fn finish(
         mut self,
     ) -> Result<(BTreeMap<TopicPartition, RecoveredPartition<D>>, RecoveryReport), RecoveryError> {
-        let mut recovered = BTreeMap::new();
+        let mut replayed = Vec::with_capacity(self.partitions.len());
         for (id, found) in std::mem::take(&mut self.partitions) {
             let found = match found {
                 // The frame that straddles the recovery point was never durable in the journal, or is lost there.
@@ -348,12 +352,26 @@ impl<'a, D: Disk> Replay<'a, D> {
                 }
                 other => other,
             };
-            let Found::Recovered(mut partition) = found else { continue };
-            partition.finish().await?;
-            self.report_partition(id, &partition);
-            recovered.insert(id, partition.into_recovered());
-            self.evict_clean(&mut recovered);
+            let Found::Recovered(partition) = found else { continue };
+            replayed.push((id, partition));
         }
+        let finishing = replayed.into_iter().map(|(id, mut partition)| async move {
+            partition.finish().await?;
+            Ok((id, partition))
+        });
+        let mut recovered = BTreeMap::new();
+        let finished = run_bounded(FLUSHES_AT_ONCE, finishing, |finished| match finished {
+            Ok((id, partition)) => {
+                self.report_partition(id, &partition);
+                recovered.insert(id, partition.into_recovered());
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        });
+        if let ControlFlow::Break(error) = finished.await {
+            return Err(error);
+        }
+        self.evict_clean(&mut recovered);
         Ok((recovered, self.report))
     }
 

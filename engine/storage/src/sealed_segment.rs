@@ -55,6 +55,13 @@ pub(crate) struct SegmentExtent {
     pub footer_end: Option<u64>,
 }
 
+/// The index of the first frames of an extent, and where the walk that made it goes on.
+#[derive(Clone)]
+struct BegunIndex {
+    index: Rc<SegmentIndex>,
+    next: WalkRange,
+}
+
 /// A segment file as readers see it: opened when first read, closed by the shard's cache.
 pub(crate) struct SegmentFile<D: Disk> {
     disk: D,
@@ -66,6 +73,8 @@ pub(crate) struct SegmentFile<D: Disk> {
     opened: RefCell<Option<D::File>>,
     /// The index, and up to which offset it goes.
     index: RefCell<Option<(Offset, Rc<SegmentIndex>)>>,
+    /// Of a segment without a footer: as much of the index as readers have come to need.
+    begun_index: RefCell<Option<BegunIndex>>,
     used: Cell<bool>,
     /// Set when the log gives the file up: that it cannot be opened then is no damage.
     removed: Cell<bool>,
@@ -84,6 +93,7 @@ impl<D: Disk> SegmentFile<D> {
             cache: cache.clone(),
             opened: RefCell::new(None),
             index: RefCell::new(None),
+            begun_index: RefCell::new(None),
             used: Cell::new(false),
             removed: Cell::new(false),
             truncated: Cell::new(false),
@@ -131,6 +141,43 @@ impl<D: Disk> SegmentFile<D> {
         Ok(file)
     }
 
+    /// An index of `extent` that goes at least as far as `offset`, where there is no damage before it. A segment that was
+    /// restored without a footer is walked as far as its readers come and not to its end, whatever its length.
+    pub(crate) async fn index_towards(&self, extent: &SegmentExtent, offset: Offset) -> Result<Rc<SegmentIndex>, WalkError> {
+        let is_whole = self.index.borrow().as_ref().is_some_and(|(end, _)| *end == extent.end_offset);
+        if is_whole || extent.footer_end.is_some() {
+            return self.index(extent).await;
+        }
+        let begun = self.begun_index.borrow().clone().filter(|begun| begun.next.end_offset == extent.end_offset);
+        let file = self.open(extent.end_offset).await?;
+        let begun = match begun {
+            Some(begun) if begun.next.offset > offset => return Ok(begun.index),
+            Some(begun) => begun,
+            None => BegunIndex { index: Rc::default(), next: self.walk_from_start(&file, extent).await? },
+        };
+        let mut index = begun.index.as_ref().clone();
+        let mut reader = FrameReader::new(file, FrameWalk::new(begun.next, extent.end_offset), REBUILD_WINDOW_LEN);
+        while reader.walk().next_offset() <= offset {
+            match reader.next().await {
+                Ok(Some(frame)) => index.on_frame(frame.position, &frame.header),
+                Ok(None) => break,
+                // What lies behind damage is known only when all of it is walked.
+                Err(WalkError::Damaged(_)) => return self.index(extent).await,
+                Err(error) => return Err(error),
+            }
+        }
+        let index = Rc::new(index);
+        let next = reader.walk().rest();
+        // Of two readers that walked at once, the one that came further has what counts.
+        let mut held = self.begun_index.borrow_mut();
+        if held.as_ref().is_none_or(|held| held.next.end_offset != next.end_offset || held.next.offset < next.offset) {
+            *held = Some(BegunIndex { index: index.clone(), next });
+        }
+        drop(held);
+        self.cache.on_opened(self.me.clone());
+        Ok(index)
+    }
+
     /// The index of everything in `extent`: from the cache, from the footer, or else from a walk.
     pub(crate) async fn index(&self, extent: &SegmentExtent) -> Result<Rc<SegmentIndex>, WalkError> {
         let cached = self.index.borrow().as_ref().filter(|(end, _)| *end == extent.end_offset).map(|(_, index)| index.clone());
@@ -150,6 +197,7 @@ impl<D: Disk> SegmentFile<D> {
         };
         let index = Rc::new(index);
         *self.index.borrow_mut() = Some((extent.end_offset, index.clone()));
+        self.begun_index.borrow_mut().take();
         self.cache.on_opened(self.me.clone());
         Ok(index)
     }
@@ -158,6 +206,12 @@ impl<D: Disk> SegmentFile<D> {
     pub(crate) async fn footer(&self, extent: &SegmentExtent) -> Result<SegmentFooter, WalkError> {
         let file = self.open(extent.end_offset).await?;
         self.read_footer(&file, extent.footer_end.unwrap_or(0), extent.end_offset).await
+    }
+
+    /// How far readers have had the segment walked, bytes.
+    #[cfg(test)]
+    pub(crate) fn walked_to(&self) -> Option<u64> {
+        self.begun_index.borrow().as_ref().map(|begun| begun.next.position)
     }
 
     async fn read_footer(&self, file: &D::File, file_len: u64, end_offset: Offset) -> Result<SegmentFooter, WalkError> {
@@ -228,7 +282,8 @@ impl<D: Disk> SegmentFile<D> {
 
 impl<D: Disk> OpenSegment for SegmentFile<D> {
     fn index_len(&self) -> usize {
-        self.index.borrow().as_ref().map_or(0, |(_, index)| index.len_in_memory())
+        let whole = self.index.borrow().as_ref().map_or(0, |(_, index)| index.len_in_memory());
+        whole + self.begun_index.borrow().as_ref().map_or(0, |begun| begun.index.len_in_memory())
     }
 
     fn take_used(&self) -> bool {
@@ -238,5 +293,6 @@ impl<D: Disk> OpenSegment for SegmentFile<D> {
     fn close(&self) {
         self.opened.borrow_mut().take();
         self.index.borrow_mut().take();
+        self.begun_index.borrow_mut().take();
     }
 }
