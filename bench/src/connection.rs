@@ -39,7 +39,7 @@ pub struct Connection {
 pub enum Produced {
     /// Every batch in it is flushed on the whole in-sync set.
     Acknowledged,
-    /// Nothing or not all of it was taken, for want of room; to be sent again no sooner than this.
+    /// Nothing or not all of it was taken, for want of room or because a partition is not open yet; to be sent again no sooner than this.
     Later { retry_after: Duration, reason: String },
 }
 
@@ -160,7 +160,7 @@ fn connect(address: &str) -> io::Result<TcpStream> {
 fn produced(prefix: &Prefix, body: &[u8]) -> Result<Produced, BenchError> {
     if prefix.api() != Some(Api::Produce) {
         return match refusal_of(prefix, body, "Produce") {
-            BenchError::Refused { code, text, .. } if code == ErrorCode::Overloaded as u16 => {
+            BenchError::Refused { code, text, .. } if may_come_later(code) => {
                 let retry_after_ms = access::<Refusal>(body).map_or(1, |refusal| refusal.retry_after_ms.to_native());
                 Ok(later(retry_after_ms, text))
             }
@@ -171,7 +171,7 @@ fn produced(prefix: &Prefix, body: &[u8]) -> Result<Produced, BenchError> {
     let mut refused: Option<(u32, &str)> = None;
     for partition in answer.partitions.iter() {
         let code = partition.error.to_native();
-        if code == ErrorCode::Overloaded as u16 {
+        if may_come_later(code) {
             refused = refused.max(Some((partition.retry_after_ms.to_native(), partition.text.as_str())));
             continue;
         }
@@ -181,6 +181,10 @@ fn produced(prefix: &Prefix, body: &[u8]) -> Result<Produced, BenchError> {
         }
     }
     Ok(refused.map_or(Produced::Acknowledged, |(retry_after_ms, text)| later(retry_after_ms, text.to_owned())))
+}
+
+fn may_come_later(code: u16) -> bool {
+    [ErrorCode::Overloaded as u16, ErrorCode::NotReady as u16].contains(&code)
 }
 
 fn later(retry_after_ms: u32, reason: String) -> Produced {
