@@ -4,6 +4,8 @@
 //! printed default file and the README's table all come from it. The expensive mistake is a setting that is
 //! silently not taken, so an unknown key, a wrong unit and a value out of bounds all end the start.
 
+// By its path, because the fuzz target takes this file in by a path of its own.
+#[path = "config/settings.rs"]
 mod settings;
 
 pub(crate) use settings::{SETTINGS, Settings};
@@ -26,21 +28,26 @@ pub(crate) struct Override {
 
 /// The settings from an optional file, with `overrides` above them.
 pub(crate) fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Settings, Failure> {
+    let Some(path) = file else { return merge(None, overrides).map_err(Failure::usage) };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!("cannot read the settings file {}: {error}", path.display()))
+            .remedy("sluice serve --print-config > sluice.toml, and change what you need in it")
+    })?;
+    merge(Some((&text, &path.display().to_string())), overrides).map_err(Failure::usage)
+}
+
+/// The settings from the text of a file and its name, with `overrides` above them. Any text may come.
+pub(crate) fn merge(file: Option<(&str, &str)>, overrides: &[Override]) -> Result<Settings, String> {
     let mut values = defaults();
-    if let Some(path) = file {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::usage(format!("cannot read the settings file {}: {error}", path.display()))
-                .remedy("sluice serve --print-config > sluice.toml, and change what you need in it")
-        })?;
-        read_file(&text, &path.display().to_string(), &mut values).map_err(Failure::usage)?;
+    if let Some((text, name)) = file {
+        read_file(text, name, &mut values)?;
     }
     for given in overrides {
-        let setting = find(&given.setting).map_err(|wrong| Failure::usage(format!("{}: {wrong}", given.origin)))?;
-        let value = setting.read_text(&given.text).map_err(|wrong| Failure::usage(format!("{}: {wrong}", given.origin)))?;
-        put(&mut values, setting, value);
+        let named = |wrong: String| format!("{}: {wrong}", given.origin);
+        let setting = find(&given.setting).map_err(named)?;
+        put(&mut values, setting, setting.read_text(&given.text).map_err(named)?);
     }
-    let settings: Settings = serde_json::from_value(Value::Object(values)).expect("the table of settings and the struct agree");
-    Ok(settings)
+    Ok(serde_json::from_value(Value::Object(values)).expect("the table of settings and the struct agree"))
 }
 
 /// A whole settings file in which every line is a comment or states the default.

@@ -1,4 +1,8 @@
+#[path = "../tests/common/mutations.rs"]
+mod mutations;
+
 use super::*;
+use sluice_storage::testing::random::Random;
 
 fn read(text: &str) -> Result<Settings, String> {
     let mut values = defaults();
@@ -116,4 +120,40 @@ fn hosts_are_checked() {
 fn the_readme_shows_this_very_table() {
     let readme = include_str!("../README.md");
     assert!(readme.contains(&markdown_table()), "README.md's settings table should be:\n{}", markdown_table());
+}
+
+/// Any text, as a file and line by line as overrides: what the fuzz target `config` does.
+fn survive(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let overrides: Vec<Override> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(setting, text)| Override {
+            setting: setting.trim().to_owned(),
+            origin: "--set".to_owned(),
+            text: text.trim().to_owned(),
+        })
+        .collect();
+    let _ = merge(None, &overrides).map(|settings| settings.broker_config().map(|config| config.check().is_ok()));
+    merge(Some((text, "f")), &[]).and_then(|settings| settings.broker_config()).is_ok_and(|config| config.check().is_ok())
+}
+
+#[test]
+fn no_mutation_of_the_corpus_makes_the_parser_panic() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/config");
+    let paths = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<(String, Vec<u8>)> =
+        paths.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap())).collect();
+    files.sort();
+    assert!(files.iter().any(|(name, _)| name.starts_with("seed-")), "the corpus has a seed");
+    for (number, (name, bytes)) in (1..).zip(&files) {
+        assert!(bytes.len() <= 8192, "{name} has {} bytes", bytes.len());
+        assert!(survive(bytes) || !name.starts_with("seed-"), "{name} is refused; has a setting changed?");
+        let mut random = Random::new(number);
+        for round in 0..500 {
+            let mutated = mutations::mutated(bytes, &files, &mut random);
+            let survived = std::panic::catch_unwind(|| survive(&mutated)).is_ok();
+            assert!(survived, "mutation {round} of {name}: {:?}", String::from_utf8_lossy(&mutated));
+        }
+    }
 }

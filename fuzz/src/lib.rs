@@ -3,7 +3,8 @@
 //! A function gives back whether the bytes were taken as something good. Behind `cargo fuzz` it is a fuzz target; the
 //! program's test `fuzz_corpus` runs it over `corpus/<name>` and over mutations of that, without a fuzzer. The
 //! expensive mistake is to fuzz checksums: nothing gets past one by chance, so what carries one is tried as it came and
-//! once more with its checksums made good (`seal`). Deliberately absent: the configuration file, which the operator writes.
+//! once more with its checksums made good (`seal`). Deliberately absent: the
+//! settings file, whose parser is the program's: `fuzz_targets/config.rs` takes that in by its path.
 
 mod metadata;
 mod protocol;
