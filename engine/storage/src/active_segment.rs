@@ -47,6 +47,9 @@ pub(crate) struct ActiveSegment<D: Disk> {
     pub index: SegmentIndex,
     /// What was there before, and is in no index in memory.
     pub restored: Option<SegmentExtent>,
+    /// A restart is under way: should the segment end now, what was there before is not walked for its index, or a restart
+    /// would take the longer the longer segments are.
+    pub leaves_unread: bool,
 }
 
 impl<D: Disk> ActiveSegment<D> {
@@ -69,6 +72,7 @@ impl<D: Disk> ActiveSegment<D> {
             flushed_write_count: 0,
             index: SegmentIndex::default(),
             restored: None,
+            leaves_unread: false,
         }
     }
 

@@ -5,6 +5,10 @@
 //! wants, so entries grow strictly and stored ones that do not are refused.
 
 use sluice_model::Offset;
+use sluice_model::limits::{BLOCK_LEN, FRAME_BODY_LEN_MAX, INDEX_INTERVAL_LEN};
+
+/// Between two entries of frames that were read: the interval, and one largest frame with its padding.
+const READ_STEP_LEN_MAX: u64 = INDEX_INTERVAL_LEN + (FRAME_BODY_LEN_MAX + 2 * BLOCK_LEN) as u64;
 
 /// Where one indexed frame stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,21 @@ impl OffsetIndex {
     pub fn find(&self, offset: Offset) -> Option<OffsetEntry> {
         let after = self.entries.partition_point(|entry| entry.base_offset <= offset);
         after.checked_sub(1).map(|at| self.entries[at])
+    }
+
+    /// The entry at or before `offset` and the one after it, when there is more between them than an index leaves out: a
+    /// part of the segment that was never read.
+    #[must_use]
+    pub fn unread_at(&self, offset: Offset) -> Option<(OffsetEntry, OffsetEntry)> {
+        let after = self.entries.partition_point(|entry| entry.base_offset <= offset);
+        let (from, until) = (self.entries.get(after.checked_sub(1)?)?, self.entries.get(after)?);
+        (u64::from(until.position - from.position) > READ_STEP_LEN_MAX).then_some((*from, *until))
+    }
+
+    /// Whether any part between its entries was never read.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        self.entries.iter().any(|entry| self.unread_at(entry.base_offset).is_some())
     }
 
     /// The first entry behind `position`: where a read that met damage at `position` may go on.

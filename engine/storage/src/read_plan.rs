@@ -270,7 +270,7 @@ impl<D: Disk> DiskRead<D> {
     async fn narrowed(&self, mut damage: SegmentDamage, entries: &OffsetIndex) -> Result<SegmentDamage, WalkError> {
         let known = match &self.start {
             WalkStart::Known(_) => entries.next_after(damage.position),
-            WalkStart::Load(extent) => self.segment.index(extent).await?.offsets.next_after(damage.position),
+            WalkStart::Load(extent) => self.segment.whole_index(extent).await?.offsets.next_after(damage.position),
         };
         if let Some(entry) = known {
             damage.range.until = damage.range.until.min(entry.base_offset);

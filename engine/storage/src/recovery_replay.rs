@@ -134,7 +134,8 @@ impl<'a, D: Disk> Replay<'a, D> {
     fn restored(&self, partition: PartitionCheckpoint, fate: PartitionFate) -> Found<D> {
         let PartitionFate::Recover(config) = fate else { return Found::Skipped };
         let dir = self.plan.layout.partition_dir(partition.id);
-        let log = Log::restore(self.disk.clone(), dir, &partition, config, self.plan.memory.clone());
+        let mut log = Log::restore(self.disk.clone(), dir, &partition, config, self.plan.memory.clone());
+        log.leave_unread(true);
         Found::Recovered(Box::new(Replayed {
             log,
             placement_epoch: partition.placement_epoch,
@@ -423,7 +424,8 @@ impl<D: Disk> Replayed<D> {
         Ok(())
     }
 
-    fn into_recovered(self) -> RecoveredPartition<D> {
+    fn into_recovered(mut self) -> RecoveredPartition<D> {
+        self.log.leave_unread(false);
         let checkpoint = self.log.checkpoint(self.high_watermark);
         let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
         RecoveredPartition {

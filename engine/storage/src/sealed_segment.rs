@@ -10,6 +10,7 @@ use crate::damage::{BlockError, DamageKind, DamagedRange, SegmentDamage};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange};
 use crate::layout;
+use crate::offset_index::OffsetEntry;
 use crate::open_segments::{OpenSegment, OpenSegments};
 use crate::segment_format::{SegmentFooter, SegmentHeader, SegmentTrailer};
 use crate::segment_index::SegmentIndex;
@@ -73,7 +74,7 @@ pub(crate) struct SegmentFile<D: Disk> {
     opened: RefCell<Option<D::File>>,
     /// The index, and up to which offset it goes.
     index: RefCell<Option<(Offset, Rc<SegmentIndex>)>>,
-    /// Of a segment without a footer: as much of the index as readers have come to need.
+    /// Of what a restart has left unread: as much of the index as readers have come to need.
     begun_index: RefCell<Option<BegunIndex>>,
     used: Cell<bool>,
     /// Set when the log gives the file up: that it cannot be opened then is no damage.
@@ -141,29 +142,39 @@ impl<D: Disk> SegmentFile<D> {
         Ok(file)
     }
 
-    /// An index of `extent` that goes at least as far as `offset`, where there is no damage before it. A segment that was
-    /// restored without a footer is walked as far as its readers come and not to its end, whatever its length.
+    /// An index of `extent` that goes at least as far as `offset`, where there is no damage before it. What a restart has
+    /// left unread is walked as far as readers come and not to its end, however long it is.
     pub(crate) async fn index_towards(&self, extent: &SegmentExtent, offset: Offset) -> Result<Rc<SegmentIndex>, WalkError> {
         let is_whole = self.index.borrow().as_ref().is_some_and(|(end, _)| *end == extent.end_offset);
-        if is_whole || extent.footer_end.is_some() {
-            return self.index(extent).await;
-        }
-        let begun = self.begun_index.borrow().clone().filter(|begun| begun.next.end_offset == extent.end_offset);
+        let whole = if is_whole || extent.footer_end.is_some() { Some(self.index(extent).await?) } else { None };
         let file = self.open(extent.end_offset).await?;
-        let begun = match begun {
-            Some(begun) if begun.next.offset > offset => return Ok(begun.index),
-            Some(begun) => begun,
-            None => BegunIndex { index: Rc::default(), next: self.walk_from_start(&file, extent).await? },
+        let unread = match &whole {
+            None => self.walk_from_start(&file, extent).await?,
+            Some(index) => match index.offsets.unread_at(offset) {
+                Some((from, until)) => self.unread_range(from, until),
+                None => return Ok(index.clone()),
+            },
         };
+        match self.walk_unread(file, unread, offset).await {
+            // What lies behind damage is known only when all of it is walked.
+            Err(WalkError::Damaged(_)) => self.whole_index(extent).await,
+            walked => walked,
+        }
+    }
+
+    /// Goes on with the walk over `unread` until it has passed `offset`, or begins it.
+    async fn walk_unread(&self, file: D::File, unread: WalkRange, offset: Offset) -> Result<Rc<SegmentIndex>, WalkError> {
+        let begun = self.begun_index.borrow().clone().filter(|begun| begun.next.end_offset == unread.end_offset);
+        let begun = begun.unwrap_or(BegunIndex { index: Rc::default(), next: unread });
+        if begun.next.offset > offset {
+            return Ok(begun.index);
+        }
         let mut index = begun.index.as_ref().clone();
-        let mut reader = FrameReader::new(file, FrameWalk::new(begun.next, extent.end_offset), REBUILD_WINDOW_LEN);
+        let mut reader = FrameReader::new(file, FrameWalk::new(begun.next, unread.end_offset), REBUILD_WINDOW_LEN);
         while reader.walk().next_offset() <= offset {
-            match reader.next().await {
-                Ok(Some(frame)) => index.on_frame(frame.position, &frame.header),
-                Ok(None) => break,
-                // What lies behind damage is known only when all of it is walked.
-                Err(WalkError::Damaged(_)) => return self.index(extent).await,
-                Err(error) => return Err(error),
+            match reader.next().await? {
+                Some(frame) => index.on_frame(frame.position, &frame.header),
+                None => break,
             }
         }
         let index = Rc::new(index);
@@ -175,6 +186,28 @@ impl<D: Disk> SegmentFile<D> {
         }
         drop(held);
         self.cache.on_opened(self.me.clone());
+        Ok(index)
+    }
+
+    fn unread_range(&self, from: OffsetEntry, until: OffsetEntry) -> WalkRange {
+        WalkRange {
+            id: self.id,
+            segment: self.base_offset,
+            position: u64::from(from.position),
+            offset: from.base_offset,
+            prev_header_crc: from.prev_header_crc,
+            end_position: u64::from(until.position),
+            end_offset: until.base_offset,
+        }
+    }
+
+    /// An index that knows nothing but where the first frame of `extent` is.
+    pub(crate) async fn first_entry(&self, extent: &SegmentExtent) -> Result<SegmentIndex, WalkError> {
+        let file = self.open(extent.end_offset).await?;
+        let WalkRange { offset: base_offset, prev_header_crc, .. } = self.walk_from_start(&file, extent).await?;
+        let position = u32::try_from(BLOCK_LEN).expect("a block is short");
+        let mut index = SegmentIndex::default();
+        index.offsets.push(OffsetEntry { base_offset, position, prev_header_crc });
         Ok(index)
     }
 
@@ -195,11 +228,7 @@ impl<D: Disk> SegmentFile<D> {
             Err(WalkError::Damaged(_)) => self.rebuild_index(file, extent).await?,
             Err(error) => return Err(error),
         };
-        let index = Rc::new(index);
-        *self.index.borrow_mut() = Some((extent.end_offset, index.clone()));
-        self.begun_index.borrow_mut().take();
-        self.cache.on_opened(self.me.clone());
-        Ok(index)
+        Ok(self.keep_index(extent, index))
     }
 
     /// The footer of a sealed segment; `Damaged` when it has none that is good.
@@ -227,6 +256,25 @@ impl<D: Disk> SegmentFile<D> {
         let footer_len = usize::try_from(trailer.footer_len).unwrap_or(usize::MAX);
         let bytes = file.read_at(trailer.footer_position, footer_len).await.map_err(WalkError::Io)?;
         SegmentFooter::decode(&bytes, &trailer).map_err(|error| damaged(trailer.footer_position, error))
+    }
+
+    /// The same without any part left unread, which costs a walk over all of it where a restart left one.
+    pub(crate) async fn whole_index(&self, extent: &SegmentExtent) -> Result<Rc<SegmentIndex>, WalkError> {
+        let index = self.index(extent).await?;
+        if !index.offsets.has_unread() {
+            return Ok(index);
+        }
+        let file = self.open(extent.end_offset).await?;
+        let index = self.rebuild_index(file, extent).await?;
+        Ok(self.keep_index(extent, index))
+    }
+
+    fn keep_index(&self, extent: &SegmentExtent, index: SegmentIndex) -> Rc<SegmentIndex> {
+        let index = Rc::new(index);
+        *self.index.borrow_mut() = Some((extent.end_offset, index.clone()));
+        self.begun_index.borrow_mut().take();
+        self.cache.on_opened(self.me.clone());
+        index
     }
 
     /// Walks the segment from its header. What lies behind damage counts only when it chains to the recorded end

@@ -67,6 +67,17 @@ impl SegmentIndex {
         self
     }
 
+    /// This index continued by `later`, with frames in between that nobody has read: their times may be any.
+    #[must_use]
+    pub fn followed_unread_by(mut self, later: &Self) -> Self {
+        for &entry in later.offsets.entries() {
+            self.offsets.push(entry);
+        }
+        self.frame_count += later.frame_count;
+        (self.append_time_ms_max, self.timestamp_ms_max) = (i64::MAX, i64::MAX);
+        self
+    }
+
     /// Where a walk towards the first frame with a timestamp of at least `timestamp_ms` begins.
     #[must_use]
     pub fn find_timestamp(&self, timestamp_ms: i64) -> Option<OffsetEntry> {

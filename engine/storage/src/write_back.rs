@@ -14,6 +14,7 @@ use crate::frame_walk::WalkError;
 use crate::log::Log;
 use crate::sealed_segment::{SealedSegment, SegmentExtent, SegmentFile};
 use crate::segment_format::{SegmentEnd, SegmentFooter, block_down};
+use crate::segment_index::SegmentIndex;
 use crate::tail::PlacedBytes;
 use bytes::Bytes;
 use sluice_model::Offset;
@@ -25,6 +26,8 @@ use std::rc::Rc;
 const PLAN_LEN_MAX: u64 = 1024 * 1024;
 /// Bytes of one write.
 const PIECE_LEN: u64 = 256 * 1024;
+/// What of a segment a restart walks at most for the index in its footer, bytes.
+const WALK_LEN_MAX: u64 = 1024 * 1024;
 /// Bounds of the step in which space is allocated ahead of need, bytes.
 const ALLOCATE_AHEAD_LEN_MIN: u64 = 1024 * 1024;
 const ALLOCATE_AHEAD_LEN_MAX: u64 = 32 * 1024 * 1024;
@@ -59,6 +62,7 @@ struct FooterPlan {
     end: SegmentEnd,
     footer: SegmentFooter,
     restored: Option<SegmentExtent>,
+    leaves_unread: bool,
 }
 
 /// What a plan has done; to be given to [`Log::on_written_back`].
@@ -216,7 +220,7 @@ impl<D: Disk> Log<D> {
             last_header_crc: segment.last_header_crc,
         };
         let footer = SegmentFooter { index: segment.index.clone(), epochs, producers };
-        FooterPlan { end, footer, restored: segment.restored }
+        FooterPlan { end, footer, restored: segment.restored, leaves_unread: segment.leaves_unread }
     }
 
     /// A quarter of what the segment holds, or four times what waits: little for a quiet partition, and few
@@ -284,8 +288,15 @@ impl<D: Disk> WriteBackPlan<D> {
     }
 
     async fn encode_footer(&self, plan: FooterPlan) -> Result<(Vec<u8>, SealedSegmentInfo), WriteBackError> {
-        let FooterPlan { end, mut footer, restored } = plan;
-        if let Some(extent) = restored {
+        let FooterPlan { end, mut footer, restored, leaves_unread } = plan;
+        if let Some(extent) = restored.filter(|extent| leaves_unread && extent.end_position > WALK_LEN_MAX) {
+            let before = match self.segment.first_entry(&extent).await {
+                Err(WalkError::Damaged(_)) => SegmentIndex::default(),
+                Err(WalkError::Io(error)) => return Err(WriteBackError::Io(error)),
+                Ok(index) => index,
+            };
+            footer.index = before.followed_unread_by(&footer.index);
+        } else if let Some(extent) = restored {
             // What is damaged there is met by who reads it, and must not keep the segment from being sealed.
             let before = match self.segment.index(&extent).await {
                 Err(WalkError::Damaged(_)) => Rc::default(),
