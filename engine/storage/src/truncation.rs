@@ -391,7 +391,7 @@ impl<D: Disk> ThroughSegment<D> {
     /// What is known of its frames' positions; `None` when that is damaged too.
     async fn index(&self) -> io::Result<Option<SegmentIndex>> {
         let Some((before, newer)) = &self.open else {
-            return Ok(undamaged(self.file.index(&self.extent).await)?.map(|index| index.as_ref().clone()));
+            return Ok(undamaged(self.file.whole_index(&self.extent).await)?.map(|index| index.as_ref().clone()));
         };
         let Some(before) = before else { return Ok(Some(newer.clone())) };
         let before = undamaged(self.file.index(before).await)?;
