@@ -60,12 +60,6 @@ impl OffsetIndex {
         (u64::from(until.position - from.position) > READ_STEP_LEN_MAX).then_some((*from, *until))
     }
 
-    /// Whether any part between its entries was never read.
-    #[must_use]
-    pub fn has_unread(&self) -> bool {
-        self.entries.iter().any(|entry| self.unread_at(entry.base_offset).is_some())
-    }
-
     /// The first entry behind `position`: where a read that met damage at `position` may go on.
     #[must_use]
     pub fn next_after(&self, position: u64) -> Option<OffsetEntry> {

@@ -261,7 +261,7 @@ impl<D: Disk> SegmentFile<D> {
     /// The same without any part left unread, which costs a walk over all of it where a restart left one.
     pub(crate) async fn whole_index(&self, extent: &SegmentExtent) -> Result<Rc<SegmentIndex>, WalkError> {
         let index = self.index(extent).await?;
-        if !index.offsets.has_unread() {
+        if !index.is_partial() {
             return Ok(index);
         }
         let file = self.open(extent.end_offset).await?;

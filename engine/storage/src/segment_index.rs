@@ -6,6 +6,10 @@ use crate::time_index::{TimeEntry, TimeIndex};
 use sluice_model::limits::INDEX_INTERVAL_LEN;
 use sluice_model::{FrameHeader, Offset};
 
+/// Greatest times of a segment some of whose frames were not read: later than any clock says, and not the time that marks
+/// a segment without a footer.
+pub const TIMES_UNREAD: i64 = i64::MAX - 1;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentIndex {
     pub offsets: OffsetIndex,
@@ -74,8 +78,14 @@ impl SegmentIndex {
             self.offsets.push(entry);
         }
         self.frame_count += later.frame_count;
-        (self.append_time_ms_max, self.timestamp_ms_max) = (i64::MAX, i64::MAX);
+        (self.append_time_ms_max, self.timestamp_ms_max) = (TIMES_UNREAD, TIMES_UNREAD);
         self
+    }
+
+    /// Whether a restart left frames out of it.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.append_time_ms_max == TIMES_UNREAD
     }
 
     /// Where a walk towards the first frame with a timestamp of at least `timestamp_ms` begins.
