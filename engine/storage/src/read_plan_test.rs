@@ -318,7 +318,7 @@ fn a_segment_that_ends_in_a_restart_is_not_walked_for_its_index() {
         let (segment, extent) = (bench.log.sealed[0].file.clone(), bench.log.sealed[0].extent());
         let index = block_on(segment.index(&extent)).unwrap();
         assert!(index.offsets.unread_at(Offset::ZERO).is_some(), "seed {seed}: the part before the restart was left unread");
-        assert!(index.is_partial() && bench.log.sealed[0].info.has_footer(), "its times may be any, and it has a footer");
+        assert!(index.is_partial() && bench.log.sealed[0].info.has_footer, "its times may be any, and it has a footer");
 
         // The scrubber holds what the footer says against the frames, and nothing that it leaves open.
         let (info, bytes) = (bench.log.sealed[0].info, bench.disk.files()[segment.path()].clone());

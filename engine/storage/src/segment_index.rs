@@ -6,8 +6,8 @@ use crate::time_index::{TimeEntry, TimeIndex};
 use sluice_model::limits::INDEX_INTERVAL_LEN;
 use sluice_model::{FrameHeader, Offset};
 
-/// Greatest times of a segment some of whose frames were not read: later than any clock says, and not the time that marks
-/// a segment without a footer.
+/// Greatest times of a segment some of whose frames were not read: later than any clock says, so that
+/// retention goes by what follows it, and not the one of a segment that nobody has read.
 pub const TIMES_UNREAD: i64 = i64::MAX - 1;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
