@@ -57,6 +57,11 @@ impl DamagedRanges {
         self.possibly_short = Some(self.possibly_short.map_or(offset, |before| before.min(offset)));
     }
 
+    /// Whether the loss of all of `range` is accepted.
+    pub(crate) fn is_accepted(&self, range: DamagedRange) -> bool {
+        self.accepted.iter().any(|accepted| accepted.from <= range.from && range.until <= accepted.until)
+    }
+
     /// Where reading goes on when asked for `offset`.
     pub(crate) fn skip_accepted(&self, offset: Offset) -> Offset {
         let around = self.accepted.iter().find(|range| range.from <= offset && offset < range.until);
@@ -145,7 +150,7 @@ mod tests {
         let accepted = vec![range(10, 20), range(30, 40)];
         let mut ranges = DamagedRanges { accepted, ..DamagedRanges::default() };
         ranges.quarantine(range(12, 18));
-        assert!(ranges.damaged().is_empty());
+        assert!(ranges.damaged().is_empty() && ranges.is_accepted(range(12, 20)) && !ranges.is_accepted(range(12, 21)));
         ranges.quarantine(range(5, 50));
         assert_eq!(ranges.damaged(), [range(5, 10), range(20, 30), range(40, 50)]);
         assert_eq!([9, 10, 19, 20, 39].map(|at| ranges.skip_accepted(Offset(at)).0), [9, 20, 20, 20, 40]);

@@ -128,6 +128,8 @@ impl<D: Disk> Log<D> {
             }
             finding.lost = finding.lost.filter(|range| range.from < range.until);
         }
+        // What an operator has accepted as lost is no news.
+        findings.retain(|finding| finding.lost.is_none_or(|range| !self.damage.is_accepted(range)));
         findings
     }
 

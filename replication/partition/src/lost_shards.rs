@@ -7,12 +7,15 @@
 use crate::lifecycle::OpenError;
 use crate::preparation::Prepare;
 use crate::survey::found_shards;
-use sluice_model::{ShardIndex, TopicPartition};
+use sluice_model::{PlacementEpoch, ShardIndex, TopicPartition};
 use sluice_storage::checkpoint_slots::{SlotFound, read_slots};
 use sluice_storage::disk::Disk;
 use sluice_storage::layout::{Layout, journal_file_index};
 use std::collections::BTreeMap;
 use std::io;
+
+/// Where a partition is first placed; every move counts it up.
+const PLACEMENT_EPOCH_FIRST: PlacementEpoch = PlacementEpoch(1);
 
 /// A shard that has lost its checkpoints is rebuilt from the folders of the partitions placed on it. What else it had
 /// nobody knows, so nothing may move in the same start.
@@ -28,11 +31,8 @@ pub(crate) async fn refuse_moves<D: Disk>(
         let moves = match owners.get(&id) {
             Some(owner) => *owner != to,
             None if lost.contains(&to) => false,
-            None => match disk.read_dir(&prepare.layout.partition_dir(id)).await {
-                Ok(entries) => !entries.is_empty(),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-                Err(error) => return Err(OpenError::Look(error)),
-            },
+            // A partition that never moved was never anywhere else.
+            None => assignment.placement_epoch > PLACEMENT_EPOCH_FIRST,
         };
         if moves {
             return Err(OpenError::MovesFromLost { lost: first, id, to });

@@ -168,6 +168,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 return;
             }
             let findings = cell.borrow_mut().log.on_scrubbed(&mut scrub, scrubbed);
+            // The next checkpoint remembers them.
+            cell.borrow_mut().changed |= !findings.is_empty();
             findings.into_iter().for_each(|finding| self.shared.scrub.note(finding, false));
         }
     }
