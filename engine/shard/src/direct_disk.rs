@@ -104,20 +104,23 @@ impl DirectDisk {
         if self.device.prepared.borrow().contains(&device_id) {
             return Ok(());
         }
-        let asked_for = path.to_path_buf();
-        let probe = self
+        let (probe, probed) = self
             .pool(move || {
                 folder::refuse_memory(&folder)?;
                 match ProbeFile::create(&folder) {
-                    // A full disk has no block for a probe, and a broker has to start on one: a file whose first block
-                    // is written serves as well.
-                    Err(error) if error.kind() == io::ErrorKind::StorageFull && folder::begins_written(&asked_for)? => Ok(None),
-                    created => created.map(Some),
+                    // A full disk has no block for a probe, and a broker has to start on one: any file beside it whose
+                    // first block is written serves as well.
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                        folder::written_file_in(&folder)?.map(|written| (None, written)).ok_or(error)
+                    }
+                    created => created.map(|probe| {
+                        let path = probe.path().to_path_buf();
+                        (Some(probe), path)
+                    }),
                 }
             })
             .await?;
         let _pending = Pending::of(&self.device.traffic.pending);
-        let probed = probe.as_ref().map_or(path, ProbeFile::path);
         let opened = OpenOptions::new().read(true).write(true).dma_open(probed).await.map_err(io_error)?;
         opened.close().await.map_err(io_error)?;
         self.device.prepared.borrow_mut().insert(device_id);

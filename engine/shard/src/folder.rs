@@ -6,7 +6,7 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
@@ -156,8 +156,19 @@ fn memory_file_system(magic: u64) -> Option<&'static str> {
     }
 }
 
+/// A file in `folder` whose first block was written; `None` when there is none.
+pub(crate) fn written_file_in(folder: &Path) -> io::Result<Option<PathBuf>> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() && begins_written(&entry.path())? {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether a file is there whose first block was written: neither a hole nor merely allocated.
-pub(crate) fn begins_written(path: &Path) -> io::Result<bool> {
+fn begins_written(path: &Path) -> io::Result<bool> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         opened => opened?,
