@@ -11,7 +11,7 @@ use crate::pace::PaceClass;
 use crate::partitions::{PartitionCell, Partitions};
 use crate::refusal::Failure;
 use crate::scrub_state::ScrubReport;
-use sluice_model::{Clock, Now, TopicPartition};
+use sluice_model::{Clock, Now, Offset, TopicPartition};
 use sluice_storage::damage::DamagedRange;
 use sluice_storage::disk::Disk;
 use sluice_storage::scrub::LogScrub;
@@ -65,6 +65,23 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             ranges.extend(damaged.iter().take(room).map(|range| (partition.leader.id(), *range)));
         }
         (ranges, count)
+    }
+
+    /// From which offset on acknowledged records may be missing, of at most `count_max` partitions, and of how many that
+    /// is so.
+    #[must_use]
+    pub fn possibly_short(&self, count_max: usize) -> (Vec<(TopicPartition, Offset)>, usize) {
+        let mut short: Vec<_> = self
+            .cells()
+            .iter()
+            .filter_map(|cell| {
+                let partition = cell.borrow();
+                partition.log.possibly_short().map(|offset| (partition.leader.id(), offset))
+            })
+            .collect();
+        let count = short.len();
+        short.truncate(count_max);
+        (short, count)
     }
 
     /// Looks whether it is time for a pass.

@@ -4,6 +4,7 @@ mod support;
 
 use sluice_model::Offset;
 use sluice_partition::{Completed, FetchRefusal, ProduceRefusal};
+use sluice_storage::commit_group::GroupHeader;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use support::{ReadFrame, Setup, TestProducer, TestShard, assignment, id};
 
@@ -201,4 +202,55 @@ fn a_failed_journal_write_ends_the_shard_and_acknowledges_nothing() {
     shard.settle();
     assert_eq!(shard.completions(), []);
     assert_eq!(shard.failures.borrow().len(), 1);
+}
+
+#[test]
+fn a_partition_that_may_have_lost_its_last_records_is_named_until_the_log_start_passes_them() {
+    let disk = FaultDisk::new(1);
+    let mut shard = TestShard::open(&disk, Setup::new(2, 1));
+    let mut producers: Vec<_> = (0..2).map(|p| TestProducer::new(p, 5)).collect();
+    fill(&mut shard, &mut producers, 3, 500);
+    // One more of partition 0, in a group of its own, which an idle marker names durable before its header rots.
+    shard.append(&producers[0].frame_of(500), 9).unwrap();
+    shard.settle();
+    shard.advance_ms(100);
+    assert_eq!(shard.acknowledged().len(), 7);
+    drop(shard);
+    let crashed = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
+    let (path, position) = last_group_with_entries(&crashed);
+    crashed.flip_bit(&path, position + 50, 3);
+
+    // Nobody knows whose frames were in it, so both are in doubt, and stay so over restarts.
+    let mut image = crashed;
+    for start in 2..4 {
+        let shard = TestShard::open(&image, Setup::new(2, start));
+        let (short, count) = shard.partitions.possibly_short(10);
+        assert_eq!((short, count), (vec![(id(0), Offset(3)), (id(1), Offset(3))], 2), "start {start}: {}", shard.report);
+        assert_eq!(shard.partitions.possibly_short(1), (vec![(id(0), Offset(3))], 2));
+        drop(shard);
+        image = image.crash(PowerCut { call: image.call_count(), unflushed: Unflushed::Lost });
+    }
+    let mut shard = TestShard::open(&image, Setup::new(2, 4));
+    producers[1].next_sequence = 3;
+    shard.append(&producers[1].frame_of(500), 1).unwrap();
+    shard.settle();
+    shard.partitions.delete_records(id(1), Offset(4), 2).unwrap();
+    shard.settle();
+    assert_eq!(shard.partitions.possibly_short(10), (vec![(id(0), Offset(3))], 1));
+}
+
+/// Where the journal's last group that is no idle marker begins.
+fn last_group_with_entries(disk: &FaultDisk) -> (std::path::PathBuf, u64) {
+    let mut last: Option<(u64, std::path::PathBuf, u64)> = None;
+    for (path, bytes) in disk.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "journal")) {
+        for position in (0..bytes.len()).step_by(4096) {
+            let header = GroupHeader::parse(&bytes[position..]).map(|(header, _)| header);
+            let Some(header) = header.filter(|header| header.entry_count > 0) else { continue };
+            if last.as_ref().is_none_or(|(sequence, ..)| *sequence < header.sequence) {
+                last = Some((header.sequence, path.clone(), position as u64));
+            }
+        }
+    }
+    let (_, path, position) = last.expect("a group with entries");
+    (path, position)
 }

@@ -8,8 +8,8 @@ use sluice_model::limits::{DAMAGED_RANGES_PER_ANSWER_MAX, FINDINGS_PER_ANSWER_MA
 use sluice_model::{Offset, TopicPartition};
 use sluice_partition::{ScrubReport, ScrubStatus};
 use sluice_protocol::{
-    DamagedOffsets, DescribeShardAnswer, DescribeShardRequest, Malformed, ScrubProgress, ScrubbedFinding, TEXT_LEN_MAX, access,
-    short_text,
+    DamagedOffsets, DescribeShardAnswer, DescribeShardRequest, Malformed, PossiblyShort, ScrubProgress, ScrubbedFinding,
+    TEXT_LEN_MAX, access, short_text,
 };
 
 impl DataPlane {
@@ -25,6 +25,7 @@ impl DataPlane {
         let status = partitions.shard_status();
         let reports = partitions.scrub_reports();
         let (damaged, damaged_count) = partitions.damaged_ranges(DAMAGED_RANGES_PER_ANSWER_MAX);
+        let (short, short_count) = partitions.possibly_short(DAMAGED_RANGES_PER_ANSWER_MAX);
         let answer = DescribeShardAnswer {
             shard: parts.shard.0,
             incarnation: parts.incarnation.number,
@@ -40,6 +41,8 @@ impl DataPlane {
             finding_count: status.scrub.finding_count,
             damaged: damaged.into_iter().map(|(id, range)| offsets(id, range.from, range.until)).collect(),
             damaged_count: damaged_count as u64,
+            possibly_short: short.into_iter().map(|(id, from)| possibly_short(id, from)).collect(),
+            possibly_short_count: short_count as u64,
             ..DescribeShardAnswer::default()
         };
         self.answer(to, &answer);
@@ -72,6 +75,10 @@ fn finding(report: &ScrubReport) -> ScrubbedFinding {
         lost,
         is_repaired: report.is_repaired,
     }
+}
+
+fn possibly_short(id: TopicPartition, from: Offset) -> PossiblyShort {
+    PossiblyShort { topic_id: id.topic_id.0, partition: id.partition.0, from: from.0 }
 }
 
 fn offsets(id: TopicPartition, from: Offset, until: Offset) -> DamagedOffsets {
