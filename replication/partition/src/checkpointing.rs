@@ -42,7 +42,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         background.checkpointed_at = written_len;
         let now = self.shared.clock.now();
         let believed_ms = self.shared.append_clock.borrow().believed_ms(now);
-        background.clock_floor.save(&self.shared.disk, now.mono_us, believed_ms).await.map_err(Failure::Checkpoint)?;
+        let saved = background.clock_floor.save(&self.shared.disk, now.mono_us, believed_ms).await;
+        saved.map_err(|error| self.fail(Failure::Checkpoint(error)))?;
         let mut timers = self.shared.timers.borrow_mut();
         timers.last_checkpoint_us = self.shared.clock.now().mono_us;
         // A segment below the log start may have had to be flushed before its file could go.
@@ -52,11 +53,12 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
 
     /// Makes what was written back of one log durable.
     pub(crate) async fn flush(&self, cell: &PartitionCell<D>) -> Result<(), Failure> {
+        self.refuse_failed()?;
         let plan = cell.borrow_mut().log.plan_flush();
         let Some(plan) = plan else { return Ok(()) };
         let flushed = plan.run().await.map_err(|error| {
             let id = cell.borrow().leader.id();
-            Failure::Flush { id, error }
+            self.fail(Failure::Flush { id, error })
         })?;
         cell.borrow_mut().log.on_flushed(flushed);
         Ok(())
@@ -68,6 +70,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     }
 
     async fn write_checkpoint(&self, background: &mut Background<D>) -> Result<bool, Failure> {
+        self.refuse_failed()?;
         let checkpoint = self.plan_checkpoint(background);
         match background.checkpoints.write(&checkpoint).await {
             Ok(()) => {}
@@ -77,7 +80,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 self.enter_disk_full(background).await?;
                 return Ok(false);
             }
-            Err(error) => return Err(Failure::Checkpoint(error)),
+            Err(error) => return Err(self.fail(Failure::Checkpoint(error))),
         }
         let needed_from_sequence = background.checkpoints.needed_from_sequence();
         self.shared.needed_from_sequence.set(needed_from_sequence);

@@ -9,7 +9,6 @@ use sluice_model::Clock;
 use sluice_storage::disk::Disk;
 use sluice_storage::journal::Journal;
 use sluice_storage::write_back::WriteBackKind;
-use std::io;
 
 impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Refuses new appends, waits until everything appended is durable (its answers can then be taken), writes all
@@ -19,6 +18,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.shared.closing.set(true);
         self.wait_for_groups(|journal| journal.queued_len() == 0).await?;
         let mut background = self.shared.background.lock().await;
+        self.refuse_failed()?;
         for cell in self.cells() {
             self.write_back_everything(&cell, &mut background).await?;
         }
@@ -37,17 +37,18 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let plan = cell.borrow_mut().log.plan_write_back(WriteBackKind::Everything);
             let Some(plan) = plan else { return Ok(true) };
             let permit = self.shared.pacer.acquire(PaceClass::UrgentWriteBack, plan.len() as usize).await;
+            self.refuse_failed()?;
             let result = plan.run().await;
             drop(permit);
             match result {
                 Ok(written) => cell.borrow_mut().log.on_written_back(written),
                 Err(error) if error.is_storage_full() && background.reserve.is_held() => {
-                    background.reserve.give_back().await.map_err(Failure::Reserve)?;
+                    self.give_back_reserve(background).await?;
                 }
                 Err(error) if error.is_storage_full() => return Ok(false),
                 Err(error) => {
                     let id = cell.borrow().leader.id();
-                    return Err(Failure::WriteBack { id, error });
+                    return Err(self.fail(Failure::WriteBack { id, error }));
                 }
             }
         }
@@ -57,9 +58,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     pub(crate) async fn wait_for_groups(&self, is_done: impl Fn(&Journal<D>) -> bool) -> Result<(), Failure> {
         loop {
             let listener = self.shared.group_durable_event.listen();
-            if self.shared.journal.failed() {
-                return Err(Failure::Journal(io::Error::other("an earlier write failed")));
-            }
+            self.refuse_failed()?;
             if is_done(&self.shared.journal) {
                 return Ok(());
             }

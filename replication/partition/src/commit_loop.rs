@@ -19,10 +19,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             shared.admission.borrow_mut().on_group_issued(shared.clock.now().mono_us);
             let group = match shared.journal.commit_next().await {
                 Ok(group) => group,
-                Err(error) => {
-                    shared.group_durable_event.notify(usize::MAX);
-                    return Failure::Journal(error);
-                }
+                Err(error) => return self.fail(Failure::Journal(error)),
             };
             let now = shared.clock.now();
             shared.admission.borrow_mut().on_group_durable(now.mono_us, group.len);

@@ -12,6 +12,7 @@ mod clock_floor;
 mod close;
 mod commit_loop;
 mod completions;
+mod failed_shard;
 mod fetch;
 mod lifecycle;
 mod lost_shards;

@@ -243,6 +243,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// that the loss of one slot loses no partition.
     pub async fn create(&self, assignments: Vec<PartitionAssignment>) -> Result<(), OpenError> {
         let mut background = self.shared.background.lock().await;
+        self.refuse_failed().map_err(OpenError::checkpoint)?;
         let mut cells = Vec::with_capacity(assignments.len());
         for assignment in assignments.iter().filter(|assignment| !self.contains(assignment.id)) {
             self.assert_no_data(assignment.id).await?;
@@ -261,6 +262,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Removes partitions of a deleted topic and their files. Produces that wait are told that nobody can say.
     pub async fn remove(&self, ids: &[TopicPartition]) -> Result<(), OpenError> {
         let mut background = self.shared.background.lock().await;
+        self.refuse_failed().map_err(OpenError::checkpoint)?;
         for &id in ids {
             let Some(cell) = self.shared.partitions.borrow_mut().remove(&id) else { continue };
             let mut partition = cell.borrow_mut();
@@ -275,7 +277,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.checkpoint_both(&mut background).await.map_err(OpenError::checkpoint)?;
         for &id in ids {
             let removed = remove_partition_folder(&self.shared.disk, &self.shared.config.layout, id).await;
-            removed.map_err(|error| OpenError::checkpoint(Failure::Remove { id, error }))?;
+            removed.map_err(|error| OpenError::checkpoint(self.fail(Failure::Remove { id, error })))?;
         }
         Ok(())
     }

@@ -60,6 +60,8 @@ pub(crate) struct Shared<D: Disk, C: Clock> {
     pub(crate) group_durable_event: Event,
     pub(crate) timers: RefCell<crate::tick::Timers>,
     pub(crate) closing: Cell<bool>,
+    /// Something was not written: nothing else is, from then on.
+    pub(crate) failed: Cell<bool>,
     /// Bytes of all groups written since the start.
     pub(crate) journal_written_len: Cell<u64>,
     /// Groups before this are needed by neither checkpoint slot.
@@ -160,6 +162,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             group_durable_event: Event::new(),
             timers: RefCell::new(crate::tick::Timers::new(now)),
             closing: Cell::new(false),
+            failed: Cell::new(false),
             journal_written_len: Cell::new(0),
             needed_from_sequence: Cell::new(0),
             disk_full: Cell::new(parts.disk_full),

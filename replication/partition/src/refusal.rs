@@ -152,6 +152,8 @@ pub enum Failure {
     /// The disk space reserve could not be taken or given back.
     Reserve(io::Error),
     Checkpoint(io::Error),
+    /// The shard had failed before, and writes nothing more.
+    Earlier,
 }
 
 impl fmt::Display for Failure {
@@ -164,6 +166,7 @@ impl fmt::Display for Failure {
             Self::Remove { id, error } => write!(f, "removing files of partition {id} failed: {error}"),
             Self::Reserve(error) => write!(f, "changing the disk space reserve failed: {error}"),
             Self::Checkpoint(error) => write!(f, "writing a checkpoint failed: {error}"),
+            Self::Earlier => write!(f, "the shard has failed before and writes nothing more; start the broker again"),
         }
     }
 }

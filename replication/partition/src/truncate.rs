@@ -77,6 +77,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         leader_epoch: LeaderEpoch,
     ) -> Result<Offset, TruncateError> {
         let mut background = self.shared.background.lock().await;
+        self.refuse_failed()?;
         let cell = self.get(id).ok_or(TruncateError::UnknownPartition(id))?;
         if self.shared.closing.get() {
             return Err(TruncateError::ShuttingDown);
@@ -123,7 +124,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.wait_for_groups(|journal| journal.durable_sequence() >= sequence).await?;
         let plan = cell.borrow().log.plan_cut();
         if let Some(plan) = plan {
-            let cut = plan.run().await.map_err(|error| truncate_failure(cell, error))?;
+            let cut = plan.run().await.map_err(|error| self.truncate_failure(cell, error))?;
             cell.borrow_mut().log.on_cut(cut);
         }
         Ok(end_offset)
@@ -139,8 +140,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let plan = cell.borrow().log.plan_truncate(end_offset);
             match plan.run().await {
                 Ok(truncation) => return Ok(truncation),
-                Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(truncate_failure(cell, error).into()),
-                Err(_) if background.reserve.is_held() => background.reserve.give_back().await.map_err(Failure::Reserve)?,
+                Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(self.truncate_failure(cell, error).into()),
+                Err(_) if background.reserve.is_held() => self.give_back_reserve(background).await?,
                 Err(_) => return Err(TruncateError::DiskFull),
             }
         }
@@ -173,8 +174,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         partition.changed = true;
         Ok(address.sequence)
     }
-}
 
-fn truncate_failure<D: Disk>(cell: &PartitionCell<D>, error: io::Error) -> Failure {
-    Failure::Truncate { id: cell.borrow().leader.id(), error }
+    fn truncate_failure(&self, cell: &PartitionCell<D>, error: io::Error) -> Failure {
+        let id = cell.borrow().leader.id();
+        self.fail(Failure::Truncate { id, error })
+    }
 }

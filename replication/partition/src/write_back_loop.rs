@@ -149,6 +149,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             left = left.saturating_sub(plan.len());
             let class = if pass.urgent { PaceClass::UrgentWriteBack } else { PaceClass::WriteBack };
             let permit = self.shared.pacer.acquire(class, plan.len() as usize).await;
+            self.refuse_failed()?;
             let result = plan.run().await;
             drop(permit);
             match result {
@@ -160,7 +161,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 Err(error) => {
                     let id = cell.borrow().leader.id();
                     if !error.is_storage_full() {
-                        return Err(Failure::WriteBack { id, error });
+                        return Err(self.fail(Failure::WriteBack { id, error }));
                     }
                     self.shared.ready.borrow_mut().insert(id);
                     return self.enter_disk_full(background).await;
@@ -193,16 +194,25 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.shared.disk_full.set(true);
         background.ran_full = true;
         if background.reserve.is_held() {
-            background.reserve.give_back().await.map_err(Failure::Reserve)?;
+            self.give_back_reserve(background).await?;
             self.want_write_back();
         }
         Ok(())
     }
 
+    pub(crate) async fn give_back_reserve(&self, background: &mut Background<D>) -> Result<(), Failure> {
+        self.refuse_failed()?;
+        background.reserve.give_back().await.map_err(|error| self.fail(Failure::Reserve(error)))
+    }
+
     /// Takes produce again once the reserve is held again, and not in a pass that had too little: what failed is
     /// tried again first, in the space of the reserve.
     async fn leave_disk_full(&self, background: &mut Background<D>) -> Result<(), Failure> {
-        if self.shared.disk_full.get() && !background.ran_full && background.reserve.fill().await.map_err(Failure::Reserve)? {
+        if !self.shared.disk_full.get() || background.ran_full {
+            return Ok(());
+        }
+        self.refuse_failed()?;
+        if background.reserve.fill().await.map_err(|error| self.fail(Failure::Reserve(error)))? {
             self.shared.disk_full.set(false);
         }
         Ok(())
@@ -242,10 +252,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 (partition.leader.id(), partition.log.plan_remove_segments())
             };
             for path in paths {
+                self.refuse_failed()?;
                 match self.shared.disk.remove_file(&path).await {
                     Ok(()) => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(Failure::Remove { id, error }),
+                    Err(error) => return Err(self.fail(Failure::Remove { id, error })),
                 }
             }
         }

@@ -153,6 +153,7 @@ impl World {
             Failure::Remove { .. } => "failure: remove",
             Failure::Reserve(_) => "failure: reserve",
             Failure::Truncate { .. } => "failure: truncate",
+            Failure::Earlier => "failure: met again",
         });
         self.failed = Some(failure.to_string());
         Ok(())
