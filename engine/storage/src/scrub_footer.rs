@@ -8,7 +8,7 @@
 use crate::checkpoint::SealedSegmentInfo;
 use crate::frame_walk::WalkedFrame;
 use crate::offset_index::OffsetEntry;
-use crate::segment_format::{SegmentFooter, SegmentTrailer};
+use crate::segment_format::{SegmentFooter, SegmentTrailer, block_up};
 use sluice_model::{LeaderEpoch, Offset};
 
 /// A footer, and how much of it the frames so far have borne out.
@@ -111,6 +111,11 @@ impl FooterCheck {
         if said != epoch || (began_here && start != base_offset) { Err("epochs") } else { Ok(()) }
     }
 
+    /// Whoever has not read the last frames only knows where the next one would have begun.
+    fn is_padded_end(&self, end_position: u64) -> bool {
+        block_up(end_position) == self.trailer.end_position
+    }
+
     /// After the last frame, which ended at `end_position`: a field in which footer and frames differ.
     pub(crate) fn finish(&self, end_position: u64) -> Option<&'static str> {
         if self.frames_are_damaged || self.disagrees.is_some() {
@@ -123,7 +128,7 @@ impl FooterCheck {
         // A restart left frames out of it: what it says of the others is compared, and nothing of all of them.
         let times = if index.is_partial() { said } else { (self.append_time_ms_max, self.timestamp_ms_max) };
         [
-            (end_position == self.trailer.end_position, "end_position"),
+            (end_position == self.trailer.end_position || index.is_partial() && self.is_padded_end(end_position), "end_position"),
             (index.is_partial() || self.frame_count == index.frame_count, "frame_count"),
             (all_seen, "offset_index"),
             (self.times_seen == index.times.entries().len(), "time_index"),

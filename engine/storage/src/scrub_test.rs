@@ -507,3 +507,33 @@ fn a_footer_that_verifies_and_lies_is_found() {
         assert!(findings.iter().all(|finding| finding.lost.is_none()));
     }
 }
+
+#[test]
+fn a_footer_written_after_a_restart_says_where_the_last_frame_ends() {
+    let sizes = TestSizes { segment_len: 11 * 1024, ..TestSizes::default() };
+    for (body_len, count) in [(700, 1), (3900, 1), (3996, 2), (1200, 4)] {
+        let what = format!("{count} frames of {body_len}");
+        let mut shard = TestShard::start(&FaultDisk::new(1), 1, sizes).expect("a new shard");
+        let mut source = shard.source(test_partition(0), 7);
+        for _ in 0..count {
+            shard.append(&source.next(1, body_len));
+            shard.commit();
+        }
+        shard.write_back(WriteBackKind::Everything);
+        (0..2).for_each(|_| (shard.flush(), shard.checkpoint()).1);
+        let mut shard = TestShard::start(&shard.disk, 2, sizes).expect("a restart");
+        let frame = shard.source(test_partition(0), 8).next(1, 10_000);
+        shard.append(&frame);
+        shard.commit();
+        shard.write_back(WriteBackKind::Everything);
+        shard.flush();
+        let log = shard.log(test_partition(0));
+        let sealed = log.sealed.front().expect("the next frame has no room in the first segment").info;
+        assert_eq!(scrub_log(log, None), [], "{what}");
+        let bytes = log.disk.files()[&segment_file(log.dir(), sealed.base_offset)].clone();
+        let block = &bytes[usize::try_from(sealed.file_len).unwrap() - BLOCK_LEN..];
+        let trailer = SegmentTrailer::decode(block, sealed.file_len).expect("a trailer");
+        let last = placed_frames(&bytes).into_iter().rfind(|placed| placed.offsets.until <= sealed.next_offset);
+        assert_eq!(Some(trailer.end_position), last.map(|placed| placed.bytes.end), "{what}");
+    }
+}

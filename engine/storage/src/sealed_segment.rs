@@ -10,8 +10,9 @@ use crate::damage::{BlockError, DamageKind, DamagedRange, SegmentDamage};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange};
 use crate::layout;
-use crate::offset_index::OffsetEntry;
+use crate::offset_index::{OffsetEntry, OffsetIndex};
 use crate::open_segments::{OpenSegment, OpenSegments};
+use crate::read_plan::walk_range;
 use crate::segment_format::{SegmentFooter, SegmentHeader, SegmentTrailer};
 use crate::segment_index::SegmentIndex;
 use sluice_model::limits::BLOCK_LEN;
@@ -302,6 +303,28 @@ impl<D: Disk> SegmentFile<D> {
                     unproven = Some(SegmentIndex::default());
                 }
                 Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Where the last frame of `extent` ends; `None` when that cannot be proved.
+    pub(crate) async fn frames_end(&self, offsets: &OffsetIndex, extent: &SegmentExtent) -> io::Result<Option<u64>> {
+        let Some(&last) = offsets.entries().last() else { return Ok(None) };
+        let file = match self.open(extent.end_offset).await {
+            Err(WalkError::Damaged(_)) => return Ok(None),
+            Err(WalkError::Io(error)) => return Err(error),
+            Ok(file) => file,
+        };
+        // Headers are enough: each says how long its frame is.
+        let walk = FrameWalk::new(walk_range(self, extent, last), Offset(u64::MAX));
+        let mut reader = FrameReader::new(file, walk, REBUILD_WINDOW_LEN);
+        let mut end = None;
+        loop {
+            match reader.next().await {
+                Ok(Some(frame)) => end = Some(frame.position + frame.header.frame_len() as u64),
+                Ok(None) => return Ok(end.filter(|_| reader.walk().prev_header_crc() == extent.last_header_crc)),
+                Err(WalkError::Damaged(_)) => return Ok(None),
+                Err(WalkError::Io(error)) => return Err(error),
             }
         }
     }

@@ -288,22 +288,21 @@ impl<D: Disk> WriteBackPlan<D> {
     }
 
     async fn encode_footer(&self, plan: FooterPlan) -> Result<(Vec<u8>, SealedSegmentInfo), WriteBackError> {
-        let FooterPlan { end, mut footer, restored, leaves_unread } = plan;
+        let FooterPlan { mut end, mut footer, restored, leaves_unread } = plan;
         if let Some(extent) = restored.filter(|extent| leaves_unread && extent.end_position > WALK_LEN_MAX) {
-            let before = match self.segment.first_entry(&extent).await {
-                Err(WalkError::Damaged(_)) => SegmentIndex::default(),
-                Err(WalkError::Io(error)) => return Err(WriteBackError::Io(error)),
-                Ok(index) => index,
-            };
+            let before = undamaged(self.segment.first_entry(&extent).await)?.unwrap_or_default();
             footer.index = before.followed_unread_by(&footer.index);
         } else if let Some(extent) = restored {
-            // What is damaged there is met by who reads it, and must not keep the segment from being sealed.
-            let before = match self.segment.index(&extent).await {
-                Err(WalkError::Damaged(_)) => Rc::default(),
-                Err(WalkError::Io(error)) => return Err(WriteBackError::Io(error)),
-                Ok(index) => index,
+            let before = undamaged(self.segment.index(&extent).await)?;
+            if let Some(before) = before.as_ref().filter(|_| footer.index.frame_count == 0) {
+                // The recovery point says where a next frame would have begun: behind the padding of the last block.
+                let last_end = self.segment.frames_end(&before.offsets, &extent).await?;
+                end.end_position = last_end.unwrap_or(end.end_position);
+            }
+            footer.index = match before {
+                Some(before) => before.as_ref().clone().followed_by(&footer.index),
+                None => SegmentIndex::default().followed_unread_by(&footer.index),
             };
-            footer.index = before.as_ref().clone().followed_by(&footer.index);
         }
         let (bytes, trailer) = footer.encode(&end);
         let info = SealedSegmentInfo {
@@ -381,6 +380,15 @@ impl<D: Disk> WriteBackPlan<D> {
 
     fn damage(&self, position: u64, kind: DamageKind) -> SegmentDamage {
         SegmentDamage { id: self.segment.id, segment: self.segment.base_offset, position, kind, range: self.damaged_range }
+    }
+}
+
+/// What is damaged is met by who reads it, and must not keep a segment from being sealed: `None`.
+fn undamaged<T>(result: Result<T, WalkError>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(WalkError::Damaged(_)) => Ok(None),
+        Err(WalkError::Io(error)) => Err(error),
     }
 }
 

@@ -140,7 +140,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let plan = cell.borrow().log.plan_truncate(end_offset);
             match plan.run().await {
                 Ok(truncation) => return Ok(truncation),
-                Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(self.truncate_failure(cell, error).into()),
+                Err(error) if error.kind() != io::ErrorKind::StorageFull => {
+                    return Err(self.truncate_failure(cell, error).into());
+                }
                 Err(_) if background.reserve.is_held() => self.give_back_reserve(background).await?,
                 Err(_) => return Err(TruncateError::DiskFull),
             }
