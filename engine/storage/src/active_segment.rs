@@ -107,7 +107,9 @@ impl<D: Disk> ActiveSegment<D> {
     }
 
     pub(crate) fn has_room_for(&self, frame_len: u64, segment_len: u64) -> bool {
-        self.is_empty() || self.append_position + frame_len <= segment_len
+        // No block is written twice: a frame that was begun here goes on here, whatever a segment's length is now.
+        let is_begun = self.straddle == Some(self.append_position);
+        self.is_empty() || is_begun || self.append_position + frame_len <= segment_len
     }
 
     /// Gives the frame its position.

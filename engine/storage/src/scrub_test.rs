@@ -537,3 +537,32 @@ fn a_footer_written_after_a_restart_says_where_the_last_frame_ends() {
         assert_eq!(Some(trailer.end_position), last.map(|placed| placed.bytes.end), "{what}");
     }
 }
+
+#[test]
+fn a_frame_that_was_begun_goes_on_where_it_is_when_segments_are_shorter_now() {
+    let (long, short) = (TestSizes::default(), TestSizes { segment_len: 8 * 1024, ..TestSizes::default() });
+    let id = test_partition(0);
+    let mut shard = TestShard::start(&FaultDisk::new(1), 1, long).expect("a new shard");
+    let mut source = shard.source(id, 7);
+    for body_len in [3000, 7000] {
+        shard.append(&source.next(1, body_len));
+        shard.commit();
+        if body_len == 3000 {
+            shard.write_back(WriteBackKind::Everything);
+        }
+    }
+    shard.write_back(WriteBackKind::WholeBlocks { at_least: 1 });
+    shard.flush();
+    shard.checkpoint();
+    let point = *shard.log(id).held.point();
+    assert!(point.next_frame_position < point.position && point.offset > point.segment_base, "{point:?}");
+    let mut shard = TestShard::start(&shard.disk, 2, short).expect("a restart with shorter segments");
+    let frame = shard.source(id, 8).next(1, 500);
+    shard.append(&frame);
+    shard.commit();
+    shard.write_back(WriteBackKind::Everything);
+    shard.flush();
+    assert_eq!(shard.log(id).sealed.front().expect("one is full").info.next_offset, Offset(2));
+    assert_eq!(scrub_log(shard.log(id), None), []);
+    assert_eq!(shard.read_all(id).len(), 3);
+}

@@ -19,6 +19,7 @@ use crate::trace::Trace;
 use sluice_model::{Clock, Offset, ShardIndex, TopicId, TopicPartition};
 use sluice_partition::{Acks, Completed, Completion, Durability, Failure, OpenError, Partitions};
 use sluice_storage::read_plan::{DiskReadError, ReadFrames};
+use sluice_storage::scrub_finding::ScrubKind;
 use sluice_storage::testing::executor::Runner;
 use sluice_storage::testing::fault_disk::FaultDisk;
 use sluice_storage::testing::random::Random;
@@ -303,7 +304,12 @@ impl World {
             }
             for report in shard.partitions.take_scrub_news() {
                 self.coverage.hit("scrub: damage found");
-                demand!(self.plan.has(Operation::Rot), "the scrubber finds damage, and nothing rotted: {report:?}");
+                // A read that the device failed costs nothing, and says so.
+                let is_failed_read = report.finding.kind == ScrubKind::Unreadable && report.finding.lost.is_none();
+                demand!(
+                    self.plan.has(Operation::Rot) || is_failed_read && self.faults.device_errors > 0,
+                    "the scrubber finds damage, and nothing rotted: {report:?}"
+                );
             }
             let status = shard.partitions.shard_status();
             self.coverage.hit_if(status.disk_full && !shard.was_full, "disk full: begun");
