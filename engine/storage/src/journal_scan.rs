@@ -131,7 +131,7 @@ async fn scan_file<D: Disk>(file: &D::File, index: u32, file_len: u64, wanted: W
 }
 
 /// The entries of a group, when they are all there and their checksum agrees.
-fn good_body<'a>(group: &'a [u8], header: &GroupHeader) -> Option<&'a [u8]> {
+pub(crate) fn good_body<'a>(group: &'a [u8], header: &GroupHeader) -> Option<&'a [u8]> {
     group_body(group, header).filter(|body| crc32c::crc32c(body) == header.body_crc)
 }
 

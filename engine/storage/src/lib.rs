@@ -34,6 +34,7 @@ pub mod recovery_decision;
 mod recovery_journal;
 mod recovery_leftovers;
 mod recovery_rebuild;
+mod recovery_rebuild_held;
 mod recovery_rebuild_journal;
 mod recovery_replay;
 pub mod recovery_report;

@@ -31,8 +31,8 @@ use crate::layout::Layout;
 use crate::log::{Log, LogConfig};
 use crate::recovery_journal::plan_replay;
 use crate::recovery_leftovers::{remove_segments, set_aside_leftovers};
-use crate::recovery_rebuild::{Rebuilt, rebuild_partition};
-use crate::recovery_rebuild_journal::{FoundJournal, find_journal};
+use crate::recovery_rebuild_held::rebuild_partitions;
+use crate::recovery_rebuild_journal::find_journal;
 use crate::recovery_replay::Replay;
 use crate::recovery_report::RecoveryReport;
 use crate::recovery_truncation::Truncations;
@@ -215,10 +215,10 @@ async fn rebuild_shard<D: Disk>(
     report.rebuilt = true;
     report.torn_group_cut = journal.plan.torn_group_cut;
     report.ends_marked = journal.plan.ends_marked;
-    let rebuilt = rebuild_partitions(disk, &plan, &journal).await?;
+    let truncations = Truncations::find::<D>(&journal.files, &journal.plan.steps).await?;
+    let rebuilt = rebuild_partitions(disk, &plan, &journal, &truncations).await?;
     let found: Vec<_> = rebuilt.iter().map(|rebuilt| (rebuilt.checkpoint.id, rebuilt.log_start, rebuilt.doubted)).collect();
     let imports = std::mem::take(&mut plan.imports);
-    let truncations = Truncations::find::<D>(&journal.files, &journal.plan.steps).await?;
     let mut replay = Replay::new(disk, &plan, truncations, report);
     replay.start(rebuilt.into_iter().map(|rebuilt| rebuilt.checkpoint).collect(), imports, journal.plan.next_sequence).await?;
     for (id, log_start, doubted) in found {
@@ -232,33 +232,6 @@ async fn rebuild_shard<D: Disk>(
     let ring = Ring::new(journal.ring, (journal.last_file + 1) % journal.ring.file_count);
     let rest = Rest { files: journal.files, ring, next_sequence, found: None, partitions, report };
     start_anew(disk, plan, rest).await
-}
-
-/// What is placed here and what the journal names, with the last entry that each one's segments hold.
-async fn rebuild_partitions<D: Disk>(
-    disk: &D,
-    plan: &RecoverShard<'_>,
-    journal: &FoundJournal<D>,
-) -> Result<Vec<Rebuilt>, RecoveryError> {
-    let named = journal.named().await?;
-    let mut wanted: BTreeMap<TopicPartition, PlacementEpoch> = plan.assigned.iter().copied().collect();
-    for &id in named.keys() {
-        if matches!((plan.fate)(id, None), PartitionFate::Recover(_)) {
-            wanted.entry(id).or_insert(PlacementEpoch(0));
-        }
-    }
-    wanted.retain(|&id, _| plan.imports.iter().all(|import| import.id != id));
-    let mut rebuilt = Vec::with_capacity(wanted.len());
-    for (id, placement_epoch) in wanted {
-        let named = named.get(&id).copied().unwrap_or_default();
-        rebuilt.push(rebuild_partition(disk, &plan.layout, (id, placement_epoch), named).await?);
-    }
-    let end = |partition: &PartitionCheckpoint| (partition.recovery_point.offset, partition.recovery_point.prev_header_crc);
-    let held = journal.held(&rebuilt.iter().map(|r| (r.checkpoint.id, end(&r.checkpoint))).collect()).await?;
-    for partition in &mut rebuilt {
-        partition.checkpoint.recovery_point.held = held.get(&partition.checkpoint.id).copied().unwrap_or_default();
-    }
-    Ok(rebuilt)
 }
 
 async fn read_journal<D: Disk>(
@@ -413,3 +386,7 @@ mod truncation_tests;
 #[cfg(test)]
 #[path = "recovery_rebuild_test.rs"]
 mod rebuild_tests;
+
+#[cfg(test)]
+#[path = "recovery_missing_test.rs"]
+mod missing_tests;

@@ -22,7 +22,10 @@ pub(crate) async fn remove_segments<D: Disk>(disk: &D, paths: &[PathBuf]) -> io:
         folders.extend(path.parent());
     }
     for folder in folders {
-        disk.sync_dir(folder).await?;
+        match disk.sync_dir(folder).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
     }
     Ok(())
 }

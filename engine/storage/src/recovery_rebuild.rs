@@ -17,11 +17,12 @@ use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange};
 use crate::layout::{Layout, segment_base_offset, segment_file};
 use crate::recovery::RecoveryError;
-use crate::recovery_rebuild_journal::Named;
+use crate::recovery_rebuild_journal::{InSegments, Named};
 use crate::recovery_replay::nothing_known;
 use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_up};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FrameHeader, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, TopicPartition};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -36,6 +37,22 @@ pub(crate) struct Rebuilt {
     pub(crate) log_start: Offset,
     /// Something stands behind the last good frame that is neither a frame nor zeros.
     pub(crate) doubted: bool,
+    /// `header_crc` of the frames from `Named::cut_from` on, by base offset.
+    pub(crate) behind_cut: BTreeMap<Offset, u32>,
+}
+
+impl Rebuilt {
+    pub(crate) fn in_segments(&self) -> InSegments<'_> {
+        let point = &self.checkpoint.recovery_point;
+        InSegments { end: point.offset, last_header_crc: point.prev_header_crc, behind_cut: &self.behind_cut }
+    }
+
+    /// Whether segments are as a truncation to this offset leaves them: one begins there, under a new leader epoch. An
+    /// older log that goes on behind the cut almost never looks so.
+    pub(crate) fn may_be_cut_at(&self, end_offset: Offset) -> bool {
+        let begins = self.checkpoint.sealed.iter().any(|segment| segment.base_offset == end_offset);
+        begins && self.checkpoint.epochs.entries().iter().any(|&(_, start)| start == end_offset)
+    }
 }
 
 /// Rebuilds one partition; `named` is what the journal says of it.
@@ -86,6 +103,7 @@ struct RebuiltLog {
     sealed: Vec<SealedSegmentInfo>,
     damaged: Vec<DamagedRange>,
     doubted: bool,
+    behind_cut: BTreeMap<Offset, u32>,
 }
 
 /// One segment's file, and how much of it is taken.
@@ -268,6 +286,9 @@ impl<D: Disk> Rebuild<'_, D> {
                         walked.damaged.push(DamagedRange { from: walked.end, until: frame.header.base_offset() });
                     }
                     self.log.on_frame(&frame.header);
+                    if self.named.cut_from.is_some_and(|cut| frame.header.base_offset() >= cut) {
+                        self.log.behind_cut.insert(frame.header.base_offset(), frame.header.header_crc.to_native());
+                    }
                     walked.end = frame.header.next_offset();
                     walked.end_position = frame.position + frame.header.frame_len() as u64;
                     walked.last_header_crc = frame.header.header_crc.to_native();
@@ -349,6 +370,6 @@ impl RebuiltLog {
             damaged: joined(&[], &self.damaged),
             ..nothing_known(id)
         };
-        Rebuilt { checkpoint, log_start: named.log_start, doubted: self.doubted }
+        Rebuilt { checkpoint, log_start: named.log_start, doubted: self.doubted, behind_cut: self.behind_cut }
     }
 }

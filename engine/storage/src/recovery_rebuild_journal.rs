@@ -11,7 +11,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::entry_address::EntryAddress;
 use crate::journal_files::{found_geometry, open_ring};
 use crate::journal_ring::RingGeometry;
-use crate::journal_scan::{FoundGroup, Wanted, Window, group_body, scan_journal};
+use crate::journal_scan::{FoundGroup, Wanted, Window, good_body, group_body, scan_journal};
 use crate::layout::journal_file;
 use crate::recovery::{RecoverShard, RecoveryError};
 use crate::recovery_journal::{JournalPlan, Step, plan_replay};
@@ -43,6 +43,23 @@ pub(crate) struct Named {
     /// What that frame is chained to.
     pub(crate) first_chain: u32,
     pub(crate) log_start: Offset,
+    /// The lowest offset that the log was ever truncated to.
+    pub(crate) cut_from: Option<Offset>,
+}
+
+/// What the segments of one partition hold, for the journal's entries to be found in.
+pub(crate) struct InSegments<'a> {
+    pub(crate) end: Offset,
+    pub(crate) last_header_crc: u32,
+    /// `header_crc` of the frames from `cut_from` on, by base offset.
+    pub(crate) behind_cut: &'a BTreeMap<Offset, u32>,
+}
+
+/// The last entry that segments hold, and the offset after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HeldEntry {
+    pub(crate) address: EntryAddress,
+    pub(crate) until: Offset,
 }
 
 /// Opens and scans it. Its ring has the shape that its files have.
@@ -53,6 +70,14 @@ pub(crate) async fn find_journal<D: Disk>(disk: &D, plan: &RecoverShard<'_>) -> 
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => return Err(missing(error)),
         found => found?,
     };
+    // No checkpoint says how many there were: the settings do, or the last ones could be gone without a word.
+    if ring.file_count < plan.journal.file_count {
+        let what = format!(
+            "{} files are there, the settings say {}: if they were changed, start once with the old",
+            ring.file_count, plan.journal.file_count
+        );
+        return Err(missing(io::Error::new(io::ErrorKind::NotFound, what)));
+    }
     let files = open_ring(disk, &dir, ring).await.map_err(missing)?;
     let Some(incarnation) = newest_incarnation::<D>(&files, ring, plan.shard, &dir).await? else {
         let plan = JournalPlan { next_sequence: 1, ..JournalPlan::default() };
@@ -74,38 +99,49 @@ impl<D: Disk> FoundJournal<D> {
     /// First frame and log start of every partition it names.
     pub(crate) async fn named(&self) -> Result<BTreeMap<TopicPartition, Named>, RecoveryError> {
         let mut named: BTreeMap<TopicPartition, Named> = BTreeMap::new();
-        self.for_each_entry(&mut |_, entry| match *entry {
+        self.for_each_entry(&mut |_, group_is_good, entry| match *entry {
             JournalEntry::Frame { header, .. } => {
                 let named = named.entry(header.topic_partition()).or_default();
                 if named.first.is_none() {
                     (named.first, named.first_chain) = (Some(header.base_offset()), header.prev_header_crc.to_native());
                 }
             }
-            JournalEntry::LogStart { id, offset } => {
+            JournalEntry::LogStart { id, offset } if group_is_good => {
                 let named = named.entry(id).or_default();
                 named.log_start = named.log_start.max(offset);
             }
-            JournalEntry::Truncate { .. } => {}
+            // It has no checksum but the group's.
+            JournalEntry::LogStart { .. } => {}
+            // Everything below was in segments by then, and what came back above it is in the journal.
+            JournalEntry::Truncate { id, end_offset, last_header_crc } => {
+                let named = named.entry(id).or_default();
+                named.cut_from = Some(named.cut_from.map_or(end_offset, |cut| cut.min(end_offset)));
+                if named.first.is_none_or(|first| end_offset < first) {
+                    (named.first, named.first_chain) = (Some(end_offset), last_header_crc);
+                }
+            }
         })
         .await?;
         Ok(named)
     }
 
-    /// The last entry of each partition that its segments, which end at this offset and checksum, hold already.
+    /// The last entry of each partition that its segments hold already.
     pub(crate) async fn held(
         &self,
-        ends: &BTreeMap<TopicPartition, (Offset, u32)>,
-    ) -> Result<BTreeMap<TopicPartition, EntryAddress>, RecoveryError> {
-        let mut last: BTreeMap<TopicPartition, EntryAddress> = BTreeMap::new();
-        let mut before_next: BTreeMap<TopicPartition, EntryAddress> = BTreeMap::new();
-        self.for_each_entry(&mut |address, entry| {
+        in_segments: &BTreeMap<TopicPartition, InSegments<'_>>,
+    ) -> Result<BTreeMap<TopicPartition, HeldEntry>, RecoveryError> {
+        let mut last: BTreeMap<TopicPartition, HeldEntry> = BTreeMap::new();
+        let mut before_next: BTreeMap<TopicPartition, HeldEntry> = BTreeMap::new();
+        self.for_each_entry(&mut |address, _, entry| {
             let JournalEntry::Frame { header, .. } = *entry else { return };
             let id = header.topic_partition();
-            let Some(&(end, crc)) = ends.get(&id) else { return };
-            if header.next_offset() == end && header.header_crc.to_native() == crc {
-                last.insert(id, address);
-            } else if header.base_offset() == end && header.prev_header_crc.to_native() == crc {
-                before_next.entry(id).or_insert(just_before(address));
+            let Some(segments) = in_segments.get(&id) else { return };
+            let (crc, until) = (header.header_crc.to_native(), header.next_offset());
+            let is_last = until == segments.end && crc == segments.last_header_crc;
+            if is_last || segments.behind_cut.get(&header.base_offset()) == Some(&crc) {
+                last.insert(id, HeldEntry { address, until });
+            } else if header.base_offset() == segments.end && header.prev_header_crc.to_native() == segments.last_header_crc {
+                before_next.entry(id).or_insert(HeldEntry { address: just_before(address), until: segments.end });
             }
         })
         .await?;
@@ -113,7 +149,26 @@ impl<D: Disk> FoundJournal<D> {
         Ok(before_next)
     }
 
-    async fn for_each_entry(&self, on_entry: &mut dyn FnMut(EntryAddress, &JournalEntry<'_>)) -> Result<(), RecoveryError> {
+    /// Whether anything behind the group of this sequence is lost or damaged: entries of it may be missing then.
+    pub(crate) async fn is_doubted_behind(&self, sequence: u64) -> Result<bool, RecoveryError> {
+        let is_lost = |step: &Step| matches!(step, Step::Lost(lost) if lost.last_sequence > sequence);
+        if self.plan.torn_group_cut || self.plan.steps.iter().any(is_lost) {
+            return Ok(true);
+        }
+        for step in &self.plan.steps {
+            let Step::Replay(FoundGroup { header, placement, .. }) = step else { continue };
+            if header.sequence > sequence {
+                let bytes = self.files[placement.file as usize].read_at(placement.position, header.group_len()).await?;
+                if good_body(&bytes, header).is_none() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Every entry that proves itself, with its address and whether its whole group does.
+    async fn for_each_entry(&self, on_entry: &mut dyn FnMut(EntryAddress, bool, &JournalEntry<'_>)) -> Result<(), RecoveryError> {
         let mut window: Option<(u32, Window<D>)> = None;
         for step in &self.plan.steps {
             let Step::Replay(FoundGroup { header, placement, .. }) = step else { continue };
@@ -121,10 +176,11 @@ impl<D: Disk> FoundJournal<D> {
             let (_, mut reading) =
                 of_file.unwrap_or_else(|| (placement.file, Window::new(&self.files[placement.file as usize], WINDOW_LEN)));
             let bytes = reading.bytes(placement.position, header.group_len() as u64).await?;
+            let group_is_good = good_body(bytes, header).is_some();
             let entries = Entries::new(group_body(bytes, header).unwrap_or_default());
             for (index, entry) in (0..).zip(entries) {
                 if let Ok(entry) = entry {
-                    on_entry(EntryAddress { sequence: header.sequence, index }, &entry);
+                    on_entry(EntryAddress { sequence: header.sequence, index }, group_is_good, &entry);
                 }
             }
             window = Some((placement.file, reading));

@@ -241,3 +241,95 @@ fn what_another_version_wrote_is_refused_by_name_and_not_touched() {
     overwrite(&disk, &path, 0, &bytes);
     refused(&disk, &path, 9);
 }
+
+#[test]
+fn a_log_start_of_a_damaged_group_deletes_nothing() {
+    let mut scenario = Scenario::new(1, TestSizes::default());
+    for _ in 0..4 {
+        scenario.append_and_commit(0, 1000);
+    }
+    let id = test_partition(0);
+    scenario.shard.set_log_start(id, Offset(1));
+    scenario.append_and_commit(0, 1000);
+    scenario.shard.mark_idle();
+    let disk = power_cycled(&scenario.shard.disk);
+    let log_start = crate::commit_group::JournalEntry::LogStart { id, offset: Offset(1) };
+    let mut entry = vec![0; log_start.encoded_len()];
+    log_start.encode(&mut entry);
+    let find = |bytes: &[u8]| bytes.windows(entry.len()).position(|window| window == entry);
+    let (path, at) = disk
+        .files()
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "journal"))
+        .find_map(|(path, bytes)| Some((path, find(&bytes)?)))
+        .expect("the journal holds the log start");
+    // Offset 1 becomes one that is above everything.
+    disk.flip_bit(&path, (at + entry.len() - 4) as u64, 3);
+    (0..2).for_each(|index| lose(&disk, &slot(index), Loss::Deleted));
+    let mut shard = start(&disk, 2, "a damaged log start");
+    assert_eq!(shard.report().damaged_groups.len(), 1);
+    assert_eq!(shard.log(id).log_start_offset(), Offset::ZERO);
+    assert_eq!(scenario.model.check_rotten(&mut shard, "a damaged log start"), 0);
+}
+
+/// A log cut to its middle and written on under a greater epoch, all of that in segments, and the truncation the oldest
+/// thing that the journal knows of it.
+fn cut_and_written_on(seed: u64) -> (Scenario, Offset, Vec<Vec<u8>>) {
+    let mut scenario = Scenario::new(seed, TestSizes::default());
+    let id = test_partition(0);
+    for _ in 0..6 {
+        scenario.append_and_commit(0, 1500);
+    }
+    let middle = Offset(scenario.shard.log(id).log_end_offset().0 / 2);
+    let end_offset = scenario.truncate(0, middle);
+    let mut source = scenario.shard.source(id, seed);
+    source.leader_epoch = sluice_model::LeaderEpoch(7);
+    for _ in 0..5 {
+        let frame = source.next(2, 900);
+        scenario.model.on_append(&frame);
+        scenario.shard.append(&frame);
+        scenario.commit();
+    }
+    scenario.shard.write_back(WriteBackKind::Everything);
+    scenario.shard.flush();
+    scenario.shard.checkpoint();
+    scenario.shard.mark_idle();
+    let frames = scenario.shard.read_all(id);
+    (scenario, end_offset, frames)
+}
+
+#[test]
+fn damage_behind_a_truncation_does_not_cut_off_what_came_after_it() {
+    let mut damaged_groups = 0;
+    for seed in 0..12 {
+        let (scenario, end_offset, frames) = cut_and_written_on(seed);
+        let image = power_cycled(&scenario.shard.disk);
+        let dir = test_layout().shard_journal_dir(TEST_SHARD);
+        let mut groups = Vec::new();
+        for (path, bytes) in image.files().into_iter().filter(|(path, _)| path.starts_with(&dir)) {
+            for at in (0..bytes.len()).step_by(BLOCK_LEN) {
+                if let Some((header, _)) = crate::commit_group::GroupHeader::parse(&bytes[at..]) {
+                    groups.push((header.sequence, path.clone(), at as u64, header.truncates, header.entry_count));
+                }
+            }
+        }
+        groups.sort();
+        let cut = groups.iter().position(|group| group.3).expect("the journal holds the truncation");
+        let behind: Vec<_> = groups[cut + 1..].iter().filter(|group| group.4 > 0).cloned().collect();
+        assert_eq!(behind.len(), 5, "seed {seed}");
+        // Bodies and headers of the last group, of every one but the first, of all of them.
+        for first in [4, 1, 0] {
+            for at in [50, 600] {
+                let disk = power_cycled(&image);
+                behind[first..].iter().for_each(|(_, path, position, ..)| disk.flip_bit(path, position + at, 1));
+                (0..2).for_each(|index| lose(&disk, &slot(index), Loss::Deleted));
+                let what = format!("seed {seed}, cut at {end_offset}, groups behind it from {first} on damaged at {at}");
+                let mut shard = start(&disk, 2, &what);
+                assert!(shard.report().rebuilt && !shard.report().is_clean(), "{what}");
+                assert_eq!(shard.read_good(test_partition(0)).0, frames, "{what}: {}", shard.report());
+                damaged_groups += shard.report().damaged_groups.len() + shard.report().lost_groups.len();
+            }
+        }
+    }
+    assert!(damaged_groups > 20, "{damaged_groups} groups damaged");
+}

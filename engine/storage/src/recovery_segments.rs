@@ -44,7 +44,11 @@ pub(crate) async fn straddle_is_good<D: Disk>(
 ) -> io::Result<bool> {
     let point = &partition.recovery_point;
     let path = segment_file(&layout.partition_dir(partition.id), point.segment_base);
-    let file = disk.open(&path, OpenMode::Existing).await?;
+    let file = match disk.open(&path, OpenMode::Existing).await {
+        // Its frames are a hole, which readers name; this one opens a new segment.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
     let from = block_down(point.next_frame_position);
     let len = usize::try_from(point.position - from).unwrap_or(usize::MAX);
     let skip = usize::try_from(point.next_frame_position - from).expect("less than a block");

@@ -1,0 +1,62 @@
+//! All partitions of a shard that lost both checkpoints, and how much of the journal each one's segments hold already.
+//!
+//! The journal's entries up to the last one that segments hold are not replayed. The expensive mistake is to replay a
+//! truncation that was carried out before: the frames that came after it, acknowledged, would be cut off, and where the
+//! journal is damaged they are nowhere else. Deliberately absent: what a segment holds (`recovery_rebuild`).
+
+use crate::disk::Disk;
+use crate::entry_address::EntryAddress;
+use crate::recovery::{PartitionFate, RecoverShard, RecoveryError};
+use crate::recovery_rebuild::{Rebuilt, rebuild_partition};
+use crate::recovery_rebuild_journal::{FoundJournal, HeldEntry};
+use crate::recovery_truncation::Truncations;
+use sluice_model::{PlacementEpoch, TopicPartition};
+use std::collections::BTreeMap;
+
+/// What is placed here and what the journal names, with the last entry that each one's segments hold.
+pub(crate) async fn rebuild_partitions<D: Disk>(
+    disk: &D,
+    plan: &RecoverShard<'_>,
+    journal: &FoundJournal<D>,
+    truncations: &Truncations,
+) -> Result<Vec<Rebuilt>, RecoveryError> {
+    let named = journal.named().await?;
+    let mut wanted: BTreeMap<TopicPartition, PlacementEpoch> = plan.assigned.iter().copied().collect();
+    for &id in named.keys() {
+        if matches!((plan.fate)(id, None), PartitionFate::Recover(_)) {
+            wanted.entry(id).or_insert(PlacementEpoch(0));
+        }
+    }
+    wanted.retain(|&id, _| plan.imports.iter().all(|import| import.id != id));
+    let mut rebuilt = Vec::with_capacity(wanted.len());
+    for (id, placement_epoch) in wanted {
+        let named = named.get(&id).copied().unwrap_or_default();
+        rebuilt.push(rebuild_partition(disk, &plan.layout, (id, placement_epoch), named).await?);
+    }
+    let held = journal.held(&rebuilt.iter().map(|rebuilt| (rebuilt.checkpoint.id, rebuilt.in_segments())).collect()).await?;
+    for partition in &mut rebuilt {
+        let held = held.get(&partition.checkpoint.id).copied().unwrap_or_default();
+        partition.checkpoint.recovery_point.held = behind_cuts(journal, truncations, partition, held).await?;
+    }
+    Ok(rebuilt)
+}
+
+/// The last entry that segments hold, when truncations that were carried out count too. Where entries behind one are
+/// lost, nothing but the segments says whether it was: what may have been acknowledged after it is not cut off.
+async fn behind_cuts<D: Disk>(
+    journal: &FoundJournal<D>,
+    truncations: &Truncations,
+    rebuilt: &Rebuilt,
+    held: HeldEntry,
+) -> Result<EntryAddress, RecoveryError> {
+    let (id, end) = (rebuilt.checkpoint.id, rebuilt.checkpoint.recovery_point.offset);
+    let mut address = held.address;
+    while let Some(found) = truncations.lowest_after(id, address).filter(|found| found.end_offset < end) {
+        let is_older = held.until > found.end_offset;
+        if is_older || !rebuilt.may_be_cut_at(found.end_offset) || !journal.is_doubted_behind(found.address.sequence).await? {
+            break;
+        }
+        address = found.address;
+    }
+    Ok(address)
+}
