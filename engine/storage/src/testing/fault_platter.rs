@@ -8,7 +8,7 @@
 
 use crate::testing::fault_image::{Call, Change, Image, InodeId, Node, SECTOR_LEN, Unflushed, apply_name, landing};
 use crate::testing::random::Random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -125,6 +125,10 @@ impl Platter {
                 apply_name(&mut names, &change.change);
             }
         }
+        // Whoever removes a folder has removed what was in it: where the first is durable, so is the second.
+        let folders: BTreeSet<PathBuf> =
+            names.iter().filter(|(_, node)| **node == Node::Dir).map(|(path, _)| path.clone()).collect();
+        names.retain(|path, _| path.ancestors().skip(1).all(|folder| folder.parent().is_none() || folders.contains(folder)));
         Image { names, inodes: self.files.iter().map(|file| file.bytes(&mut choice)).collect() }
     }
 }
