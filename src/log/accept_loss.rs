@@ -9,8 +9,7 @@ use super::plain_disk::PlainDisk;
 use crate::exit_status::{ExitStatus, Failure};
 use crate::table::print_line;
 use clap::Args;
-use sluice_controller::Controller;
-use sluice_metadata::{FolderId, Image};
+use sluice_metadata::Image;
 use sluice_model::TopicPartition;
 use sluice_storage::accepted_loss::{PartitionLoss, ShardLoss, find_loss};
 use sluice_storage::layout::Layout;
@@ -43,13 +42,18 @@ struct Losses {
 }
 
 pub(crate) fn accept_loss(args: &AcceptLossArgs) -> Result<(), Failure> {
-    let dir = args.data_dir.canonicalize().map_err(|error| Failure::io(args.data_dir.display(), &error))?;
+    let dir = args.data_dir.canonicalize().map_err(|error| {
+        Failure::io(args.data_dir.display(), &error).remedy("name the folder that `sluice serve --data-dir` was given")
+    })?;
     let _locked = lock(&dir)?;
     let losses = find(&dir, args)?;
     if losses.shards.iter().all(ShardLoss::is_empty) && losses.unmarked.is_none() {
-        return print_line("there is nothing to accept: no damage and no doubt stands in the checkpoints");
+        return print_line(
+            "there is nothing to accept: no damage and no doubt stands in the checkpoints; what `sluice log verify` finds stands there once a broker has met it",
+        );
     }
-    let names = read_names(&losses.layout, &dir);
+    // A partition is named by its id where the metadata cannot be read.
+    let names = files::read_metadata(&losses.layout);
     for line in losses.describe(names.as_ref()) {
         print_line(&line)?;
     }
@@ -63,9 +67,13 @@ pub(crate) fn accept_loss(args: &AcceptLossArgs) -> Result<(), Failure> {
 /// Exclusive, as a broker holds it.
 fn lock(dir: &Path) -> Result<File, Failure> {
     let path = Layout::new(dir).lock();
-    let file = File::options().read(true).write(true).open(&path).map_err(|error| {
-        Failure::io(format_args!("{} is no data folder of a broker ({})", dir.display(), path.display()), &error)
-            .remedy("name the folder that `sluice serve --data-dir` was given")
+    let file = File::options().read(true).write(true).open(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Failure::io(format_args!("{} is no data folder of a broker ({})", dir.display(), path.display()), &error)
+                .remedy("name the folder that `sluice serve --data-dir` was given")
+        }
+        _ => Failure::io(format_args!("cannot lock {}, which is done before checkpoints are written", path.display()), &error)
+            .remedy("accept from an account that may write there, on a file system that is writable"),
     })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -114,18 +122,13 @@ fn find(dir: &Path, args: &AcceptLossArgs) -> Result<Losses, Failure> {
 
 fn folder_id(layout: &Layout) -> Result<String, Failure> {
     let path = layout.meta();
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Failure::io(format_args!("cannot read {}", path.display()), &error)
+            .remedy("put back a copy of it; without one, see `sluice orphan new-metadata --help`")
+    })?;
     let meta = serde_json::from_str::<serde_json::Value>(&text).ok();
     let id = meta.as_ref().and_then(|meta| meta.get("folder_id")?.as_str()).map(ToOwned::to_owned);
     id.ok_or_else(|| Failure::new(ExitStatus::DataFolder, format!("{} names no folder id", path.display())))
-}
-
-/// The names of topics; a partition is named by its id where the metadata cannot be read.
-fn read_names(layout: &Layout, dir: &Path) -> Option<Image> {
-    let folder_id = folder_id(&Layout::new(dir)).ok()?;
-    let id = u128::from_str_radix(&folder_id, 16).ok()?;
-    Some(Controller::open(&layout.metadata(), FolderId(id.to_be_bytes()), None).ok()?.image().clone())
 }
 
 impl Losses {

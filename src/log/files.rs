@@ -6,11 +6,15 @@
 
 use super::plain_disk::PlainDisk;
 use crate::exit_status::{ExitStatus, Failure};
+use sluice_controller::Controller;
+use sluice_metadata::{FolderId, Image};
 use sluice_model::{Offset, ShardIndex, TopicId, TopicPartition};
+use sluice_storage::accepted_loss::find_loss;
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::checkpoint_slots::{FoundCheckpoint, SlotFound, read_slots};
 use sluice_storage::layout::{self, Layout};
-use std::collections::BTreeMap;
+use sluice_storage::recovery::RecoveryError;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,7 +45,11 @@ pub(crate) struct Files {
     /// Every partition that a checkpoint of the data folder names, whether its files were asked for or not.
     pub(crate) partitions: BTreeMap<TopicPartition, PartitionCheckpoint>,
     /// Of a whole data folder: segments that a checkpoint relies on and that are not there.
-    pub(crate) missing_segments: Vec<PathBuf>,
+    pub(crate) missing_segments: Vec<SegmentFile>,
+    /// Of a whole data folder: journals that a start needs and that are not there or not whole, and why.
+    pub(crate) missing_journals: Vec<(PathBuf, String)>,
+    /// Known when a segment is missing: a shard that was idle when a topic was deleted still names its segments.
+    pub(crate) deleted_topics: BTreeSet<TopicId>,
 }
 
 impl ShardFiles {
@@ -90,7 +98,7 @@ pub(crate) fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
     }
     files.segments.sort_by_key(|segment| (segment.id, segment.base_offset));
     if path == *layout.data_dir() {
-        files.find_missing(&layout);
+        files.find_missing(&layout).map_err(read)?;
     }
     if files.segments.is_empty() && files.shards.is_empty() {
         let what = format!("{} holds no segment, journal or checkpoint", path.display());
@@ -101,15 +109,38 @@ pub(crate) fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
 }
 
 impl Files {
-    fn find_missing(&mut self, layout: &Layout) {
+    fn find_missing(&mut self, layout: &Layout) -> io::Result<()> {
         for (&id, partition) in &self.partitions {
             let dir = layout.partition_dir(id);
             let point = &partition.recovery_point;
             let active = (point.position > 0).then_some(point.segment_base);
             let sealed = partition.sealed.iter().filter(|info| info.next_offset > partition.log_start_offset);
-            let named = sealed.map(|info| info.base_offset).chain(active).map(|base| layout::segment_file(&dir, base));
-            self.missing_segments.extend(named.filter(|path| !path.is_file()));
+            let named = sealed.map(|info| info.base_offset).chain(active);
+            let named = named.map(|base_offset| SegmentFile { path: layout::segment_file(&dir, base_offset), id, base_offset });
+            self.missing_segments.extend(named.filter(|segment| !segment.path.is_file()));
         }
+        if !self.missing_segments.is_empty()
+            && let Some(image) = read_metadata(layout)
+        {
+            self.deleted_topics = image.deleted_topics().map(|(id, _)| id).collect();
+        }
+        if let Some((folder_id, owner)) = folder_id(layout).zip(std::fs::read_to_string(layout.journal_dir().join("owner")).ok())
+            && owner.trim() != folder_id
+        {
+            let error = format!("the journal of data folder {}, this one is {folder_id}", owner.trim());
+            self.missing_journals.push((layout.journal_dir().to_owned(), error));
+        }
+        for shard in shards(layout)? {
+            match ready(find_loss(&PlainDisk::READ_ONLY, layout, shard)) {
+                Ok(loss) => {
+                    self.missing_journals.extend(loss.and_then(|loss| loss.journal).map(|(dir, error)| (dir, error.to_string())))
+                }
+                // The slot has a finding of its own.
+                Err(RecoveryError::OtherVersion { .. }) => {}
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Reads a shard's checkpoints; keeps the shard itself only when one of its files was asked for.
@@ -154,6 +185,17 @@ pub(crate) fn layout_of(root: &Path) -> io::Result<Layout> {
         Some(dir) => layout.with_journal_dir(Path::new(dir)),
         None => layout,
     })
+}
+
+/// What the folder's metadata says; `None` when it cannot be read.
+pub(crate) fn read_metadata(layout: &Layout) -> Option<Image> {
+    let id = u128::from_str_radix(&folder_id(layout)?, 16).ok()?;
+    Some(Controller::open(&layout.metadata(), FolderId(id.to_be_bytes()), None).ok()?.image().clone())
+}
+
+fn folder_id(layout: &Layout) -> Option<String> {
+    let meta: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(layout.meta()).ok()?).ok()?;
+    Some(meta.get("folder_id")?.as_str()?.to_owned())
 }
 
 /// Shards with a checkpoint folder or a journal.

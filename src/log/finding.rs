@@ -36,7 +36,10 @@ impl Finding {
 
     pub(crate) fn of_segment(file: &Path, damage: &SegmentDamage) -> Self {
         let (problem, expected, actual) = damage_parts(&damage.kind);
-        let what = format!("{problem} (offset {} on)", damage.range.from);
+        let (from, until) = (damage.range.from, damage.range.until);
+        let known = until > from && until.0 != u64::MAX;
+        let until = if known { format!("up to {until}") } else { "on".to_owned() };
+        let what = format!("{problem} (offsets {from} {until})");
         Self { file: file.to_owned(), position: damage.position, problem: what, expected, actual }
     }
 

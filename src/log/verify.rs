@@ -8,7 +8,6 @@ use super::{LogArgs, reading, shown};
 use crate::exit_status::{ExitStatus, Failure};
 use crate::table::{Table, print_line};
 use serde_json::{Value, json};
-use sluice_model::TopicPartition;
 use sluice_storage::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, SlotFound};
 use std::io;
 use std::path::Path;
@@ -25,7 +24,15 @@ pub(crate) fn verify(args: &LogArgs) -> Result<(), Failure> {
         if let Some(dir) = shard.journal.first().and_then(|path| path.parent()) {
             table.push(plain_row("journal", dir, journal_state(&summary)));
         }
+        // Both slots are written before the first group is.
+        if summary.group_count > 0 && shard.slots.iter().all(|(_, slot)| matches!(slot, SlotFound::Missing)) {
+            findings.push(Finding::new(&shard.slots[0].0, 0, "checkpoint", "one good slot of the two", "no file of either"));
+        }
         findings.extend(summary.findings);
+    }
+    for (dir, error) in &files.missing_journals {
+        findings.push(Finding::new(dir, 0, "journal that the checkpoint names", "every file of it, whole", error));
+        table.push(plain_row("journal", dir, "MISSING OR NOT WHOLE".to_owned()));
     }
     verify_segments(&files, &mut table, &mut findings).map_err(reading(&args.path))?;
     if args.json {
@@ -84,24 +91,33 @@ fn plain_row(kind: &str, path: &Path, state: String) -> Vec<Value> {
 
 /// Segments one after the other; each must go on where the one before it in its partition ended.
 fn verify_segments(files: &Files, table: &mut Table, findings: &mut Vec<Finding>) -> io::Result<()> {
-    let mut before: Option<(TopicPartition, SegmentSummary)> = None;
+    let mut before: Option<(SegmentFile, SegmentSummary)> = None;
     for segment in &files.segments {
         let mut summary = segment::read(segment, files.partitions.get(&segment.id), &mut |_, _, _| {})?;
         if summary.end_known == EndKnown::Unnamed {
             table.push(segment_row(segment, &summary));
             continue;
         }
-        let follows = before.as_ref().filter(|(id, _)| *id == segment.id).map(|(_, before)| before);
-        summary.findings.extend(follows.and_then(|before| summary.gap_after(before, segment)));
+        let follows =
+            before.as_ref().filter(|(before, _)| before.id == segment.id && !is_missing_between(files, before, segment));
+        summary.findings.extend(follows.and_then(|(_, before)| summary.gap_after(before, segment)));
         table.push(segment_row(segment, &summary));
-        findings.append(&mut summary.findings);
-        before = Some((segment.id, summary));
+        findings.extend(summary.findings.iter().cloned());
+        before = Some((segment.clone(), summary));
     }
-    for path in &files.missing_segments {
-        findings.push(Finding::new(path, 0, "segment that the checkpoint names", "a file", "none"));
-        table.push(plain_row("segment", path, "MISSING".to_owned()));
+    for segment in files.missing_segments.iter().filter(|segment| !files.deleted_topics.contains(&segment.id.topic_id)) {
+        findings.push(Finding::new(&segment.path, 0, "segment that the checkpoint names", "a file", "none"));
+        table.push(plain_row("segment", &segment.path, "MISSING".to_owned()));
     }
     Ok(())
+}
+
+/// The segment behind one that is gone, given up or not, is not to blame for the gap.
+fn is_missing_between(files: &Files, before: &SegmentFile, segment: &SegmentFile) -> bool {
+    let between = before.base_offset..segment.base_offset;
+    let accepted = files.partitions.get(&segment.id).map_or(&[][..], |partition| &partition.accepted);
+    files.missing_segments.iter().any(|missing| missing.id == segment.id && between.contains(&missing.base_offset))
+        || accepted.iter().any(|range| range.until == segment.base_offset)
 }
 
 fn segment_row(segment: &SegmentFile, summary: &SegmentSummary) -> Vec<Value> {

@@ -108,9 +108,11 @@ impl Broker {
 
     /// `program` is the binary, or what runs it with the arguments that follow.
     pub(crate) fn start_by(mut program: Command, data_dir: &Path, address: &str, args: &[&str]) -> Self {
+        let shards: &[&str] = if args.contains(&"--shards") { &[] } else { &["--shards", "1"] };
         let mut child = program
-            .args(["serve", "--shards", "1", "--log-format", "json", "--listen", address, "--data-dir"])
+            .args(["serve", "--log-format", "json", "--listen", address, "--data-dir"])
             .arg(data_dir)
+            .args(shards)
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
