@@ -57,6 +57,13 @@ pub enum OpenError {
         id: TopicPartition,
         to: ShardIndex,
     },
+    /// The shard that a partition is placed on has lost both checkpoints, and another shard's folder still names the
+    /// partition: whether it had moved, and what was written since, only the lost checkpoints said.
+    MovedToLost {
+        lost: ShardIndex,
+        id: TopicPartition,
+        from: ShardIndex,
+    },
     /// There is no room for the checkpoint that a new partition has to stand in.
     DiskFull,
 }
@@ -87,6 +94,11 @@ impl fmt::Display for OpenError {
                 "shard {lost} has lost both checkpoints, and partition {id}, which may have been there, is placed on shard {to} now: \
                  nothing was changed; start once with as many shards as before, so that it is rebuilt where it was, or put back \
                  a copy of shard-{lost}"
+            ),
+            Self::MovedToLost { lost, id, from } => write!(
+                f,
+                "shard {lost} has lost both checkpoints, and shard {from} still names partition {id}, which moved to shard {lost}, perhaps \
+                 from an older time: nothing was changed; put back a copy of shard-{lost}, and leave the number of shards as it is"
             ),
             Self::LeaderEpochTooLow { id, found, given } => write!(
                 f,

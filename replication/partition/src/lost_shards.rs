@@ -28,6 +28,10 @@ pub(crate) async fn refuse_moves<D: Disk>(
     let Some(&first) = lost.first() else { return Ok(()) };
     for (shard, assignment) in &prepare.assigned {
         let (id, to) = (assignment.id, *shard);
+        // It may have come, or be about to come, from that folder: what stands there may be older than what was lost.
+        if let Some(&from) = owners.get(&id).filter(|owner| **owner != to && lost.contains(&to)) {
+            return Err(OpenError::MovedToLost { lost: to, id, from });
+        }
         let moves = match owners.get(&id) {
             Some(owner) => *owner != to,
             None if lost.contains(&to) => false,

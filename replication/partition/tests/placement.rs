@@ -125,6 +125,28 @@ fn a_shard_without_checkpoints_is_rebuilt_where_it_was_and_nothing_moves_meanwhi
     }
 }
 
+#[test]
+fn a_moved_partition_is_not_taken_back_from_the_folder_it_left_when_its_shard_loses_its_checkpoints() {
+    let disk = FaultDisk::new(6);
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    let mut shards = start(&disk, ONE, 1);
+    fill(&mut shards, ONE, &mut producers, 15);
+    drop(shards);
+    // Two partitions move to shard 1 and go on there; shard 0 still names them as they were.
+    let mut shards = start(&disk, TWO, 2);
+    fill(&mut shards, TWO, &mut producers, 5);
+    drop(shards);
+    let crashed = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
+    for slot in 0..2 {
+        crashed.flip_bit(&Layout::new(Path::new("/data")).checkpoint_slot(ShardIndex(1), slot), 30, 1);
+    }
+    let files = crashed.files();
+    let refused = try_prepare(&crashed, TWO, 3).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::MovedToLost { lost: ShardIndex(1), from: ShardIndex(0), .. }), "{refused}");
+    assert!(refused.to_string().contains("put back a copy of shard-1"), "{refused}");
+    assert!(files == crashed.files(), "nothing was changed");
+}
+
 const ONE_AGAIN: &Placement = &[(0, 1), (0, 3), (0, 4)];
 const TWO_AGAIN: &Placement = &[(0, 1), (1, 5), (1, 6)];
 
