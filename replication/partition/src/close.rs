@@ -9,6 +9,7 @@ use sluice_model::Clock;
 use sluice_storage::disk::Disk;
 use sluice_storage::journal::Journal;
 use sluice_storage::write_back::WriteBackKind;
+use std::io;
 
 impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Refuses new appends, waits until everything appended is durable (its answers can then be taken), writes all
@@ -58,6 +59,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     pub(crate) async fn wait_for_groups(&self, is_done: impl Fn(&Journal<D>) -> bool) -> Result<(), Failure> {
         loop {
             let listener = self.shared.group_durable_event.listen();
+            if self.shared.journal.failed() {
+                return Err(Failure::Journal(io::Error::other("an earlier write failed")));
+            }
             self.refuse_failed()?;
             if is_done(&self.shared.journal) {
                 return Ok(());
