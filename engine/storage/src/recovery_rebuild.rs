@@ -79,6 +79,7 @@ pub(crate) async fn rebuild_partition<D: Disk>(
     } else {
         (rebuild.log.start, rebuild.log.end) = (first, first);
         rebuild.take_segments(&bases).await?;
+        rebuild.disk.sync_dir(&rebuild.dir).await?;
     }
     Ok(rebuild.log.finish(id, placement_epoch, named))
 }
@@ -138,6 +139,8 @@ impl<D: Disk> Rebuild<'_, D> {
                 return Ok(());
             }
             let segment = self.open(base).await?;
+            // A process that was killed has left what a power cut may still take, and the journal will begin anew.
+            segment.file.sync().await?;
             let next_base = bases.get(index + 1).copied();
             let goes_on = match segment.trailer {
                 Some(trailer) => self.take_sealed(&segment, trailer, next_base).await?,

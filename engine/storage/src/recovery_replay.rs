@@ -158,6 +158,7 @@ impl<'a, D: Disk> Replay<'a, D> {
         if let Found::Recovered(partition) = &mut found {
             truncate_restored(&mut partition.log, truncation).await?;
             partition.leader_epoch = partition.log.held.epochs().latest().unwrap_or_default();
+            partition.high_watermark = partition.high_watermark.min(truncation.end_offset);
         }
         Ok(found)
     }
@@ -255,6 +256,8 @@ impl<'a, D: Disk> Replay<'a, D> {
             // What it cuts off was not replayed. It vouches for the log's end as a frame does, or says what is missing.
             JournalEntry::Truncate { end_offset, .. } if end_offset >= partition.log.log_end_offset() => {
                 partition.possibly_short = end_offset > partition.log.log_end_offset();
+                // As of a checkpoint before the cut; what was appended since may not be committed.
+                partition.high_watermark = partition.high_watermark.min(end_offset);
             }
             JournalEntry::Frame { .. } | JournalEntry::Truncate { .. } => {
                 self.report.entries_replayed -= 1;

@@ -111,7 +111,11 @@ impl<D: Disk> Log<D> {
             }
             Some(segment) => behind = Some((segment.file.clone(), segment.extent(), None)),
             None if active.base_offset < end_offset && !active.is_empty() => through = Some(through_active(active)),
-            None => behind = Some((active.file.clone(), active_extent(active), Some(active.prev_header_crc))),
+            // Of a segment that was restored, only its header says what precedes its first frame.
+            None => {
+                let known = active.restored.is_none().then_some(active.prev_header_crc);
+                behind = Some((active.file.clone(), active_extent(active), known));
+            }
         }
         let mut epochs = self.held.epochs().clone();
         epochs.truncate(end_offset);

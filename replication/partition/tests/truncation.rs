@@ -56,6 +56,26 @@ fn the_replica_goes_on_from_the_cut() {
 }
 
 #[test]
+fn a_log_that_is_cut_off_at_the_start_of_a_restored_segment_goes_on_from_there() {
+    let disk = FaultDisk::new(1);
+    let mut producer = TestProducer::new(0, 5);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 1));
+    fill(&mut shard, &mut producer, 3, 2000);
+    drop(shard);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 2));
+    assert_eq!(truncate(&mut shard, 0, 0, 3).unwrap(), Offset(0));
+    producer.next_sequence = 0;
+    fill(&mut shard, &mut producer, 3, 2000);
+    shard.advance_ms(3000);
+    let after = shard.read_all(0, 0).unwrap();
+    assert_eq!(after.len(), 3);
+    drop(shard);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 4));
+    assert!(shard.report.is_clean(), "{}", shard.report);
+    assert_eq!(shard.read_all(0, 0).unwrap(), after);
+}
+
+#[test]
 fn what_cannot_be_truncated_is_refused_and_stays_as_it_is() {
     let mut shard = TestShard::open(&FaultDisk::new(1), Setup::new(1, 4));
     let mut producer = TestProducer::new(0, 5);

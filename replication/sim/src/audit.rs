@@ -67,7 +67,8 @@ impl World {
             Err(FetchRefusal::Damaged { until, .. }) if may_be_damaged => return Ok(Piece::Damaged { until }),
             Err(refusal) => return Err(Violation(format!("{id}: a fetch at {at} is refused: {refusal}"))),
         };
-        let read = Read { id, offset: at, len_max: FETCH_LEN, high_watermark: fetched.high_watermark.0 };
+        let cuts = self.oracle.partition(id).cuts.len();
+        let read = Read { id, offset: at, len_max: FETCH_LEN, high_watermark: fetched.high_watermark.0, cuts };
         match fetched.frames {
             FetchedFrames::Empty => Ok(Piece::Frames(read, Vec::new())),
             FetchedFrames::Memory(slices) => Ok(Piece::Frames(read, slices)),

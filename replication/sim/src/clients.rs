@@ -57,6 +57,12 @@ impl Clients {
         stream.must_retry &= !stream.unresolved.is_empty();
     }
 
+    /// Nobody can say what became of a batch: it has to be sent again.
+    pub fn on_unknown(&mut self, key: StreamKey) {
+        let stream = self.stream(key);
+        stream.must_retry = !stream.unresolved.is_empty();
+    }
+
     /// The producer gives up what is unresolved and begins a new epoch.
     pub fn begin_anew(&mut self, key: StreamKey) {
         let stream = self.stream(key);

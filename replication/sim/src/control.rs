@@ -20,7 +20,7 @@ pub struct Control {
     pub deleted: BTreeSet<TopicId>,
     pub shard_count: u64,
     pub ring: RingShape,
-    starts: u32,
+    leader_epochs: u32,
     incarnations: u64,
     topics_made: u8,
     seed: u64,
@@ -36,7 +36,7 @@ impl Control {
             deleted: BTreeSet::new(),
             shard_count: 1,
             ring: plan.ring,
-            starts: 0,
+            leader_epochs: 0,
             incarnations: 0,
             topics_made: 0,
             seed: plan.seed,
@@ -97,17 +97,23 @@ impl Control {
 
     /// Two new incarnations: one to move partitions under, one to open shards under.
     pub fn begin_start(&mut self) -> (Incarnation, Incarnation) {
-        self.starts += 1;
+        self.leader_epochs += 1;
         self.incarnations += 2;
         let incarnation = |number: u64| Incarnation { number, random: self.seed.wrapping_mul(31).wrapping_add(number) };
         (incarnation(self.incarnations - 1), incarnation(self.incarnations))
+    }
+
+    /// Greater than any so far.
+    pub fn next_leader_epoch(&mut self) -> LeaderEpoch {
+        self.leader_epochs += 1;
+        LeaderEpoch(self.leader_epochs)
     }
 
     #[must_use]
     pub fn assignment(&self, id: TopicPartition) -> Option<PartitionAssignment> {
         let (_, placement_epoch) = *self.placement.get(&id)?;
         let settings = *self.settings.get(&id.topic_id)?;
-        Some(PartitionAssignment { id, placement_epoch, leader_epoch: LeaderEpoch(self.starts), settings })
+        Some(PartitionAssignment { id, placement_epoch, leader_epoch: LeaderEpoch(self.leader_epochs), settings })
     }
 
     #[must_use]

@@ -12,8 +12,11 @@ use sluice_storage::disk::Disk;
 use sluice_storage::testing::executor::block_on;
 use sluice_storage::testing::fault_disk::FaultKind;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// Bytes of a slot under the checksum of its header, behind the version.
+const SLOT_HEADER: Range<usize> = 8..72;
 /// Turns of a call on a device that is not slow, at most.
 const TURNS_MAX: u64 = 2;
 
@@ -49,6 +52,10 @@ pub struct Faults {
     pub rotten_journals: BTreeMap<ShardIndex, bool>,
     /// Shards one of whose checkpoint slots has a changed bit.
     pub rotten_slots: BTreeSet<ShardIndex>,
+    /// Shards both of whose checkpoint slots have a changed bit.
+    pub lost_checkpoints: BTreeSet<ShardIndex>,
+    /// Partitions were to move at the last start.
+    pub has_moved: bool,
     /// In whose journal each partition's newest records were, at the last start.
     pub homes: BTreeMap<TopicPartition, ShardIndex>,
 }
@@ -63,7 +70,16 @@ impl Faults {
         let is_left = |shard: &ShardIndex| u64::from(shard.0) >= control.shard_count;
         self.rotten_journals.retain(|shard, _| is_left(shard));
         self.rotten_slots.retain(is_left);
+        self.lost_checkpoints.retain(is_left);
         self.homes = control.ids().filter_map(|id| Some((id, control.shard_of(id)?))).collect();
+    }
+}
+
+impl Faults {
+    /// A slot that has rotted and one that was being written make two.
+    #[must_use]
+    pub fn may_lack_checkpoints(&self, shard: ShardIndex) -> bool {
+        self.lost_checkpoints.contains(&shard) || self.rotten_slots.contains(&shard)
     }
 }
 
@@ -142,6 +158,7 @@ impl World {
             }
             let (path, len) = named[pick(&mut self.random, named.len())];
             match (class, shard_of(path)) {
+                (0, _) if self.faults.has_moved || self.has_old_shards(&files) => continue,
                 (0, Some(shard)) if self.faults.rotten_slots.insert(shard) => {}
                 (1, Some(shard)) if !self.faults.rotten_journals.contains_key(&shard) => {
                     self.faults.rotten_journals.insert(shard, is_marked);
@@ -160,6 +177,42 @@ impl World {
             self.disk.flip_bit(path, position, bit);
         }
         Ok(())
+    }
+
+    /// Bits change in both slots of some of the shards in use, in what vouches for them.
+    pub fn lose_checkpoints(&mut self) {
+        let files = self.disk.files();
+        if self.faults.has_moved || self.has_old_shards(&files) {
+            return;
+        }
+        let count = u16::try_from(self.control.shard_count).expect("few shards");
+        let certain = self.random.below(u64::from(count));
+        for shard in (0..count).map(ShardIndex) {
+            if u64::from(shard.0) != certain && self.random.coin() {
+                continue;
+            }
+            self.faults.lost_checkpoints.insert(shard);
+            for slot in 0..2 {
+                let path = self.control.layout.checkpoint_slot(shard, slot);
+                if files.get(&path).is_none_or(|bytes| bytes.len() <= SLOT_HEADER.end) {
+                    continue;
+                }
+                let position = SLOT_HEADER.start + pick(&mut self.random, SLOT_HEADER.len());
+                let bit = u8::try_from(self.random.below(8)).expect("below 8");
+                self.trace.note(format_args!("lost: bit {bit} of byte {position} of {}", path.display()));
+                self.disk.flip_bit(&path, position as u64, bit);
+            }
+        }
+    }
+
+    /// A shard names partitions that have left it: one out of use for good, others until their next start. When the shard that has them now loses both checkpoints,
+    /// they look as if they moved, and the broker refuses to start: nothing is lost, and nothing more can be learned.
+    fn has_old_shards(&self, files: &BTreeMap<PathBuf, Vec<u8>>) -> bool {
+        files
+            .keys()
+            .filter(|path| class_of(path) == Some(0))
+            .filter_map(|path| shard_of(path))
+            .any(|shard| u64::from(shard.0) >= self.control.shard_count)
     }
 
     /// Often where something stands: most of a young journal is zeros.

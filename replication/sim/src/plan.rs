@@ -28,6 +28,8 @@ pub enum Operation {
     DeviceError,
     DiskFull,
     SlowDevice,
+    Truncate,
+    LoseCheckpoints,
 }
 
 /// Every operation, its name on the command line, and its weight when a seed has it.
@@ -51,6 +53,8 @@ pub const OPERATIONS: &[(Operation, &str, u64)] = &[
     (Operation::DeviceError, "device-error", 6),
     (Operation::DiskFull, "disk-full", 8),
     (Operation::SlowDevice, "slow-device", 6),
+    (Operation::Truncate, "truncate", 12),
+    (Operation::LoseCheckpoints, "lose-checkpoints", 5),
 ];
 
 /// Operations that are not to be done, whatever the seed says: bits in the order of [`OPERATIONS`].
@@ -120,6 +124,10 @@ pub struct Plan {
 
 const KIB: u64 = 1024;
 
+/// Seeds from here on lose both checkpoints of shards as well: `run --from 1000000000`. They stand apart because they find
+/// failures of rebuilding that are not repaired yet, behind which nothing else would be found.
+pub const LOSING_FROM: u64 = 1_000_000_000;
+
 impl Plan {
     /// `steps_max` cuts the run short, to find the shortest one that fails.
     #[must_use]
@@ -128,11 +136,12 @@ impl Plan {
         let mut weights = Vec::new();
         for &(operation, _, weight) in OPERATIONS {
             let always = matches!(operation, Operation::Produce | Operation::Fetch | Operation::PassTime);
-            // Rot makes the oracle lenient, so that most seeds are without it.
-            let odds = if operation == Operation::Rot { 4 } else { 2 };
+            // Rot and lost checkpoints make the oracle lenient, so that most seeds are without them.
+            let odds = if matches!(operation, Operation::Rot | Operation::LoseCheckpoints) { 4 } else { 2 };
             let chosen = random.below(odds) == 0 || always;
             let scale = [1, 2, 4][pick(&mut random, 3)];
-            if chosen && !mask.has(operation) {
+            let is_of_seed = operation != Operation::LoseCheckpoints || seed >= LOSING_FROM;
+            if chosen && is_of_seed && !mask.has(operation) {
                 weights.push((operation, weight * scale));
             }
         }

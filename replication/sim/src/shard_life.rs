@@ -44,7 +44,11 @@ enum Attempt {
 impl World {
     /// Starts the broker, as often as it takes. `was_clean` after a clean stop of the same data.
     pub fn start(&mut self, was_clean: bool) -> Result<(), Violation> {
-        self.change_shape();
+        let shards_before = self.control.shard_count;
+        // Nothing may move in a start that has to rebuild a shard.
+        if self.faults.lost_checkpoints.is_empty() {
+            self.change_shape();
+        }
         let mut cuts_left = if self.plan.has(Operation::PowerCut) && self.random.below(3) == 0 { 3 } else { 0 };
         for _ in 0..20 {
             // What rot has cost is said once: whoever asks has to be there to hear it.
@@ -56,10 +60,11 @@ impl World {
                     self.coverage.hit("crash: while a shard opens");
                     self.power_cut()?;
                 }
+                Attempt::Failed(OpenError::MovesFromLost { .. }) if !self.faults.rotten_slots.is_empty() => {
+                    self.coverage.hit("start: refused, a lost shard cannot be left");
+                    self.control.set_shard_count(shards_before);
+                }
                 Attempt::Failed(error) => self.on_start_failed(&error)?,
-            }
-            if self.is_refused {
-                return Ok(());
             }
         }
         Err(Violation("the broker does not start in twenty attempts".to_owned()))
@@ -67,10 +72,12 @@ impl World {
 
     /// Another number of shards, another ring.
     fn change_shape(&mut self) {
+        self.faults.has_moved = false;
         if self.plan.shards_max > 1 && self.random.below(3) == 0 {
             let count = 1 + self.random.below(self.plan.shards_max);
             self.coverage.hit_if(count != self.control.shard_count, "start: another number of shards");
             let moved = self.control.set_shard_count(count);
+            self.faults.has_moved = moved > 0;
             self.coverage.hit_if(moved > 0, "start: partitions moved");
             self.trace.note(format_args!("{count} shards from now on, {moved} partitions move"));
         }
@@ -203,11 +210,6 @@ impl World {
             self.set_capacity(None);
             return Ok(());
         }
-        if text.contains("CheckpointLost") && !self.faults.rotten_slots.is_empty() {
-            self.coverage.hit("start: refused, both slots lost");
-            self.is_refused = true;
-            return Ok(());
-        }
         Err(Violation(format!("the broker does not start: {error}")))
     }
 
@@ -220,6 +222,8 @@ impl World {
                 !is_sound || (report.damaged_groups.is_empty() && report.lost_groups.is_empty() && report.out_of_place == 0),
                 "nothing rotted, and recovery says: {report}"
             );
+            let may_rebuild = self.faults.may_lack_checkpoints(report.shard);
+            demand!(!report.rebuilt || may_rebuild, "no slot was touched, and a shard is rebuilt: {report}");
             demand!(!was_clean || report.entries_replayed == 0, "a clean stop left something to replay: {report}");
         }
         let _ = prepared;
@@ -233,6 +237,7 @@ impl World {
                 damaged: reports.iter().filter_map(|report| report.damaged.get(&id)).next_back().cloned().unwrap_or_default(),
                 possibly_short: reports.iter().any(|report| report.possibly_short.contains_key(&id)),
                 journal_rotten: homes.iter().flatten().any(|home| rotten(home).is_some()),
+                checkpoints_lost: homes.iter().flatten().any(|home| self.faults.may_lack_checkpoints(*home)),
                 journal_unmarked: homes.iter().flatten().any(|home| rotten(home) == Some(&false)),
             };
             self.oracle.partition_mut(id).on_recovered(&found, &mut self.coverage)?;
@@ -290,6 +295,7 @@ impl World {
 
 fn note_report(report: &RecoveryReport, coverage: &mut Coverage) {
     coverage.hit_if(report.torn_group_cut, "recovery: torn group cut");
+    coverage.hit_if(report.rebuilt, "recovery: rebuilt");
     coverage.hit_if(report.ends_marked, "recovery: ends marked");
     coverage.hit(if report.entries_replayed > 0 { "recovery: entries replayed" } else { "recovery: nothing replayed" });
     coverage.hit_if(report.checkpoint_slots_bad > 0, "recovery: a slot was bad");

@@ -17,7 +17,7 @@ use crate::plan::{Mask, Operation, Plan};
 use crate::shard_life::ShardLife;
 use crate::trace::Trace;
 use sluice_model::{Clock, Offset, ShardIndex, TopicId, TopicPartition};
-use sluice_partition::{Acks, Completed, Completion, Durability, Failure, OpenError, Partitions};
+use sluice_partition::{Acks, Completed, Completion, Durability, Failure, OpenError, Partitions, TruncateError};
 use sluice_storage::read_plan::{DiskReadError, ReadFrames};
 use sluice_storage::scrub_finding::ScrubKind;
 use sluice_storage::testing::executor::Runner;
@@ -39,6 +39,15 @@ pub enum Awaited {
     Delete { id: TopicPartition, offset: u64 },
 }
 
+/// Somebody to be told when the high watermark passes this, or when the log is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    pub id: TopicPartition,
+    pub high_watermark: u64,
+    /// Truncations before.
+    pub cuts: usize,
+}
+
 /// What a task of the simulator has come to.
 pub enum Done {
     Failed(ShardIndex, Failure),
@@ -46,6 +55,7 @@ pub enum Done {
     Created(Vec<TopicPartition>, Result<(), OpenError>),
     Removed(TopicId, Result<(), OpenError>),
     Closed(ShardIndex, Result<(), Failure>),
+    Truncated(ShardIndex, TopicPartition, Result<Offset, TruncateError>),
 }
 
 pub struct World {
@@ -62,8 +72,7 @@ pub struct World {
     pub trace: Trace,
     pub coverage: Coverage,
     pub awaited: BTreeMap<u64, Awaited>,
-    /// Who is to be told when the high watermark passes this.
-    pub watches: BTreeMap<u64, (TopicPartition, u64)>,
+    pub watches: BTreeMap<u64, Watch>,
     pub next_token: u64,
     pub done: Rc<RefCell<Vec<Done>>>,
     /// Shards whose clean stop is complete.
@@ -72,8 +81,6 @@ pub struct World {
     pub removing: BTreeMap<TopicId, usize>,
     /// Why a shard cannot go on: the process has to end.
     pub failed: Option<String>,
-    /// The broker has said that it cannot start, with a reason that is true.
-    pub is_refused: bool,
 }
 
 impl World {
@@ -101,7 +108,6 @@ impl World {
             closed: Vec::new(),
             removing: BTreeMap::new(),
             failed: None,
-            is_refused: false,
             plan,
         }
     }
@@ -187,6 +193,7 @@ impl World {
     }
 
     fn take_up(&mut self) -> Result<(), Violation> {
+        self.follow_truncations()?;
         let mut completions = Vec::new();
         let mut watched = Vec::new();
         let mut shards = Vec::new();
@@ -239,6 +246,15 @@ impl World {
                 self.clients.on_resolved(key, batch);
                 self.on_produced(key.1, batch, base, base_offset)
             }
+            (Awaited::Produce { key, batch, base, .. }, Completed::Truncated) => {
+                self.coverage.hit("truncate: answers unknown");
+                self.clients.on_unknown(key);
+                let record_count = u64::from(self.oracle.batches.get(batch).record_count);
+                let Some(partition) = self.oracle.partitions.get(&key.1) else { return Ok(()) };
+                let is_cut = partition.cuts.last().is_some_and(|cut| base.is_none_or(|base| base + record_count > *cut));
+                demand!(is_cut, "{}: batch {} at {base:?} is said to be cut off, and is not", key.1, batch.0);
+                Ok(())
+            }
             (Awaited::Delete { id, offset }, Completed::RecordsDeleted { log_start_offset }) => {
                 self.coverage.hit("delete: answered");
                 let Some(partition) = self.oracle.partitions.get_mut(&id) else { return Ok(()) };
@@ -266,7 +282,7 @@ impl World {
         self.coverage.hit("produce: answered");
         let record_count = self.oracle.batches.get(batch).record_count;
         let Some(partition) = self.oracle.partitions.get_mut(&id) else { return Ok(()) };
-        if partition.has_lost && base.is_none() {
+        if (partition.has_lost || !partition.cuts.is_empty()) && base.is_none() {
             return Ok(());
         }
         demand!(answered.map(|offset| offset.0) == base, "{id}: batch {} is at {base:?}, the answer says {answered:?}", batch.0);
@@ -279,13 +295,14 @@ impl World {
     }
 
     fn on_watched(&mut self, token: u64) -> Result<(), Violation> {
-        let Some((id, high_watermark)) = self.watches.remove(&token) else {
+        let Some(Watch { id, high_watermark, cuts }) = self.watches.remove(&token) else {
             return Err(Violation(format!("watch {token} comes true twice, or is nobody's")));
         };
         self.trace.note(format_args!("  watch {token} of {id} came true"));
         self.coverage.hit("watch: came true");
         let status = self.partitions_of(id).and_then(|partitions| partitions.status(id));
-        let moved = status.is_none_or(|status| status.high_watermark.0 > high_watermark);
+        let is_cut = self.oracle.partitions.get(&id).is_none_or(|partition| partition.cuts.len() > cuts);
+        let moved = is_cut || status.is_none_or(|status| status.high_watermark.0 > high_watermark);
         demand!(moved, "{id}: a watch came true at {high_watermark}, which has not moved");
         Ok(())
     }
@@ -332,10 +349,18 @@ impl World {
             let frozen = self.oracle.partitions.get(&id).is_some_and(|model| model.settings.min_insync_replicas > 1);
             demand!(frozen, "{id}: token {token} is never answered: {awaited:?}");
         }
-        for (token, (id, high_watermark)) in &self.watches {
+        for (token, Watch { id, high_watermark, .. }) in &self.watches {
             let status = self.partitions_of(*id).and_then(|partitions| partitions.status(*id));
             let asleep = status.as_ref().is_some_and(|status| status.high_watermark.0 <= *high_watermark);
             demand!(asleep, "{id}: watch {token} sleeps at {high_watermark}: {status:?}");
+        }
+        Ok(())
+    }
+
+    /// At rest, no truncation is under way.
+    pub fn check_truncated(&self) -> Result<(), Violation> {
+        for (id, partition) in &self.oracle.partitions {
+            demand!(partition.truncation.is_none(), "{id}: a truncation never ends: {:?}", self.statuses());
         }
         Ok(())
     }

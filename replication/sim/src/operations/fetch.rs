@@ -4,7 +4,7 @@ use crate::demand;
 use crate::oracle::Violation;
 use crate::oracle::served::Read;
 use crate::plan::pick;
-use crate::world::{Awaited, Done, World};
+use crate::world::{Awaited, Done, Watch, World};
 use sluice_model::{Offset, TopicPartition};
 use sluice_partition::{FetchRefusal, Fetched, FetchedFrames};
 use sluice_storage::read_plan::{DiskReadError, ReadFrames};
@@ -33,7 +33,8 @@ impl World {
             == (status.log_start_offset, status.high_watermark, status.log_end_offset);
         demand!(is_status, "{id}: a fetch tells other offsets than the status");
         self.coverage.hit_if(high_watermark < log_end_offset, "fetch: below a frozen high watermark");
-        let read = Read { id, offset, len_max, high_watermark: high_watermark.0 };
+        let cuts = self.oracle.partition(id).cuts.len();
+        let read = Read { id, offset, len_max, high_watermark: high_watermark.0, cuts };
         let next = self.on_fetched(read, fetched)?;
         self.clients.cursors.insert(consumer, next);
         Ok(())
@@ -120,7 +121,7 @@ impl World {
                 match error {
                     DiskReadError::Removed => {
                         self.coverage.hit("fetch: segment removed");
-                        let moved = model.log_start > offset;
+                        let moved = model.log_start > offset || model.cuts.len() > read.cuts;
                         demand!(moved, "{id}: the segment of {offset} was removed, the log starts at {}", model.log_start);
                     }
                     DiskReadError::TooSmall { needed } => {
@@ -150,7 +151,8 @@ impl World {
         let Some(status) = partitions.status(id) else { return Ok(()) };
         let token = self.token();
         partitions.watch(token, &[id]);
-        self.watches.insert(token, (id, status.high_watermark.0));
+        let cuts = self.oracle.partition(id).cuts.len();
+        self.watches.insert(token, Watch { id, high_watermark: status.high_watermark.0, cuts });
         Ok(())
     }
 

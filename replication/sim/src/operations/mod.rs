@@ -4,6 +4,7 @@ mod fetch;
 mod produce;
 mod stops;
 mod topics;
+mod truncate;
 
 use crate::oracle::Violation;
 use crate::plan::{Operation, pick};
@@ -45,6 +46,8 @@ impl World {
             Operation::CleanStop => self.hit_and("op: clean stop", Self::clean_stop),
             Operation::Kill => self.hit_and("op: kill", Self::kill),
             Operation::PowerCut => self.hit_and("op: power cut", Self::cut_power_and_start),
+            Operation::Truncate => self.hit_and("op: truncate", Self::truncate),
+            Operation::LoseCheckpoints => self.hit_and("op: lose checkpoints", Self::lose_checkpoints_and_start),
             Operation::Rot => self.hit_and("op: rot", Self::rot_and_start),
             Operation::ClockJump => self.hit_and("op: clock jump", |world| {
                 world.jump_clock();
@@ -75,6 +78,7 @@ impl World {
         self.advance_ms(ms)?;
         if self.failed.is_none() {
             self.check_answered()?;
+            self.check_truncated()?;
         }
         Ok(())
     }

@@ -135,6 +135,7 @@ impl World {
         let batch = self.oracle.batches.get(number).clone();
         let Some(partitions) = self.partitions_of(id) else { return Ok(Sent::TurnedAway) };
         let expected = self.oracle.partition(id).expect(&batch);
+        let or_else = self.oracle.partition(id).may_also_expect(&batch);
         let before = partitions.status(id);
         let result = partitions.append(self.clock.now(), &batch.frame, acks, token);
         let after = partitions.status(id);
@@ -151,7 +152,7 @@ impl World {
         };
         let grown = after.log_end_offset.0 - before.log_end_offset.0;
         match result {
-            Ok(()) => self.on_taken(key, number, &batch, Taken { token, acks, grown, expected }),
+            Ok(()) => self.on_taken(key, number, &batch, Taken { token, acks, grown, expected, or_else }),
             Err(refusal) => {
                 demand!(grown == 0, "{id}: a batch was refused ({refusal}) and written");
                 self.on_refused(id, &batch, acks, expected, &refusal)
@@ -160,7 +161,7 @@ impl World {
     }
 
     fn on_taken(&mut self, key: StreamKey, number: BatchId, batch: &Batch, taken: Taken) -> Result<Sent, Violation> {
-        let Taken { token, acks, grown, expected } = taken;
+        let Taken { token, acks, grown, expected, or_else } = taken;
         let now_us = self.clock.true_us();
         let id = key.1;
         let is_new = grown > 0;
@@ -170,10 +171,15 @@ impl World {
         let model = self.oracle.partition_mut(id);
         if is_new {
             demand!(grown == u64::from(batch.record_count), "{id}: {} records made the log {grown} longer", batch.record_count);
-            demand!(expected == Expected::New || model.has_lost, "{id}: batch {} is {expected:?}, and was taken", number.0);
+            let may = expected == Expected::New || or_else == Some(Expected::New) || model.has_lost;
+            demand!(may, "{id}: batch {} is {expected:?}, and was taken", number.0);
         } else {
             let is_duplicate = matches!(expected, Expected::Duplicate(_) | Expected::OldDuplicate);
-            demand!(is_duplicate || model.has_lost, "{id}: batch {} is {expected:?}, and was not appended", number.0);
+            demand!(
+                is_duplicate || or_else.is_some() || model.has_lost,
+                "{id}: batch {} is {expected:?}, and was not appended",
+                number.0
+            );
         }
         let base = if is_new {
             Some(model.append(number, batch, now_us))
@@ -213,6 +219,8 @@ impl World {
             self.coverage.hit(name);
             let room_is_known = *refusal != ProduceRefusal::DiskFull || self.faults.is_full || self.was_full();
             demand!(room_is_known, "{id}: the disk is said to be full, and has room");
+            let is_cut = !matches!(refusal, ProduceRefusal::Truncating(_)) || self.oracle.partition(id).truncation.is_some();
+            demand!(is_cut, "{id} is said to be truncated, and nobody truncates it");
             return Ok(Sent::TurnedAway);
         }
         let model = self.oracle.partition(id);
@@ -233,13 +241,14 @@ impl World {
             Expected::Unknown => ("produce: unknown producer", text.contains("UnknownProducer")),
             Expected::New | Expected::Duplicate(_) | Expected::OldDuplicate => ("produce: refused for its sequence", false),
         };
-        demand!(is_right || model.has_lost, "{id}: a batch that is {expected:?} is refused: {refusal}");
+        let is_open = model.has_lost || model.may_also_expect(batch).is_some();
+        demand!(is_right || is_open, "{id}: a batch that is {expected:?} is refused: {refusal}");
         self.coverage.hit(name);
         Ok(Sent::Fenced)
     }
 
     /// A shard takes a moment to notice that there is room again.
-    fn was_full(&self) -> bool {
+    pub(super) fn was_full(&self) -> bool {
         self.shards.values().any(|shard| shard.partitions.shard_status().disk_full)
     }
 
@@ -278,12 +287,14 @@ struct Taken {
     acks: Acks,
     grown: u64,
     expected: Expected,
+    or_else: Option<Expected>,
 }
 
 /// A refusal that any batch may meet, by its name.
 fn load_refusal(refusal: &ProduceRefusal) -> Option<&'static str> {
     match refusal {
         ProduceRefusal::DiskFull => Some("produce: refused, disk full"),
+        ProduceRefusal::Truncating(_) => Some("produce: refused, truncating"),
         ProduceRefusal::ShuttingDown => Some("produce: refused, shutting down"),
         ProduceRefusal::Overloaded { reason, .. } => Some(match reason {
             Overload::Delay { .. } => "produce: refused, delay",

@@ -90,6 +90,22 @@ impl World {
         self.start(false)
     }
 
+    /// The broker ends, somehow, and no checkpoint of some shard is left.
+    pub(super) fn lose_checkpoints_and_start(&mut self) -> Result<(), Violation> {
+        match self.random.below(3) {
+            0 => {
+                self.stop_cleanly()?;
+            }
+            1 => self.power_cut()?,
+            _ => {
+                self.rest()?;
+                self.end_process()?;
+            }
+        }
+        self.lose_checkpoints();
+        self.start(false)
+    }
+
     /// A shard cannot go on: the process ends, and sometimes the device with it.
     pub(super) fn end_failed_process(&mut self) -> Result<(), Violation> {
         self.end_by_chance()?;
@@ -110,9 +126,6 @@ impl World {
         self.disk.clear_faults();
         self.set_speed();
         self.start(false)?;
-        if self.is_refused {
-            return Ok(());
-        }
         self.advance_ms(5_000)?;
         self.check_healthy()?;
         for id in self.control.ids().collect::<Vec<_>>() {
@@ -137,6 +150,7 @@ impl World {
     fn check_healthy(&self) -> Result<(), Violation> {
         demand!(self.failed.is_none(), "a shard fails on a device that does not: {:?}", self.failed);
         self.check_answered()?;
+        self.check_truncated()?;
         for shard in self.shards.values() {
             let status = shard.partitions.shard_status();
             demand!(!status.disk_full && status.journal_queued_len == 0, "shard {} does not heal: {status:?}", shard.index);

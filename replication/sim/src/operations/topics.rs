@@ -115,6 +115,7 @@ impl World {
                 Ok(())
             }
             Done::Created(_, Err(error)) | Done::Removed(_, Err(error)) => self.on_open_error(&error),
+            Done::Truncated(shard, id, result) => self.on_truncated(shard, id, result),
             Done::Closed(shard, Ok(())) => {
                 self.trace.note(format_args!("  shard {shard} is closed"));
                 self.closed.push(shard);
@@ -142,7 +143,7 @@ impl World {
         Ok(())
     }
 
-    fn on_failed(&mut self, shard: ShardIndex, failure: &Failure) -> Result<(), Violation> {
+    pub(super) fn on_failed(&mut self, shard: ShardIndex, failure: &Failure) -> Result<(), Violation> {
         self.trace.note(format_args!("  shard {shard} has failed: {failure:?}"));
         demand!(self.faults.device_errors > 0, "shard {shard} has failed, and the device has not: {failure}");
         self.coverage.hit(match failure {

@@ -10,6 +10,7 @@ pub mod producers;
 pub mod recovered;
 pub mod retention;
 pub mod served;
+pub mod truncation;
 
 use batches::Batches;
 use partition::PartitionModel;

@@ -3,6 +3,7 @@
 use super::Violation;
 use super::batches::{Batch, BatchId};
 use super::producers::{Expected, ProducerModel};
+use super::truncation::Truncation;
 use crate::demand;
 use sluice_model::{ProducerId, TopicPartition};
 use sluice_partition::PartitionSettings;
@@ -46,8 +47,14 @@ pub struct PartitionModel {
     pub may_be_damaged: bool,
     /// Records were lost and said to be: what it remembers of producers is no longer known.
     pub has_lost: bool,
-    /// Records below this were deleted, and the model knows them no more.
-    pub forgotten_below: u64,
+    /// A start said that it may be short although nothing was lost, which it goes on saying.
+    pub is_doubted: bool,
+    /// Wholly below the log start: lost checkpoints may bring them back, as they were.
+    deleted: BTreeMap<u64, Held>,
+    /// A truncation that has not returned.
+    pub truncation: Option<Truncation>,
+    /// Where truncations have cut it, oldest first.
+    pub cuts: Vec<u64>,
 }
 
 impl PartitionModel {
@@ -68,7 +75,10 @@ impl PartitionModel {
             settings,
             may_be_damaged: false,
             has_lost: false,
-            forgotten_below: 0,
+            is_doubted: false,
+            deleted: BTreeMap::new(),
+            truncation: None,
+            cuts: Vec::new(),
         }
     }
 
@@ -80,6 +90,13 @@ impl PartitionModel {
         }
         let known = self.producers.get(&batch.producer.id);
         known.cloned().unwrap_or_default().expect(batch.producer, batch.record_count)
+    }
+
+    /// Whether this would be right as well: what a producer had in deleted records may be forgotten by a cut.
+    #[must_use]
+    pub fn may_also_expect(&self, batch: &Batch) -> Option<Expected> {
+        let at_least = self.producers.get(&batch.producer.id)?.expect_at_least(batch.producer, batch.record_count);
+        (at_least != self.expect(batch)).then_some(at_least)
     }
 
     /// The batch was taken at the log end; gives back where it begins.
@@ -109,8 +126,11 @@ impl PartitionModel {
 
     /// The log was found to end here: what was beyond is gone for good.
     pub fn cut(&mut self, end: u64) {
-        self.frames.retain(|base, _| *base < end);
-        self.producers.values_mut().for_each(|producer| producer.truncate(end));
+        let stays = |base: &u64, held: &mut Held| base + u64::from(held.record_count) <= end;
+        self.frames.retain(stays);
+        self.deleted.retain(stays);
+        let start = self.log_start;
+        self.producers.values_mut().for_each(|producer| producer.truncate(end, start));
         self.end = end;
         self.promised_end = self.promised_end.min(end);
         self.promised_before_group = self.promised_before_group.min(end);
@@ -132,12 +152,23 @@ impl PartitionModel {
     /// Forgets frames wholly below the log start that is durable.
     pub fn forget_deleted(&mut self) {
         let start = self.log_start_min;
-        self.forgotten_below = self.forgotten_below.max(start);
         while let Some(first) = self.frames.first_entry() {
             if first.key() + u64::from(first.get().record_count) > start {
                 break;
             }
-            first.remove();
+            let (base, held) = first.remove_entry();
+            self.deleted.insert(base, held);
+        }
+    }
+
+    /// What was deleted from `start` on is there again.
+    pub fn undelete(&mut self, start: u64) {
+        while let Some(last) = self.deleted.last_entry() {
+            if last.key() + u64::from(last.get().record_count) <= start {
+                break;
+            }
+            let (base, held) = last.remove_entry();
+            self.frames.insert(base, held);
         }
     }
 }

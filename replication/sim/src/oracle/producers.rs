@@ -23,6 +23,8 @@ pub enum Expected {
 pub struct ProducerModel {
     /// All that the log has taken of it, oldest first.
     appended: Vec<Appended>,
+    /// Batches below this may be forgotten: they were deleted, and the log was cut since.
+    certain_from: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,12 +63,21 @@ impl ProducerModel {
         }
     }
 
+    /// As [`Self::expect`], when all that may be forgotten is.
+    #[must_use]
+    pub fn expect_at_least(&self, producer: Producer, record_count: u32) -> Expected {
+        let appended = self.appended.iter().filter(|appended| appended.base_offset >= self.certain_from).copied().collect();
+        Self { appended, certain_from: 0 }.expect(producer, record_count)
+    }
+
     pub fn append(&mut self, producer: Producer, record_count: u32, base_offset: u64) {
         let Producer { epoch, sequence, .. } = producer;
         self.appended.push(Appended { epoch, sequence, record_count, base_offset });
     }
 
-    pub fn truncate(&mut self, end: u64) {
+    /// What a producer had before the log start is known from what stands behind it alone.
+    pub fn truncate(&mut self, end: u64, log_start: u64) {
+        self.certain_from = log_start;
         self.appended.retain(|appended| appended.base_offset < end);
     }
 }
@@ -94,7 +105,8 @@ mod tests {
         assert_eq!(model.expect(at(1, 18), 2), Expected::OutOfOrder);
         assert_eq!(model.expect(at(0, 16), 2), Expected::Fenced);
         assert_eq!((model.expect(at(2, 16), 2), model.expect(at(2, 0), 2)), (Expected::OutOfOrder, Expected::New));
-        model.truncate(70);
+        model.truncate(70, 70);
         assert_eq!(model.expect(at(1, 14), 2), Expected::New);
+        assert_eq!(model.expect_at_least(at(1, 14), 2), Expected::Unknown);
     }
 }

@@ -13,13 +13,15 @@ pub struct Read {
     pub len_max: usize,
     /// As of when it was asked for.
     pub high_watermark: u64,
+    /// Truncations before it was asked for.
+    pub cuts: usize,
 }
 
 impl Oracle {
     /// Every frame is the batch that was appended at its offset, whole, in order, chained, and below the high watermark.
     /// Gives back where to read on.
     pub fn on_served(&mut self, read: &Read, bytes: &[u8]) -> Result<u64, Violation> {
-        let Read { id, offset, len_max, high_watermark } = *read;
+        let Read { id, offset, len_max, high_watermark, .. } = *read;
         demand!(bytes.len() <= len_max, "{id}: a fetch of {len_max} bytes gave {}", bytes.len());
         let mut rest = bytes;
         let mut next = None;
@@ -52,10 +54,6 @@ impl Oracle {
         let base = header.base_offset().0;
         let model = self.partition(id);
         let Some(held) = model.frames.get(&base).copied() else {
-            // A deletion was lost with a rotten group: what it had deleted is back, and cannot be compared any more.
-            if model.has_lost && base < model.forgotten_below {
-                return Ok(());
-            }
             return Err(Violation(format!("{id}: the frame at {base} was never appended there")));
         };
         let Held { batch, header_crc, .. } = held;

@@ -1,0 +1,93 @@
+//! A log that is cut off below its end: as it was, and as it will be, until the truncation has returned.
+//!
+//! A crash in between leaves one or the other, whole. Once it has returned, what was above the cut is gone for good, and
+//! sequences go on as of the cut. The expensive mistake is to know of the cut too late: it is followed turn by turn, so
+//! that a frame of the old end that is served or acknowledged after it is noticed.
+
+use super::Violation;
+use super::partition::{Held, PartitionModel};
+use super::producers::ProducerModel;
+use crate::coverage::Coverage;
+use crate::demand;
+use sluice_model::ProducerId;
+use std::collections::BTreeMap;
+
+/// A truncation that has not returned.
+#[derive(Clone, Debug)]
+pub struct Truncation {
+    asked: u64,
+    /// The log before the cut, once it is cut in memory.
+    before: Option<Box<Before>>,
+}
+
+/// What comes back when a crash undoes the cut.
+#[derive(Clone, Debug)]
+struct Before {
+    frames: BTreeMap<u64, Held>,
+    producers: BTreeMap<ProducerId, ProducerModel>,
+    end: u64,
+    promised_end: u64,
+    promised_before_group: u64,
+}
+
+impl PartitionModel {
+    pub fn begin_truncation(&mut self, asked: u64) {
+        self.truncation = Some(Truncation { asked, before: None });
+    }
+
+    /// Where the log ends now, while it is being truncated.
+    pub fn on_log_end(&mut self, end: u64) -> Result<(), Violation> {
+        let (id, boundary) = (self.id, self.truncation.as_ref().map_or(self.end, |truncation| self.boundary(truncation.asked)));
+        let Some(truncation) = &mut self.truncation else { return Ok(()) };
+        if end == self.end {
+            return Ok(());
+        }
+        demand!(truncation.before.is_none(), "{id}: a log that was cut at {} ends at {end}", self.end);
+        // Where frames cannot be read, the nearest boundary may not be known.
+        let is_right = end == boundary || (self.may_be_damaged && end <= truncation.asked);
+        demand!(is_right, "{id}: cut at {end}, and {} was asked, which is {boundary}", truncation.asked);
+        truncation.before = Some(Box::new(Before {
+            frames: self.frames.clone(),
+            producers: self.producers.clone(),
+            end: self.end,
+            promised_end: self.promised_end,
+            promised_before_group: self.promised_before_group,
+        }));
+        self.cut(end);
+        self.high_watermark = self.high_watermark.min(end);
+        self.cuts.push(end);
+        Ok(())
+    }
+
+    /// It has returned, and says where the log ends. Gives back whether anything was cut off.
+    pub fn on_truncated(&mut self, end: u64) -> Result<bool, Violation> {
+        let (id, truncation) = (self.id, self.truncation.take());
+        demand!(end == self.end, "{id}: a truncation says that the log ends at {end}, and it ends at {}", self.end);
+        Ok(truncation.is_some_and(|truncation| truncation.before.is_some()))
+    }
+
+    /// It was refused: nothing has changed.
+    pub fn on_not_truncated(&mut self) -> Result<(), Violation> {
+        let truncation = self.truncation.take();
+        let is_whole = truncation.is_none_or(|truncation| truncation.before.is_none());
+        demand!(is_whole, "{}: a truncation is refused, and the log was cut", self.id);
+        Ok(())
+    }
+
+    /// The process ended meanwhile, and a start found this end.
+    pub(super) fn settle_truncation(&mut self, end: u64, coverage: &mut Coverage) {
+        let Some(Truncation { before: Some(before), .. }) = self.truncation.take() else { return };
+        coverage.hit(if end == self.end { "truncate: done by a start" } else { "truncate: undone by a crash" });
+        if end == self.end {
+            return;
+        }
+        let Before { frames, producers, end, promised_end, promised_before_group } = *before;
+        (self.frames, self.producers, self.end) = (frames, producers, end);
+        (self.promised_end, self.promised_before_group) = (promised_end, promised_before_group);
+    }
+
+    /// The boundary between two batches at or below `offset`, or the log end.
+    fn boundary(&self, offset: u64) -> u64 {
+        self.holding(offset).map_or(offset.min(self.end), |(base, _)| base)
+    }
+}
