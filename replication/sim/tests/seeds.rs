@@ -6,8 +6,8 @@ use sluice_sim::plants::{check_applies, plants};
 use sluice_sim::run::{Seeds, Settings, minimised, run_seed, run_seeds};
 use std::path::Path;
 
-/// The first seed; `sluice-sim run --from` takes others.
-const FROM: u64 = 1;
+/// `sluice-sim run --from` takes others.
+const FROM: u64 = sluice_sim::plants::FROM;
 const COUNT: u64 = 600;
 
 #[test]
