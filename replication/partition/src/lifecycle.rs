@@ -200,7 +200,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         // known of is kept until an operator says what is to become of it.
         background.handed_over =
             recovered.into_values().map(|partition| partition.log.checkpoint(partition.high_watermark)).collect();
-        self.checkpoint(&mut background).await.map_err(OpenError::checkpoint)?;
+        // Both slots, or the loss of the newer one would lose a partition that the older one does not name yet: the next
+        // move would leave its records behind in the journal.
+        self.checkpoint_both(&mut background).await.map_err(OpenError::checkpoint)?;
         Ok(())
     }
 

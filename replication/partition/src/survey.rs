@@ -2,13 +2,15 @@
 //!
 //! It is looked at before anything is decided about a start: the metadata may be older than the folder, or know less
 //! than is in it. The expensive mistake is to trust the metadata alone, and to begin anew under an epoch or a number
-//! that was used before. Deliberately absent: the journals (recovery reads them), and any change.
+//! that was used before. A device may fail to give back a slot once and give it back the next time, so each slot is
+//! read once: what is held and which shards are lost come from the same answer, or a shard would be neither.
+//! Deliberately absent: what the journals say (recovery reads them), and any change.
 
 use crate::lifecycle::OpenError;
 use sluice_model::{PlacementEpoch, ShardIndex, TopicPartition};
 use sluice_storage::checkpoint_slots::{FoundCheckpoint, SlotFound, read_slots};
 use sluice_storage::disk::Disk;
-use sluice_storage::layout::{Layout, shard_of_dir};
+use sluice_storage::layout::{Layout, journal_file_index, shard_of_dir};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -28,13 +30,19 @@ pub struct Survey {
     /// The greatest incarnation number under which a shard was used that is out of use now; the greatest there can be
     /// when its checkpoints do not say. `None` when no such shard has a folder.
     pub out_of_use_until: Option<u64>,
+    /// Shards that were in use and have no good checkpoint: whatever else they had, nobody knows.
+    pub lost: BTreeSet<ShardIndex>,
 }
 
 /// Looks at every checkpoint. Shards from `shard_count` on are out of use.
 pub async fn survey<D: Disk>(disk: &D, layout: &Layout, shard_count: usize) -> Result<Survey, OpenError> {
     let mut survey = Survey::default();
     for shard in found_shards(disk, layout).await.map_err(OpenError::Look)? {
-        let newest = newest_checkpoint(disk, layout, shard).await.map_err(OpenError::Look)?;
+        let slots = read_slots(disk, layout, shard).await.map_err(OpenError::Look)?;
+        if is_lost(disk, layout, shard, &slots).await.map_err(OpenError::Look)? {
+            survey.lost.insert(shard);
+        }
+        let newest = newest_checkpoint(slots);
         let number = newest.as_ref().map(|found| found.checkpoint.incarnation.number);
         if usize::from(shard.0) >= shard_count {
             survey.out_of_use_until = survey.out_of_use_until.max(Some(number.unwrap_or(u64::MAX)));
@@ -51,14 +59,28 @@ pub async fn survey<D: Disk>(disk: &D, layout: &Layout, shard_count: usize) -> R
     Ok(survey)
 }
 
-async fn newest_checkpoint<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex) -> io::Result<Option<Box<FoundCheckpoint>>> {
-    let slots = read_slots(disk, layout, shard).await?;
+fn newest_checkpoint(slots: [SlotFound; 2]) -> Option<Box<FoundCheckpoint>> {
     let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
-    Ok(good.max_by_key(|found| found.slot_sequence))
+    good.max_by_key(|found| found.slot_sequence)
+}
+
+/// Both slots are lost, or none is good and there is a journal: the shard was in use.
+async fn is_lost<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex, slots: &[SlotFound; 2]) -> io::Result<bool> {
+    if slots.iter().all(SlotFound::is_lost) {
+        return Ok(true);
+    }
+    if slots.iter().any(|slot| matches!(slot, SlotFound::Good(_) | SlotFound::OtherVersion { .. })) {
+        return Ok(false);
+    }
+    match disk.read_dir(&layout.shard_journal_dir(shard)).await {
+        Ok(entries) => Ok(entries.iter().any(|entry| journal_file_index(&entry.name).is_some())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Shards with a folder, of checkpoints or of a journal.
-pub(crate) async fn found_shards<D: Disk>(disk: &D, layout: &Layout) -> io::Result<BTreeSet<ShardIndex>> {
+async fn found_shards<D: Disk>(disk: &D, layout: &Layout) -> io::Result<BTreeSet<ShardIndex>> {
     let mut shards = shards_in(disk, layout.data_dir()).await?;
     shards.append(&mut shards_in(disk, layout.journal_dir()).await?);
     Ok(shards)

@@ -7,7 +7,7 @@ use sluice_partition::{OpenError, PartitionAssignment, Prepare, Prepared, prepar
 use sluice_storage::journal::JournalConfig;
 use sluice_storage::layout::Layout;
 use sluice_storage::testing::executor::block_on;
-use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
+use sluice_storage::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
 use std::collections::BTreeSet;
 use std::path::Path;
 use support::{JOURNAL_FILE_LEN, Setup, TestProducer, TestShard, assignment};
@@ -145,6 +145,37 @@ fn a_moved_partition_is_not_taken_back_from_the_folder_it_left_when_its_shard_lo
     assert!(matches!(refused, OpenError::MovedToLost { lost: ShardIndex(1), from: ShardIndex(0), .. }), "{refused}");
     assert!(refused.to_string().contains("put back a copy of shard-1"), "{refused}");
     assert!(files == crashed.files(), "nothing was changed");
+}
+
+/// A shard whose slots fail to be read once, and are there the next time, is lost for the whole of that start: its records
+/// may stand in its journal only.
+#[test]
+fn slots_that_cannot_be_read_for_a_moment_leave_nothing_behind_when_partitions_move() {
+    let disk = FaultDisk::new(6);
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    let mut shards = start(&disk, TWO, 1);
+    fill(&mut shards, TWO, &mut producers, 15);
+    drop(shards);
+    let mut refused_lost = 0;
+    for nth in 0..20 {
+        let image = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
+        image.fail(FaultKind::Open, nth);
+        image.fail(FaultKind::Open, nth + 1);
+        match try_prepare(&image, ONE_AGAIN, 2) {
+            Ok(prepared) => {
+                let moved = prepared.imports.get(&ShardIndex(0)).map_or(0, Vec::len);
+                assert_eq!(moved, 2, "opening calls {nth} and {} failed, and partitions were left behind", nth + 1);
+            }
+            Err(OpenError::MovesFromLost { lost: ShardIndex(1), .. }) => refused_lost += 1,
+            Err(_) => {}
+        }
+        image.clear_faults();
+        let mut shards = start(&image, ONE_AGAIN, 3);
+        for p in 0..3 {
+            assert_eq!(count(&mut shards, p), 15, "opening calls {nth} and {} failed, partition {p}", nth + 1);
+        }
+    }
+    assert_eq!(refused_lost, 1, "both slots of shard 1 are opened once, one after the other");
 }
 
 const ONE_AGAIN: &Placement = &[(0, 1), (0, 3), (0, 4)];

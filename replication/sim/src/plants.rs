@@ -10,9 +10,8 @@ use std::process::{Command, Output};
 
 /// Where the patches are, in the workspace.
 const PLANTS_DIR: &str = "replication/sim/plants";
-/// The first seed. Below it, seed 228 fails without any patch: after a clean stop a smaller number of shards does not
-/// start. Once that is repaired this is 0 again.
-pub const FROM: u64 = 10_000;
+/// The first seed.
+pub const FROM: u64 = 0;
 /// Seeds that the copy without a patch has to pass.
 const SOUND_SEEDS: u64 = 300;
 

@@ -64,6 +64,10 @@ impl World {
                     self.coverage.hit("start: refused, a lost shard cannot be left");
                     self.control.set_shard_count(shards_before);
                 }
+                // A device that fails may withhold both slots once.
+                Attempt::Failed(OpenError::MovesFromLost { .. }) if self.faults.device_errors > 1 => {
+                    self.coverage.hit("start: device error");
+                }
                 Attempt::Failed(error) => self.on_start_failed(&error)?,
             }
         }
