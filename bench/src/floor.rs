@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use core_affinity::CoreId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sluice_tuning::DurableBlockFile;
 
 use crate::closed_loop::{LoopFigures, closed_loop};
@@ -20,7 +20,7 @@ pub const REQUEST_LEN: usize = 1024 + 128;
 pub const ANSWER_LEN: usize = 64;
 
 /// How both sides wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaitMode {
     /// In blocking calls, so the core sleeps.

@@ -19,12 +19,15 @@ pub mod payload;
 pub mod pipelined;
 pub mod process;
 pub mod report;
+pub mod result;
 pub mod run;
 pub mod spread;
+pub mod system;
 mod table;
 pub mod yardsticks;
 
 pub use error::BenchError;
 pub use options::{BenchOptions, Workload};
-pub use report::{Report, WorkloadResult};
+pub use report::Report;
+pub use result::WorkloadResult;
 pub use run::{Progress, run};

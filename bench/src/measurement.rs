@@ -1,25 +1,51 @@
-//! What one round of one system showed.
+//! What one round of one system showed. A child program that measures a peer sends exactly this, as one line of JSON.
 
 use std::time::Duration;
 
-use sluice_tuning::LatencySummary;
+use serde::{Deserialize, Serialize};
+use sluice_tuning::LatencyHistogram;
 
 use crate::broker::Broker;
 use crate::error::BenchError;
 use crate::process::Memory;
+use crate::result::{RoundOutcome, Second};
 
-/// One round. What does not apply is `None`.
-#[derive(Clone, Debug, Default)]
+/// One round. What does not apply is `None` or empty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Measurement {
-    pub latency_us: Option<LatencySummary>,
+    pub outcome: RoundOutcome,
+    /// Why it is not whole.
+    pub outcome_because: Option<String>,
+    /// Of records acknowledged at first offer, from the intended time (a closed loop: from the send).
+    pub latencies: Option<LatencyHistogram>,
+    /// Of records that were refused first.
+    pub latencies_refused_first: Option<LatencyHistogram>,
+    /// From hand-over to acknowledgement.
+    pub service: Option<LatencyHistogram>,
+    /// From the intended time until a consumer had it.
+    pub end_to_end: Option<LatencyHistogram>,
+    /// Hand-over minus intended time, while the system had room.
+    pub generator_late: Option<LatencyHistogram>,
+    pub generator_cpu_percent: Option<f64>,
+    pub asked_per_s: Option<f64>,
+    pub offered_per_s: Option<f64>,
     /// Samples a second of a closed loop, records a second of a load.
     pub reached_per_s: Option<f64>,
+    pub consumed_per_s: Option<f64>,
+    pub consumed_mb_s: Option<f64>,
     /// Values of acknowledged records, or raw bytes, millions a second.
     pub throughput_mb_s: Option<f64>,
-    /// Requests the broker refused for want of room; each was sent again.
+    /// Records the system refused for want of room, each time; each was offered again (a closed loop: requests).
     pub refused_count: u64,
-    /// What the broker said to the last of them.
+    /// What the system said to the last of them.
     pub refused_because: Option<String>,
+    pub failed_count: u64,
+    pub failed_because: Option<String>,
+    pub timed_out_count: u64,
+    pub timeline: Vec<Second>,
+    /// The broker's own stages, in order.
+    pub stages: Vec<StageTimes>,
     pub broker: BrokerFigures,
     /// From the start of the broker until it answers a connection.
     pub seconds_to_listen: Option<f64>,
@@ -29,8 +55,18 @@ pub struct Measurement {
     pub recoveries: Vec<String>,
 }
 
+/// One stage inside the broker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageTimes {
+    pub name: String,
+    pub latencies: LatencyHistogram,
+    /// Of all samples together, exact.
+    pub total_ns: u64,
+}
+
 /// What the load cost the broker.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BrokerFigures {
     /// Processor time over wall time, per cent of one core.
     pub cpu_percent: Option<f64>,
@@ -38,6 +74,8 @@ pub struct BrokerFigures {
     pub cpu_s_per_gb: Option<f64>,
     pub cpu_s_per_million_records: Option<f64>,
     pub memory: Option<Memory>,
+    /// Bytes written to the device for each byte of acknowledged values.
+    pub write_amplification: Option<f64>,
 }
 
 /// All that was acknowledged during a load, uncounted warm-up included.
@@ -81,6 +119,7 @@ impl BrokerWatch {
             cpu_s_per_gb: per(acknowledged.value_len as f64 / 1e9),
             cpu_s_per_million_records: per(acknowledged.record_count as f64 / 1e6),
             memory,
+            write_amplification: None,
         })
     }
 }

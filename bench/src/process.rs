@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A process by its id.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub struct Process {
 }
 
 /// Resident memory, millions of bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     pub rss_mb: f64,
     /// The most since [`Process::forget_peak`], or since the start where that is forbidden.

@@ -3,13 +3,13 @@
 //! A ratio is one of medians over rounds. Percentiles are medians of the rounds' percentiles, never percentiles of a
 //! mixture: a bad minute must not become everybody's tail. The field names are an interface; others read them.
 
-use serde::Serialize;
-use sluice_tuning::LatencySummary;
+use sluice_tuning::{LatencyHistogram, LatencySummary};
 
 use crate::floor::WaitMode;
 use crate::measurement::Measurement;
 use crate::options::Workload;
 use crate::process::Memory;
+use crate::result::{LatencyRange, LoopKind, WorkloadResult, Yardstick};
 use crate::run::Step;
 use crate::spread::Spread;
 
@@ -26,61 +26,6 @@ pub struct Report {
     pub results: Vec<WorkloadResult>,
     /// What a reader has to know about the run as a whole.
     pub notes: Vec<String>,
-}
-
-/// One workload on one system in one mode. Figures are medians over the rounds; what does not apply is null.
-#[derive(Clone, Debug, Serialize)]
-pub struct WorkloadResult {
-    pub workload: &'static str,
-    pub system: &'static str,
-    pub mode: Option<WaitMode>,
-    /// `closed`: one request outstanding. `window`: several, as many as are answered.
-    #[serde(rename = "loop")]
-    pub loop_kind: Option<&'static str>,
-    /// A rate that was asked for; no workload has one yet.
-    pub asked_per_s: Option<f64>,
-    pub offered_per_s: Option<f64>,
-    pub reached_per_s: Option<f64>,
-    pub throughput_mb_s: Option<f64>,
-    pub throughput_mb_s_range: Option<Spread>,
-    pub latency_us: Option<LatencySummary>,
-    pub latency_us_range: Option<LatencyRange>,
-    pub refused_count: u64,
-    /// What the broker said to one of them.
-    pub refused_because: Option<String>,
-    pub broker_cpu_s_per_gb: Option<f64>,
-    pub broker_cpu_s_per_million_records: Option<f64>,
-    pub broker_cpu_percent: Option<f64>,
-    /// The largest of any round.
-    pub broker_memory: Option<Memory>,
-    pub seconds_to_listen: Option<Spread>,
-    pub seconds_to_serve: Option<Spread>,
-    /// Of every round, in order: what each shard said it had to do.
-    pub recoveries: Vec<String>,
-    /// Whether what is counted was flushed.
-    pub flushed: Option<bool>,
-    pub yardstick: Option<Yardstick>,
-    /// A latency: p50 over the yardstick's p50. A throughput: over the yardstick's.
-    pub ratio: Option<f64>,
-    /// A latency: p99 over the yardstick's p99.
-    pub ratio_p99: Option<f64>,
-    pub round_count: usize,
-}
-
-/// The least and the greatest each percentile was in any round.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct LatencyRange {
-    pub min: LatencySummary,
-    pub max: LatencySummary,
-}
-
-/// What a result is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Yardstick {
-    pub name: &'static str,
-    /// `us` or `mb_s`.
-    pub unit: &'static str,
-    pub figure: f64,
 }
 
 impl Step {
@@ -118,10 +63,9 @@ impl Step {
         }
     }
 
-    fn loop_kind(self) -> Option<&'static str> {
+    fn loop_kind(self) -> Option<LoopKind> {
         match self {
-            Self::Probe | Self::Floor(_) | Self::Load(Workload::SingleRecord | Workload::Partitions64) => Some("closed"),
-            Self::Load(Workload::Bulk | Workload::Memory) => Some("window"),
+            Self::Probe | Self::Floor(_) | Self::Load(Workload::SingleRecord | Workload::Partitions64) => Some(LoopKind::Closed),
             _ => None,
         }
     }
@@ -167,7 +111,7 @@ impl Series {
 
     /// One of median, least or greatest of every percentile.
     fn latency(&self, pick: fn(Spread) -> f64) -> Option<LatencySummary> {
-        let of = |field: fn(&LatencySummary) -> f64| self.spread(|round| round.latency_us.as_ref().map(field)).map(pick);
+        let of = |field: fn(&LatencySummary) -> f64| self.spread(|round| summary(round).as_ref().map(field)).map(pick);
         Some(LatencySummary {
             p50: of(|l| l.p50)?,
             p90: of(|l| l.p90)?,
@@ -183,6 +127,10 @@ impl Series {
             |field: fn(&Memory) -> f64| self.spread(|round| round.broker.memory.as_ref().map(field)).map(|spread| spread.max);
         Some(Memory { rss_mb: greatest(|memory| memory.rss_mb)?, peak_mb: greatest(|memory| memory.peak_mb)? })
     }
+}
+
+fn summary(round: &Measurement) -> Option<LatencySummary> {
+    round.latencies.as_ref().map(LatencyHistogram::summary)
 }
 
 impl Report {
@@ -205,8 +153,8 @@ fn result(series: &Series, all: &[Series]) -> WorkloadResult {
     let yardstick_series = step.yardstick().and_then(|wanted| all.iter().find(|other| other.step == wanted));
     let compared = yardstick_series.and_then(|yardstick| compare(series, yardstick));
     WorkloadResult {
-        workload: step.name(),
-        system: step.system(),
+        workload: step.name().to_owned(),
+        system: step.system().to_owned(),
         mode: step.mode(),
         loop_kind: step.loop_kind(),
         asked_per_s: None,
@@ -229,14 +177,14 @@ fn result(series: &Series, all: &[Series]) -> WorkloadResult {
         seconds_to_serve: series.spread(|round| round.seconds_to_serve),
         recoveries: series.rounds.iter().flat_map(|round| round.recoveries.iter().cloned()).collect(),
         flushed: step.flushed(),
-        yardstick: compared.map(|compared| compared.yardstick),
-        ratio: compared.map(|compared| compared.ratio),
-        ratio_p99: compared.and_then(|compared| compared.ratio_p99),
+        yardstick: compared.as_ref().map(|compared| compared.yardstick.clone()),
+        ratio: compared.as_ref().map(|compared| compared.ratio),
+        ratio_p99: compared.as_ref().and_then(|compared| compared.ratio_p99),
         round_count: series.rounds.len(),
+        ..WorkloadResult::default()
     }
 }
 
-#[derive(Clone, Copy)]
 struct Compared {
     yardstick: Yardstick,
     ratio: f64,
@@ -245,14 +193,14 @@ struct Compared {
 
 /// A throughput where the yardstick is one, otherwise a latency. `None` when the yardstick measured nothing.
 fn compare(series: &Series, yardstick: &Series) -> Option<Compared> {
-    let name = yardstick.step.yardstick_name();
+    let name = yardstick.step.yardstick_name().to_owned();
     let median = |series: &Series| series.latency(|spread| spread.median);
     if let Some(figure) = yardstick.median(|round| round.throughput_mb_s) {
         let ratio = quotient(series.median(|round| round.throughput_mb_s)?, figure)?;
-        return Some(Compared { yardstick: Yardstick { name, unit: "mb_s", figure }, ratio, ratio_p99: None });
+        return Some(Compared { yardstick: Yardstick { name, unit: "mb_s".to_owned(), figure }, ratio, ratio_p99: None });
     }
     let (own, other) = (median(series)?, median(yardstick)?);
-    let yardstick = Yardstick { name, unit: "us", figure: other.p50 };
+    let yardstick = Yardstick { name, unit: "us".to_owned(), figure: other.p50 };
     Some(Compared { yardstick, ratio: quotient(own.p50, other.p50)?, ratio_p99: quotient(own.p99, other.p99) })
 }
 

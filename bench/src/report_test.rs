@@ -1,13 +1,32 @@
 use super::*;
 use crate::measurement::BrokerFigures;
 
-fn latency(p50: f64) -> Option<LatencySummary> {
-    Some(LatencySummary { p50, p90: 2.0 * p50, p99: 3.0 * p50, p99_9: 4.0 * p50, p99_99: 5.0 * p50, max: 6.0 * p50 })
+/// p90 at twice, p99 and the rest at three times the p50.
+fn histogram(p50_us: f64) -> LatencyHistogram {
+    let mut latencies = LatencyHistogram::new();
+    for (times, count) in [(1.0, 60), (2.0, 31), (3.0, 9)] {
+        (0..count).for_each(|_| latencies.record(std::time::Duration::from_nanos((p50_us * times * 1e3) as u64)));
+    }
+    latencies
 }
 
 fn latencies(step: Step, p50s: &[f64]) -> Series {
-    let round = |&p50: &f64| Measurement { latency_us: latency(p50), reached_per_s: Some(1e6 / p50), ..Measurement::default() };
+    let round = |&p50: &f64| {
+        let latencies = Some(histogram(p50));
+        Measurement { latencies, reached_per_s: Some(1e6 / p50), ..Measurement::default() }
+    };
     Series { step, rounds: p50s.iter().map(round).collect() }
+}
+
+/// Histograms are good to one in a thousand.
+fn near(got: f64, expected: f64) {
+    assert!((got - expected).abs() <= expected * 0.002, "{got} is not {expected}");
+}
+
+fn yardstick(result: &WorkloadResult, name: &str, unit: &str, figure: f64) {
+    let yardstick = result.yardstick.as_ref().expect("a yardstick");
+    assert_eq!((yardstick.name.as_str(), yardstick.unit.as_str()), (name, unit));
+    near(yardstick.figure, figure);
 }
 
 fn throughputs(step: Step, mb_s: &[f64]) -> Series {
@@ -30,12 +49,15 @@ fn whole_run() -> Report {
 fn ratios_are_of_medians_to_the_yardstick_of_the_same_run() {
     let report = whole_run();
     let [_, floor, single, _, bulk] = &report.results[..] else { panic!("five results") };
-    assert_eq!(floor.yardstick, Some(Yardstick { name: "probe", unit: "us", figure: 90.0 }));
-    assert_eq!(single.yardstick, Some(Yardstick { name: "floor-asleep", unit: "us", figure: 120.0 }));
-    assert_eq!((single.ratio, single.ratio_p99), (Some(1.5), Some(1.5)));
-    assert_eq!(single.latency_us, latency(180.0));
-    assert_eq!(single.latency_us_range.map(|range| (range.min.p50, range.max.p50)), Some((150.0, 2000.0)));
-    assert_eq!(bulk.yardstick, Some(Yardstick { name: "raw-write", unit: "mb_s", figure: 2200.0 }));
+    yardstick(floor, "probe", "us", 90.0);
+    yardstick(single, "floor-asleep", "us", 120.0);
+    near(single.ratio.expect("a ratio"), 1.5);
+    near(single.ratio_p99.expect("a ratio"), 1.5);
+    near(single.latency_us.expect("a latency").p99, 3.0 * 180.0);
+    let range = single.latency_us_range.expect("a range");
+    near(range.min.p50, 150.0);
+    near(range.max.p50, 2000.0);
+    yardstick(bulk, "raw-write", "mb_s", 2200.0);
     assert_eq!((bulk.ratio, bulk.ratio_p99, bulk.refused_count), (Some(0.25), None, 4));
 }
 

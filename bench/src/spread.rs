@@ -3,10 +3,10 @@
 //! On the machines this runs on the same code differs by half from minute to minute, so one round says nothing and a mean
 //! says little.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Median and range over the rounds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     pub median: f64,
     pub min: f64,

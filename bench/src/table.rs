@@ -5,7 +5,8 @@ use std::fmt;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::floor::WaitMode;
-use crate::report::{Report, WorkloadResult};
+use crate::report::Report;
+use crate::result::{LoopKind, WorkloadResult};
 use crate::spread::Spread;
 
 impl fmt::Display for Report {
@@ -39,7 +40,7 @@ fn latencies(report: &Report) -> Table {
         new_table(&["workload", "system", "p50", "range", "p90", "p99", "p99.9", "max", "per s", "p50 ratio", "p99 ratio", "to"]);
     for result in &report.results {
         let (Some(latency), Some(range)) = (result.latency_us, result.latency_us_range) else { continue };
-        let per_latency = result.yardstick.filter(|yardstick| yardstick.unit == "us");
+        let per_latency = result.yardstick.as_ref().filter(|yardstick| yardstick.unit == "us");
         table.add_row(vec![
             workload(result),
             system(result),
@@ -52,7 +53,7 @@ fn latencies(report: &Report) -> Table {
             whole(result.reached_per_s),
             hundredths(result.ratio.filter(|_| per_latency.is_some())),
             hundredths(result.ratio_p99),
-            per_latency.map(|yardstick| yardstick.name.to_owned()).unwrap_or_default(),
+            per_latency.map(|yardstick| yardstick.name.clone()).unwrap_or_default(),
         ]);
     }
     align(table, 2..11)
@@ -68,7 +69,7 @@ fn throughputs(report: &Report) -> Table {
             whole(Some(spread.median)),
             format!("{:.0} – {:.0}", spread.min, spread.max),
             hundredths(result.ratio),
-            result.yardstick.map(|yardstick| yardstick.name.to_owned()).unwrap_or_default(),
+            result.yardstick.as_ref().map(|yardstick| yardstick.name.clone()).unwrap_or_default(),
             hundredths(result.broker_cpu_s_per_gb),
             if result.system == "sluice" { result.refused_count.to_string() } else { String::new() },
         ]);
@@ -93,7 +94,7 @@ fn processes(report: &Report) -> Table {
             continue;
         }
         table.add_row(vec![
-            result.workload.to_owned(),
+            result.workload.clone(),
             hundredths(result.broker_cpu_percent),
             whole(result.broker_memory.map(|memory| memory.rss_mb)),
             whole(result.broker_memory.map(|memory| memory.peak_mb)),
@@ -124,8 +125,8 @@ fn align(mut table: Table, columns: std::ops::Range<usize>) -> Table {
 
 fn workload(result: &WorkloadResult) -> String {
     match result.loop_kind {
-        Some("closed") if result.system == "sluice" => format!("{} (closed loop)", result.workload),
-        _ => result.workload.to_owned(),
+        Some(LoopKind::Closed) if result.system == "sluice" => format!("{} (closed loop)", result.workload),
+        _ => result.workload.clone(),
     }
 }
 
@@ -133,7 +134,7 @@ fn system(result: &WorkloadResult) -> String {
     match result.mode {
         Some(WaitMode::Spinning) => format!("{}, spinning", result.system),
         Some(WaitMode::Asleep) if result.system != "device" => format!("{}, asleep", result.system),
-        _ => result.system.to_owned(),
+        _ => result.system.clone(),
     }
 }
 

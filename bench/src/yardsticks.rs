@@ -30,14 +30,14 @@ impl<'a> Yardsticks<'a> {
     pub fn probe(&mut self, duration: Duration) -> Result<Measurement, BenchError> {
         let latencies = self.durable()?.measure(duration)?;
         let reached_per_s = latencies.count() as f64 / duration.as_secs_f64();
-        Ok(Measurement { latency_us: Some(latencies.summary()), reached_per_s: Some(reached_per_s), ..Measurement::default() })
+        Ok(Measurement { latencies: Some(latencies), reached_per_s: Some(reached_per_s), ..Measurement::default() })
     }
 
     /// The bare server.
     pub fn floor(&mut self, mode: WaitMode, duration: Duration) -> Result<Measurement, BenchError> {
         let figures = measure_floor(mode, self.durable()?, duration).map_err(BenchError::io("the bare server"))?;
-        let latency_us = Some(figures.latencies.summary());
-        Ok(Measurement { latency_us, reached_per_s: Some(figures.per_s()), ..Measurement::default() })
+        let reached_per_s = Some(figures.per_s());
+        Ok(Measurement { latencies: Some(figures.latencies), reached_per_s, ..Measurement::default() })
     }
 
     /// Sequential direct writes of a fresh file.

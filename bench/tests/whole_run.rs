@@ -140,7 +140,7 @@ fn closed_loops_are_compared_with_the_floor_and_bulk_with_the_raw_write() {
     let report = measure("all", Behaviour::Answers, &workloads).expect("a report");
     for (workload, yardstick) in [("single-record", "floor-asleep"), ("partitions-64", "floor-asleep"), ("bulk", "raw-write")] {
         let result = result(&report, workload);
-        assert_eq!(result.yardstick.map(|yardstick| yardstick.name), Some(yardstick));
+        assert_eq!(result.yardstick.as_ref().map(|yardstick| yardstick.name.as_str()), Some(yardstick));
         assert!(result.ratio.is_some(), "{workload}");
         assert_eq!((result.round_count, result.refused_count), (2, 0));
         assert!(result.broker_cpu_s_per_gb.is_some() && result.broker_memory.is_some());

@@ -7,15 +7,20 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest latency that is told apart, one hour; anything longer counts as this.
 const LATENCY_NS_MAX: u64 = 3_600 * 1_000_000_000;
 /// Three significant digits: a figure is at most 0.1 % off.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
-/// Durations with nanosecond resolution at three significant digits, up to one hour.
-#[derive(Clone, Debug)]
+/// Half-way steps of a percentile curve for each time that what is left above is halved.
+const CURVE_TICKS_PER_HALF: u32 = 5;
+
+/// Durations with nanosecond resolution at three significant digits, up to one hour. Serialised as a list of
+/// `[nanoseconds, count]`, one for each bucket that is not empty.
+#[derive(Clone, Debug, PartialEq)]
 pub struct LatencyHistogram {
     samples_ns: Histogram<u64>,
 }
@@ -64,6 +69,20 @@ impl LatencyHistogram {
         self.samples_ns.value_at_quantile(quantile) as f64 / 1e3
     }
 
+    /// The curve of all percentiles: (quantile from 0 to 1, µs, samples at or below). Steps grow finer towards the end, which
+    /// is the greatest sample. Empty when nothing was recorded.
+    pub fn percentile_steps(&self) -> Vec<(f64, f64, u64)> {
+        if self.samples_ns.is_empty() {
+            return Vec::new();
+        }
+        let mut count = 0;
+        let steps = self.samples_ns.iter_quantiles(CURVE_TICKS_PER_HALF).map(|step| {
+            count += step.count_since_last_iteration();
+            (step.quantile_iterated_to(), step.value_iterated_to() as f64 / 1e3, count)
+        });
+        steps.collect()
+    }
+
     pub fn summary(&self) -> LatencySummary {
         LatencySummary {
             p50: self.quantile_us(0.5),
@@ -73,6 +92,26 @@ impl LatencyHistogram {
             p99_99: self.quantile_us(0.9999),
             max: self.samples_ns.max() as f64 / 1e3,
         }
+    }
+}
+
+impl Serialize for LatencyHistogram {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.samples_ns.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())))
+    }
+}
+
+impl<'de> Deserialize<'de> for LatencyHistogram {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut histogram = Self::new();
+        for (latency_ns, count) in Vec::<(u64, u64)>::deserialize(deserializer)? {
+            let total = histogram.count().checked_add(count);
+            if latency_ns == 0 || total.is_none() {
+                return Err(D::Error::custom(format!("{count} samples of {latency_ns} ns: not a latency histogram")));
+            }
+            histogram.samples_ns.saturating_record_n(latency_ns.min(LATENCY_NS_MAX), count);
+        }
+        Ok(histogram)
     }
 }
 
@@ -107,6 +146,28 @@ mod tests {
         assert_eq!(merged.count(), 200);
         assert_eq!(merged.summary(), histogram(1..=200).summary());
         assert_eq!(LatencyHistogram::new().summary(), LatencySummary::default());
+    }
+
+    #[test]
+    fn what_is_serialised_comes_back_and_nonsense_does_not() {
+        let original = histogram((1..=300).map(|n| n * n));
+        let text = serde_json::to_string(&original).expect("JSON");
+        let back: LatencyHistogram = serde_json::from_str(&text).expect("a histogram");
+        assert_eq!((back.summary(), back.count()), (original.summary(), 300));
+        assert_eq!(back, original);
+        for nonsense in ["[[0,1]]", "[[5,-1]]", "{}", "[[1,18446744073709551615],[2,2]]"] {
+            assert!(serde_json::from_str::<LatencyHistogram>(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn the_curve_ends_at_the_greatest_sample_with_all_of_them() {
+        let steps = histogram(1..=1_000).percentile_steps();
+        let &(quantile, latency_us, count) = steps.last().expect("steps");
+        assert_eq!((quantile, count), (1.0, 1_000));
+        assert!(close(latency_us, 1_000.0), "{latency_us}");
+        assert!(steps.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].2 <= pair[1].2));
+        assert_eq!(LatencyHistogram::new().percentile_steps(), []);
     }
 
     #[test]

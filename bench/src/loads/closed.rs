@@ -42,7 +42,7 @@ fn measure(broker: &Broker, name: &str, partition_count: u32, duration: Duration
             Ok::<_, BenchError>(())
         })?;
         Ok(Measurement {
-            latency_us: Some(figures.latencies.summary()),
+            latencies: Some(figures.latencies.clone()),
             reached_per_s: Some(figures.per_s()),
             refused_count: refusals.count,
             refused_because: refusals.because,

@@ -51,7 +51,7 @@ fn workers(topic: &BenchTopic) -> Result<Vec<PipelineWorker>, BenchError> {
 fn rates(figures: &PipelineFigures, duration: Duration) -> Measurement {
     let seconds = duration.as_secs_f64();
     Measurement {
-        latency_us: Some(figures.latencies.summary()),
+        latencies: Some(figures.latencies.clone()),
         reached_per_s: Some(figures.counted.record_count as f64 / seconds),
         throughput_mb_s: Some(figures.counted.value_len as f64 / 1e6 / seconds),
         refused_count: figures.refused_count,

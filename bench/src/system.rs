@@ -1,0 +1,199 @@
+//! The seam between the one generator and whatever it measures: Sluice, its client, or a peer.
+//!
+//! The generator fixes intended send times in advance, hands over what is due, and counts from the intended time; a system
+//! says what became of each record. The expensive mistake would be a clock, a schedule or a retry of a system's own on the
+//! far side of this seam: then two systems would be measured by two generators. A system batches as its client does and
+//! bounds what it has in flight; it never sleeps between records, and never offers a refused one again by itself.
+
+use std::time::{Duration, Instant};
+
+use crate::error::BenchError;
+use crate::process::Process;
+
+/// Bytes at the front of every value: the intended send time, nanoseconds on the generator's own clock, little endian.
+pub const STAMP_LEN: usize = 8;
+
+/// What durability a producer asks for, in Kafka's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AcksAsked {
+    None,
+    Leader,
+    #[default]
+    All,
+}
+
+impl AcksAsked {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Leader => "leader",
+            Self::All => "all",
+        }
+    }
+}
+
+/// The topic of one round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPlan {
+    /// Unused so far; letters, digits, `-` and `.`.
+    pub name: String,
+    pub partition_count: u32,
+    pub acks: AcksAsked,
+    /// Largest value that will be sent, bytes.
+    pub value_len_max: usize,
+}
+
+/// A topic that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub name: String,
+    pub partition_count: u32,
+    pub acks: AcksAsked,
+}
+
+/// How one lane talks to the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LanePlan {
+    /// 0 … `lane_count` - 1.
+    pub lane: u32,
+    pub lane_count: u32,
+    /// Connections that this lane opens; each record belongs to one of them (its partition modulo this). At least 1.
+    pub connection_count: u32,
+    /// Most bytes of values in one batch of a partition.
+    pub batch_len_max: usize,
+    /// Most batches in flight for each partition.
+    pub window: u32,
+}
+
+/// What a reader reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadPlan {
+    /// This reader's partitions, from the begin of the topic on.
+    pub partitions: Vec<u32>,
+    /// Consumers that read the same partitions have different groups.
+    pub group: u32,
+}
+
+/// One record on its way to a producer.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub partition: u32,
+    /// Which of the lane's connections it goes over, below `connection_count`.
+    pub connection: u32,
+    /// Begins with its stamp.
+    pub value: &'a [u8],
+}
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As good as [`System::acknowledgement`] says.
+    Acknowledged,
+    /// Certainly not written; may be offered again after this.
+    Refused { retry_after: Duration, because: RefusedBecause },
+    /// Not acknowledged, for a reason that offering again does not mend.
+    Failed { because: String },
+    /// The system's own time for it ended.
+    TimedOut,
+}
+
+/// Cheap to clone: a refused batch has one reason for all its records.
+pub type RefusedBecause = std::sync::Arc<str>;
+
+/// The fate of one handed-over record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    pub token: u64,
+    pub outcome: Outcome,
+}
+
+/// Takes records of one lane.
+pub trait Producer {
+    /// Whether a record for this partition would be taken now. False while the window is full: the record stays due, and its
+    /// latency goes on counting.
+    fn has_room(&self, partition: u32, connection: u32) -> bool;
+
+    /// Takes a record; its token comes back once, with its outcome. Batching is the client's own.
+    ///
+    /// # Errors When the connection is gone or what came back is no answer: the round is over.
+    fn send(&mut self, record: &Record<'_>, token: u64) -> Result<(), BenchError>;
+
+    /// All that is due was handed over: what waits may go out now.
+    ///
+    /// # Errors As [`Self::send`].
+    fn flush(&mut self) -> Result<(), BenchError>;
+
+    /// Waits until there are outcomes, or until `until`, whichever is first; appends what there is. With `until` in the past
+    /// it only looks.
+    ///
+    /// # Errors As [`Self::send`].
+    fn poll(&mut self, until: Instant, settled: &mut Vec<Settled>) -> Result<(), BenchError>;
+}
+
+/// What a reader received at once.
+#[derive(Clone, Debug, Default)]
+pub struct ReadBatch {
+    /// Bytes of values.
+    pub value_len: u64,
+    /// The stamp of every value.
+    pub stamps: Vec<u64>,
+}
+
+impl ReadBatch {
+    pub fn clear(&mut self) {
+        self.value_len = 0;
+        self.stamps.clear();
+    }
+
+    /// Counts one value. One too short for a stamp is none of ours and carries the stamp 0.
+    pub fn add(&mut self, value: &[u8]) {
+        self.value_len += value.len() as u64;
+        self.stamps.push(value.first_chunk::<STAMP_LEN>().map_or(0, |stamp| u64::from_le_bytes(*stamp)));
+    }
+}
+
+/// Reads partitions in order.
+pub trait Reader {
+    /// Waits until there are records, or until `until`; adds what there is to `seen`.
+    ///
+    /// # Errors When the connection is gone or what came back is no answer.
+    fn poll(&mut self, until: Instant, seen: &mut ReadBatch) -> Result<(), BenchError>;
+}
+
+/// Something records can be sent to and read from.
+pub trait System {
+    fn name(&self) -> &str;
+
+    /// What an acknowledgement means under `acks`, in one line: flushed or not, and by whom.
+    fn acknowledgement(&self, acks: AcksAsked) -> String;
+
+    /// Whether that acknowledgement comes after a flush of the device.
+    fn flushed(&self, acks: AcksAsked) -> bool;
+
+    /// # Errors When the system refuses.
+    fn create_topic(&mut self, plan: &TopicPlan) -> Result<Topic, BenchError>;
+
+    /// # Errors When the system refuses.
+    fn delete_topic(&mut self, topic: &Topic) -> Result<(), BenchError>;
+
+    /// # Errors When there is no connection to be had.
+    fn producer(&mut self, topic: &Topic, plan: &LanePlan) -> Result<Box<dyn Producer + Send>, BenchError>;
+
+    /// # Errors When there is no connection to be had, or the system has no readers.
+    fn reader(&mut self, topic: &Topic, plan: &ReadPlan) -> Result<Box<dyn Reader + Send>, BenchError>;
+
+    /// Of the system itself, for processor time, memory and bytes written. Empty when they are not known.
+    fn processes(&self) -> Vec<Process>;
+
+    /// Waits until the system has finished what the last load left behind, within reason.
+    ///
+    /// # Errors When its processes cannot be looked at.
+    fn settle(&self) -> Result<(), BenchError>;
+
+    /// The settings it runs with, as text.
+    fn settings(&self) -> String {
+        String::new()
+    }
+}
