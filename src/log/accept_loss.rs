@@ -17,9 +17,6 @@ use std::fs::File;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-/// The file in a journal folder that says whose it is.
-const JOURNAL_OWNER_NAME: &str = "owner";
-
 #[derive(Args)]
 pub(crate) struct AcceptLossArgs {
     /// Folder that `sluice serve --data-dir` is given
@@ -92,7 +89,7 @@ fn find(dir: &Path, args: &AcceptLossArgs) -> Result<Losses, Failure> {
         layout = layout.with_journal_dir(&std::path::absolute(journal_dir).map_err(reading)?);
     }
     let folder_id = folder_id(&layout)?;
-    let owner = layout.journal_dir().join(JOURNAL_OWNER_NAME);
+    let owner = layout.journal_owner();
     let unmarked = match std::fs::read_to_string(&owner) {
         Ok(text) if text.trim() == folder_id => None,
         Ok(text) => {
@@ -150,7 +147,7 @@ impl Losses {
 
     fn accept(self) -> Result<(), Failure> {
         if let Some(folder_id) = &self.unmarked {
-            let path = self.layout.journal_dir().join(JOURNAL_OWNER_NAME);
+            let path = self.layout.journal_owner();
             mark(self.layout.journal_dir(), &path, folder_id).map_err(|error| Failure::io(path.display(), &error))?;
         }
         for loss in self.shards.into_iter().filter(|loss| !loss.is_empty()) {

@@ -124,7 +124,7 @@ impl Files {
         {
             self.deleted_topics = image.deleted_topics().map(|(id, _)| id).collect();
         }
-        if let Some((folder_id, owner)) = folder_id(layout).zip(std::fs::read_to_string(layout.journal_dir().join("owner")).ok())
+        if let Some((folder_id, owner)) = folder_id(layout).zip(std::fs::read_to_string(layout.journal_owner()).ok())
             && owner.trim() != folder_id
         {
             let error = format!("the journal of data folder {}, this one is {folder_id}", owner.trim());
@@ -177,7 +177,7 @@ pub(crate) fn layout_of(root: &Path) -> io::Result<Layout> {
         Err(error) => return Err(error),
     };
     // A folder that was copied or moved has its own journal in it, and the path it remembers is another's.
-    let owner = std::fs::read_to_string(layout.journal_dir().join("owner")).unwrap_or_default();
+    let owner = std::fs::read_to_string(layout.journal_owner()).unwrap_or_default();
     if meta.get("folder_id").and_then(|id| id.as_str()) == Some(owner.trim()) {
         return Ok(layout);
     }

@@ -5,9 +5,12 @@
 //! DATA/meta.json                                              format version, folder id
 //! DATA/metadata.redb                                          the controller's log
 //! DATA/shard-{N}/checkpoint-{0,1}
+//! DATA/shard-{N}/reserve                                      space that is kept free for what was admitted
+//! DATA/shard-{N}/clock                                        the last time that was believed
 //! DATA/partitions/{topic id}/{partition}/{base offset}.log
 //! DATA/set-aside/…                                            files that recovery found and nothing names
-//! JOURNAL/shard-{N}/{NNNN}.journal                            JOURNAL is DATA/journal unless it lies elsewhere
+//! JOURNAL/owner                                               folder id; JOURNAL is DATA/journal unless it lies elsewhere
+//! JOURNAL/shard-{N}/{NNNN}.journal
 //! ```
 //!
 //! Faults that names must survive: a cut before their folder is flushed (a new name is not relied on before, and a file
@@ -81,6 +84,23 @@ impl Layout {
         self.shard_dir(shard).join(format!("checkpoint-{slot}"))
     }
 
+    /// Disk space set aside.
+    #[must_use]
+    pub fn reserve(&self, shard: ShardIndex) -> PathBuf {
+        self.shard_dir(shard).join("reserve")
+    }
+
+    /// The last time that was believed.
+    #[must_use]
+    pub fn clock(&self, shard: ShardIndex) -> PathBuf {
+        self.shard_dir(shard).join("clock")
+    }
+
+    #[must_use]
+    pub fn journal_owner(&self) -> PathBuf {
+        journal_owner(&self.journal_dir)
+    }
+
     #[must_use]
     pub fn shard_journal_dir(&self, shard: ShardIndex) -> PathBuf {
         self.journal_dir.join(shard_name(shard))
@@ -100,6 +120,12 @@ impl Layout {
     pub fn partition_dir(&self, id: TopicPartition) -> PathBuf {
         self.topic_dir(id.topic_id).join(id.partition.to_string())
     }
+}
+
+/// Says whose the journals in this folder are.
+#[must_use]
+pub fn journal_owner(journal_dir: &Path) -> PathBuf {
+    journal_dir.join("owner")
 }
 
 /// The file of a ring at `index`, below `JOURNAL_FILES_MAX`.
@@ -165,7 +191,10 @@ mod tests {
         assert_eq!(partition_of_dir("0"), Some(PartitionIndex(0)));
         let layout = Layout::new(Path::new("/d")).with_journal_dir(Path::new("/j"));
         assert_eq!(layout.shard_journal_dir(ShardIndex(1)), Path::new("/j/shard-1"));
+        assert_eq!(layout.journal_owner(), Path::new("/j/owner"));
         assert_eq!(layout.checkpoint_slot(ShardIndex(1), 0), Path::new("/d/shard-1/checkpoint-0"));
+        assert_eq!(layout.reserve(ShardIndex(1)), Path::new("/d/shard-1/reserve"));
+        assert_eq!(layout.clock(ShardIndex(1)), Path::new("/d/shard-1/clock"));
         let id = TopicPartition { topic_id: TopicId([0xab; 16]), partition: PartitionIndex(3) };
         assert_eq!(layout.partition_dir(id), Path::new("/d/partitions").join("ab".repeat(16)).join("3"));
     }

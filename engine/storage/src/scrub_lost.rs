@@ -112,6 +112,9 @@ impl SegmentScrub {
             && header.prev_header_crc.to_native() == self.walk.prev_header_crc()
             && self.lost.as_ref().is_some_and(|lost| lost.resumed.is_none());
         self.walk.resume_at(position, header.base_offset(), header.prev_header_crc.to_native());
+        if let Some(seen) = &mut self.seen {
+            seen.forget_unproven();
+        }
         if links {
             // It follows the last good frame: what lies between is no frame.
             self.settle_lost(header.base_offset());
@@ -132,6 +135,9 @@ impl SegmentScrub {
     /// The damage ends before `until`, where a frame has proved itself.
     pub(crate) fn settle_lost(&mut self, until: Offset) {
         let Some(lost) = self.lost.take() else { return };
+        if let Some(seen) = &mut self.seen {
+            seen.prove_from(until);
+        }
         let SegmentDamage { position, kind, range, .. } = lost.damage;
         let range = DamagedRange { from: range.from, until };
         let end = self.walk.position().max(position + 1);

@@ -15,6 +15,7 @@ use crate::scrub_finding::{ScrubFinding, ScrubKind};
 use crate::scrub_footer::FooterCheck;
 use crate::scrub_lost::{Lost, Search};
 use crate::scrub_read::{SCRUB_PIECE_LEN, ScrubBytes};
+use crate::scrub_seen::SeenFrames;
 use crate::segment_format::{SegmentFooter, SegmentHeader, SegmentTrailer, block_up};
 use sluice_model::frame::FRAME_MAGIC;
 use sluice_model::limits::BLOCK_LEN;
@@ -71,6 +72,8 @@ pub(crate) struct SegmentScrub {
     pub(crate) unreadable: Vec<Range<u64>>,
     pub(crate) file_has_ended: bool,
     pub(crate) findings: Vec<ScrubFinding>,
+    /// Frames that proved themselves, for who asks for them.
+    pub(crate) seen: Option<SeenFrames>,
 }
 
 impl SegmentScrub {
@@ -89,6 +92,7 @@ impl SegmentScrub {
             unreadable: Vec::new(),
             file_has_ended: false,
             findings: Vec::new(),
+            seen: None,
         }
     }
 
@@ -265,6 +269,9 @@ impl SegmentScrub {
         }
         if let Some(footer) = &mut self.footer {
             footer.on_frame(frame);
+        }
+        if let Some(seen) = &mut self.seen {
+            seen.on_frame(frame, self.lost.is_none());
         }
         self.checked = frame.position + frame.header.frame_len() as u64;
     }

@@ -9,7 +9,7 @@ use crate::start_error::StartError;
 use serde::{Deserialize, Serialize};
 use sluice_model::Incarnation;
 use sluice_shard::DirectDisk;
-use sluice_storage::layout::{Layout, shard_of_dir};
+use sluice_storage::layout::{Layout, journal_owner, shard_of_dir};
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -21,8 +21,6 @@ use std::path::{Path, PathBuf};
 /// The format this program writes, and the newest it reads.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 const META_LEN_MAX: u64 = 64 * 1024;
-/// In the journal folder: the id of the data folder whose journal it is.
-const JOURNAL_OWNER_NAME: &str = "owner";
 
 /// A data folder that is this process's until it is dropped.
 #[derive(Debug)]
@@ -135,7 +133,7 @@ impl IncompleteFolder {
             (Some(meta), _) => parse_folder_id(&self.layout, &meta.folder_id)?,
             (None, Some(folder_id)) => folder_id,
             (None, None) => {
-                let owner = fs::read_to_string(journal_dir.join(JOURNAL_OWNER_NAME));
+                let owner = fs::read_to_string(journal_owner(&journal_dir));
                 let owner = owner.map_err(|_| StartError::JournalMissing { path: journal_dir.clone(), last: None })?;
                 parse_folder_id(&self.layout, owner.trim())?
             }
@@ -247,7 +245,7 @@ fn is_empty(path: &Path) -> Result<bool, StartError> {
 /// A journal folder is marked with the data folder it belongs to. `last` is where the journal was, when this data
 /// folder has data: then a folder without the mark is not its journal.
 fn check_journal_dir(path: &Path, folder_id: [u8; 16], last: Option<&PathBuf>) -> Result<PathBuf, StartError> {
-    let owner = path.join(JOURNAL_OWNER_NAME);
+    let owner = journal_owner(path);
     match fs::read_to_string(&owner) {
         Ok(text) if text.trim() == hex(&folder_id) => {}
         Ok(text) => {

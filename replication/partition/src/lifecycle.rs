@@ -148,12 +148,12 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             imports: imports.collect(),
         };
         // What was admitted has its room in the reserve, at a start as well.
-        let reserve_path = config.layout.shard_dir(config.shard).join("reserve");
+        let reserve_path = config.layout.reserve(config.shard);
         release_if_short(&disk, &reserve_path, config.tail_budget as u64).await.map_err(OpenError::Reserve)?;
         let recovered = recover_shard(&disk, plan).await.map_err(|error| OpenError::Recovery(Box::new(error)))?;
 
         let reserve = SpaceReserve::open(&disk, reserve_path, config.tail_budget as u64).await.map_err(OpenError::Reserve)?;
-        let floor_path = config.layout.shard_dir(config.shard).join("clock");
+        let floor_path = config.layout.clock(config.shard);
         let (clock_floor, floor_ms) = ClockFloor::open(&disk, &floor_path).await.map_err(OpenError::Clock)?;
         let disk_full = !reserve.is_held();
         let background = Background {
