@@ -1,14 +1,18 @@
-//! `sluice log dump|verify|accept-loss`: a stopped broker's files, read by ordinary reads, and written only to accept a loss.
+//! `sluice log dump|verify|accept-loss|repair`: a stopped broker's files, read by ordinary reads, and written only to accept
+//! a loss or to put right what costs no record.
 //!
 //! What is found and judged stands in `log/`.
 
 mod accept_loss;
 mod dump;
 pub(crate) mod files;
-mod finding;
+pub(crate) mod finding;
 pub(crate) mod journal;
+mod lost_shard;
 mod plain_disk;
+mod repair;
 pub(crate) mod segment;
+mod stopped;
 mod verify;
 
 use crate::exit_status::Failure;
@@ -30,8 +34,8 @@ pub(crate) enum LogCommand {
   sluice log verify data
   sluice log verify data --json | jq '.findings[]'
 
-A torn end of the journal is no damage: nothing of it was acknowledged. Each finding names the file, the position,
-what was expected and what is there.")]
+A torn end of the journal is no damage: nothing of it was acknowledged. Each finding names the file, the position, what
+was expected, what is there, and the offsets it costs. What was accepted as lost or deleted is shown and is no damage.")]
     Verify(LogArgs),
     /// Give up what a broker refuses because it is damaged or missing, after showing exactly what that is
     #[command(after_help = "Examples:
@@ -42,6 +46,14 @@ The broker must be stopped. What it has met as damaged is stepped over by reader
 longer reported, and a journal that is gone is no longer asked for. No file but the checkpoints is changed, and nothing is
 ever accepted without this command. What nobody has read yet may be damaged too: `sluice log verify` looks.")]
     AcceptLoss(accept_loss::AcceptLossArgs),
+    /// Put right what has rotted and costs no record: headers, padding and footers of segments
+    #[command(after_help = "Examples:
+  sluice log repair --data-dir data
+
+The broker must be stopped. A header block and padding are written again with the bytes that belong there, which the
+frames around them prove. A footer is given up: readers find their way by the frames, which is slower for the first read
+of a segment. No frame is touched, and a power cut while it runs leaves nothing worse than it was.")]
+    Repair(repair::RepairArgs),
 }
 
 #[derive(Args)]
@@ -57,6 +69,7 @@ pub(crate) fn run(command: LogCommand) -> Result<(), Failure> {
     match command {
         LogCommand::Dump(args) => dump::dump(&args),
         LogCommand::Verify(args) => verify::verify(&args),
+        LogCommand::Repair(args) => repair::repair(&args),
         LogCommand::AcceptLoss(args) => accept_loss::accept_loss(&args),
     }
 }

@@ -1,11 +1,14 @@
 //! `log accept-loss`: shows what a stopped broker refuses or doubts, asks, and only then writes that it is accepted.
 //!
 //! The expensive mistake is to accept more than was shown or less than was agreed to, so the folder is locked from
-//! before the first look to after the last write. Nothing but checkpoint slots is written, and the mark of a journal
-//! folder that has to be begun anew.
+//! before the first look to after the last write. Nothing but checkpoint slots is written, the mark of a journal folder
+//! that has to be begun anew, and journal files that nobody has any more.
 
-use super::files;
+use super::files::{self, Files};
+use super::lost_shard;
 use super::plain_disk::PlainDisk;
+use super::segment;
+use super::stopped::{Stopped, StoppedArgs};
 use crate::exit_status::{ExitStatus, Failure};
 use crate::table::print_line;
 use clap::Args;
@@ -13,18 +16,20 @@ use sluice_metadata::Image;
 use sluice_model::TopicPartition;
 use sluice_storage::accepted_loss::{PartitionLoss, ShardLoss, find_loss};
 use sluice_storage::layout::Layout;
+use sluice_storage::lost_shard::LostShard;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 #[derive(Args)]
 pub(crate) struct AcceptLossArgs {
-    /// Folder that `sluice serve --data-dir` is given
-    #[arg(long, value_name = "D")]
-    data_dir: PathBuf,
-    /// Folder of the journals, where it is not the one the broker used last
-    #[arg(long, value_name = "J")]
-    journal_dir: Option<PathBuf>,
+    #[command(flatten)]
+    stopped: StoppedArgs,
+    /// How many journal files each shard has by the broker's settings (`journal_file_count`); asked for where no
+    /// checkpoint says it any more
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=64))]
+    journal_file_count: u32,
     /// Accept without asking
     #[arg(long)]
     yes: bool,
@@ -36,22 +41,21 @@ struct Losses {
     /// The journal folder's mark is gone, and what it has to say.
     unmarked: Option<String>,
     shards: Vec<ShardLoss>,
+    /// Without checkpoints, and without a whole journal.
+    lost: Vec<LostShard>,
+    /// No checkpoint names them.
+    unnamed: BTreeSet<TopicPartition>,
+    /// What the metadata says; a partition is named by its id where it cannot be read.
+    image: Option<Image>,
 }
 
 pub(crate) fn accept_loss(args: &AcceptLossArgs) -> Result<(), Failure> {
-    let dir = args.data_dir.canonicalize().map_err(|error| {
-        Failure::io(args.data_dir.display(), &error).remedy("name the folder that `sluice serve --data-dir` was given")
-    })?;
-    let _locked = lock(&dir)?;
-    let losses = find(&dir, args)?;
-    if losses.shards.iter().all(ShardLoss::is_empty) && losses.unmarked.is_none() {
-        return print_line(
-            "there is nothing to accept: no damage and no doubt stands in the checkpoints; what `sluice log verify` finds stands there once a broker has met it",
-        );
+    let stopped = Stopped::open(&args.stopped)?;
+    let losses = find(&stopped, args)?;
+    if losses.is_empty() {
+        return print_line("there is nothing to accept: nothing is lost or in doubt that a broker refuses or reports");
     }
-    // A partition is named by its id where the metadata cannot be read.
-    let names = files::read_metadata(&losses.layout);
-    for line in losses.describe(names.as_ref()) {
+    for line in losses.describe() {
         print_line(&line)?;
     }
     if !args.yes {
@@ -61,33 +65,9 @@ pub(crate) fn accept_loss(args: &AcceptLossArgs) -> Result<(), Failure> {
     print_line("accepted: the next start of the broker steps over all of the above")
 }
 
-/// Exclusive, as a broker holds it.
-fn lock(dir: &Path) -> Result<File, Failure> {
-    let path = Layout::new(dir).lock();
-    let file = File::options().read(true).write(true).open(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Failure::io(format_args!("{} is no data folder of a broker ({})", dir.display(), path.display()), &error)
-                .remedy("name the folder that `sluice serve --data-dir` was given")
-        }
-        _ => Failure::io(format_args!("cannot lock {}, which is done before checkpoints are written", path.display()), &error)
-            .remedy("accept from an account that may write there, on a file system that is writable"),
-    })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let what = format!("a broker is using {}", dir.display());
-            Err(Failure::new(ExitStatus::DataFolderInUse, what).remedy("stop the broker first"))
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(Failure::io(path.display(), &error)),
-    }
-}
-
-fn find(dir: &Path, args: &AcceptLossArgs) -> Result<Losses, Failure> {
-    let reading = |error| Failure::io(format_args!("cannot read {}", dir.display()), &error);
-    let mut layout = files::layout_of(dir).map_err(reading)?;
-    if let Some(journal_dir) = &args.journal_dir {
-        layout = layout.with_journal_dir(&std::path::absolute(journal_dir).map_err(reading)?);
-    }
+fn find(stopped: &Stopped, args: &AcceptLossArgs) -> Result<Losses, Failure> {
+    let reading = |error| Failure::io(format_args!("cannot read {}", stopped.dir.display()), &error);
+    let layout = stopped.layout.clone();
     let folder_id = folder_id(&layout)?;
     let owner = layout.journal_owner();
     let unmarked = match std::fs::read_to_string(&owner) {
@@ -99,22 +79,46 @@ fn find(dir: &Path, args: &AcceptLossArgs) -> Result<Losses, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(folder_id),
         Err(error) => return Err(Failure::io(owner.display(), &error)),
     };
-    let mut shards = Vec::new();
-    for shard in files::shards(&layout).map_err(reading)? {
+    let files = files::find_unlocked(&stopped.dir, Some(&layout))?;
+    let (mut shards, mut lost, mut unnamed) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for shard in lost_shard::all_shards(&layout, files.image.as_ref()).map_err(reading)? {
         let loss = files::ready(find_loss(&PlainDisk::READ_ONLY, &layout, shard));
-        match loss.map_err(|error| Failure::new(ExitStatus::DataFolder, error.to_string()))? {
-            Some(loss) => shards.push(loss),
-            None if unmarked.is_some() => {
-                let what = format!("shard {shard} has neither a good checkpoint nor a journal: nothing says what it held");
-                return Err(Failure::new(ExitStatus::Damaged, what)
-                    .remedy(format!("put back a copy of its folder, shard-{shard}, or its journal; nothing was changed")));
+        if let Some(mut loss) = loss.map_err(|error| Failure::new(ExitStatus::DataFolder, error.to_string()))? {
+            add_unmet(&files, &mut loss)?;
+            for partition in lost_shard::unnamed_on(&files, &layout, shard)? {
+                unnamed.insert(partition.id);
+                loss.on_unnamed(partition);
             }
-            None => print_line(&format!(
-                "shard {shard} has no good checkpoint: the next start rebuilds it from segments and journal, and there is nothing to accept before that"
-            ))?,
+            shards.push(loss);
+        } else if let Some(found) = lost_shard::find(&layout, shard, args.journal_file_count, files.image.as_ref())? {
+            if files.image.is_none() {
+                let what = format!(
+                    "shard {shard} has neither a good checkpoint nor a whole journal, and without metadata nothing says what it held"
+                );
+                return Err(Failure::new(ExitStatus::Metadata, what)
+                    .remedy("put back metadata.redb, an older copy will do; nothing was changed"));
+            }
+            lost.push(found);
+        } else if layout.shard_dir(shard).exists() {
+            print_line(&format!(
+                "shard {shard} has no good checkpoint: the next start rebuilds it from segments and journal; what is lost is known after that"
+            ))?;
         }
     }
-    Ok(Losses { layout, unmarked, shards })
+    Ok(Losses { layout, unmarked, shards, lost, unnamed, image: files.image })
+}
+
+/// What no broker has met yet: every segment is read.
+fn add_unmet(files: &Files, loss: &mut ShardLoss) -> Result<(), Failure> {
+    for segment in files.segments.iter().chain(&files.missing_segments) {
+        let of_shard = loss.checkpoint().partitions.iter().find(|partition| partition.id == segment.id);
+        let Some(partition) = of_shard.filter(|partition| files.counts(partition)).cloned() else { continue };
+        let about = |error| Failure::io(segment.path.display(), &error);
+        for finding in segment::lost(segment, &partition).map_err(about)? {
+            loss.on_found(segment.id, finding);
+        }
+    }
+    Ok(())
 }
 
 fn folder_id(layout: &Layout) -> Result<String, Failure> {
@@ -129,8 +133,12 @@ fn folder_id(layout: &Layout) -> Result<String, Failure> {
 }
 
 impl Losses {
-    fn describe(&self, image: Option<&Image>) -> Vec<String> {
-        let mut lines = Vec::new();
+    fn is_empty(&self) -> bool {
+        self.shards.iter().all(ShardLoss::is_empty) && self.unmarked.is_none() && self.lost.is_empty()
+    }
+
+    fn describe(&self) -> Vec<String> {
+        let (mut lines, image) = (Vec::new(), self.image.as_ref());
         if self.unmarked.is_some() {
             lines.push(format!("journal folder {} is missing or empty: it is begun anew", self.layout.journal_dir().display()));
         }
@@ -139,9 +147,16 @@ impl Losses {
                 lines.push(format!("shard {}: the journal in {} is given up ({error})", loss.shard, dir.display()));
             }
             for partition in &loss.partitions {
-                describe_partition(partition, &name(image, partition.id), &mut lines);
+                let name = files::name(image, partition.id);
+                if self.unnamed.contains(&partition.id) {
+                    lines.push(format!(
+                        "{name}: no checkpoint and no journal names it any more; it becomes what its segments hold"
+                    ));
+                }
+                describe_partition(partition, &name, &mut lines);
             }
         }
+        self.lost.iter().for_each(|lost| lost_shard::describe(lost, image, &mut lines));
         lines
     }
 
@@ -149,6 +164,10 @@ impl Losses {
         if let Some(folder_id) = &self.unmarked {
             let path = self.layout.journal_owner();
             mark(self.layout.journal_dir(), &path, folder_id).map_err(|error| Failure::io(path.display(), &error))?;
+        }
+        for lost in &self.lost {
+            lost_shard::accept(lost)
+                .map_err(|error| Failure::io(format_args!("cannot make the journal in {}", lost.dir.display()), &error))?;
         }
         for loss in self.shards.into_iter().filter(|loss| !loss.is_empty()) {
             let dir = self.layout.shard_dir(loss.shard);
@@ -165,13 +184,6 @@ fn mark(dir: &Path, path: &Path, folder_id: &str) -> std::io::Result<()> {
     file.write_all(folder_id.as_bytes())?;
     file.sync_all()?;
     File::open(dir)?.sync_all()
-}
-
-fn name(image: Option<&Image>, id: TopicPartition) -> String {
-    match image.and_then(|image| image.topic(id.topic_id)) {
-        Some(topic) => format!("topic {}, partition {}", topic.name, id.partition),
-        None => format!("topic id {} (no topic of this name is known), partition {}", id.topic_id, id.partition),
-    }
 }
 
 fn describe_partition(loss: &PartitionLoss, name: &str, lines: &mut Vec<String>) {

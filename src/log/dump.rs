@@ -28,7 +28,7 @@ pub(crate) fn dump(args: &LogArgs) -> Result<(), Failure> {
             ("base_offset", json!(segment.base_offset.0)),
         ]);
         let checkpoint = files.partitions.get(&segment.id);
-        let summary = segment::read(segment, checkpoint, &mut |position, header, _| out.frame(position, header))
+        let summary = segment::read(segment, checkpoint, &mut |position, header| out.frame(position, header))
             .map_err(reading(&args.path))?;
         for finding in &summary.findings {
             out.object(&[("damage", json!(finding.to_string()))]);

@@ -4,9 +4,9 @@
 //! because without them nobody knows where an active segment ends. Deliberately absent: the content of segments and
 //! journals.
 
+use super::lost_shard;
 use super::plain_disk::PlainDisk;
 use crate::exit_status::{ExitStatus, Failure};
-use sluice_controller::Controller;
 use sluice_metadata::{FolderId, Image};
 use sluice_model::{Offset, ShardIndex, TopicId, TopicPartition};
 use sluice_storage::accepted_loss::find_loss;
@@ -14,7 +14,7 @@ use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::checkpoint_slots::{FoundCheckpoint, SlotFound, read_slots};
 use sluice_storage::layout::{self, Layout};
 use sluice_storage::recovery::RecoveryError;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,8 +48,10 @@ pub(crate) struct Files {
     pub(crate) missing_segments: Vec<SegmentFile>,
     /// Of a whole data folder: journals that a start needs and that are not there or not whole, and why.
     pub(crate) missing_journals: Vec<(PathBuf, String)>,
-    /// Known when a segment is missing: a shard that was idle when a topic was deleted still names its segments.
-    pub(crate) deleted_topics: BTreeSet<TopicId>,
+    /// Of a whole data folder: the folders of partitions that no checkpoint names, and that no start would rebuild.
+    pub(crate) unnamed: Vec<(PathBuf, TopicPartition)>,
+    /// What the folder's metadata says, when it can be read.
+    pub(crate) image: Option<Image>,
 }
 
 impl ShardFiles {
@@ -69,23 +71,35 @@ pub(crate) fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
     let path = path.canonicalize().map_err(|error| {
         Failure::io(path.display(), &error).remedy("name a data folder, a folder in it, or one .log, .journal or checkpoint file")
     })?;
-    let root = path.ancestors().find(|folder| folder.join("meta.json").is_file()).map(Path::to_owned);
-    let lock = root.as_deref().map(take_lock).transpose()?.flatten();
-    if root.is_none() && path.is_file() && segment_at(&path).is_none() {
+    let lock = root_of(&path).as_deref().map(take_lock).transpose()?.flatten();
+    Ok((find_unlocked(&path, None)?, lock))
+}
+
+fn root_of(path: &Path) -> Option<PathBuf> {
+    path.ancestors().find(|folder| Layout::new(folder).meta().is_file()).map(Path::to_owned)
+}
+
+/// The same for whoever holds the lock. `layout` is the folder's, when the caller knows better.
+pub(crate) fn find_unlocked(path: &Path, layout: Option<&Layout>) -> Result<Files, Failure> {
+    let root = root_of(path);
+    if root.is_none() && path.is_file() && segment_at(path).is_none() {
         let what = format!("{} is no file of a broker, or no longer where the broker kept it", path.display());
         return Err(Failure::new(ExitStatus::Failed, what)
             .remedy("name a data folder, a folder in it, or one .log, .journal or checkpoint file"));
     }
     let read = |error: io::Error| Failure::io(format_args!("cannot read {}", path.display()), &error);
-    let layout = layout_of(root.as_deref().unwrap_or(&path)).map_err(read)?;
-    let mut files = Files::default();
+    let layout = match layout {
+        Some(layout) => layout.clone(),
+        None => layout_of(root.as_deref().unwrap_or(path)).map_err(read)?,
+    };
+    let mut files = Files { image: root.as_ref().and_then(|_| read_metadata(&layout)), ..Files::default() };
     let mut all = Vec::new();
     if path.is_file() {
-        all.push(path.clone())
+        all.push(path.to_owned());
     } else {
-        collect(&path, &mut all).map_err(read)?
+        collect(path, &mut all).map_err(read)?;
     }
-    if path == *layout.data_dir() && layout.journal_dir().is_dir() && !layout.journal_dir().starts_with(&path) {
+    if path == layout.data_dir() && layout.journal_dir().is_dir() && !layout.journal_dir().starts_with(path) {
         collect(layout.journal_dir(), &mut all).map_err(read)?;
     }
     for shard in shards(&layout).map_err(read)? {
@@ -97,19 +111,36 @@ pub(crate) fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
         }
     }
     files.segments.sort_by_key(|segment| (segment.id, segment.base_offset));
-    if path == *layout.data_dir() {
-        files.find_missing(&layout).map_err(read)?;
+    if path == layout.data_dir() {
+        files.find_missing(&layout)?;
     }
     if files.segments.is_empty() && files.shards.is_empty() {
         let what = format!("{} holds no segment, journal or checkpoint", path.display());
         return Err(Failure::new(ExitStatus::Failed, what)
             .remedy("name the folder that `sluice serve --data-dir` was given, or a file in it"));
     }
-    Ok((files, lock))
+    Ok(files)
 }
 
 impl Files {
-    fn find_missing(&mut self, layout: &Layout) -> io::Result<()> {
+    /// A shard that was idle when a topic was deleted still names its segments.
+    pub(crate) fn is_deleted(&self, id: TopicPartition) -> bool {
+        self.image.as_ref().is_some_and(|image| image.is_deleted(id.topic_id))
+    }
+
+    pub(crate) fn name(&self, id: TopicPartition) -> String {
+        name(self.image.as_ref(), id)
+    }
+
+    /// Whether this is what the folder says of the partition: no shard has it under a greater placement epoch, and its
+    /// topic is not deleted.
+    pub(crate) fn counts(&self, partition: &PartitionCheckpoint) -> bool {
+        let newest = self.partitions.get(&partition.id);
+        newest.is_some_and(|newest| newest.placement_epoch == partition.placement_epoch) && !self.is_deleted(partition.id)
+    }
+
+    fn find_missing(&mut self, layout: &Layout) -> Result<(), Failure> {
+        let reading = |error| Failure::io(format_args!("cannot read {}", layout.data_dir().display()), &error);
         for (&id, partition) in &self.partitions {
             let dir = layout.partition_dir(id);
             let point = &partition.recovery_point;
@@ -119,25 +150,27 @@ impl Files {
             let named = named.map(|base_offset| SegmentFile { path: layout::segment_file(&dir, base_offset), id, base_offset });
             self.missing_segments.extend(named.filter(|segment| !segment.path.is_file()));
         }
-        if !self.missing_segments.is_empty()
-            && let Some(image) = read_metadata(layout)
-        {
-            self.deleted_topics = image.deleted_topics().map(|(id, _)| id).collect();
-        }
         if let Some((folder_id, owner)) = folder_id(layout).zip(std::fs::read_to_string(layout.journal_owner()).ok())
             && owner.trim() != folder_id
         {
             let error = format!("the journal of data folder {}, this one is {folder_id}", owner.trim());
             self.missing_journals.push((layout.journal_dir().to_owned(), error));
         }
-        for shard in shards(layout)? {
+        for shard in lost_shard::all_shards(layout, self.image.as_ref()).map_err(reading)? {
             match ready(find_loss(&PlainDisk::READ_ONLY, layout, shard)) {
-                Ok(loss) => {
-                    self.missing_journals.extend(loss.and_then(|loss| loss.journal).map(|(dir, error)| (dir, error.to_string())))
+                Ok(Some(loss)) => {
+                    self.missing_journals.extend(loss.journal.map(|(dir, error)| (dir, error.to_string())));
+                    let unnamed = lost_shard::unnamed_on(self, layout, shard)?;
+                    self.unnamed.extend(unnamed.into_iter().map(|one| (layout.partition_dir(one.id), one.id)));
+                }
+                Ok(None) => {
+                    let lost = lost_shard::find(layout, shard, 0, self.image.as_ref())?;
+                    let why = |problem| format!("{problem}; both checkpoints are lost as well");
+                    self.missing_journals.extend(lost.map(|lost| (lost.dir, why(lost.problem))));
                 }
                 // The slot has a finding of its own.
                 Err(RecoveryError::OtherVersion { .. }) => {}
-                Err(error) => return Err(io::Error::other(error)),
+                Err(error) => return Err(reading(io::Error::other(error))),
             }
         }
         Ok(())
@@ -187,10 +220,18 @@ pub(crate) fn layout_of(root: &Path) -> io::Result<Layout> {
     })
 }
 
+/// Topic and partition as an operator knows them.
+pub(crate) fn name(image: Option<&Image>, id: TopicPartition) -> String {
+    match image.and_then(|image| image.topic(id.topic_id)) {
+        Some(topic) => format!("topic {}, partition {}", topic.name, id.partition),
+        None => format!("topic id {} (no topic of this id is known), partition {}", id.topic_id, id.partition),
+    }
+}
+
 /// What the folder's metadata says; `None` when it cannot be read.
 pub(crate) fn read_metadata(layout: &Layout) -> Option<Image> {
     let id = u128::from_str_radix(&folder_id(layout)?, 16).ok()?;
-    Some(Controller::open(&layout.metadata(), FolderId(id.to_be_bytes()), None).ok()?.image().clone())
+    sluice_controller::read_image(&layout.metadata(), FolderId(id.to_be_bytes())).ok()
 }
 
 fn folder_id(layout: &Layout) -> Option<String> {

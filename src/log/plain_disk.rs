@@ -1,7 +1,7 @@
 //! Files as ordinary reads give them: the `Disk` of the offline commands.
 //!
-//! `READ_ONLY` never writes, whatever it is asked: every call that would change something fails. `WRITABLE` is for
-//! `accept-loss`, which writes checkpoint slots; it removes and renames nothing either. The futures are ready at once,
+//! `READ_ONLY` never writes, whatever it is asked: every call that would change something fails. `WRITABLE` is for what
+//! writes checkpoint slots and repairs segments; it removes and renames nothing either. The futures are ready at once,
 //! so any executor will do.
 
 use sluice_model::limits::BLOCK_LEN;
@@ -109,7 +109,7 @@ impl Disk for PlainDisk {
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        if self.may_write { File::open(path)?.sync_all() } else { read_only() }
+        File::open(path)?.sync_all()
     }
 
     async fn free_len(&self, _path: &Path) -> io::Result<u64> {

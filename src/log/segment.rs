@@ -1,19 +1,24 @@
-//! One segment file: header block, frames, footer and trailer.
+//! One segment file: header block, frames, footer and trailer, every bad place of it and every good frame.
 //!
 //! Where frames end is recorded, never found: in the trailer of a sealed segment, in the checkpoint for the active
-//! one. Without either, the walk goes on until something is no frame, and says that it did.
+//! one; then it is verified as the scrubber of a running broker does it. Without either, the walk goes on until nothing
+//! that follows is a frame, and says that it did. The expensive mistake is to call damage what an operator has given up
+//! or deleted, or the reverse.
 
-use super::files::SegmentFile;
-use super::finding::{Finding, crc};
+use super::files::{SegmentFile, ready};
+use super::finding::{Finding, Standing, crc};
 use super::plain_disk::PlainFile;
 use serde::Serialize;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FrameHeader, Offset};
 use sluice_storage::checkpoint::PartitionCheckpoint;
-use sluice_storage::damage::DamageKind;
-use sluice_storage::frame_walk::{FrameWalk, WalkRange, WalkStep, WalkedFrame};
-use sluice_storage::segment_format::{SegmentFooter, SegmentHeader, SegmentTrailer};
+use sluice_storage::damage::{DamageKind, DamagedRange, SegmentDamage};
+use sluice_storage::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange, WalkedFrame};
+use sluice_storage::scrub_finding::{ScrubFinding, ScrubKind};
+use sluice_storage::segment_check::{CheckedSegment, SegmentCheck};
+use sluice_storage::segment_format::{SegmentHeader, SegmentTrailer};
 use std::io;
+use std::path::Path;
 
 const WINDOW_LEN: usize = 1024 * 1024;
 const BLOCK: u64 = BLOCK_LEN as u64;
@@ -22,7 +27,7 @@ const BLOCK: u64 = BLOCK_LEN as u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EndKnown {
-    /// By its own trailer: nothing is ever added to it.
+    /// By the checkpoint, or by its own trailer: nothing is ever added to it.
     Sealed,
     /// By the checkpoint: what follows comes from the journal.
     Active,
@@ -36,11 +41,10 @@ pub(crate) enum EndKnown {
 #[derive(Clone, Debug)]
 pub(crate) struct SegmentSummary {
     pub(crate) end_known: EndKnown,
+    /// Of good frames.
     pub(crate) frame_count: u64,
     pub(crate) record_count: u64,
-    /// `header_crc` of the frame before its first one.
     pub(crate) first_prev_header_crc: u32,
-    /// The offset after its last good frame, and that frame's `header_crc`: what the next segment must begin with.
     pub(crate) next_offset: Offset,
     pub(crate) last_header_crc: u32,
     pub(crate) end_position: u64,
@@ -48,6 +52,31 @@ pub(crate) struct SegmentSummary {
 }
 
 impl SegmentSummary {
+    fn new(segment: &SegmentFile, end_known: EndKnown) -> Self {
+        Self {
+            end_known,
+            frame_count: 0,
+            record_count: 0,
+            first_prev_header_crc: 0,
+            next_offset: segment.base_offset,
+            last_header_crc: 0,
+            end_position: BLOCK,
+            findings: Vec::new(),
+        }
+    }
+
+    fn on_frame(&mut self, frame: &WalkedFrame) {
+        let header = &frame.header;
+        if self.frame_count == 0 {
+            self.first_prev_header_crc = header.prev_header_crc.to_native();
+        }
+        self.frame_count += 1;
+        self.record_count += u64::from(header.record_count.to_native());
+        self.next_offset = header.next_offset();
+        self.last_header_crc = header.header_crc.to_native();
+        self.end_position = frame.position + header.frame_len() as u64;
+    }
+
     /// What is wrong when this segment does not go on where the one before it ended.
     pub(crate) fn gap_after(&self, before: &Self, segment: &SegmentFile) -> Option<Finding> {
         let expected = (before.next_offset, before.last_header_crc);
@@ -56,112 +85,99 @@ impl SegmentSummary {
         let sound = before.findings.is_empty() && self.findings.is_empty();
         (sound && expected != actual).then(|| {
             Finding::new(&segment.path, 0, "beginning of the segment after the one before it", text(expected), text(actual))
+                .of_partition(segment.id)
         })
     }
 }
 
-/// What the caller gets to see of each good frame: position, header, body.
-pub(crate) type OnFrame<'a> = dyn FnMut(u64, &FrameHeader, &[u8]) + 'a;
+/// What the caller gets to see of each good frame: position and header.
+pub(crate) type OnFrame<'a> = dyn FnMut(u64, &FrameHeader) + 'a;
 
-/// Reads the whole segment. Errors are the device's; damage is in the summary.
+/// Reads the whole segment. Damage is in the summary, what the device does not give back included.
 pub(crate) fn read(
     segment: &SegmentFile,
     checkpoint: Option<&PartitionCheckpoint>,
     on_frame: &mut OnFrame<'_>,
 ) -> io::Result<SegmentSummary> {
     let file = PlainFile::open(&segment.path)?;
-    let file_len = file.file_len()?;
-    let mut summary = SegmentSummary {
-        end_known: EndKnown::Unknown,
-        frame_count: 0,
-        record_count: 0,
-        first_prev_header_crc: 0,
-        next_offset: segment.base_offset,
-        last_header_crc: 0,
-        end_position: BLOCK,
-        findings: Vec::new(),
+    let Some(checkpoint) = checkpoint else { return read_unnamed(&file, segment, on_frame) };
+    let Some(check) = SegmentCheck::by_checkpoint(&segment.path, checkpoint, segment.base_offset) else {
+        return Ok(SegmentSummary::new(segment, EndKnown::Unnamed));
     };
-    let active = checkpoint.filter(|checkpoint| checkpoint.recovery_point.segment_base == segment.base_offset);
-    if checkpoint.is_some_and(|checkpoint| !is_named(checkpoint, segment.base_offset)) {
-        summary.end_known = EndKnown::Unnamed;
-        return Ok(summary);
+    let is_sealed = checkpoint.sealed.iter().any(|info| info.base_offset == segment.base_offset);
+    let mut summary = SegmentSummary::new(segment, if is_sealed { EndKnown::Sealed } else { EndKnown::Active });
+    let checked = run(check, &file, &mut summary, on_frame);
+    summary.findings = checked.findings.iter().map(|finding| Finding::of_scrub(finding, Some(checkpoint))).collect();
+    Ok(summary)
+}
+
+/// What of a segment is wrong, as storage says it; `None` when the checkpoint relies on nothing in it.
+pub(crate) fn check(segment: &SegmentFile, checkpoint: &PartitionCheckpoint) -> io::Result<Option<CheckedSegment>> {
+    let Some(check) = SegmentCheck::by_checkpoint(&segment.path, checkpoint, segment.base_offset) else { return Ok(None) };
+    let file = PlainFile::open(&segment.path)?;
+    Ok(Some(ready(check.run(&file, &mut |_| {}))))
+}
+
+/// The offsets of a segment that cannot be served; all of them when it has no file.
+pub(crate) fn lost(segment: &SegmentFile, checkpoint: &PartitionCheckpoint) -> io::Result<Vec<DamagedRange>> {
+    match check(segment, checkpoint) {
+        Ok(checked) => Ok(checked.into_iter().flat_map(|checked| checked.findings).filter_map(|finding| finding.lost).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let check = SegmentCheck::by_checkpoint(&segment.path, checkpoint, segment.base_offset);
+            Ok(check.and_then(|check| check.on_missing().lost).into_iter().collect())
+        }
+        Err(error) => Err(error),
     }
-    let header = match SegmentHeader::decode_expecting(&file.read_block(0)?, segment.id, segment.base_offset) {
-        Ok(header) => header,
-        Err(error) => {
-            summary.findings.push(Finding::of_block(&segment.path, 0, "segment header", &error));
+}
+
+fn run(check: SegmentCheck, file: &PlainFile, summary: &mut SegmentSummary, on_frame: &mut OnFrame<'_>) -> CheckedSegment {
+    let checked = ready(check.run(file, &mut |frame| {
+        summary.on_frame(frame);
+        on_frame(frame.position, &frame.header);
+    }));
+    if summary.frame_count == 0 {
+        // It has no good frame: what it follows, it hands on.
+        summary.first_prev_header_crc = checked.prev_header_crc.unwrap_or_default();
+        summary.last_header_crc = summary.first_prev_header_crc;
+    }
+    checked
+}
+
+/// A segment of which no checkpoint says anything: its trailer does, or nobody.
+fn read_unnamed(file: &PlainFile, segment: &SegmentFile, on_frame: &mut OnFrame<'_>) -> io::Result<SegmentSummary> {
+    let file_len = file.file_len()?;
+    if file_len >= 2 * BLOCK && file_len.is_multiple_of(BLOCK) {
+        let block = file.read_block(file_len - BLOCK)?;
+        if let Ok(trailer) = SegmentTrailer::decode_expecting(&block, file_len, segment.id, segment.base_offset) {
+            let mut summary = SegmentSummary::new(segment, EndKnown::Sealed);
+            let checked = run(SegmentCheck::by_trailer(&segment.path, &trailer, file_len), file, &mut summary, on_frame);
+            summary.findings = checked.findings.iter().map(|finding| Finding::of_scrub(finding, None)).collect();
             return Ok(summary);
         }
-    };
-    let (end_known, end_position, end_offset) = match active {
-        Some(checkpoint) => (EndKnown::Active, checkpoint.recovery_point.next_frame_position, checkpoint.recovery_point.offset),
-        None => read_end(&file, file_len, segment, checkpoint, &mut summary)?,
-    };
-    summary.end_known = end_known;
-    let range = WalkRange {
+    }
+    let mut summary = SegmentSummary::new(segment, EndKnown::Unknown);
+    match SegmentHeader::decode_expecting(&file.read_block(0)?, segment.id, segment.base_offset) {
+        Ok(header) => walk(file, segment, walk_range(segment, &header, file_len), &mut summary, on_frame)?,
+        Err(error) => {
+            summary.findings.push(Finding::of_block(&segment.path, 0, "segment header", &error).of_partition(segment.id));
+        }
+    }
+    Ok(summary)
+}
+
+fn walk_range(segment: &SegmentFile, header: &SegmentHeader, file_len: u64) -> WalkRange {
+    WalkRange {
         id: segment.id,
         segment: segment.base_offset,
         position: BLOCK,
         offset: segment.base_offset,
         prev_header_crc: header.prev_header_crc,
-        end_position,
-        end_offset,
-    };
-    walk(&file, segment, range, &mut summary, on_frame)?;
-    Ok(summary)
+        end_position: file_len,
+        end_offset: Offset(u64::MAX),
+    }
 }
 
-/// Whether a start would read the file: it is sealed, or active with something in it that the checkpoint relies on.
-fn is_named(checkpoint: &PartitionCheckpoint, base_offset: Offset) -> bool {
-    let point = &checkpoint.recovery_point;
-    let active = point.segment_base == base_offset && point.position > 0;
-    active || checkpoint.sealed.iter().any(|info| info.base_offset == base_offset)
-}
-
-/// Where the frames of a segment that is not the active one end: its trailer says, and the checkpoint must agree.
-fn read_end(
-    file: &PlainFile,
-    file_len: u64,
-    segment: &SegmentFile,
-    checkpoint: Option<&PartitionCheckpoint>,
-    summary: &mut SegmentSummary,
-) -> io::Result<(EndKnown, u64, Offset)> {
-    let sealed = checkpoint.and_then(|checkpoint| checkpoint.sealed.iter().find(|info| info.base_offset == segment.base_offset));
-    // Ended by recovery, which writes nothing behind what may have been acknowledged: only the checkpoint says where.
-    if let Some(info) = sealed.filter(|info| !info.has_footer) {
-        return Ok((EndKnown::Sealed, info.file_len.saturating_sub(BLOCK), info.next_offset));
-    }
-    let path = &segment.path;
-    if let Some(info) = sealed
-        && info.file_len != file_len
-    {
-        summary.findings.push(Finding::new(path, file_len, "length of the file, by the checkpoint", info.file_len, file_len));
-    }
-    let trailer_position = file_len.saturating_sub(BLOCK);
-    let trailer =
-        match SegmentTrailer::decode_expecting(&file.read_block(trailer_position)?, file_len, segment.id, segment.base_offset) {
-            Ok(trailer) => trailer,
-            // Without a checkpoint that calls it sealed, a file without a trailer is an active segment as far as anybody knows.
-            Err(_) if sealed.is_none() => return Ok((EndKnown::Unknown, file_len, Offset(u64::MAX))),
-            Err(error) => {
-                summary.findings.push(Finding::of_block(path, trailer_position, "segment trailer", &error));
-                let end_offset = sealed.map_or(Offset(u64::MAX), |info| info.next_offset);
-                return Ok((EndKnown::Sealed, file_len, end_offset));
-            }
-        };
-    if let Some(info) = sealed
-        && info.next_offset != trailer.next_offset
-    {
-        let problem = "offset after the last record, by the checkpoint";
-        summary.findings.push(Finding::new(path, trailer_position, problem, info.next_offset, trailer.next_offset));
-    }
-    let footer_len = usize::try_from(trailer.footer_len).map_err(io::Error::other)?;
-    if let Err(error) = SegmentFooter::decode(&file.read(trailer.footer_position, footer_len)?, &trailer) {
-        summary.findings.push(Finding::of_block(path, trailer.footer_position, "segment footer", &error));
-    }
-    Ok((EndKnown::Sealed, trailer.end_position, trailer.next_offset))
-}
-
+/// Frame by frame, as a start takes them when all checkpoints are lost: damage is known by what follows it.
 fn walk(
     file: &PlainFile,
     segment: &SegmentFile,
@@ -169,44 +185,93 @@ fn walk(
     summary: &mut SegmentSummary,
     on_frame: &mut OnFrame<'_>,
 ) -> io::Result<()> {
-    let mut walk = FrameWalk::new(range, Offset::ZERO);
-    let (mut window_position, mut window) = (0, Vec::new());
     (summary.first_prev_header_crc, summary.last_header_crc) = (range.prev_header_crc, range.prev_header_crc);
+    let mut reader = FrameReader::new(file.clone(), FrameWalk::new(range, Offset::ZERO), WINDOW_LEN);
+    let mut hole = None;
     loop {
-        match walk.step(window_position, &window) {
-            Ok(WalkStep::Frame(WalkedFrame { position, header })) => {
-                let start = usize::try_from(position - window_position).expect("the frame is in the window");
-                let body = &window[start + sluice_model::FRAME_HEADER_LEN..start + header.frame_len()];
-                on_frame(position, &header, body);
-                summary.frame_count += 1;
-                summary.record_count += u64::from(header.record_count.to_native());
-                summary.next_offset = header.next_offset();
-                summary.last_header_crc = header.header_crc.to_native();
-                summary.end_position = position + header.frame_len() as u64;
+        match ready(reader.next()) {
+            Ok(Some(frame)) => {
+                if let Some(damage) = hole.take() {
+                    let until = frame.header.base_offset();
+                    summary.findings.push(of_hole(segment, &damage, DamagedRange { from: summary.next_offset, until }));
+                }
+                summary.on_frame(&frame);
+                on_frame(frame.position, &frame.header);
             }
-            Ok(WalkStep::More { from, len }) => {
-                window = file.read(from, len.max(WINDOW_LEN))?;
-                window_position = from;
-                if window.len() < len {
-                    if summary.end_known != EndKnown::Unknown {
-                        let actual = from + window.len() as u64;
-                        summary.findings.push(Finding::new(&segment.path, from, "length of the file", from + len as u64, actual));
+            Ok(None) => return Ok(()),
+            Err(WalkError::Io(error)) => return Err(error),
+            Err(WalkError::Damaged(damage)) => {
+                let first = *hole.get_or_insert(damage);
+                let resumed = match ready(reader.resume_behind_damage()) {
+                    Ok(resumed) => resumed,
+                    Err(WalkError::Damaged(_)) => false,
+                    Err(WalkError::Io(error)) => return Err(error),
+                };
+                if !resumed {
+                    // Nobody says that a frame has to be here.
+                    if !ends_quietly(&first.kind) {
+                        let rest = DamagedRange { from: summary.next_offset, until: Offset(u64::MAX) };
+                        summary.findings.push(of_hole(segment, &first, rest));
                     }
                     return Ok(());
                 }
-            }
-            Ok(WalkStep::End) => return Ok(()),
-            // Nobody says that a frame has to be here.
-            Err(damage) if summary.end_known == EndKnown::Unknown && ends_quietly(&damage.kind) => return Ok(()),
-            Err(damage) => {
-                summary.findings.push(Finding::of_segment(&segment.path, &damage));
-                return Ok(());
             }
         }
     }
 }
 
+fn of_hole(segment: &SegmentFile, damage: &SegmentDamage, range: DamagedRange) -> Finding {
+    let kind = ScrubKind::Segment(damage.kind);
+    let found =
+        ScrubFinding { file: segment.path.clone(), position: damage.position, kind, id: Some(segment.id), lost: Some(range) };
+    Finding::of_scrub(&found, None)
+}
+
+/// The finding of a segment whose file is not there.
+pub(crate) fn missing(segment: &SegmentFile, checkpoint: Option<&PartitionCheckpoint>) -> Finding {
+    let check = checkpoint.and_then(|checkpoint| SegmentCheck::by_checkpoint(&segment.path, checkpoint, segment.base_offset));
+    let range = check.and_then(|check| check.on_missing().lost);
+    Finding::new(&segment.path, 0, "segment that the checkpoint names", "a file", "none")
+        .of_partition(segment.id)
+        .losing(range, checkpoint)
+}
+
+/// What the checkpoint remembers of a partition and no file shows: offsets that were found damaged before, and where
+/// records may be missing. `found` is what files show.
+pub(crate) fn remembered(checkpoint: &PartitionCheckpoint, slot: &Path, found: &[Finding]) -> Vec<Finding> {
+    let id = checkpoint.id;
+    let shown = |range: &DamagedRange| {
+        let of_it = found.iter().filter(|one| one.partition == Some(id)).filter_map(|one| one.offsets);
+        of_it.into_iter().any(|shown| shown.from <= range.from.0 && range.until.0 <= shown.until)
+    };
+    let mut findings = Vec::new();
+    for &range in checkpoint.damaged.iter().filter(|range| !shown(range)) {
+        let finding = Finding::new(slot, 0, "what was found before", "records", "damage");
+        findings.push(finding.of_partition(id).losing(Some(range), Some(checkpoint)));
+    }
+    if let Some(offset) = checkpoint.possibly_short {
+        let what = format!("possibly short: acknowledged records may be missing from offset {offset} on");
+        findings.push(Finding::new(slot, 0, what, "a journal that vouches for them", "one that was damaged").of_partition(id));
+    }
+    findings
+}
+
 /// What stands behind the last frame of a segment that is still being written: zeros, or the end of the file.
 fn ends_quietly(kind: &DamageKind) -> bool {
     matches!(kind, DamageKind::NoFrame | DamageKind::PastEnd { .. } | DamageKind::FileTooShort { .. })
+}
+
+/// How a segment's row names what was found in it.
+pub(crate) fn state(summary: &SegmentSummary) -> &'static str {
+    if summary.findings.iter().any(|finding| finding.standing == Standing::Damaged) {
+        return "DAMAGED";
+    }
+    match (summary.end_known, summary.findings.is_empty()) {
+        (EndKnown::Sealed, true) => "sealed",
+        (EndKnown::Active, true) => "active",
+        (EndKnown::Sealed, false) => "sealed, part of it given up",
+        (EndKnown::Active, false) => "active, part of it given up",
+        (EndKnown::Unnamed, _) => "not relied on: the journal has it",
+        (EndKnown::Unknown, _) => "end unknown",
+    }
 }

@@ -1,7 +1,7 @@
 //! `log verify`: a table of the files, then every finding; damage decides the exit status.
 
 use super::files::{self, Files, SegmentFile, ShardFiles};
-use super::finding::Finding;
+use super::finding::{Finding, Standing};
 use super::journal::{self, JournalSummary};
 use super::segment::{self, EndKnown, SegmentSummary};
 use super::{LogArgs, reading, shown};
@@ -34,19 +34,57 @@ pub(crate) fn verify(args: &LogArgs) -> Result<(), Failure> {
         findings.push(Finding::new(dir, 0, "journal that the checkpoint names", "every file of it, whole", error));
         table.push(plain_row("journal", dir, "MISSING OR NOT WHOLE".to_owned()));
     }
+    for (dir, id) in &files.unnamed {
+        let finding = Finding::new(dir, 0, "segments that nobody names", "a checkpoint or a journal that names them", "neither");
+        findings.push(finding.of_partition(*id));
+    }
     verify_segments(&files, &mut table, &mut findings).map_err(reading(&args.path))?;
+    findings.extend(remembered(&files, &findings));
+    let (findings, given_up): (Vec<_>, Vec<_>) = findings.into_iter().partition(|one| one.standing == Standing::Damaged);
     if args.json {
-        let document = json!({ "files": table.to_json(), "findings": findings });
+        let document = json!({ "files": table.to_json(), "findings": findings, "given_up": given_up });
         print_line(&format!("{document:#}"))?;
     } else {
         table.print(false, "no files")?;
-        findings.iter().try_for_each(|finding| print_line(&format!("DAMAGED {finding}")))?;
+        for finding in given_up.iter().chain(&findings) {
+            let whose = finding.partition.map_or_else(String::new, |id| format!("; {}", files.name(id)));
+            print_line(&format!("{} {finding}{whose}", word(finding.standing)))?;
+        }
     }
     match findings.len() {
         0 => Ok(()),
         count => Err(Failure::new(ExitStatus::Damaged, format!("{count} finding(s) of damage in {}", args.path.display()))
-            .remedy("keep a copy of the folder; a broker started on it serves all but the damaged ranges, rebuilds a shard without a good checkpoint, and remembers what it met; stopped again, `sluice log accept-loss` gives up what cannot be served")),
+            .remedy(remedy(&findings))),
     }
+}
+
+fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Damaged => "DAMAGED",
+        Standing::Accepted => "accepted as lost:",
+        Standing::Deleted => "deleted before it was damaged:",
+    }
+}
+
+fn remedy(findings: &[Finding]) -> &'static str {
+    if findings.iter().all(|finding| finding.is_harmless) {
+        "`sluice log repair` puts right what costs no record; look at the device's health before that changes"
+    } else {
+        "keep a copy of the folder; a broker started on it serves all but the damaged ranges, rebuilds a shard without a good checkpoint, and remembers what it met; stopped again, `sluice log accept-loss` gives up what cannot be served, and `sluice log repair` puts right what costs no record"
+    }
+}
+
+/// What checkpoints remember and files do not show; of a whole data folder.
+fn remembered(files: &Files, found: &[Finding]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for shard in &files.shards {
+        let Some(newest) = shard.newest() else { continue };
+        let slot = &shard.slots[newest.slot].0;
+        for partition in newest.checkpoint.partitions.iter().filter(|partition| files.counts(partition)) {
+            findings.extend(segment::remembered(partition, slot, found));
+        }
+    }
+    findings
 }
 
 fn verify_slots(shard: &ShardFiles, table: &mut Table, findings: &mut Vec<Finding>) {
@@ -93,7 +131,7 @@ fn plain_row(kind: &str, path: &Path, state: String) -> Vec<Value> {
 fn verify_segments(files: &Files, table: &mut Table, findings: &mut Vec<Finding>) -> io::Result<()> {
     let mut before: Option<(SegmentFile, SegmentSummary)> = None;
     for segment in &files.segments {
-        let mut summary = segment::read(segment, files.partitions.get(&segment.id), &mut |_, _, _| {})?;
+        let mut summary = segment::read(segment, files.partitions.get(&segment.id), &mut |_, _| {})?;
         if summary.end_known == EndKnown::Unnamed {
             table.push(segment_row(segment, &summary));
             continue;
@@ -105,9 +143,11 @@ fn verify_segments(files: &Files, table: &mut Table, findings: &mut Vec<Finding>
         findings.extend(summary.findings.iter().cloned());
         before = Some((segment.clone(), summary));
     }
-    for segment in files.missing_segments.iter().filter(|segment| !files.deleted_topics.contains(&segment.id.topic_id)) {
-        findings.push(Finding::new(&segment.path, 0, "segment that the checkpoint names", "a file", "none"));
-        table.push(plain_row("segment", &segment.path, "MISSING".to_owned()));
+    for segment in files.missing_segments.iter().filter(|segment| !files.is_deleted(segment.id)) {
+        let finding = segment::missing(segment, files.partitions.get(&segment.id));
+        let state = if finding.standing == Standing::Damaged { "MISSING" } else { "missing, and given up" };
+        table.push(plain_row("segment", &segment.path, state.to_owned()));
+        findings.push(finding);
     }
     Ok(())
 }
@@ -115,23 +155,17 @@ fn verify_segments(files: &Files, table: &mut Table, findings: &mut Vec<Finding>
 /// The segment behind one that is gone, given up or not, is not to blame for the gap.
 fn is_missing_between(files: &Files, before: &SegmentFile, segment: &SegmentFile) -> bool {
     let between = before.base_offset..segment.base_offset;
-    let accepted = files.partitions.get(&segment.id).map_or(&[][..], |partition| &partition.accepted);
+    let partition = files.partitions.get(&segment.id);
+    let known = partition.into_iter().flat_map(|partition| partition.accepted.iter().chain(&partition.damaged));
     files.missing_segments.iter().any(|missing| missing.id == segment.id && between.contains(&missing.base_offset))
-        || accepted.iter().any(|range| range.until == segment.base_offset)
+        || known.into_iter().any(|range| range.until == segment.base_offset)
 }
 
 fn segment_row(segment: &SegmentFile, summary: &SegmentSummary) -> Vec<Value> {
-    let state = match (summary.findings.is_empty(), summary.end_known) {
-        (false, _) => "DAMAGED",
-        (true, EndKnown::Sealed) => "sealed",
-        (true, EndKnown::Active) => "active",
-        (true, EndKnown::Unnamed) => "not relied on: the journal has it",
-        (true, EndKnown::Unknown) => "end unknown",
-    };
     vec![
         "segment".into(),
         shown(&segment.path),
-        state.into(),
+        segment::state(summary).into(),
         summary.frame_count.into(),
         summary.record_count.into(),
         segment.base_offset.0.into(),

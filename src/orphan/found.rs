@@ -6,6 +6,7 @@
 //! (`log verify`).
 
 use crate::log::files::{Files, SegmentFile};
+use crate::log::finding::Standing;
 use crate::log::{journal, segment};
 use sluice_model::{FrameHeader, LeaderEpoch, Offset, PlacementEpoch, ProducerId, ShardIndex, TopicPartition};
 use sluice_storage::checkpoint::PartitionCheckpoint;
@@ -163,8 +164,8 @@ fn add_segment(
         partition.append_time_ms = partition.append_time_ms.max(Some(info.append_time_ms_max));
         return Ok(());
     }
-    let summary = segment::read(segment, checkpoint, &mut |_, header, _| partition.on_frame(header))?;
-    partition.is_damaged |= !summary.findings.is_empty();
+    let summary = segment::read(segment, checkpoint, &mut |_, header| partition.on_frame(header))?;
+    partition.is_damaged |= summary.findings.iter().any(|finding| finding.standing == Standing::Damaged);
     if partition.named_by == NamedBy::Nobody {
         partition.log_start = if partition.record_count == 0 { segment.base_offset } else { partition.log_start };
         partition.log_end = partition.log_end.max(summary.next_offset);

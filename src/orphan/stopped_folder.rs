@@ -1,9 +1,11 @@
 //! A stopped broker's folder: its files, its metadata, and the lock that keeps a broker from starting meanwhile.
+//!
+//! Looking writes nothing, so that it works where nothing may be written; the metadata is opened when it is to change.
 
 use crate::exit_status::{ExitStatus, Failure};
 use crate::log::files::{self, Files, ShardFiles};
 use sluice_broker::BROKER;
-use sluice_controller::{CommandError, Controller, OpenError};
+use sluice_controller::{CommandError, Controller, OpenError, read_image};
 use sluice_metadata::{FolderId, HeldPartitions, Image, RegisterBroker};
 use sluice_model::TopicPartition;
 use sluice_storage::layout::Layout;
@@ -13,7 +15,10 @@ use std::path::Path;
 pub(super) struct StoppedFolder {
     pub(super) layout: Layout,
     pub(super) files: Files,
-    /// `None` when the file is missing.
+    folder_id: FolderId,
+    /// What the metadata says; `None` when the file is missing.
+    image: Option<Image>,
+    /// Once it was asked for.
     controller: Option<Controller>,
     _lock: Option<File>,
 }
@@ -31,17 +36,16 @@ impl StoppedFolder {
         }
         let (files, lock) = files::find(&opened)?;
         let folder_id = folder_id(&layout)?;
-        let controller = match Controller::open(&layout.metadata(), folder_id, None) {
-            Ok(controller) => Some(controller),
+        let image = match read_image(&layout.metadata(), folder_id) {
+            Ok(image) => Some(image),
             Err(OpenError::Missing { .. }) => None,
-            Err(error @ OpenError::InUse { .. }) => return Err(Failure::new(ExitStatus::DataFolderInUse, error.to_string())),
-            Err(error) => return Err(Failure::new(ExitStatus::Metadata, error.to_string())),
+            Err(error) => return Err(metadata_failure(&error)),
         };
-        Ok(Self { layout, files, controller, _lock: lock })
+        Ok(Self { layout, files, folder_id, image, controller: None, _lock: lock })
     }
 
     pub(super) fn image(&self) -> Option<&Image> {
-        self.controller.as_ref().map(Controller::image)
+        self.controller.as_ref().map(Controller::image).or(self.image.as_ref())
     }
 
     /// What the metadata says of a partition that is in the folder; `None` when it is a topic's.
@@ -76,11 +80,31 @@ impl StoppedFolder {
     /// The metadata, to change it.
     pub(super) fn controller(&mut self) -> Result<&mut Controller, Failure> {
         let path = self.layout.metadata();
-        self.controller.as_mut().ok_or_else(|| {
-            Failure::new(ExitStatus::Metadata, format!("{} is missing", path.display()))
-                .remedy("put back a copy, however old; without one, `sluice orphan new-metadata` makes a new one")
-        })
+        if self.image.is_none() {
+            let missing = Failure::new(ExitStatus::Metadata, format!("{} is missing", path.display()));
+            return Err(missing.remedy("put back a copy, however old; without one, `sluice orphan new-metadata` makes a new one"));
+        }
+        match &mut self.controller {
+            Some(controller) => Ok(controller),
+            none => {
+                let opened = Controller::open(&path, self.folder_id, None).map_err(|error| metadata_failure(&error))?;
+                Ok(none.insert(opened))
+            }
+        }
     }
+}
+
+fn metadata_failure(error: &OpenError) -> Failure {
+    match error {
+        OpenError::InUse { .. } => Failure::new(ExitStatus::DataFolderInUse, error.to_string()),
+        OpenError::Io { source, .. } if is_refused(source.kind()) => Failure::new(ExitStatus::Metadata, error.to_string())
+            .remedy("run it from an account that may write there, on a file system that is writable"),
+        error => Failure::new(ExitStatus::Metadata, error.to_string()),
+    }
+}
+
+fn is_refused(kind: std::io::ErrorKind) -> bool {
+    matches!(kind, std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Of a partition that no topic has.

@@ -4,7 +4,7 @@
 //! so that the older one does not bring the refusal back. The expensive mistake is to accept more than was shown:
 //! what is written is made from the same value that is shown. Deliberately absent: asking.
 
-use crate::checkpoint::{DAMAGED_RANGES_MAX, PartitionCheckpoint};
+use crate::checkpoint::{DAMAGED_RANGES_MAX, PartitionCheckpoint, ShardCheckpoint};
 use crate::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, Checkpoints, FoundCheckpoint, RingState, SlotFound, read_slots};
 use crate::damage::DamagedRange;
 use crate::damaged_ranges::joined;
@@ -72,8 +72,43 @@ pub async fn find_loss<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex) ->
 
 impl ShardLoss {
     #[must_use]
+    pub fn checkpoint(&self) -> &ShardCheckpoint {
+        &self.found.checkpoint
+    }
+
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.journal.is_none() && self.partitions.is_empty()
+    }
+
+    /// Offsets of `id` that a look at its segments has found to be lost and no broker has met yet. What is deleted or was
+    /// accepted before is no loss.
+    pub fn on_found(&mut self, id: TopicPartition, lost: DamagedRange) {
+        let Some(partition) = self.found.checkpoint.partitions.iter_mut().find(|partition| partition.id == id) else { return };
+        let lost = DamagedRange { from: lost.from.max(partition.log_start_offset), ..lost };
+        let is_accepted = partition.accepted.iter().any(|range| range.from <= lost.from && lost.until <= range.until);
+        if lost.from >= lost.until || is_accepted {
+            return;
+        }
+        partition.damaged = joined(&partition.damaged, &[lost]);
+        let damaged = partition.damaged.clone();
+        match self.partitions.iter_mut().find(|partition| partition.id == id) {
+            Some(loss) => loss.damaged = damaged,
+            None => self.partitions.push(PartitionLoss { id, damaged, possibly_short: None, journal_from: None }),
+        }
+    }
+
+    /// A partition that no checkpoint and no journal names, as its segments have it. What it may lack is shown with the
+    /// loss of a journal, and what of it is damaged with the rest.
+    pub fn on_unnamed(&mut self, partition: PartitionCheckpoint) {
+        self.partitions.push(PartitionLoss {
+            id: partition.id,
+            damaged: partition.damaged.clone(),
+            possibly_short: None,
+            journal_from: Some(partition.recovery_point.offset),
+        });
+        self.found.checkpoint.partitions.push(partition);
+        self.found.checkpoint.partitions.sort_by_key(|partition| partition.id);
     }
 
     /// Writes both slots: what was damaged is accepted and stepped over by readers, nothing is in doubt, and a journal

@@ -274,7 +274,7 @@ impl<F: DiskFile> FrameReader<F> {
     }
 
     /// After damage: looks for a later frame and goes on there. False when there is none before the walk's end.
-    pub(crate) async fn resume_behind_damage(&mut self) -> Result<bool, WalkError> {
+    pub async fn resume_behind_damage(&mut self) -> Result<bool, WalkError> {
         let mut position = self.walk.position() + 1;
         while position + FRAME_HEADER_LEN as u64 <= self.walk.end_position() {
             match self.load(position, FRAME_HEADER_LEN).await {

@@ -27,8 +27,10 @@ pub enum ScrubKind {
     Segment(DamageKind),
     /// A segment's header block.
     Header(BlockError),
-    /// A segment's footer, or the trailer that finds it.
+    /// A segment's footer.
     Footer(BlockError),
+    /// A segment's last block, which finds the footer.
+    Trailer(BlockError),
     /// A footer that verifies and says something else than the frames do, or than the checkpoint.
     Disagrees { field: &'static str },
     /// Padding is zeros.
@@ -49,6 +51,7 @@ impl fmt::Display for ScrubKind {
             Self::Segment(kind) => write!(f, "{kind}"),
             Self::Header(error) => write!(f, "the segment's header block: {error}"),
             Self::Footer(error) => write!(f, "the segment's footer: {error}"),
+            Self::Trailer(error) => write!(f, "the segment's trailer: {error}"),
             Self::Disagrees { field } => write!(f, "the footer's {field} disagrees with the frames"),
             Self::NotZero { actual } => write!(f, "expected padding of zeros, found {actual:02x}"),
             Self::NotAsWritten { expected, actual } => {

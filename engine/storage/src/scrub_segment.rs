@@ -161,7 +161,7 @@ impl SegmentScrub {
                 false
             }
             Ok((_, Some(field))) => self.without_footer(at, ScrubKind::Disagrees { field }),
-            Err(error) => self.without_footer(at, ScrubKind::Footer(error)),
+            Err(error) => self.without_footer(at, ScrubKind::Trailer(error)),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::active_segment::FRAMES_START;
 use crate::checkpoint::{PartitionCheckpoint, SealedSegmentInfo};
 use crate::disk::DiskFile;
 use crate::frame_walk::WalkedFrame;
-use crate::scrub_finding::ScrubFinding;
+use crate::scrub_finding::{ScrubFinding, ScrubKind};
 use crate::scrub_read::read_for_scrub;
 use crate::scrub_seen::SeenFrames;
 use crate::scrub_segment::{Expected, SegmentScrub};
@@ -31,6 +31,19 @@ pub struct CheckedSegment {
     pub prev_header_crc: Option<u32>,
     /// Where footer and trailer lie, at the latest; `None` where there is none.
     pub footer_from: Option<u64>,
+}
+
+impl CheckedSegment {
+    /// Whether a finding is about the footer or the trailer alone: a segment without them does not have it.
+    #[must_use]
+    pub fn is_of_footer(&self, finding: &ScrubFinding) -> bool {
+        let is_behind = || self.footer_from.is_some_and(|from| finding.position >= from);
+        match finding.kind {
+            ScrubKind::Footer(_) | ScrubKind::Trailer(_) | ScrubKind::Disagrees { .. } => true,
+            ScrubKind::Unreadable => finding.lost.is_none() && is_behind(),
+            _ => false,
+        }
+    }
 }
 
 impl SegmentCheck {
@@ -67,12 +80,6 @@ impl SegmentCheck {
         let mut scrub = SegmentScrub::new(expected);
         scrub.seen = Some(SeenFrames::default());
         Self { scrub }
-    }
-
-    /// The offset after the last record that has to be there.
-    #[must_use]
-    pub fn end_offset(&self) -> Offset {
-        self.scrub.expected.end_offset
     }
 
     /// Reads all of it. What the device does not give back is a finding, not an error.

@@ -38,7 +38,11 @@ fn scrubbed(log: &mut Log<FaultDisk>) -> Vec<ScrubFinding> {
 }
 
 /// Every segment that the checkpoint names: its base offset, what is wrong with it, and the offsets of its good frames.
-pub(crate) fn check_all(disk: &FaultDisk, dir: &Path, checkpoint: &PartitionCheckpoint) -> Vec<(Offset, CheckedSegment, Vec<Offset>)> {
+pub(crate) fn check_all(
+    disk: &FaultDisk,
+    dir: &Path,
+    checkpoint: &PartitionCheckpoint,
+) -> Vec<(Offset, CheckedSegment, Vec<Offset>)> {
     let bases = checkpoint.sealed.iter().map(|info| info.base_offset).chain([checkpoint.recovery_point.segment_base]);
     let check = |base_offset| {
         let path = segment_file(dir, base_offset);

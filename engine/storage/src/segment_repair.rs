@@ -11,7 +11,7 @@ use crate::active_segment::FRAMES_START;
 use crate::checkpoint_slots::{Checkpoints, FoundCheckpoint};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::layout::Layout;
-use crate::scrub_finding::{ScrubFinding, ScrubKind};
+use crate::scrub_finding::ScrubKind;
 use crate::segment_check::CheckedSegment;
 use crate::segment_format::{SegmentHeader, block_down, block_up};
 use sluice_model::limits::BLOCK_LEN;
@@ -40,9 +40,8 @@ pub fn repairs(id: TopicPartition, base_offset: Offset, checked: &CheckedSegment
     for finding in kept {
         let repair = match finding.kind {
             ScrubKind::NotZero { .. } => Some(Repair::Padding { position: finding.position }),
-            ScrubKind::Footer(_) | ScrubKind::Disagrees { .. } => Some(Repair::Footer),
+            _ if checked.is_of_footer(finding) => Some(Repair::Footer),
             _ if finding.position < FRAMES_START => checked.prev_header_crc.map(header),
-            ScrubKind::Unreadable if is_behind_frames(finding, checked) => Some(Repair::Footer),
             _ => None,
         };
         repairs.extend(repair.filter(|repair| !repairs.contains(repair)));
@@ -55,12 +54,8 @@ pub fn repairs(id: TopicPartition, base_offset: Offset, checked: &CheckedSegment
     repairs
 }
 
-fn is_behind_frames(finding: &ScrubFinding, checked: &CheckedSegment) -> bool {
-    checked.footer_from.is_some_and(|from| finding.position >= from)
-}
-
-/// Writes a header block or padding, durably. Nothing else has the file open.
-pub async fn repair_in_place<D: Disk>(disk: &D, path: &Path, repair: &Repair) -> io::Result<()> {
+/// Writes a header block or padding, durably; false where that cannot be done in place. Nothing else has the file open.
+pub async fn repair_in_place<D: Disk>(disk: &D, path: &Path, repair: &Repair) -> io::Result<bool> {
     let (position, from, bytes) = match repair {
         Repair::Header(header) => (0, 0, header.encode()),
         // At the beginning of a block zeros would say that no frame follows.
@@ -68,7 +63,7 @@ pub async fn repair_in_place<D: Disk>(disk: &D, path: &Path, repair: &Repair) ->
             let zeros = usize::try_from(block_up(*position) - position).expect("less than a block");
             (block_down(*position), BLOCK_LEN - zeros, vec![0; zeros])
         }
-        Repair::Padding { .. } | Repair::Footer => return Ok(()),
+        Repair::Padding { .. } | Repair::Footer => return Ok(false),
     };
     let file = disk.open(path, OpenMode::Existing).await?;
     let mut block = disk.buffer(BLOCK_LEN);
@@ -77,7 +72,8 @@ pub async fn repair_in_place<D: Disk>(disk: &D, path: &Path, repair: &Repair) ->
     }
     block[from..].copy_from_slice(&bytes);
     file.write_at(position, block).await?;
-    file.sync().await
+    file.sync().await?;
+    Ok(true)
 }
 
 /// Both slots say of these segments, by partition and base offset, that they have no footer. Whatever else the

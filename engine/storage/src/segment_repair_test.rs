@@ -1,6 +1,7 @@
 use super::*;
 use crate::checkpoint_slots::{SlotFound, read_slots};
 use crate::layout::segment_file;
+use crate::scrub_finding::ScrubFinding;
 use crate::segment_check::tests::{check_all, several_segments};
 use crate::testing::executor::block_on;
 use crate::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
@@ -50,7 +51,8 @@ fn rotten(seed: u64) -> (FaultDisk, Vec<Vec<u8>>) {
     let path = segment_file(&dir, info.base_offset);
     let bytes = disk.files()[&path].clone();
     let end = info.file_len as usize;
-    let pad = (BLOCK_LEN..end - 2 * BLOCK_LEN).rev().find(|&at| bytes[at] == 0 && bytes[at..].starts_with(&[0; 40])).expect("a pad");
+    let pad =
+        (BLOCK_LEN..end - 2 * BLOCK_LEN).rev().find(|&at| bytes[at] == 0 && bytes[at..].starts_with(&[0; 40])).expect("a pad");
     for position in [40, pad as u64, info.file_len - 2 * BLOCK_LEN as u64 + 9, info.file_len - 100] {
         disk.flip_bit(&path, position, 2);
     }

@@ -107,6 +107,8 @@ pub(crate) async fn shard_main(shard: Shard, listener: TcpListener, start: Shard
 pub(crate) fn log_recovery(report: &RecoveryReport) {
     if report.is_clean() {
         tracing::info!("{report}");
+    } else if report.damaged.is_empty() && report.possibly_short.is_empty() {
+        tracing::warn!("{report}; nothing is refused on account of it");
     } else {
         tracing::warn!(
             "{report}; on the stopped broker's folder `sluice log verify` says more and `sluice log accept-loss` accepts it"

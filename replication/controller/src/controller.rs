@@ -4,6 +4,8 @@ use crate::backend::{AllocatedFile, Reserve};
 use crate::command_error::CommandError;
 use crate::open_error::{Damage, OpenError};
 use crate::store::{FIRST_INDEX, FORMAT_VERSION, Meta, ReadError, Store};
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
 use sluice_metadata::{
     AdoptTopic, AllocateProducerIds, AlterTopic, Batch, BatchError, ClusterId, CreateTopic, DeleteTopic, FolderId, Image,
     PurgeTopic, Record, Refusal, RegisterBroker, RemoveOrphan, ReserveProducerIds, on_adopt_topic, on_allocate_producer_ids,
@@ -232,6 +234,26 @@ fn replay(image: &mut Image, expected: u64, index: u64, entry: &[u8]) -> Result<
     }
     let batch = Batch::decode(entry).map_err(|error| Damage::Entry { index, error })?;
     image.apply_batch(&batch).map_err(|error| Damage::Apply { index, error })
+}
+
+/// What the log at `path` says, read and left as it is: also where nothing may be written, and after a crash. Whoever
+/// calls knows that nobody writes to it meanwhile.
+pub fn read_image(path: &Path, folder_id: FolderId) -> Result<Image, OpenError> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(OpenError::Missing { path: path.to_owned() }),
+        Ok(bytes) if bytes.is_empty() => {
+            let damage = Damage::Store("the file is empty".to_owned());
+            return Err(OpenError::Damaged { path: path.to_owned(), damage });
+        }
+        read => read.map_err(|source| OpenError::Io { path: path.to_owned(), source })?,
+    };
+    let copy = move || {
+        let backend = InMemoryBackend::new();
+        backend.set_len(bytes.len() as u64)?;
+        backend.write(0, &bytes)?;
+        Ok((Store::open(backend)?, None))
+    };
+    Ok(Controller::open_with(path, folder_id, Box::new(copy))?.image)
 }
 
 /// Makes an empty log, whole before it has its name: a crash in between leaves nothing that would have to be guessed at.

@@ -14,5 +14,5 @@ mod open_error;
 mod store;
 
 pub use command_error::CommandError;
-pub use controller::{Applied, Controller, ProducerIdBlock};
+pub use controller::{Applied, Controller, ProducerIdBlock, read_image};
 pub use open_error::{Damage, OpenError};
