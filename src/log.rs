@@ -9,7 +9,7 @@ pub(crate) mod files;
 pub(crate) mod finding;
 pub(crate) mod journal;
 mod lost_shard;
-mod plain_disk;
+pub(crate) mod plain_disk;
 mod repair;
 pub(crate) mod segment;
 mod stopped;

@@ -1,8 +1,8 @@
 //! `sluice orphan list|adopt|remove|new-metadata`: partitions in a stopped broker's folder that its metadata does not know.
 //!
 //! They are there when an older copy of the metadata was put back, or when it was lost. The expensive mistake is to
-//! touch a record on the way: adopting and removing write to the metadata alone, and the broker's next start does the
-//! rest. Only files that recovery set aside are removed here.
+//! touch a record on the way: adopting and removing write to the metadata, to the checkpoint that has to name what was
+//! adopted, and nowhere else; the broker's next start does the rest. Only files that recovery set aside are removed here.
 
 mod adopt;
 mod found;
@@ -27,7 +27,8 @@ pub(crate) enum OrphanCommand {
 States of a partition:
   orphan             its records are kept and not served; adopt or remove its topic
   not checkpointed   only the journal names it; start and stop the broker once, then it is an orphan
-  no checkpoint      segments that no checkpoint and no journal names: the shard's folder is missing or another one's
+  no checkpoint      segments that no checkpoint and no journal names, because the checkpoints were lost: adopted as the
+                     segments have it, and reported as possibly short
   deleted            its topic was deleted or removed; the broker's next start drops what is left")]
     List(ListArgs),
     /// Give the partitions of a topic id a topic again; after the next start it serves all their records

@@ -1,27 +1,32 @@
 //! `orphan adopt`: the metadata gets a topic with the id of the partitions found.
 //!
 //! The expensive mistake is to adopt what a start could not open: a partition that no checkpoint names, beside which
-//! the topic's other partitions would be served from nothing. Such a topic is refused whole.
+//! the topic's other partitions would be served from nothing. One that only segments name is put into a checkpoint first;
+//! where a start has still to find out what a journal says of it, the topic is refused whole.
 
 use super::AdoptArgs;
 use super::found::{self, FoundPartition, NamedBy};
 use super::stopped_folder::{Standing, StoppedFolder, command_failure};
 use crate::exit_status::{ExitStatus, Failure};
+use crate::log::files::{self, ShardFiles};
+use crate::log::plain_disk::PlainDisk;
 use sluice_broker::BROKER;
 use sluice_metadata::{AdoptTopic, PRODUCER_ID_PLAUSIBLE_END, ReserveProducerIds};
-use sluice_model::{PartitionIndex, TopicId};
+use sluice_model::{Offset, PartitionIndex, PlacementEpoch, TopicId, TopicPartition};
+use sluice_storage::unnamed_partition::{name_partitions, unnamed_partition};
 use std::collections::BTreeMap;
 
 pub(crate) fn adopt(args: &AdoptArgs) -> Result<(), Failure> {
     let data_dir = &args.folder.data_dir;
     let mut folder = StoppedFolder::open(data_dir)?;
     folder.controller()?;
-    let found = orphans_of(&folder, args.topic_id)?;
-    check_named(args.topic_id, &found)?;
+    let mut found = orphans_of(&folder, args.topic_id)?;
+    check_named(&folder, args.topic_id, &found)?;
     let known = folder.image().and_then(|image| image.topic(args.topic_id)).map(|topic| topic.name.clone());
     let Some(name) = args.name.clone().or(known) else {
         return Err(Failure::usage("the metadata does not know this topic, so it has no name").remedy("--name NAME"));
     };
+    let unnamed = name_unnamed(&folder, args.topic_id, &mut found)?;
     let request = AdoptTopic {
         topic_id: args.topic_id,
         name: Some(name.clone()),
@@ -39,6 +44,12 @@ pub(crate) fn adopt(args: &AdoptArgs) -> Result<(), Failure> {
     controller.adopt_topic(&request).map_err(|error| command_failure(&error))?;
     let (records, count) = (found.values().map(|found| found.record_count).sum::<u64>(), found.len());
     eprintln!("adopted {count} partition(s) with {records} records as topic {name}; the broker's next start serves them");
+    for (partition, from) in unnamed {
+        eprintln!(
+            "partition {partition} was named by no checkpoint and is taken from its segments; it is reported as possibly short from offset \
+             {from} on, until `sluice log accept-loss` accepts that"
+        );
+    }
     if found.values().any(|found| found.is_damaged) {
         eprintln!("some of it is damaged and will not be served; `sluice log verify {}` says what", data_dir.display());
     }
@@ -66,20 +77,67 @@ pub(super) fn orphans_of(folder: &StoppedFolder, topic_id: TopicId) -> Result<BT
     Err(Failure::new(ExitStatus::Refused, what).remedy("`sluice orphan list` shows what there is"))
 }
 
-fn check_named(topic_id: TopicId, found: &BTreeMap<PartitionIndex, FoundPartition>) -> Result<(), Failure> {
+fn check_named(
+    folder: &StoppedFolder,
+    topic_id: TopicId,
+    found: &BTreeMap<PartitionIndex, FoundPartition>,
+) -> Result<(), Failure> {
+    let in_use = |shard: &&ShardFiles| shard.newest().is_none() && !shard.journal.is_empty();
+    let to_rebuild = folder.files.shards.iter().find(in_use).map(|shard| shard.shard);
     for (partition, found) in found {
-        let (what, remedy) = match found.named_by {
-            NamedBy::Checkpoint => continue,
-            NamedBy::Journal => ("only the journal names it", "start and stop the broker once: that recovers it, then adopt"),
-            NamedBy::Nobody => (
-                "no checkpoint names its segments",
-                "put back the folder shard-N that belongs to this data folder; or move the partition's folder away, and adopt the others",
-            ),
+        let what = match (found.named_by, to_rebuild) {
+            (NamedBy::Journal, _) => "only the journal names it".to_owned(),
+            (NamedBy::Nobody, Some(shard)) => {
+                format!("shard {shard} has lost both checkpoints, and its journal may have more of it")
+            }
+            _ => continue,
         };
         let what = format!("partition {partition} of topic {topic_id} cannot be adopted: {what}");
-        return Err(Failure::new(ExitStatus::Refused, what).remedy(remedy));
+        return Err(
+            Failure::new(ExitStatus::Refused, what).remedy("start and stop the broker once: that recovers it, then adopt")
+        );
     }
     Ok(())
+}
+
+/// Puts partitions that only segments name into the checkpoint of the first shard that has one; gives back where each
+/// of them ends.
+fn name_unnamed(
+    folder: &StoppedFolder,
+    topic_id: TopicId,
+    found: &mut BTreeMap<PartitionIndex, FoundPartition>,
+) -> Result<Vec<(PartitionIndex, Offset)>, Failure> {
+    let nobody = found.iter().filter(|(_, found)| found.named_by == NamedBy::Nobody).map(|(&partition, _)| partition);
+    let nobody: Vec<PartitionIndex> = nobody.collect();
+    if nobody.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(newest) = folder.files.shards.iter().find_map(ShardFiles::newest) else {
+        let what = format!("{} has no good checkpoint that could name the partitions", folder.layout.data_dir().display());
+        return Err(Failure::new(ExitStatus::Damaged, what).remedy("start and stop the broker once, then adopt"));
+    };
+    let shard = newest.checkpoint.shard;
+    let (mut named, mut ends) = (Vec::new(), Vec::new());
+    for partition in nobody {
+        let id = TopicPartition { topic_id, partition };
+        let read = files::ready(unnamed_partition(&PlainDisk::READ_ONLY, &folder.layout, id, PlacementEpoch(0)));
+        let read = read.map_err(|error| Failure::new(ExitStatus::DataFolder, error.to_string()))?;
+        let Some(checkpoint) = read else { continue };
+        let of_frames = found.remove(&partition);
+        let mut taken = FoundPartition::of_checkpoint(shard, &checkpoint);
+        if let Some(of_frames) = of_frames {
+            taken.leader_epoch = taken.leader_epoch.max(of_frames.leader_epoch);
+            taken.producer_id_max = taken.producer_id_max.max(of_frames.producer_id_max);
+            taken.is_damaged = of_frames.is_damaged || !checkpoint.damaged.is_empty();
+        }
+        found.insert(partition, taken);
+        ends.push((partition, checkpoint.recovery_point.offset));
+        named.push(checkpoint);
+    }
+    let written = files::ready(name_partitions(&PlainDisk::WRITABLE, &folder.layout, newest, named));
+    let dir = folder.layout.shard_dir(shard);
+    written.map_err(|error| Failure::io(format_args!("cannot write the checkpoints in {}", dir.display()), &error))?;
+    Ok(ends)
 }
 
 fn adopted(found: &FoundPartition) -> Option<sluice_metadata::FoundPartition> {

@@ -59,7 +59,7 @@ impl FoundPartition {
         }
     }
 
-    fn of_checkpoint(shard: ShardIndex, checkpoint: &PartitionCheckpoint) -> Self {
+    pub(super) fn of_checkpoint(shard: ShardIndex, checkpoint: &PartitionCheckpoint) -> Self {
         let (start, point) = (checkpoint.log_start_offset, &checkpoint.recovery_point);
         let sealed = checkpoint.sealed.iter().map(|segment| (segment.base_offset, segment.next_offset));
         let ranges = sealed.chain([(point.segment_base, point.offset)]);
