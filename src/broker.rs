@@ -66,9 +66,9 @@ async fn describe(args: DescribeArgs) -> Result<(), Failure> {
     let what =
         format!("damage: {lost} range(s) not served, {short} partition(s) possibly short, {found} finding(s) of the scrubber");
     let remedy = if lost + short > 0 {
-        "look at the device's health first; keep a copy of the data folder; then stop the broker, and `sluice log verify DATA_DIR` shows every bad place. Everything else goes on being served"
+        "everything else goes on being served. Look at the device's health first; then stop the broker and keep a copy of the data folder: `sluice log verify DATA_DIR` shows every bad place, `sluice log accept-loss` gives up what is lost"
     } else {
-        "no record is lost by it; look at the device's health (`smartctl -a`, the kernel's log) and replace it before that changes"
+        "no record is lost by it; look at the device's health (`smartctl -a`, the kernel's log) and replace it before that changes. With the broker stopped, `sluice log repair` puts such places right"
     };
     Err(Failure::new(ExitStatus::Damaged, what).remedy(remedy))
 }

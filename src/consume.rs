@@ -36,7 +36,7 @@ pub(crate) struct ConsumeArgs {
     /// Topic to read
     topic: String,
     /// Where to begin: beginning, end, an offset, or @ and a time (milliseconds since 1970, or UTC as in @2026-11-22T10:00:00Z)
-    #[arg(long, value_name = "WHERE", default_value = "beginning")]
+    #[arg(long, value_name = "WHERE", default_value = "beginning", allow_negative_numbers = true)]
     from: Start,
     /// Only this partition; all of them without it
     #[arg(long, value_name = "P")]

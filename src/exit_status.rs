@@ -50,7 +50,7 @@ impl ExitStatus {
         (Self::Failed, "a failure without a status of its own"),
         (Self::Usage, "a flag or a setting is wrong; nothing was started"),
         (Self::Unreachable, "no broker answers at the address"),
-        (Self::Refused, "the broker refused the request"),
+        (Self::Refused, "the broker, or the metadata of a stopped one, refused the request"),
         (Self::NotAcknowledged, "`produce`: not every line was acknowledged"),
         (Self::Damaged, "data is damaged"),
         (Self::ProofFailed, "`demo`: the proof failed"),

@@ -7,6 +7,7 @@ mod accept_loss;
 mod dump;
 pub(crate) mod files;
 pub(crate) mod finding;
+pub(crate) mod folder;
 pub(crate) mod journal;
 mod lost_shard;
 pub(crate) mod plain_disk;

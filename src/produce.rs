@@ -156,7 +156,10 @@ fn open_input(file: Option<&PathBuf>) -> Result<(Box<dyn BufRead + Send>, Option
         }
         Ok((file, metadata.is_file().then_some(metadata.len())))
     };
-    let (file, len) = open().map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
+    let (file, len) = open().map_err(|error| {
+        Failure::io(format_args!("cannot read {}", path.display()), &error)
+            .remedy("--file with a file that can be read, or no --file for the lines of standard input")
+    })?;
     Ok((Box::new(BufReader::with_capacity(READ_LEN, file)), len))
 }
 

@@ -5,6 +5,7 @@
 //! that has to be begun anew, and journal files that nobody has any more.
 
 use super::files::{self, Files};
+use super::folder;
 use super::lost_shard;
 use super::plain_disk::PlainDisk;
 use super::segment;
@@ -68,7 +69,11 @@ pub(crate) fn accept_loss(args: &AcceptLossArgs) -> Result<(), Failure> {
 fn find(stopped: &Stopped, args: &AcceptLossArgs) -> Result<Losses, Failure> {
     let reading = |error| Failure::io(format_args!("cannot read {}", stopped.dir.display()), &error);
     let layout = stopped.layout.clone();
-    let folder_id = folder_id(&layout)?;
+    let Some(meta) = folder::read_meta(&layout)? else {
+        return Err(Failure::new(ExitStatus::DataFolder, format!("{} is missing", layout.meta().display()))
+            .remedy("put back a copy of it; without one, see `sluice orphan new-metadata --help`"));
+    };
+    let folder_id = meta.folder_id.to_string();
     let owner = layout.journal_owner();
     let unmarked = match std::fs::read_to_string(&owner) {
         Ok(text) if text.trim() == folder_id => None,
@@ -76,7 +81,10 @@ fn find(stopped: &Stopped, args: &AcceptLossArgs) -> Result<Losses, Failure> {
             let what = format!("{} holds the journal of data folder {}, not of this one", owner.display(), text.trim());
             return Err(Failure::new(ExitStatus::DataFolder, what).remedy("another --journal-dir"));
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(folder_id),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            refuse_other_folder(stopped, &folder_id)?;
+            Some(folder_id)
+        }
         Err(error) => return Err(Failure::io(owner.display(), &error)),
     };
     let files = files::find_unlocked(&stopped.dir, Some(&layout))?;
@@ -108,6 +116,17 @@ fn find(stopped: &Stopped, args: &AcceptLossArgs) -> Result<Losses, Failure> {
     Ok(Losses { layout, unmarked, shards, lost, unnamed, image: files.image })
 }
 
+/// The journal is where the broker had it last, and another folder was named: nothing is lost.
+fn refuse_other_folder(stopped: &Stopped, folder_id: &str) -> Result<(), Failure> {
+    let last = folder::layout_of(&stopped.dir)?;
+    if folder::journal_owner(&last).is_none_or(|owner| owner != folder_id) {
+        return Ok(());
+    }
+    let (named, last) = (stopped.layout.journal_dir().display(), last.journal_dir().display());
+    let what = format!("the journal of this data folder is in {last}, not in {named}: it is not lost");
+    Err(Failure::new(ExitStatus::DataFolder, what).remedy(format!("--journal-dir {last}")))
+}
+
 /// What no broker has met yet: every segment is read.
 fn add_unmet(files: &Files, loss: &mut ShardLoss) -> Result<(), Failure> {
     for segment in files.segments.iter().chain(&files.missing_segments) {
@@ -121,17 +140,6 @@ fn add_unmet(files: &Files, loss: &mut ShardLoss) -> Result<(), Failure> {
     Ok(())
 }
 
-fn folder_id(layout: &Layout) -> Result<String, Failure> {
-    let path = layout.meta();
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        Failure::io(format_args!("cannot read {}", path.display()), &error)
-            .remedy("put back a copy of it; without one, see `sluice orphan new-metadata --help`")
-    })?;
-    let meta = serde_json::from_str::<serde_json::Value>(&text).ok();
-    let id = meta.as_ref().and_then(|meta| meta.get("folder_id")?.as_str()).map(ToOwned::to_owned);
-    id.ok_or_else(|| Failure::new(ExitStatus::DataFolder, format!("{} names no folder id", path.display())))
-}
-
 impl Losses {
     fn is_empty(&self) -> bool {
         self.shards.iter().all(ShardLoss::is_empty) && self.unmarked.is_none() && self.lost.is_empty()
@@ -140,7 +148,8 @@ impl Losses {
     fn describe(&self) -> Vec<String> {
         let (mut lines, image) = (Vec::new(), self.image.as_ref());
         if self.unmarked.is_some() {
-            lines.push(format!("journal folder {} is missing or empty: it is begun anew", self.layout.journal_dir().display()));
+            let dir = self.layout.journal_dir().display();
+            lines.push(format!("journal folder {dir} is missing or empty (is its device mounted?): it is begun anew"));
         }
         for loss in &self.shards {
             if let Some((dir, error)) = &loss.journal {

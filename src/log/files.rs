@@ -4,10 +4,11 @@
 //! because without them nobody knows where an active segment ends. Deliberately absent: the content of segments and
 //! journals.
 
+use super::folder::{self, Meta};
 use super::lost_shard;
 use super::plain_disk::PlainDisk;
 use crate::exit_status::{ExitStatus, Failure};
-use sluice_metadata::{FolderId, Image};
+use sluice_metadata::Image;
 use sluice_model::{Offset, ShardIndex, TopicId, TopicPartition};
 use sluice_storage::accepted_loss::find_loss;
 use sluice_storage::checkpoint::PartitionCheckpoint;
@@ -37,8 +38,9 @@ pub(crate) struct ShardFiles {
 }
 
 /// What is under the path.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Files {
+    pub(crate) layout: Layout,
     pub(crate) shards: Vec<ShardFiles>,
     /// By partition, then base offset.
     pub(crate) segments: Vec<SegmentFile>,
@@ -50,8 +52,10 @@ pub(crate) struct Files {
     pub(crate) missing_journals: Vec<(PathBuf, String)>,
     /// Of a whole data folder: the folders of partitions that no checkpoint names, and that no start would rebuild.
     pub(crate) unnamed: Vec<(PathBuf, TopicPartition)>,
-    /// What the folder's metadata says, when it can be read.
+    /// What the folder's metadata says, when it can be read,
     pub(crate) image: Option<Image>,
+    /// and why it cannot.
+    pub(crate) metadata_problem: Option<String>,
 }
 
 impl ShardFiles {
@@ -90,9 +94,17 @@ pub(crate) fn find_unlocked(path: &Path, layout: Option<&Layout>) -> Result<File
     let read = |error: io::Error| Failure::io(format_args!("cannot read {}", path.display()), &error);
     let layout = match layout {
         Some(layout) => layout.clone(),
-        None => layout_of(root.as_deref().unwrap_or(path)).map_err(read)?,
+        None => folder::layout_of(root.as_deref().unwrap_or(path))?,
     };
-    let mut files = Files { image: root.as_ref().and_then(|_| read_metadata(&layout)), ..Files::default() };
+    let mut files = Files::new(layout.clone());
+    let meta = folder::read_meta(&layout)?;
+    if let Some(meta) = &meta {
+        match folder::read_metadata(&layout, meta.folder_id) {
+            Ok(Some(image)) => files.image = Some(image),
+            Ok(None) => files.metadata_problem = Some("the file is missing".to_owned()),
+            Err(error) => files.metadata_problem = Some(error.to_string()),
+        }
+    }
     let mut all = Vec::new();
     if path.is_file() {
         all.push(path.to_owned());
@@ -112,7 +124,7 @@ pub(crate) fn find_unlocked(path: &Path, layout: Option<&Layout>) -> Result<File
     }
     files.segments.sort_by_key(|segment| (segment.id, segment.base_offset));
     if path == layout.data_dir() {
-        files.find_missing(&layout)?;
+        files.find_missing(&layout, meta.as_ref())?;
     }
     if files.segments.is_empty() && files.shards.is_empty() {
         let what = format!("{} holds no segment, journal or checkpoint", path.display());
@@ -123,6 +135,20 @@ pub(crate) fn find_unlocked(path: &Path, layout: Option<&Layout>) -> Result<File
 }
 
 impl Files {
+    fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            shards: Vec::new(),
+            segments: Vec::new(),
+            partitions: BTreeMap::new(),
+            missing_segments: Vec::new(),
+            missing_journals: Vec::new(),
+            unnamed: Vec::new(),
+            image: None,
+            metadata_problem: None,
+        }
+    }
+
     /// A shard that was idle when a topic was deleted still names its segments.
     pub(crate) fn is_deleted(&self, id: TopicPartition) -> bool {
         self.image.as_ref().is_some_and(|image| image.is_deleted(id.topic_id))
@@ -139,7 +165,7 @@ impl Files {
         newest.is_some_and(|newest| newest.placement_epoch == partition.placement_epoch) && !self.is_deleted(partition.id)
     }
 
-    fn find_missing(&mut self, layout: &Layout) -> Result<(), Failure> {
+    fn find_missing(&mut self, layout: &Layout, meta: Option<&Meta>) -> Result<(), Failure> {
         let reading = |error| Failure::io(format_args!("cannot read {}", layout.data_dir().display()), &error);
         for (&id, partition) in &self.partitions {
             let dir = layout.partition_dir(id);
@@ -150,10 +176,10 @@ impl Files {
             let named = named.map(|base_offset| SegmentFile { path: layout::segment_file(&dir, base_offset), id, base_offset });
             self.missing_segments.extend(named.filter(|segment| !segment.path.is_file()));
         }
-        if let Some((folder_id, owner)) = folder_id(layout).zip(std::fs::read_to_string(layout.journal_owner()).ok())
-            && owner.trim() != folder_id
+        if let Some((meta, owner)) = meta.zip(folder::journal_owner(layout))
+            && owner != meta.folder_id.to_string()
         {
-            let error = format!("the journal of data folder {}, this one is {folder_id}", owner.trim());
+            let error = format!("the journal of data folder {owner}, this one is {}", meta.folder_id);
             self.missing_journals.push((layout.journal_dir().to_owned(), error));
         }
         for shard in lost_shard::all_shards(layout, self.image.as_ref()).map_err(reading)? {
@@ -201,42 +227,12 @@ impl Files {
     }
 }
 
-/// Where things are in the data folder `root`, its journals included.
-pub(crate) fn layout_of(root: &Path) -> io::Result<Layout> {
-    let layout = Layout::new(root);
-    let meta = match std::fs::read_to_string(layout.meta()) {
-        Ok(text) => serde_json::from_str::<serde_json::Value>(&text).map_err(io::Error::other)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(layout),
-        Err(error) => return Err(error),
-    };
-    // A folder that was copied or moved has its own journal in it, and the path it remembers is another's.
-    let owner = std::fs::read_to_string(layout.journal_owner()).unwrap_or_default();
-    if meta.get("folder_id").and_then(|id| id.as_str()) == Some(owner.trim()) {
-        return Ok(layout);
-    }
-    Ok(match meta.get("journal_dir").and_then(|dir| dir.as_str()) {
-        Some(dir) => layout.with_journal_dir(Path::new(dir)),
-        None => layout,
-    })
-}
-
 /// Topic and partition as an operator knows them.
 pub(crate) fn name(image: Option<&Image>, id: TopicPartition) -> String {
     match image.and_then(|image| image.topic(id.topic_id)) {
         Some(topic) => format!("topic {}, partition {}", topic.name, id.partition),
         None => format!("topic id {} (no topic of this id is known), partition {}", id.topic_id, id.partition),
     }
-}
-
-/// What the folder's metadata says; `None` when it cannot be read.
-pub(crate) fn read_metadata(layout: &Layout) -> Option<Image> {
-    let id = u128::from_str_radix(&folder_id(layout)?, 16).ok()?;
-    sluice_controller::read_image(&layout.metadata(), FolderId(id.to_be_bytes())).ok()
-}
-
-fn folder_id(layout: &Layout) -> Option<String> {
-    let meta: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(layout.meta()).ok()?).ok()?;
-    Some(meta.get("folder_id")?.as_str()?.to_owned())
 }
 
 /// Shards with a checkpoint folder or a journal.

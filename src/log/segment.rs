@@ -251,7 +251,7 @@ pub(crate) fn remembered(checkpoint: &PartitionCheckpoint, slot: &Path, found: &
     }
     if let Some(offset) = checkpoint.possibly_short {
         let what = format!("possibly short: acknowledged records may be missing from offset {offset} on");
-        findings.push(Finding::new(slot, 0, what, "a journal that vouches for them", "one that was damaged").of_partition(id));
+        findings.push(Finding::new(slot, 0, what, "a checkpoint or journal that vouches for them", "none").of_partition(id));
     }
     findings
 }

@@ -1,7 +1,7 @@
 //! The folder of a stopped broker that a command is about to write to: locked as a broker locks it, from before the first
 //! look to after the last write.
 
-use super::files;
+use super::folder;
 use crate::exit_status::{ExitStatus, Failure};
 use clap::Args;
 use sluice_storage::layout::Layout;
@@ -33,7 +33,7 @@ impl Stopped {
         })?;
         let lock = lock(&dir)?;
         let reading = |error| Failure::io(format_args!("cannot read {}", dir.display()), &error);
-        let mut layout = files::layout_of(&dir).map_err(reading)?;
+        let mut layout = folder::layout_of(&dir)?;
         if let Some(journal_dir) = &args.journal_dir {
             layout = layout.with_journal_dir(&std::path::absolute(journal_dir).map_err(reading)?);
         }
@@ -45,7 +45,7 @@ impl Stopped {
 fn lock(dir: &Path) -> Result<File, Failure> {
     let path = Layout::new(dir).lock();
     let file = File::options().read(true).write(true).open(&path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
             Failure::io(format_args!("{} is no data folder of a broker ({})", dir.display(), path.display()), &error)
                 .remedy("name the folder that `sluice serve --data-dir` was given")
         }

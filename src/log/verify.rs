@@ -34,6 +34,11 @@ pub(crate) fn verify(args: &LogArgs) -> Result<(), Failure> {
         findings.push(Finding::new(dir, 0, "journal that the checkpoint names", "every file of it, whole", error));
         table.push(plain_row("journal", dir, "MISSING OR NOT WHOLE".to_owned()));
     }
+    if let Some(problem) = &files.metadata_problem {
+        let path = files.layout.metadata();
+        findings.push(Finding::new(&path, 0, "metadata", "topics and their settings", problem));
+        table.push(plain_row("metadata", &path, "UNUSABLE".to_owned()));
+    }
     for (dir, id) in &files.unnamed {
         let finding = Finding::new(dir, 0, "segments that nobody names", "a checkpoint or a journal that names them", "neither");
         findings.push(finding.of_partition(*id));
@@ -70,7 +75,7 @@ fn remedy(findings: &[Finding]) -> &'static str {
     if findings.iter().all(|finding| finding.is_harmless) {
         "`sluice log repair` puts right what costs no record; look at the device's health before that changes"
     } else {
-        "keep a copy of the folder; a broker started on it serves all but the damaged ranges, rebuilds a shard without a good checkpoint, and remembers what it met; stopped again, `sluice log accept-loss` gives up what cannot be served, and `sluice log repair` puts right what costs no record"
+        "keep a copy of the folder; a broker started on it serves all but what is damaged. `sluice log accept-loss` shows what is lost and gives it up, `sluice log repair` puts right what costs no record; see \"When something broke\" in the README"
     }
 }
 

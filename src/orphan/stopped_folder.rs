@@ -4,8 +4,9 @@
 
 use crate::exit_status::{ExitStatus, Failure};
 use crate::log::files::{self, Files, ShardFiles};
+use crate::log::folder;
 use sluice_broker::BROKER;
-use sluice_controller::{CommandError, Controller, OpenError, read_image};
+use sluice_controller::{CommandError, Controller, OpenError};
 use sluice_metadata::{FolderId, HeldPartitions, Image, RegisterBroker};
 use sluice_model::TopicPartition;
 use sluice_storage::layout::Layout;
@@ -28,19 +29,21 @@ impl StoppedFolder {
         let opened = data_dir.canonicalize().map_err(|error| {
             Failure::io(data_dir.display(), &error).remedy("name the folder that `sluice serve --data-dir` was given")
         })?;
-        let layout = files::layout_of(&opened).map_err(|error| Failure::io(data_dir.display(), &error))?;
-        if !layout.meta().is_file() {
+        if !opened.is_dir() {
+            let what = format!("{} is no folder", data_dir.display());
+            return Err(
+                Failure::new(ExitStatus::DataFolder, what).remedy("name the folder that `sluice serve --data-dir` was given")
+            );
+        }
+        let layout = folder::layout_of(&opened)?;
+        let Some(meta) = folder::read_meta(&layout)? else {
             let what = format!("{} is no data folder, or has lost its meta.json", data_dir.display());
             return Err(Failure::new(ExitStatus::DataFolder, what)
                 .remedy("name the folder that `sluice serve --data-dir` was given; when meta.json is lost, put back a copy or see `sluice orphan new-metadata --help`"));
-        }
-        let (files, lock) = files::find(&opened)?;
-        let folder_id = folder_id(&layout)?;
-        let image = match read_image(&layout.metadata(), folder_id) {
-            Ok(image) => Some(image),
-            Err(OpenError::Missing { .. }) => None,
-            Err(error) => return Err(metadata_failure(&error)),
         };
+        let (files, lock) = files::find(&opened)?;
+        let image = folder::read_metadata(&layout, meta.folder_id).map_err(|error| metadata_failure(&error))?;
+        let folder_id = meta.folder_id;
         Ok(Self { layout, files, folder_id, image, controller: None, _lock: lock })
     }
 
@@ -113,18 +116,6 @@ pub(super) enum Standing {
     Unknown,
     /// Its topic has a tombstone.
     Deleted,
-}
-
-fn folder_id(layout: &Layout) -> Result<FolderId, Failure> {
-    let path = layout.meta();
-    let text = std::fs::read_to_string(&path).map_err(|error| Failure::io(path.display(), &error))?;
-    let meta: Option<serde_json::Value> = serde_json::from_str(&text).ok();
-    let id = meta.as_ref().and_then(|meta| meta.get("folder_id")?.as_str()).filter(|id| id.len() == 32);
-    let id = id.and_then(|id| u128::from_str_radix(id, 16).ok());
-    id.map(|id| FolderId(id.to_be_bytes())).ok_or_else(|| {
-        Failure::new(ExitStatus::DataFolder, format!("{} is damaged: it has no folder_id", path.display()))
-            .remedy("put back a copy of it")
-    })
 }
 
 pub(super) fn command_failure(error: &CommandError) -> Failure {

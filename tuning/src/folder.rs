@@ -49,7 +49,11 @@ impl std::fmt::Display for FolderError {
                     path.display()
                 )
             }
-            Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Io { path, source } => write!(
+                f,
+                "no folder for measurements can be made in {}: {source}; name one that can be written with --data-dir",
+                path.display()
+            ),
         }
     }
 }

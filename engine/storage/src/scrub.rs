@@ -121,14 +121,12 @@ impl<D: Disk> Log<D> {
                 vec![finding]
             }
         };
-        for finding in &mut findings {
-            if let Some(range) = &mut finding.lost {
-                range.from = range.from.max(self.log_start_offset());
-                self.quarantine(*range);
-            }
-            finding.lost = finding.lost.filter(|range| range.from < range.until);
+        // What has been deleted, or accepted as lost, is no news.
+        findings.retain(|finding| finding.lost.is_none_or(|range| range.until > self.log_start_offset()));
+        for range in findings.iter_mut().filter_map(|finding| finding.lost.as_mut()) {
+            range.from = range.from.max(self.log_start_offset());
+            self.quarantine(*range);
         }
-        // What an operator has accepted as lost is no news.
         findings.retain(|finding| finding.lost.is_none_or(|range| !self.damage.is_accepted(range)));
         findings
     }
