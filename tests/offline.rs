@@ -1,6 +1,10 @@
 //! `sluice log` on a good folder and on damaged ones.
 
 mod common;
+#[path = "offline/lost_shard.rs"]
+mod lost_shard;
+#[path = "offline/places.rs"]
+mod places;
 
 use common::{Broker, folder, run, sluice};
 use std::os::unix::fs::FileExt;

@@ -250,6 +250,95 @@ fn a_known_topic_takes_back_the_partitions_that_older_metadata_lacks() {
     assert_eq!(consumed(&broker, "t"), (0..100).collect::<Vec<_>>());
 }
 
+/// What only lost checkpoints named is in no journal either: it is there, and can be listed, adopted and removed.
+#[test]
+fn an_orphan_that_only_lost_checkpoints_named_is_adopted_or_removed() {
+    for adopt in [true, false] {
+        let folder = folder();
+        let dir = folder.path();
+        let id = with_older_metadata(dir, true);
+        // Later starts write to the journal, so that it does not name the orphan any more.
+        for n in 2..4 {
+            let mut broker = start(dir);
+            produce(&broker, "kept", 10 * n..10 * (n + 1));
+            assert_eq!(broker.terminate(), Some(0));
+        }
+        assert_eq!(listed(dir)["orphans"][0]["state"], "orphan");
+        (0..2).for_each(|slot| fs::remove_file(dir.join(format!("shard-0/checkpoint-{slot}"))).unwrap());
+        assert_eq!(records(&listed(dir)), 3000);
+        orphan(dir, &["adopt", &id, "--name", "back"]).expect(4, &["has lost both checkpoints", "start and stop"]);
+        let mut broker = start(dir);
+        assert!(broker.said.contains("rebuilt from segments") && broker.said.contains(&id), "{}", broker.said);
+        assert_eq!(consumed(&broker, "kept"), (0..40).collect::<Vec<_>>());
+        assert_eq!(broker.terminate(), Some(0));
+        let list = listed(dir);
+        assert!(list["orphans"].as_array().unwrap().iter().all(|row| row["state"] == "no checkpoint"), "{list}");
+        assert_eq!(records(&list), 3000);
+        if adopt {
+            let shown = ["with 3000 records as topic back", "named by no checkpoint", "possibly short", "accept-loss"];
+            orphan(dir, &["adopt", &id, "--name", "back"]).expect(0, &shown);
+            let mut broker = start(dir);
+            assert_eq!(consumed(&broker, "back"), (0..3000).collect::<Vec<_>>());
+            run(&mut broker.command(&["broker", "describe"])).expect(6, &["possibly short"]);
+            produce(&broker, "back", 3000..3100);
+            broker.kill();
+            let mut broker = start(dir);
+            assert_eq!(consumed(&broker, "back"), (0..3100).collect::<Vec<_>>());
+            assert_eq!(broker.terminate(), Some(0));
+            run(sluice().args(["log", "accept-loss", "--yes", "--data-dir"]).arg(dir)).expect(0, &[]);
+            run(sluice().args(["log", "verify"]).arg(dir)).expect(0, &[]);
+        } else {
+            orphan(dir, &["remove", &id, "--yes"]).expect(0, &["with 3000 records", "marked as deleted"]);
+            let broker = start(dir);
+            assert!(!dir.join("partitions").join(&id).exists());
+            assert_eq!(consumed(&broker, "kept"), (0..40).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// A second view of a folder, which nothing may be written through; removed when dropped.
+struct ReadOnly(std::path::PathBuf);
+
+impl ReadOnly {
+    fn of(dir: &Path, at: &Path) -> Result<Self, String> {
+        fs::create_dir(at).map_err(|error| error.to_string())?;
+        let mount = |args: &[&str]| {
+            let said = std::process::Command::new("mount").args(args).arg(dir).arg(at).output();
+            match said {
+                Ok(said) if said.status.success() => Ok(()),
+                Ok(said) => Err(String::from_utf8_lossy(&said.stderr).into_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        mount(&["--bind"])?;
+        let mounted = Self(at.to_owned());
+        mount(&["-o", "remount,bind,ro"])?;
+        Ok(mounted)
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        let _gone = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn orphans_are_listed_where_nothing_may_be_written() {
+    let (folder, other) = (folder(), folder());
+    let dir = folder.path();
+    let id = with_older_metadata(dir, true);
+    let read_only = match ReadOnly::of(dir, &other.path().join("view")) {
+        Ok(read_only) => read_only,
+        Err(why) => return eprintln!("NOT TESTED: a folder that nothing may be written to, because {why}"),
+    };
+    assert_eq!(records(&listed(&read_only.0)), 3000);
+    run(sluice().args(["log", "verify"]).arg(&read_only.0)).expect(0, &[]);
+    orphan(&read_only.0, &["adopt", &id, "--name", "back"]).expect(79, &["metadata.redb", "writable"]);
+    orphan(&read_only.0, &["remove", &id, "--yes"]).expect(79, &["metadata.redb", "writable"]);
+    run(sluice().args(["log", "repair", "--data-dir"]).arg(&read_only.0)).expect(1, &["cannot lock", "writable"]);
+}
+
 /// The id of the topic in the folder that is not `other`.
 fn listed_topic(dir: &Path, other: &str) -> String {
     let names = fs::read_dir(dir.join("partitions")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());

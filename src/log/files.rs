@@ -38,9 +38,8 @@ pub(crate) struct ShardFiles {
 }
 
 /// What is under the path.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Files {
-    pub(crate) layout: Layout,
     pub(crate) shards: Vec<ShardFiles>,
     /// By partition, then base offset.
     pub(crate) segments: Vec<SegmentFile>,
@@ -54,8 +53,8 @@ pub(crate) struct Files {
     pub(crate) unnamed: Vec<(PathBuf, TopicPartition)>,
     /// What the folder's metadata says, when it can be read,
     pub(crate) image: Option<Image>,
-    /// and why it cannot.
-    pub(crate) metadata_problem: Option<String>,
+    /// and why it cannot: which file is no good.
+    pub(crate) metadata_problem: Option<(PathBuf, String)>,
 }
 
 impl ShardFiles {
@@ -96,14 +95,16 @@ pub(crate) fn find_unlocked(path: &Path, layout: Option<&Layout>) -> Result<File
         Some(layout) => layout.clone(),
         None => folder::layout_of(root.as_deref().unwrap_or(path))?,
     };
-    let mut files = Files::new(layout.clone());
+    let mut files = Files::default();
     let meta = folder::read_meta(&layout)?;
     if let Some(meta) = &meta {
         match folder::read_metadata(&layout, meta.folder_id) {
             Ok(Some(image)) => files.image = Some(image),
-            Ok(None) => files.metadata_problem = Some("the file is missing".to_owned()),
-            Err(error) => files.metadata_problem = Some(error.to_string()),
+            Ok(None) => files.metadata_problem = Some((layout.metadata(), "the file is missing".to_owned())),
+            Err(error) => files.metadata_problem = Some((layout.metadata(), error.to_string())),
         }
+    } else if Layout::new(path).lock().is_file() {
+        files.metadata_problem = Some((Layout::new(path).meta(), "the file is missing".to_owned()));
     }
     let mut all = Vec::new();
     if path.is_file() {
@@ -135,20 +136,6 @@ pub(crate) fn find_unlocked(path: &Path, layout: Option<&Layout>) -> Result<File
 }
 
 impl Files {
-    fn new(layout: Layout) -> Self {
-        Self {
-            layout,
-            shards: Vec::new(),
-            segments: Vec::new(),
-            partitions: BTreeMap::new(),
-            missing_segments: Vec::new(),
-            missing_journals: Vec::new(),
-            unnamed: Vec::new(),
-            image: None,
-            metadata_problem: None,
-        }
-    }
-
     /// A shard that was idle when a topic was deleted still names its segments.
     pub(crate) fn is_deleted(&self, id: TopicPartition) -> bool {
         self.image.as_ref().is_some_and(|image| image.is_deleted(id.topic_id))

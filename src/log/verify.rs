@@ -34,10 +34,9 @@ pub(crate) fn verify(args: &LogArgs) -> Result<(), Failure> {
         findings.push(Finding::new(dir, 0, "journal that the checkpoint names", "every file of it, whole", error));
         table.push(plain_row("journal", dir, "MISSING OR NOT WHOLE".to_owned()));
     }
-    if let Some(problem) = &files.metadata_problem {
-        let path = files.layout.metadata();
-        findings.push(Finding::new(&path, 0, "metadata", "topics and their settings", problem));
-        table.push(plain_row("metadata", &path, "UNUSABLE".to_owned()));
+    if let Some((path, problem)) = &files.metadata_problem {
+        findings.push(Finding::new(path, 0, "what says whose folder it is and which topics there are", "a good file", problem));
+        table.push(plain_row("metadata", path, "UNUSABLE".to_owned()));
     }
     for (dir, id) in &files.unnamed {
         let finding = Finding::new(dir, 0, "segments that nobody names", "a checkpoint or a journal that names them", "neither");
@@ -75,7 +74,7 @@ fn remedy(findings: &[Finding]) -> &'static str {
     if findings.iter().all(|finding| finding.is_harmless) {
         "`sluice log repair` puts right what costs no record; look at the device's health before that changes"
     } else {
-        "keep a copy of the folder; a broker started on it serves all but what is damaged. `sluice log accept-loss` shows what is lost and gives it up, `sluice log repair` puts right what costs no record; see \"When something broke\" in the README"
+        "keep a copy of the folder, then see \"When something broke\" in the README: `sluice log repair` puts right what costs no record, `sluice log accept-loss` shows what is lost and gives it up"
     }
 }
 
