@@ -116,7 +116,7 @@ pub(crate) fn verify(shard: &ShardFiles, files: &Files, on_group: &mut OnGroup<'
 }
 
 fn read_group(group: &Group, chains: &mut Chains, summary: &mut JournalSummary, on_group: &mut OnGroup<'_>) -> io::Result<()> {
-    let bytes = PlainFile::open(&group.path)?.read(group.position, group.header.group_len())?;
+    let bytes = PlainFile::open(&group.path)?.read(group.position, group.header.group_len()).map_err(about(&group.path))?;
     let body = group_body(&bytes, &group.header).unwrap_or_default();
     let actual = crc32c::crc32c(body);
     if actual != group.header.body_crc {
@@ -250,7 +250,7 @@ fn scan_file(path: &Path, shard: &ShardFiles, groups: &mut Vec<Group>) -> io::Re
     let mut position = 0u64;
     while position < file_len {
         if position + BLOCK > window_position + window.len() as u64 {
-            window = file.read(position, usize::try_from(WINDOW_LEN).unwrap_or(BLOCK_LEN))?;
+            window = file.read(position, usize::try_from(WINDOW_LEN).unwrap_or(BLOCK_LEN)).map_err(about(path))?;
             window_position = position;
         }
         let start = usize::try_from(position - window_position).map_err(io::Error::other)?;
@@ -259,13 +259,18 @@ fn scan_file(path: &Path, shard: &ShardFiles, groups: &mut Vec<Group>) -> io::Re
             position += BLOCK;
             continue;
         };
-        let bytes = file.read(position, header.group_len())?;
+        let bytes = file.read(position, header.group_len()).map_err(about(path))?;
         let body_ok = group_body(&bytes, &header).is_some_and(|body| crc32c::crc32c(body) == header.body_crc);
         groups.push(Group { header, header_crc, body_ok, needed: false, path: path.to_owned(), position });
         // A header inside another group's body (a record may imitate one) is stepped over with that body.
         position += if body_ok { header.group_len() as u64 } else { BLOCK };
     }
     Ok(())
+}
+
+/// Which file it was that could not be read.
+fn about(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 fn group_body<'a>(group: &'a [u8], header: &GroupHeader) -> Option<&'a [u8]> {

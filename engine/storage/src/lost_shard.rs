@@ -82,3 +82,7 @@ async fn journal_problem<D: Disk>(
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+#[path = "lost_shard_test.rs"]
+mod tests;

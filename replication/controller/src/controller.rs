@@ -253,7 +253,12 @@ pub fn read_image(path: &Path, folder_id: FolderId) -> Result<Image, OpenError> 
         backend.write(0, &bytes)?;
         Ok((Store::open(backend)?, None))
     };
-    Ok(Controller::open_with(path, folder_id, Box::new(copy))?.image)
+    match Controller::open_with(path, folder_id, Box::new(copy)) {
+        Ok(controller) => Ok(controller.image),
+        // What is asked of memory behind the file's end is no failure of a device.
+        Err(OpenError::Io { path, source }) => Err(OpenError::Damaged { path, damage: Damage::Store(source.to_string()) }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes an empty log, whole before it has its name: a crash in between leaves nothing that would have to be guessed at.

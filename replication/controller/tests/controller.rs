@@ -1,7 +1,7 @@
 //! The controller on real files: what it keeps, and what it says of files that are not as it left them.
 
 use redb::{Database, ReadableTable, TableDefinition};
-use sluice_controller::{Applied, CommandError, Controller, Damage, OpenError, ProducerIdBlock};
+use sluice_controller::{Applied, CommandError, Controller, Damage, OpenError, ProducerIdBlock, read_image};
 use sluice_metadata::{
     Address, AllocateProducerIds, AlterTopic, Batch, ClusterId, CreateTopic, DeleteTopic, FolderId, PurgeTopic, Refusal,
     RegisterBroker,
@@ -235,4 +235,27 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 })
     })
+}
+
+#[test]
+fn an_image_is_read_and_the_file_is_left_as_it_is() {
+    let path = prepared("read_image");
+    let image = open(&path).unwrap().image().clone();
+    let bytes = fs::read(&path).unwrap();
+    let mut permissions = fs::metadata(&path).unwrap().permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&path, permissions).unwrap();
+    assert_eq!(read_image(&path, FOLDER).unwrap(), image);
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    assert!(matches!(read_image(&path.with_extension("absent"), FOLDER), Err(OpenError::Missing { .. })));
+    assert!(matches!(read_image(&path, FolderId([9; 16])), Err(OpenError::OtherFolder { .. })));
+    let cut = path.with_extension("cut");
+    for len in [0, 1, 100, bytes.len() / 2, bytes.len() - 1] {
+        fs::write(&cut, &bytes[..len]).unwrap();
+        assert!(matches!(read_image(&cut, FOLDER), Err(OpenError::Damaged { .. })), "{len} bytes");
+    }
+    // As a broker leaves it that is killed while the log is open.
+    let held = prepared("read_image_held");
+    let controller = open(&held).unwrap();
+    assert_eq!(read_image(&held, FOLDER).unwrap(), *controller.image());
 }
