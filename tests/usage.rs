@@ -18,7 +18,11 @@ fn wrong_flags_are_usage_errors_that_teach() {
         (&["consume", "t", "--broker", "a b"], "HOST:PORT"),
         (&["topic", "create", "t", "--partitions", "0"], "--partitions"),
         (&["topic", "create", "t", "--partitions", "1", "--set", "x"], "KEY=VALUE"),
+        (&["consume", "t", "--from", "-5"], "beginning, end, an offset"),
+        (&["consume", "t", "--broker", "127.0.0.1:99999"], "1 to 65535"),
         (&["log", "verify"], "<PATH>"),
+        (&["log", "accept-loss", "--journal-file-count", "1"], "2..=64"),
+        (&["orphan", "adopt", "xyz"], "32 hexadecimal digits"),
         (&["demo", "--steady", "0"], "--steady"),
     ] {
         run(sluice().args(args)).expect(2, &[part]);
@@ -39,6 +43,13 @@ fn every_command_has_help_with_examples() {
         ("topic", "delete"),
         ("log", "dump"),
         ("log", "verify"),
+        ("log", "accept-loss"),
+        ("log", "repair"),
+        ("orphan", "list"),
+        ("orphan", "adopt"),
+        ("orphan", "remove"),
+        ("orphan", "new-metadata"),
+        ("broker", "describe"),
     ] {
         let help = run(sluice().args([command, sub, "--help"])).expect(0, &[]);
         assert!(help.stdout.contains("Examples:"), "{command} {sub}: {}", help.stdout);
@@ -73,6 +84,21 @@ fn the_printed_settings_are_accepted_as_they_are() {
     std::fs::write(&file, &printed.stdout).unwrap();
     let again = run(sluice().args(["serve", "--print-config", "--config"]).arg(&file)).expect(0, &[]);
     assert_eq!(again.stdout, printed.stdout);
+}
+
+#[test]
+fn what_is_no_folder_and_no_file_is_named_with_what_to_do() {
+    let folder = folder();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "a line\n").unwrap();
+    let file = file.to_str().unwrap();
+    let remedy = "`sluice serve --data-dir`";
+    run(sluice().args(["log", "accept-loss", "--data-dir", file])).expect(1, &[file, "is no data folder", remedy]);
+    run(sluice().args(["log", "repair", "--data-dir", file])).expect(1, &[file, "is no data folder", remedy]);
+    run(sluice().args(["log", "verify", file])).expect(1, &[file, "is no file of a broker", "data folder"]);
+    run(sluice().args(["orphan", "list", "--data-dir", file])).expect(74, &[file, "is no folder", remedy]);
+    run(sluice().args(["serve", "--data-dir", file])).expect(74, &[file, "choose another path"]);
+    run(sluice().args(["bench", "idle", "--data-dir", file])).expect(1, &[file, "--data-dir"]);
 }
 
 #[test]

@@ -86,8 +86,8 @@ impl fmt::Display for OpenError {
             Self::UnknownData { id } => write!(
                 f,
                 "partition {id} has segments that no checkpoint and no journal names; the shard folders of this data folder are missing \
-                 or from another one: restore them, or move the partition's folder away to begin it anew (what a checkpoint names and \
-                 cannot be served is given up with `sluice log accept-loss`)"
+                 or from another one: restore them, or see what `sluice log accept-loss` can make of its segments and what is lost with \
+                 the journal"
             ),
             Self::MovesFromLost { lost, id, to } => write!(
                 f,
