@@ -34,8 +34,11 @@ fn frames(segment: &Path) -> Vec<Frame> {
     lines.filter_map(frame).collect()
 }
 
-/// File, position, offsets of everything in one list of `log verify --json`.
-fn named(document: &Value, list: &str) -> Vec<(PathBuf, u64, Option<(u64, u64)>)> {
+/// File, position, and the offsets it costs.
+type Place = (PathBuf, u64, Option<(u64, u64)>);
+
+/// Everything in one list of `log verify --json`.
+fn named(document: &Value, list: &str) -> Vec<Place> {
     let offsets = |one: &Value| Some((one["offsets"]["from"].as_u64()?, one["offsets"]["until"].as_u64()?));
     let all = document[list].as_array().unwrap().iter();
     all.map(|one| (one["file"].as_str().unwrap().into(), one["position"].as_u64().unwrap(), offsets(one))).collect()
