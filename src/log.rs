@@ -43,9 +43,10 @@ was expected, what is there, and the offsets it costs. What was accepted as lost
   sluice log accept-loss --data-dir data                 shows what is lost and asks for the word yes
   sluice log accept-loss --data-dir data --yes           for scripts
 
-The broker must be stopped. What it has met as damaged is stepped over by readers from then on, what may be missing is no
-longer reported, and a journal that is gone is no longer asked for. No file but the checkpoints is changed, and nothing is
-ever accepted without this command. What nobody has read yet may be damaged too: `sluice log verify` looks.")]
+The broker must be stopped. Every segment is read. What is lost is stepped over by readers from then on, what may be missing
+is no longer reported, and a journal that is gone is no longer asked for. Nothing is changed but the checkpoints, and where a
+shard has lost both of them with its journal, the journal files that are missing are made, empty. Nothing is ever accepted
+without this command.")]
     AcceptLoss(accept_loss::AcceptLossArgs),
     /// Put right what has rotted and costs no record: headers, padding and footers of segments
     #[command(after_help = "Examples:

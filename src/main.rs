@@ -54,7 +54,7 @@ enum Command {
     Produce(produce::ProduceArgs),
     /// Write records to standard output
     Consume(consume::ConsumeArgs),
-    /// Read a broker's files while it is stopped: what is there, and is it good
+    /// Look at a stopped broker's files, put right what has rotted, give up what is lost
     #[command(subcommand)]
     Log(log::LogCommand),
     /// List, adopt or remove partitions in a stopped broker's folder that its metadata does not know

@@ -62,8 +62,15 @@ pub(crate) fn accept_loss(args: &AcceptLossArgs) -> Result<(), Failure> {
     if !args.yes {
         ask()?;
     }
+    let rebuilds = !losses.lost.is_empty();
     losses.accept()?;
-    print_line("accepted: the next start of the broker steps over all of the above")
+    print_line("accepted: the next start of the broker steps over all of the above")?;
+    if rebuilds {
+        print_line(
+            "that start says what of a rebuilt shard is in doubt; this command, run again after it, accepts that as well",
+        )?;
+    }
+    Ok(())
 }
 
 fn find(stopped: &Stopped, args: &AcceptLossArgs) -> Result<Losses, Failure> {

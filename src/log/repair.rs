@@ -46,7 +46,7 @@ pub(crate) fn repair(args: &RepairArgs) -> Result<(), Failure> {
         print_line(&format!("left as it is: {finding}"))?;
     }
     Err(Failure::new(ExitStatus::Damaged, format!("{} bad place(s) cannot be put right", left.len()))
-        .remedy("`sluice log verify` says what each of them costs; `sluice log accept-loss` gives up records that a start has found to be lost"))
+        .remedy("`sluice log verify` says what each of them costs; `sluice log accept-loss` gives up records that are lost"))
 }
 
 /// How many places were put right; what was not goes to `left`.

@@ -91,3 +91,20 @@ fn it_finds_what_the_scrubber_finds_and_gives_every_other_frame() {
     println!("{flipped} bits, {missed} of them in the beginning of a frame");
     assert!(flipped > 400 && missed < flipped / 20);
 }
+
+#[test]
+fn what_rots_below_the_log_start_is_no_news() {
+    let mut shard = several_segments(42);
+    let (id, disk) = (test_partition(0), shard.disk.clone());
+    let path = segment_file(shard.log(id).dir(), Offset::ZERO);
+    shard.set_log_start(id, Offset(2));
+    // The body of the first frame, which has one record; then that of the second, which has two.
+    disk.flip_bit(&path, 4096 + 150, 2);
+    assert_eq!(scrubbed(shard.log(id)), []);
+    let checkpoint = shard.log(id).checkpoint(Offset::ZERO);
+    let second = check_all(&disk, shard.log(id).dir(), &checkpoint)[0].1.findings[0].clone();
+    assert_eq!(second.lost, Some(DamagedRange { from: Offset(0), until: Offset(1) }), "whoever looks at the file sees it");
+    disk.flip_bit(&path, 4096 + 100 + 400 + 100 + 50, 2);
+    let lost: Vec<_> = scrubbed(shard.log(id)).iter().filter_map(|finding| finding.lost).collect();
+    assert_eq!(lost, [DamagedRange { from: Offset(2), until: Offset(3) }], "what is left of it");
+}
