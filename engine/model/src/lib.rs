@@ -11,6 +11,7 @@ pub mod leader_epoch_history;
 pub mod limits;
 pub mod producer_table;
 pub mod record_batch;
+pub mod stage_histogram;
 
 pub use clock::{Clock, Now};
 pub use error_code::{ErrorCode, Outcome};
@@ -21,3 +22,4 @@ pub use ids::{
 };
 pub use leader_epoch_history::LeaderEpochHistory;
 pub use producer_table::{ProducerEntry, ProducerTable, RecentBatch};
+pub use stage_histogram::StageHistogram;
