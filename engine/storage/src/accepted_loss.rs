@@ -131,7 +131,8 @@ impl ShardLoss {
         let gone = self.journal.is_some();
         checkpoints.set_ring_state(if gone { RingState::Rebuilt } else { self.found.ring_state });
         checkpoints.write(&self.found.checkpoint).await?;
-        checkpoints.write(&self.found.checkpoint).await
+        checkpoints.write(&self.found.checkpoint).await?;
+        Ok(())
     }
 }
 

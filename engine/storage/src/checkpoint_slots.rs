@@ -120,7 +120,8 @@ impl<D: Disk> Checkpoints<D> {
 
     /// Writes a checkpoint into the older slot; durable when it returns. After an error that slot is torn, the other
     /// one stays good, and the next write goes to the torn one again. With `StorageFull` that is all that happened.
-    pub async fn write(&mut self, checkpoint: &ShardCheckpoint) -> io::Result<()> {
+    /// Gives back the bytes written.
+    pub async fn write(&mut self, checkpoint: &ShardCheckpoint) -> io::Result<u64> {
         let slot = self.next;
         self.content[slot] = SlotContent::default();
         let file = self.files[slot].clone();
@@ -147,7 +148,7 @@ impl<D: Disk> Checkpoints<D> {
         self.slot_sequence += 1;
         self.content[slot] = SlotContent { slot_sequence: self.slot_sequence, journal_sequence: checkpoint.journal_sequence };
         self.next = 1 - slot;
-        Ok(())
+        Ok(BLOCK + header.body_len.next_multiple_of(BLOCK))
     }
 
     /// The lowest group sequence that either slot needs: what `Journal::release` is told. 0 (all of them) until both

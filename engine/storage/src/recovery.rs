@@ -310,7 +310,8 @@ async fn start_anew<D: Disk>(disk: &D, plan: RecoverShard<'_>, rest: Rest<D>) ->
 
 async fn write_both<D: Disk>(checkpoints: &mut Checkpoints<D>, checkpoint: &ShardCheckpoint) -> io::Result<()> {
     checkpoints.write(checkpoint).await?;
-    checkpoints.write(checkpoint).await
+    checkpoints.write(checkpoint).await?;
+    Ok(())
 }
 
 fn check_journal_shape(config: &JournalConfig) -> Result<(), RecoveryError> {

@@ -75,6 +75,15 @@ pub struct WrittenBack<D: Disk> {
     sealed: Option<SealedSegmentInfo>,
 }
 
+impl<D: Disk> WrittenBack<D> {
+    /// Bytes that were written, footer included.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a plan is never empty")]
+    pub fn len(&self) -> u64 {
+        self.sealed.map_or(self.to, |info| info.file_len) - self.from
+    }
+}
+
 /// Why a plan failed.
 #[derive(Debug)]
 pub enum WriteBackError {

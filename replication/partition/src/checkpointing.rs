@@ -32,7 +32,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// neither slot needs any more. `false` when the disk has no room for the checkpoint: the other slot stays good,
     /// and it is tried again later.
     pub(crate) async fn checkpoint(&self, background: &mut Background<D>) -> Result<bool, Failure> {
-        let written_len = self.shared.journal_written_len.get();
+        let written_len = self.shared.written.counts().journal_len;
         for cell in self.cells() {
             self.flush(&cell).await?;
         }
@@ -61,6 +61,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             self.fail(Failure::Flush { id, error })
         })?;
         cell.borrow_mut().log.on_flushed(flushed);
+        self.shared.written.on_segment_flush();
         Ok(())
     }
 
@@ -73,7 +74,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.refuse_failed()?;
         let checkpoint = self.plan_checkpoint(background);
         match background.checkpoints.write(&checkpoint).await {
-            Ok(()) => {}
+            Ok(len) => self.shared.written.on_checkpoint(len),
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                 // What this one would have told, the next one has to.
                 self.cells().into_iter().for_each(|cell| cell.borrow_mut().changed = true);

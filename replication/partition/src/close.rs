@@ -42,7 +42,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let result = plan.run().await;
             drop(permit);
             match result {
-                Ok(written) => cell.borrow_mut().log.on_written_back(written),
+                Ok(written) => {
+                    self.shared.written.on_segment(written.len());
+                    cell.borrow_mut().log.on_written_back(written);
+                }
                 Err(error) if error.is_storage_full() && background.reserve.is_held() => {
                     self.give_back_reserve(background).await?;
                 }

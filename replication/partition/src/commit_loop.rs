@@ -1,6 +1,7 @@
 //! One group after the other becomes durable; each moves flushed offsets, high watermarks and answers.
 
 use crate::completions::{Completed, Completion};
+use crate::partition::LastFlush;
 use crate::partitions::Partitions;
 use crate::refusal::Failure;
 use sluice_model::{Clock, Now};
@@ -16,23 +17,24 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let shared = &self.shared;
         loop {
             shared.journal.wait_pending().await;
-            shared.admission.borrow_mut().on_group_issued(shared.clock.now().mono_us);
+            let issued_us = shared.clock.now().mono_us;
+            shared.admission.borrow_mut().on_group_issued(issued_us);
             let group = match shared.journal.commit_next().await {
                 Ok(group) => group,
                 Err(error) => return self.fail(Failure::Journal(error)),
             };
             let now = shared.clock.now();
             shared.admission.borrow_mut().on_group_durable(now.mono_us, group.len);
-            shared.journal_written_len.update(|len| len + group.len);
+            shared.written.on_group(&group);
             shared.timers.borrow_mut().on_group(now, group.entry_count > 0);
-            self.on_group_durable(now, group.sequence);
+            self.on_group_durable(issued_us, now, group.sequence);
             shared.group_durable_event.notify(usize::MAX);
             yield_once().await;
         }
     }
 
-    /// Everything in groups up to `sequence` is durable.
-    fn on_group_durable(&self, now: Now, sequence: u64) {
+    /// Everything in groups up to `sequence`, the last of which was issued at `issued_us`, is durable.
+    fn on_group_durable(&self, issued_us: u64, now: Now, sequence: u64) {
         while let Some(cell) = self.shared.next_flush(sequence) {
             let mut effects = Effects::new();
             let mut partition = cell.borrow_mut();
@@ -41,6 +43,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 flushed = Some(end.end_offset);
             }
             if let Some(flushed) = flushed {
+                partition.last_flush = LastFlush { issued_us, durable_us: now.mono_us };
                 partition.leader.on_local_flush(flushed, &mut effects);
             }
             while let Some(moved) = partition.log_starts.pop_front_if(|moved| moved.sequence <= sequence) {

@@ -23,6 +23,7 @@ pub enum Completed {
         append_time_ms: i64,
         log_start_offset: Offset,
         durability: Durability,
+        times: CommitTimes,
     },
     RecordsDeleted {
         log_start_offset: Offset,
@@ -31,6 +32,18 @@ pub enum Completed {
     PartitionRemoved,
     /// The end of the log was cut off before its condition held: nobody can say either.
     Truncated,
+}
+
+/// When what a produce waited for happened, microseconds by the shard's monotonic clock. For a duplicate whose first
+/// copy was durable already, the first two lie before its own append.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommitTimes {
+    /// Its commit group went to the device,
+    pub issued_us: u64,
+    /// was durable here,
+    pub durable_us: u64,
+    /// and the condition of the produce held.
+    pub committed_us: u64,
 }
 
 /// The queues of one shard. Cheap to clone.

@@ -32,8 +32,9 @@ mod tick;
 mod truncate;
 mod turn_lock;
 mod write_back_loop;
+mod written;
 
-pub use completions::{Completed, Completion};
+pub use completions::{CommitTimes, Completed, Completion};
 pub use fetch::{Fetched, FetchedFrames};
 pub use lifecycle::{OpenError, OpenShard};
 pub use partitions::{PartitionStatus, Partitions, ShardStatus};
@@ -44,3 +45,4 @@ pub use settings::{PartitionAssignment, PartitionSettings, PartitionsConfig};
 pub use sluice_replica::{Acks, Durability};
 pub use survey::{HeldPlacement, Survey, survey};
 pub use truncate::TruncateError;
+pub use written::WriteCounts;

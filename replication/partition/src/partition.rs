@@ -26,6 +26,8 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) settings: PartitionSettings,
     /// Journal groups in flight or waiting that hold frames of this partition, and the log end after each.
     pub(crate) flushes: VecDeque<GroupEnd>,
+    /// Of the newest group with frames of this partition that is durable here.
+    pub(crate) last_flush: LastFlush,
     /// Fetches parked until the high watermark moves.
     pub(crate) watchers: Vec<u64>,
     /// Log starts that count once their journal entry is durable.
@@ -45,6 +47,13 @@ pub(crate) struct GroupEnd {
     pub(crate) end_offset: Offset,
 }
 
+/// When a group went to the device and when it was durable, microseconds by the monotonic clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LastFlush {
+    pub(crate) issued_us: u64,
+    pub(crate) durable_us: u64,
+}
+
 /// A log start that was decided and is not durable yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PendingLogStart {
@@ -62,6 +71,7 @@ impl<D: Disk> Partition<D> {
             leader,
             settings,
             flushes: VecDeque::new(),
+            last_flush: LastFlush::default(),
             watchers: Vec::new(),
             log_starts: VecDeque::new(),
             unwritten_since_us: None,

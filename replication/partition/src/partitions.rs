@@ -11,6 +11,7 @@ use crate::refusal::FetchRefusal;
 use crate::scrub_state::{ScrubState, ScrubStatus};
 use crate::settings::{PartitionSettings, PartitionsConfig};
 use crate::turn_lock::TurnLock;
+use crate::written::{WriteCounts, Written};
 use event_listener::Event;
 use sluice_model::{Clock, LeaderEpoch, Now, Offset, ProducerId, TopicPartition};
 use sluice_replica::Effects;
@@ -62,8 +63,7 @@ pub(crate) struct Shared<D: Disk, C: Clock> {
     pub(crate) closing: Cell<bool>,
     /// Something was not written: nothing else is, from then on.
     pub(crate) failed: Cell<bool>,
-    /// Bytes of all groups written since the start.
-    pub(crate) journal_written_len: Cell<u64>,
+    pub(crate) written: Written,
     /// Groups before this are needed by neither checkpoint slot.
     pub(crate) needed_from_sequence: Cell<u64>,
     pub(crate) disk_full: Cell<bool>,
@@ -163,7 +163,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             timers: RefCell::new(crate::tick::Timers::new(now)),
             closing: Cell::new(false),
             failed: Cell::new(false),
-            journal_written_len: Cell::new(0),
+            written: Written::default(),
             needed_from_sequence: Cell::new(0),
             disk_full: Cell::new(parts.disk_full),
             ring_wanted: Cell::new(false),
@@ -241,6 +241,12 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             disk_full: shared.disk_full.get(),
             scrub: shared.scrub.status(),
         }
+    }
+
+    /// What the shard has written since it was opened.
+    #[must_use]
+    pub fn write_counts(&self) -> WriteCounts {
+        self.shared.written.counts()
     }
 
     /// Called whenever answers or watched tokens are waiting to be taken.

@@ -1,7 +1,7 @@
 //! The one place where a replica's effects are executed.
 
-use crate::completions::{Completed, Completion};
-use crate::partition::Partition;
+use crate::completions::{CommitTimes, Completed, Completion};
+use crate::partition::{LastFlush, Partition};
 use crate::partitions::{PartitionCell, Partitions};
 use sluice_model::limits::WRITE_BACK_LEN;
 use sluice_model::{Clock, Now};
@@ -35,7 +35,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 }
                 Effect::AckProduce { token, base_offset, append_time_ms, durability } => {
                     let log_start_offset = partition.log.log_start_offset();
-                    let outcome = Completed::Produced { base_offset, append_time_ms, log_start_offset, durability };
+                    let LastFlush { issued_us, durable_us } = partition.last_flush;
+                    let times = CommitTimes { issued_us, durable_us, committed_us: now.mono_us };
+                    let outcome = Completed::Produced { base_offset, append_time_ms, log_start_offset, durability, times };
                     self.shared.completions.push(Completion { token, outcome });
                 }
                 Effect::HighWatermarkMoved { .. } => {

@@ -78,7 +78,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let (distance, capacity) = (shared.journal.distance(), shared.journal.capacity());
         let unwritten_len = shared.memory.used_len() - shared.memory.clean_len();
         let ring_is_short = distance > capacity / 2 || shared.ring_wanted.get();
-        let since_checkpoint = shared.journal_written_len.get() - background.checkpointed_at;
+        let since_checkpoint = shared.written.counts().journal_len - background.checkpointed_at;
         let interval_us = u64::from(shared.config.checkpoint_interval_ms) * 1000;
         let is_time = now.mono_us.saturating_sub(shared.timers.borrow().last_checkpoint_us) >= interval_us;
         let changed = || self.cells().iter().any(|cell| cell.borrow().changed);
@@ -154,6 +154,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             drop(permit);
             match result {
                 Ok(written) => {
+                    self.shared.written.on_segment(written.len());
                     let mut partition = cell.borrow_mut();
                     partition.log.on_written_back(written);
                     partition.changed = true;

@@ -249,7 +249,7 @@ impl Busy {
             let (checkpoint, removed) = self.plan_checkpoint();
             removals.push((removed, 0));
             match checkpoints.write(&checkpoint).await {
-                Ok(()) => {
+                Ok(_) => {
                     self.journal.release(checkpoints.needed_from_sequence());
                     removals.iter_mut().for_each(|(_, written)| *written += 1);
                 }

@@ -187,6 +187,13 @@ impl TestShard {
         }
     }
 
+    /// Moves the monotonic clock on without a tick, and says what it shows then.
+    pub(crate) fn pass_us(&self, us: u64) -> u64 {
+        let now = self.clock.0.get();
+        self.clock.0.set(Now { mono_us: now.mono_us + us, ..now });
+        now.mono_us + us
+    }
+
     /// Sets the wall clock, and only that.
     pub(crate) fn jump_ms(&mut self, by_ms: i64) {
         let now = self.clock.0.get();
