@@ -45,6 +45,8 @@ pub fn message(data: &[u8]) -> bool {
         DescribePartitionsAnswer,
         DescribeShardRequest,
         DescribeShardAnswer,
+        DescribeMetricsRequest,
+        DescribeMetricsAnswer,
         CreateTopicRequest,
         CreateTopicAnswer,
         DeleteTopicRequest,

@@ -57,6 +57,12 @@ fn messages() -> Vec<Seed> {
     let lost = DamagedOffsets { topic_id: [7; 16], partition: 1, from: 5, until: 9 };
     let finding = ScrubbedFinding { file: "a file".into(), text: "what is wrong".into(), lost: Some(lost), ..Default::default() };
     let shard = DescribeShardAnswer { findings: vec![finding], damaged: vec![lost; 2], damaged_count: 2, ..Default::default() };
+    let metrics = DescribeMetricsAnswer {
+        counters: vec![NamedValue::new(metric::ADMITTED_LEN, 1 << 40)],
+        gauges: vec![NamedValue::new("connections", 3)],
+        histograms: vec![NamedHistogram { name: metric::ADMIT.into(), counts: vec![0, 5, 1], sum_us: 7 }; 2],
+        ..Default::default()
+    };
     let settings = vec![("segment_len_max".into(), "1048576".into())];
     let encoded = [
         encode(1, 0, &hello, 0),
@@ -67,6 +73,7 @@ fn messages() -> Vec<Seed> {
         encode(1, 0, &FetchRequest { wait_ms_max: 500, len_min: 1, len_max: 1 << 20, partitions: vec![fetch] }, 0),
         encode(1, 0, &FetchAnswer { partitions: vec![fetched; 2] }, 10),
         encode(1, 0, &shard, 0),
+        encode(1, 0, &metrics, 0),
         encode(1, 0, &CreateTopicRequest { name: "orders".into(), partitions: 4, settings }, 0),
     ];
     let names = [
@@ -78,6 +85,7 @@ fn messages() -> Vec<Seed> {
         "fetch",
         "fetch-answer",
         "shard-answer",
+        "metrics-answer",
         "create-topic",
     ];
     let mut seeds = Vec::new();

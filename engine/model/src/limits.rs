@@ -25,6 +25,12 @@ pub const PARTITION_ANSWER_LEN_MAX: usize = 511;
 pub const FINDINGS_PER_ANSWER_MAX: usize = 128;
 /// Most damaged ranges in one answer.
 pub const DAMAGED_RANGES_PER_ANSWER_MAX: usize = 2048;
+/// Most counters, and most gauges, that a shard names in one answer.
+pub const METRICS_PER_ANSWER_MAX: usize = 256;
+/// Most histograms that a shard names in one answer.
+pub const HISTOGRAMS_PER_ANSWER_MAX: usize = 64;
+/// Longest name of any of them, bytes.
+pub const METRIC_NAME_LEN_MAX: usize = 64;
 /// Longest host name in an address, bytes.
 pub const HOST_LEN_MAX: usize = 255;
 /// Longest client id in a Hello, bytes.

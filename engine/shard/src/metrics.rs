@@ -9,6 +9,8 @@ pub struct ShardMetrics {
     pub(crate) durable_ring_writes: Cell<u64>,
     pub(crate) bulk_writes: Cell<u64>,
     pub(crate) reads: Cell<u64>,
+    pub(crate) written_len: Cell<u64>,
+    pub(crate) read_len: Cell<u64>,
     pub(crate) slow_inline_writes: Cell<u64>,
     pub(crate) socket_sleeps: Cell<u64>,
     pub(crate) socket_polls: Cell<u64>,
@@ -26,6 +28,9 @@ pub struct ShardCounters {
     /// Writes of files that are not durable at once.
     pub bulk_writes: u64,
     pub reads: u64,
+    /// Bytes of all writes and of all reads, as they were asked of the device.
+    pub written_len: u64,
+    pub read_len: u64,
     /// Inline writes that took so long that the next ones went to the ring.
     pub slow_inline_writes: u64,
     /// Times the data task went to sleep on its sockets.
@@ -44,6 +49,8 @@ impl ShardMetrics {
             durable_ring_writes: self.durable_ring_writes.get(),
             bulk_writes: self.bulk_writes.get(),
             reads: self.reads.get(),
+            written_len: self.written_len.get(),
+            read_len: self.read_len.get(),
             slow_inline_writes: self.slow_inline_writes.get(),
             socket_sleeps: self.socket_sleeps.get(),
             socket_polls: self.socket_polls.get(),
@@ -54,5 +61,9 @@ impl ShardMetrics {
 }
 
 pub(crate) fn count(cell: &Cell<u64>) {
-    cell.set(cell.get().wrapping_add(1));
+    add(cell, 1);
+}
+
+pub(crate) fn add(cell: &Cell<u64>, count: u64) {
+    cell.set(cell.get().wrapping_add(count));
 }

@@ -5,6 +5,7 @@ use crate::data_plane::DataPlane;
 use crate::error_table::WireError;
 use crate::metrics::CloseReason;
 use crate::output::SLICES_MAX;
+use crate::stages::AnswerTimes;
 use bytes::Bytes;
 use sluice_model::ErrorCode;
 use sluice_protocol::{Message, Prefix, Refusal, encode};
@@ -14,26 +15,30 @@ use std::io::IoSlice;
 /// Sends of one connection in one turn.
 const SENDS_PER_TURN: usize = 16;
 
-/// Whom an answer is for.
+/// Whom an answer is for, and since when it is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReplyTo {
     pub(crate) connection: ConnectionId,
     pub(crate) correlation_id: u32,
     pub(crate) version: u16,
+    /// When the first byte of the request came, microseconds by the monotonic clock.
+    pub(crate) began_us: u64,
 }
 
 impl ReplyTo {
-    pub(crate) fn new(connection: ConnectionId, prefix: Prefix) -> Self {
-        Self { connection, correlation_id: prefix.correlation_id, version: prefix.version }
+    pub(crate) fn new(connection: ConnectionId, prefix: Prefix, began_us: u64) -> Self {
+        Self { connection, correlation_id: prefix.correlation_id, version: prefix.version, began_us }
     }
 }
 
-/// The frames that follow an answer's body, and what holds their bytes in the budget.
+/// What goes with an answer's body: the frames that follow it, what holds their bytes in the budget, and what is still
+/// to be timed.
 #[derive(Debug, Default)]
 pub(crate) struct AnswerFrames {
     pub(crate) frames: Vec<Bytes>,
     pub(crate) len: usize,
     pub(crate) reservation: Option<Reservation>,
+    pub(crate) times: Option<AnswerTimes>,
 }
 
 impl DataPlane {
@@ -42,7 +47,9 @@ impl DataPlane {
     pub(crate) fn answer<M: Message>(&mut self, to: ReplyTo, message: &M) {
         match encode(to.correlation_id, to.version, message, 0) {
             Ok(bytes) => match self.parts.budget.try_reserve(bytes.len()) {
-                Some(reservation) => self.push(to, bytes.freeze(), Vec::new(), Some(reservation)),
+                Some(reservation) => {
+                    self.push(to, bytes.freeze(), AnswerFrames { reservation: Some(reservation), ..AnswerFrames::default() })
+                }
                 None => self.refuse(to, WireError::no_room()),
             },
             Err(error) => self.refuse(to, WireError::new(ErrorCode::RequestTooLarge, error)),
@@ -52,7 +59,7 @@ impl DataPlane {
     /// Answers with a message and frames whose bytes are reserved.
     pub(crate) fn answer_reserved<M: Message>(&mut self, to: ReplyTo, message: &M, frames: AnswerFrames) {
         match encode(to.correlation_id, to.version, message, frames.len) {
-            Ok(bytes) => self.push(to, bytes.freeze(), frames.frames, frames.reservation),
+            Ok(bytes) => self.push(to, bytes.freeze(), frames),
             // Counts and texts are bounded so that an answer always fits. Were it not so, nothing true could be said
             // of what has been done; without an answer the client knows that it knows nothing.
             Err(error) => {
@@ -69,7 +76,7 @@ impl DataPlane {
         match encode(to.correlation_id, 0, &refusal, 0) {
             Ok(bytes) => {
                 let reservation = self.parts.budget.try_reserve(bytes.len());
-                self.push(to, bytes.freeze(), Vec::new(), reservation);
+                self.push(to, bytes.freeze(), AnswerFrames { reservation, ..AnswerFrames::default() });
             }
             Err(error) => {
                 tracing::error!(%error, "a refusal does not fit into a message");
@@ -95,12 +102,12 @@ impl DataPlane {
         }
     }
 
-    fn push(&mut self, to: ReplyTo, head: Bytes, frames: Vec<Bytes>, reservation: Option<Reservation>) {
+    fn push(&mut self, to: ReplyTo, head: Bytes, with: AnswerFrames) {
         let now_ms = self.now_ms();
         let Some(connection) = self.connections.get_mut(&to.connection) else { return };
         connection.in_flight = connection.in_flight.saturating_sub(1);
         connection.on_answer(now_ms);
-        connection.output.push(head, frames, reservation);
+        connection.output.push(head, with);
         self.mark_dirty(to.connection);
     }
 
@@ -132,7 +139,11 @@ impl DataPlane {
             };
             match sent {
                 Sent::Bytes(len) => {
-                    connection.output.sent(len);
+                    let (stages, clock) = (&self.parts.metrics.stages, &self.parts.clock);
+                    let mut sent_us = None;
+                    connection.output.sent(len, |times| {
+                        stages.on_answered(times, *sent_us.get_or_insert_with(|| clock.mono_us()));
+                    });
                     connection.on_sent(now_ms);
                     self.parts.metrics.sent_bytes.add(len as u64);
                 }
@@ -143,7 +154,6 @@ impl DataPlane {
     }
 
     fn settle(&mut self, id: ConnectionId) {
-        let now_ms = self.now_ms();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if connection.is_done() {
             return self.close(id, CloseReason::Peer);
@@ -154,7 +164,7 @@ impl DataPlane {
         }
         if let Some((readable, writable)) = connection.changed_interest() {
             if readable {
-                connection.input.touch(now_ms);
+                connection.input.touch(self.now.mono_us);
             }
             self.parts.sockets.interest(id, readable, writable);
         }

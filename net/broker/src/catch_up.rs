@@ -60,12 +60,21 @@ impl DiskPart {
 pub(crate) struct FetchPart {
     pub(crate) answer: FetchedPartition,
     pub(crate) frames: PartFrames,
+    /// Bytes of the frames that were read from a segment.
+    pub(crate) disk_len: usize,
+}
+
+impl FetchPart {
+    pub(crate) fn new(answer: FetchedPartition, frames: PartFrames) -> Self {
+        Self { answer, frames, disk_len: 0 }
+    }
 }
 
 /// A fetch some of whose frames have to be read.
 pub(crate) struct FetchJob {
     pub(crate) to: ReplyTo,
-    pub(crate) began_us: u64,
+    /// When its frames were looked for, microseconds by the monotonic clock.
+    pub(crate) looked_us: u64,
     pub(crate) parts: Vec<FetchPart>,
     /// The frames of all parts together may have so many bytes.
     pub(crate) frames_len_max: usize,
@@ -147,13 +156,13 @@ impl CatchUp {
     async fn read(&self, mut job: FetchJob) -> FetchJob {
         for part in &mut job.parts {
             let PartFrames::Disk(disk_part) = part.frames else { continue };
-            part.frames = self.read_partition(disk_part).await;
+            part.frames = self.read_partition(disk_part, &mut part.disk_len).await;
             let PartFrames::Refused(FetchRefusal::TooSmall { needed }) = part.frames else { continue };
             if needed > disk_part.len_allowed {
                 continue;
             }
             part.frames = if job.reservation.try_grow(DiskPart::held_len(needed)) {
-                self.read_partition(DiskPart { len_max: needed, ..disk_part }).await
+                self.read_partition(DiskPart { len_max: needed, ..disk_part }, &mut part.disk_len).await
             } else {
                 PartFrames::NoRoom
             };
@@ -161,8 +170,9 @@ impl CatchUp {
         job
     }
 
-    /// Frames piece by piece, until there are `len_max` bytes or the rest is in memory.
-    async fn read_partition(&self, part: DiskPart) -> PartFrames {
+    /// Frames piece by piece, until there are `len_max` bytes or the rest is in memory. Bytes from the disk are added to
+    /// `disk_len`.
+    async fn read_partition(&self, part: DiskPart, disk_len: &mut usize) -> PartFrames {
         let DiskPart { id, mut offset, len_max: mut left, .. } = part;
         let (mut slices, mut replans_left, mut piece_len) = (Vec::new(), REPLANS_MAX, PIECE_LEN);
         loop {
@@ -193,6 +203,7 @@ impl CatchUp {
                 Ok(frames) => {
                     let len: usize = frames.slices.iter().map(Bytes::len).sum();
                     left = left.saturating_sub(len);
+                    *disk_len += len;
                     offset = frames.next_offset;
                     slices.extend(frames.slices);
                     if len == 0 || left == 0 {

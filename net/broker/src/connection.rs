@@ -80,7 +80,7 @@ impl Connection {
     pub(crate) fn new(now_ms: u64) -> Self {
         Self {
             phase: Phase::New,
-            input: Input::new(now_ms),
+            input: Input::new(now_ms * 1000),
             output: Output::default(),
             carry: None,
             session: None,
@@ -166,7 +166,7 @@ impl Connection {
                 Some(Overdue::Closing)
             }
             Phase::Closing { .. } => None,
-            _ if self.input.is_stalled(now_ms) && self.wants_input() => Some(Overdue::Request),
+            _ if self.input.is_stalled(now_ms.saturating_mul(1000)) && self.wants_input() => Some(Overdue::Request),
             Phase::New if since(self.opened_ms) > HELLO_MS_MAX => Some(Overdue::Hello),
             _ if self.in_flight == 0 && self.output.is_empty() && since(self.active_ms) > config.connection_idle_ms_max => {
                 Some(Overdue::Idle)
@@ -179,6 +179,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::AnswerFrames;
     use bytes::Bytes;
 
     fn config() -> BrokerConfig {
@@ -191,11 +192,11 @@ mod tests {
         connection.phase = Phase::Open;
         assert_eq!(connection.changed_interest(), None);
         connection.on_answer(1000);
-        connection.output.push(Bytes::from(vec![0; UNRESERVED_PAUSE_LEN + 1]), Vec::new(), None);
+        connection.output.push(Bytes::from(vec![0; UNRESERVED_PAUSE_LEN + 1]), AnswerFrames::default());
         assert_eq!(connection.changed_interest(), Some((false, true)));
         assert_eq!(connection.overdue(1000 + config().output_stall_ms_max, &config()), None);
         assert_eq!(connection.overdue(1001 + config().output_stall_ms_max, &config()), Some(Overdue::Output));
-        connection.output.sent(UNRESERVED_PAUSE_LEN + 1);
+        connection.output.sent(UNRESERVED_PAUSE_LEN + 1, |_| {});
         connection.on_sent(2000);
         assert_eq!(connection.changed_interest(), Some((true, false)));
     }

@@ -20,7 +20,7 @@ use crate::request_room::RequestRoom;
 use crate::view::ViewCell;
 use sluice_model::{Clock, Incarnation, Now, ShardIndex};
 use sluice_partition::{Completion, Partitions};
-use sluice_shard::{Budget, ConnectionId, DirectDisk, ListenerId, SocketEvent, Sockets, SystemClock, Wake};
+use sluice_shard::{Budget, ConnectionId, DirectDisk, ListenerId, ShardMetrics, SocketEvent, Sockets, SystemClock, Wake};
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -52,7 +52,9 @@ pub(crate) struct DataPlaneParts {
     pub(crate) view: ViewCell,
     pub(crate) control: ControlHandle,
     pub(crate) budget: Budget,
+    pub(crate) clock: SystemClock,
     pub(crate) metrics: Rc<BrokerMetrics>,
+    pub(crate) shard_metrics: Rc<ShardMetrics>,
     /// Set when the broker stops; the task then ends by itself.
     pub(crate) stop: Rc<Cell<bool>>,
 }
@@ -70,7 +72,7 @@ pub(crate) struct DataPlane {
     pub(crate) dirty: Vec<ConnectionId>,
     pub(crate) receive_buffer: Vec<u8>,
     pub(crate) room: RequestRoom,
-    /// Read once a turn.
+    /// Read once a turn. Only the stages of a request are timed by further readings.
     pub(crate) now: Now,
     /// No new requests; what is under way is still answered.
     pub(crate) is_stopping: bool,
@@ -117,10 +119,10 @@ impl DataPlane {
     }
 
     /// Serves until the broker stops.
-    pub(crate) async fn run(mut self, clock: SystemClock) {
+    pub(crate) async fn run(mut self) {
         let mut drain_until_us = None;
         loop {
-            self.now = clock.now();
+            self.now = self.parts.clock.now();
             self.turn();
             if self.parts.stop.get() && drain_until_us.is_none() {
                 self.begin_stopping();

@@ -14,14 +14,16 @@ use sluice_shard::Reservation;
 const REQUEST_MS_MAX: u64 = 30_000;
 /// The slowest accepted rate, bytes a millisecond.
 const REQUEST_RATE_MIN: u64 = 16;
+/// A part of a request without the next one for this long is stalled.
+const STALL_US_MAX: u64 = REQUEST_STALL_MS_MAX * 1000;
 
 /// What the bytes given to [`Input::feed`] led to.
 #[derive(Debug)]
 pub(crate) enum Fed<'a> {
     /// All of them are taken, and no request is whole.
     More,
-    /// A whole request, in place.
-    Whole { prefix: Prefix, rest: &'a [u8] },
+    /// A whole request, in place, and when its first byte came.
+    Whole { prefix: Prefix, rest: &'a [u8], began_us: u64 },
     /// A whole request that arrived in pieces.
     Gathered(Gathered),
     /// There is no room for this request: it is to be refused now, and is thrown away as it arrives.
@@ -35,6 +37,8 @@ pub(crate) enum Fed<'a> {
 pub(crate) struct Gathered {
     pub(crate) prefix: Prefix,
     pub(crate) rest: Vec<u8>,
+    /// When its first byte came.
+    pub(crate) began_us: u64,
     _reservation: Reservation,
 }
 
@@ -42,9 +46,9 @@ pub(crate) struct Gathered {
 #[derive(Debug)]
 pub(crate) struct Input {
     state: State,
-    /// When the request that is arriving began, and when its last byte came.
-    began_ms: u64,
-    progress_ms: u64,
+    /// When the request that is arriving began, and when its last byte came, microseconds by the monotonic clock.
+    began_us: u64,
+    progress_us: u64,
 }
 
 #[derive(Debug)]
@@ -57,20 +61,20 @@ enum State {
 const AT_REST: State = State::Prefix { bytes: [0; PREFIX_LEN], filled: 0 };
 
 impl Input {
-    pub(crate) fn new(now_ms: u64) -> Self {
-        Self { state: AT_REST, began_ms: now_ms, progress_ms: now_ms }
+    pub(crate) fn new(now_us: u64) -> Self {
+        Self { state: AT_REST, began_us: now_us, progress_us: now_us }
     }
 
     /// Takes bytes from the front of `bytes` until a request is whole or there are none left.
-    pub(crate) fn feed<'a>(&mut self, bytes: &mut &'a [u8], room: &mut RequestRoom, now_ms: u64) -> Fed<'a> {
+    pub(crate) fn feed<'a>(&mut self, bytes: &mut &'a [u8], room: &mut RequestRoom, now_us: u64) -> Fed<'a> {
         if !bytes.is_empty() {
-            self.progress_ms = now_ms;
+            self.progress_us = now_us;
         }
         loop {
             match &mut self.state {
                 State::Prefix { filled, .. } => {
                     if *filled == 0 {
-                        self.began_ms = now_ms;
+                        self.began_us = now_us;
                     }
                     match self.feed_prefix(bytes, room) {
                         Some(fed) => return fed,
@@ -110,7 +114,7 @@ impl Input {
         let rest_len = prefix.rest_len();
         if bytes.len() >= rest_len {
             self.state = AT_REST;
-            return Some(Fed::Whole { prefix, rest: take(bytes, rest_len) });
+            return Some(Fed::Whole { prefix, rest: take(bytes, rest_len), began_us: self.began_us });
         }
         match room.take(rest_len) {
             Some((buffer, reservation)) => {
@@ -133,8 +137,8 @@ impl Input {
     }
 
     /// `len` bytes, at most all of it, were received into [`Self::window`].
-    pub(crate) fn received(&mut self, len: usize, now_ms: u64) -> Option<Gathered> {
-        self.progress_ms = now_ms;
+    pub(crate) fn received(&mut self, len: usize, now_us: u64) -> Option<Gathered> {
+        self.progress_us = now_us;
         if let State::Rest { buffer, filled, .. } = &mut self.state {
             *filled = buffer.len().min(*filled + len);
         }
@@ -146,28 +150,30 @@ impl Input {
             return None;
         }
         match std::mem::replace(&mut self.state, AT_REST) {
-            State::Rest { prefix, buffer, reservation, .. } => Some(Gathered { prefix, rest: buffer, _reservation: reservation }),
+            State::Rest { prefix, buffer, reservation, .. } => {
+                Some(Gathered { prefix, rest: buffer, began_us: self.began_us, _reservation: reservation })
+            }
             _ => None,
         }
     }
 
     /// The connection was not read for a while; that is not the peer's fault.
-    pub(crate) fn touch(&mut self, now_ms: u64) {
-        self.began_ms = now_ms;
-        self.progress_ms = now_ms;
+    pub(crate) fn touch(&mut self, now_us: u64) {
+        self.began_us = now_us;
+        self.progress_us = now_us;
     }
 
     /// Part of a request is here and the others do not come: the connection is to be closed, which gives its
     /// reservation back.
-    pub(crate) fn is_stalled(&self, now_ms: u64) -> bool {
+    pub(crate) fn is_stalled(&self, now_us: u64) -> bool {
         let rest_len = match &self.state {
             State::Prefix { filled: 0, .. } => return false,
             State::Prefix { .. } => PREFIX_LEN,
             State::Rest { buffer, .. } => buffer.len(),
-            State::ThrowAway { .. } => return now_ms.saturating_sub(self.progress_ms) > REQUEST_STALL_MS_MAX,
+            State::ThrowAway { .. } => return now_us.saturating_sub(self.progress_us) > STALL_US_MAX,
         };
-        now_ms.saturating_sub(self.progress_ms) > REQUEST_STALL_MS_MAX
-            || now_ms.saturating_sub(self.began_ms) > REQUEST_MS_MAX + rest_len as u64 / REQUEST_RATE_MIN
+        now_us.saturating_sub(self.progress_us) > STALL_US_MAX
+            || now_us.saturating_sub(self.began_us) > (REQUEST_MS_MAX + rest_len as u64 / REQUEST_RATE_MIN) * 1000
     }
 }
 

@@ -20,7 +20,7 @@ fn feed_all(bytes: &[u8], len: usize, room: &mut RequestRoom) -> Vec<(u32, Vec<u
         loop {
             match input.feed(&mut left, room, 0) {
                 Fed::More => break,
-                Fed::Whole { prefix, rest } => out.push((prefix.correlation_id, rest.to_vec())),
+                Fed::Whole { prefix, rest, .. } => out.push((prefix.correlation_id, rest.to_vec())),
                 Fed::Gathered(gathered) => out.push((gathered.prefix.correlation_id, gathered.rest)),
                 fed => panic!("{fed:?}"),
             }
@@ -66,6 +66,24 @@ fn the_rest_of_a_request_is_received_without_a_copy() {
 }
 
 #[test]
+fn a_request_begins_with_its_first_byte() {
+    let mut room = RequestRoom::new(Budget::new(RICH));
+    let mut input = Input::new(0);
+    let bytes = [message(1, 10), message(2, 1000), message(3, 0)].concat();
+    let mut left = &bytes[..26 + 3];
+    assert!(matches!(input.feed(&mut left, &mut room, 100), Fed::Whole { began_us: 100, .. }));
+    // Three bytes of the second come with the first, the others by feed and by window.
+    assert!(matches!(input.feed(&mut left, &mut room, 100), Fed::More));
+    assert!(matches!(input.feed(&mut &bytes[29..500], &mut room, 200), Fed::More));
+    let window = input.window().expect("a rest is awaited");
+    let len = window.len();
+    window.copy_from_slice(&bytes[500..500 + len]);
+    assert_eq!(input.received(len, 300).map(|gathered| gathered.began_us), Some(100));
+    let mut left = &bytes[500 + len..];
+    assert!(matches!(input.feed(&mut left, &mut room, 400), Fed::Whole { began_us: 400, .. }));
+}
+
+#[test]
 fn without_room_a_request_is_refused_at_once_and_thrown_away() {
     let budget = Budget::new(10);
     let mut room = RequestRoom::new(budget.clone());
@@ -102,19 +120,19 @@ fn a_request_that_stops_arriving_or_drips_for_ever_is_stalled() {
     let mut input = Input::new(0);
     assert!(!input.is_stalled(u64::MAX), "nothing is owed");
     assert!(matches!(input.feed(&mut &bytes[..20], &mut room, 1000), Fed::More));
-    assert!(!input.is_stalled(1000 + REQUEST_STALL_MS_MAX));
-    assert!(input.is_stalled(1001 + REQUEST_STALL_MS_MAX));
-    let mut now_ms = 1000;
+    assert!(!input.is_stalled(1000 + STALL_US_MAX));
+    assert!(input.is_stalled(1001 + STALL_US_MAX));
+    let mut now_us = 1000;
     for byte in &bytes[20..40] {
-        now_ms += 4000;
-        assert!(matches!(input.feed(&mut std::slice::from_ref(byte), &mut room, now_ms), Fed::More));
+        now_us += 4_000_000;
+        assert!(matches!(input.feed(&mut std::slice::from_ref(byte), &mut room, now_us), Fed::More));
     }
-    assert!(input.is_stalled(now_ms), "one byte every four seconds is too slow");
+    assert!(input.is_stalled(now_us), "one byte every four seconds is too slow");
     let mut input = Input::new(0);
     assert!(matches!(input.feed(&mut &bytes[..3], &mut room, 0), Fed::More));
-    assert!(input.is_stalled(1 + REQUEST_STALL_MS_MAX), "half a prefix");
+    assert!(input.is_stalled(1 + STALL_US_MAX), "half a prefix");
     let mut input = Input::new(0);
     assert!(matches!(input.feed(&mut &bytes[..20], &mut RequestRoom::new(Budget::new(0)), 0), Fed::NoRoom { .. }));
     assert!(matches!(input.feed(&mut &bytes[16..20], &mut RequestRoom::new(Budget::new(0)), 0), Fed::More));
-    assert!(input.is_stalled(1 + REQUEST_STALL_MS_MAX), "a body that is thrown away");
+    assert!(input.is_stalled(1 + STALL_US_MAX), "a body that is thrown away");
 }

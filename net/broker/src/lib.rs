@@ -26,12 +26,15 @@ mod pacing;
 mod parked_fetch;
 mod pending;
 mod preparation;
+mod process_memory;
 mod random;
 mod readiness;
 mod receive;
+mod refusal_reason;
 mod request_room;
 mod shard_main;
 mod slab;
+mod stages;
 mod start_error;
 mod view;
 
@@ -40,7 +43,7 @@ pub use config::{
     BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN,
     SCRUB_RATE_LEN_MIN, SHARDS_MAX, TAIL_BUDGET_LEN_MIN,
 };
-pub use metrics::{BrokerCounters, StageTimes};
+pub use metrics::BrokerCounters;
 pub use new_metadata::{NewMetadata, make_new_metadata};
 pub use readiness::Readiness;
 pub use sluice_storage::recovery_report::RecoveryReport;

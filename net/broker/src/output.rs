@@ -4,6 +4,8 @@
 //! goes out in one gathered send. The expensive mistake is a consumer that does not read: what waits here is reserved
 //! in the shard's network budget by whoever made it, and the connection is not read while anything waits.
 
+use crate::answer::AnswerFrames;
+use crate::stages::AnswerTimes;
 use bytes::Bytes;
 use sluice_shard::Reservation;
 use std::collections::VecDeque;
@@ -29,22 +31,25 @@ struct Piece {
     /// Given back when this piece is sent.
     _reservation: Option<Reservation>,
     is_unreserved: bool,
+    /// Told when this piece is sent.
+    times: Option<AnswerTimes>,
 }
 
 impl Output {
-    /// Adds the pieces of one answer; the reservation is given back when the last of them is sent.
-    pub(crate) fn push(&mut self, head: Bytes, frames: Vec<Bytes>, reservation: Option<Reservation>) {
+    /// Adds the pieces of one answer; the reservation is given back, and its times are told, when the last of them is
+    /// sent.
+    pub(crate) fn push(&mut self, head: Bytes, with: AnswerFrames) {
+        let AnswerFrames { frames, mut reservation, mut times, .. } = with;
         let count = 1 + frames.len();
         let is_unreserved = reservation.is_none();
-        let mut reservation = reservation;
         for (index, bytes) in std::iter::once(head).chain(frames).enumerate() {
             self.len += bytes.len();
             self.unreserved_len += if is_unreserved { bytes.len() } else { 0 };
             let last = index + 1 == count;
-            let _reservation = if last { reservation.take() } else { None };
-            self.pieces.push_back(Piece { bytes, _reservation, is_unreserved });
+            let (_reservation, times) = if last { (reservation.take(), times.take()) } else { (None, None) };
+            self.pieces.push_back(Piece { bytes, _reservation, is_unreserved, times });
         }
-        self.drop_sent();
+        self.drop_sent(|_| {});
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -72,19 +77,20 @@ impl Output {
         count
     }
 
-    /// `len` bytes were sent; at most what waits.
-    pub(crate) fn sent(&mut self, len: usize) {
+    /// `len` bytes were sent; at most what waits. `on_answered` is told of each answer whose last byte is among them.
+    pub(crate) fn sent(&mut self, len: usize, on_answered: impl FnMut(AnswerTimes)) {
         let len = len.min(self.len);
         self.len -= len;
         self.head_sent += len;
-        self.drop_sent();
+        self.drop_sent(on_answered);
     }
 
-    fn drop_sent(&mut self) {
+    fn drop_sent(&mut self, mut on_answered: impl FnMut(AnswerTimes)) {
         while self.pieces.front().is_some_and(|piece| piece.bytes.len() <= self.head_sent) {
             if let Some(piece) = self.pieces.pop_front() {
                 self.head_sent -= piece.bytes.len();
                 self.unreserved_len -= if piece.is_unreserved { piece.bytes.len() } else { 0 };
+                piece.times.into_iter().for_each(&mut on_answered);
             }
         }
         if self.pieces.is_empty() && self.pieces.capacity() > SLICES_MAX {
@@ -96,6 +102,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stages::Stages;
+    use sluice_partition::CommitTimes;
     use sluice_shard::Budget;
 
     fn flat(output: &Output) -> Vec<u8> {
@@ -108,19 +116,17 @@ mod tests {
     fn what_is_sent_in_pieces_goes_out_once_and_gives_its_bytes_back_at_the_end() {
         let budget = Budget::new(100);
         let mut output = Output::default();
-        output.push(
-            Bytes::from_static(b"head"),
-            vec![Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"cd")],
-            budget.try_reserve(8),
-        );
-        output.push(Bytes::from_static(b"next"), Vec::new(), None);
+        let frames = vec![Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"cd")];
+        let with = AnswerFrames { frames, reservation: budget.try_reserve(8), ..AnswerFrames::default() };
+        output.push(Bytes::from_static(b"head"), with);
+        output.push(Bytes::from_static(b"next"), AnswerFrames::default());
         assert_eq!((flat(&output), output.len(), output.unreserved_len()), (b"headabcdnext".to_vec(), 12, 4));
-        output.sent(3);
-        output.sent(4);
+        output.sent(3, |_| {});
+        output.sent(4, |_| {});
         assert_eq!((flat(&output), budget.used()), (b"dnext".to_vec(), 8));
-        output.sent(1);
+        output.sent(1, |_| {});
         assert_eq!((flat(&output), budget.used()), (b"next".to_vec(), 0));
-        output.sent(4);
+        output.sent(4, |_| {});
         assert!(output.is_empty() && flat(&output).is_empty());
     }
 
@@ -128,14 +134,34 @@ mod tests {
     fn more_pieces_than_one_send_takes_all_go_out_in_order() {
         let mut output = Output::default();
         for value in 0..200u8 {
-            output.push(Bytes::from(vec![value]), Vec::new(), None);
+            output.push(Bytes::from(vec![value]), AnswerFrames::default());
         }
         let mut seen = Vec::new();
         while !output.is_empty() {
             let bytes = flat(&output);
-            output.sent(bytes.len());
+            output.sent(bytes.len(), |_| {});
             seen.extend(bytes);
         }
         assert_eq!(seen, (0..200).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn an_answer_is_timed_when_its_last_byte_is_sent() {
+        let mut output = Output::default();
+        let times = |began_us| Stages::default().on_committed(began_us, began_us, CommitTimes::default());
+        for began_us in [1, 2] {
+            let frames = vec![Bytes::from_static(b"abc")];
+            output.push(
+                Bytes::from_static(b"head"),
+                AnswerFrames { frames, times: Some(times(began_us)), ..AnswerFrames::default() },
+            );
+        }
+        let mut answered = |len| {
+            let mut answered = Vec::new();
+            output.sent(len, |times| answered.push(times));
+            answered
+        };
+        assert_eq!([answered(4), answered(2), answered(2)], [vec![], vec![], vec![times(1)]]);
+        assert_eq!([answered(5), answered(1), answered(9)], [vec![], vec![times(2)], vec![]]);
     }
 }

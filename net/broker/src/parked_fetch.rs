@@ -14,7 +14,6 @@ pub(crate) const FETCH_PARTITION_LEN: usize = 256;
 #[derive(Debug)]
 pub(crate) struct FetchWork {
     pub(crate) to: ReplyTo,
-    pub(crate) began_us: u64,
     /// Answered then with whatever there is.
     pub(crate) wait_until_us: u64,
     pub(crate) len_min: usize,
@@ -57,6 +56,10 @@ impl ParkedFetches {
         let work = self.slab.remove(key)?;
         self.deadlines.remove(&(work.wait_until_us, key.to_u64()));
         Some(work)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
     }
 
     /// `u64::MAX` when none is parked.

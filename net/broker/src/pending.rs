@@ -6,6 +6,7 @@
 use crate::answer::ReplyTo;
 use crate::slab::Slab;
 use sluice_model::limits::PARTITIONS_PER_REQUEST_MAX;
+use sluice_partition::CommitTimes;
 use sluice_protocol::{Api, ProducedPartition};
 use sluice_shard::Reservation;
 
@@ -43,7 +44,10 @@ impl Token {
 #[derive(Debug)]
 pub(crate) struct PendingProduce {
     pub(crate) to: ReplyTo,
-    pub(crate) began_us: u64,
+    /// When all frames were judged, and those taken appended, microseconds by the monotonic clock.
+    pub(crate) appended_us: u64,
+    /// Of the frame that was settled last, when any was appended.
+    pub(crate) times: Option<CommitTimes>,
     /// One entry per frame, filled in as they are settled.
     pub(crate) partitions: Vec<ProducedPartition>,
     /// Frames that are not settled.

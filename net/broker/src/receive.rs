@@ -34,14 +34,14 @@ impl DataPlane {
 
     /// One receive, and everything that became whole with it. Whether there may be more.
     fn receive(&mut self, id: ConnectionId) -> bool {
-        let now_ms = self.now_ms();
+        let now_us = self.now.mono_us;
         let Some(connection) = self.connections.get_mut(&id) else { return false };
         let is_closing = matches!(connection.phase, Phase::Closing { .. });
         if let Some(window) = connection.input.window().filter(|_| !is_closing) {
             let wanted = window.len().min(WINDOW_LEN_MAX);
             let received = self.parts.sockets.recv(id, &mut window[..wanted]);
             let Some(len) = self.received_len(id, received) else { return false };
-            let gathered = self.connections.get_mut(&id).and_then(|connection| connection.input.received(len, now_ms));
+            let gathered = self.connections.get_mut(&id).and_then(|connection| connection.input.received(len, now_us));
             if let Some(gathered) = gathered {
                 self.handle_gathered(id, gathered);
             }
@@ -95,7 +95,7 @@ impl DataPlane {
     /// Handles the whole requests at the front of `bytes`; how many bytes at the end are left because the connection
     /// has to wait.
     fn take_in(&mut self, id: ConnectionId, bytes: &[u8]) -> usize {
-        let now_ms = self.now_ms();
+        let now_us = self.now.mono_us;
         let mut left = bytes;
         while !left.is_empty() {
             let Some(connection) = self.connections.get_mut(&id) else { return 0 };
@@ -105,14 +105,14 @@ impl DataPlane {
             if connection.must_pause() {
                 return left.len();
             }
-            match connection.input.feed(&mut left, &mut self.room, now_ms) {
+            match connection.input.feed(&mut left, &mut self.room, now_us) {
                 Fed::More => {}
-                Fed::Whole { prefix, rest } => self.handle(id, prefix, rest),
+                Fed::Whole { prefix, rest, began_us } => self.handle(ReplyTo::new(id, prefix, began_us), prefix, rest),
                 Fed::Gathered(gathered) => self.handle_gathered(id, gathered),
                 Fed::NoRoom { prefix } => {
                     connection.in_flight += 1;
                     self.parts.metrics.requests_without_room.add(1);
-                    self.refuse(ReplyTo::new(id, prefix), WireError::no_room());
+                    self.refuse(ReplyTo::new(id, prefix, now_us), WireError::no_room());
                 }
                 Fed::Broken { prefix, error } => {
                     connection.in_flight += 1;
@@ -125,7 +125,7 @@ impl DataPlane {
     }
 
     fn handle_gathered(&mut self, id: ConnectionId, gathered: Gathered) {
-        self.handle(id, gathered.prefix, &gathered.rest);
+        self.handle(ReplyTo::new(id, gathered.prefix, gathered.began_us), gathered.prefix, &gathered.rest);
         self.room.give_back(gathered.rest);
     }
 
@@ -172,7 +172,7 @@ impl DataPlane {
             PrefixError::MessageTooLong { .. } | PrefixError::BodyTooLong { .. } => ErrorCode::RequestTooLarge,
         };
         let correlation_id = u32::from_le_bytes([prefix[8], prefix[9], prefix[10], prefix[11]]);
-        let to = ReplyTo { connection: id, correlation_id, version: 0 };
+        let to = ReplyTo { connection: id, correlation_id, version: 0, began_us: self.now.mono_us };
         self.refuse_and_close(to, WireError::new(code, error));
     }
 }

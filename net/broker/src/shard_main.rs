@@ -270,7 +270,9 @@ impl Running {
                 view: self.view.clone(),
                 control: self.control.clone(),
                 budget: Budget::new(start.config.network_budget_len - RECEIVE_LEN - KEPT_LEN_MAX),
+                clock,
                 metrics: Rc::clone(&self.metrics),
+                shard_metrics: self.shard.metrics(),
                 stop: Rc::clone(&self.stop),
             },
             clock.now(),
@@ -278,7 +280,7 @@ impl Running {
         let served = Rc::clone(&self.served);
         served.0.set(false);
         self.shard.spawn(Queue::Produce, async move {
-            data_plane.run(clock).await;
+            data_plane.run().await;
             served.0.set(true);
             served.1.notify(usize::MAX);
         });

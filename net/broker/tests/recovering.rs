@@ -7,7 +7,7 @@ mod support;
 
 use sluice_broker::{BrokerConfig, start, start_listening};
 use sluice_model::ErrorCode;
-use sluice_protocol::{DescribePartitionsRequest, InitProducerAnswer, InitProducerRequest, PartitionRef};
+use sluice_protocol::{DescribeMetricsRequest, DescribePartitionsRequest, InitProducerAnswer, InitProducerRequest, PartitionRef};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -80,6 +80,7 @@ fn a_shard_that_recovers_keeps_no_other_from_serving() {
         let partitions = vec![PartitionRef { topic_id: old, partition }];
         let described = clients[1].call(&DescribePartitionsRequest { partitions });
         assert_eq!(described.partitions[0].error, NOT_READY);
+        assert_eq!(clients[1].call(&DescribeMetricsRequest {}).error, NOT_READY);
         let elsewhere = codes(&mut clients[0], old, partition).0;
         assert_eq!(elsewhere, ErrorCode::NotLeader as u16, "shard 0 still says where it is");
     }

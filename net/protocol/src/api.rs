@@ -36,6 +36,7 @@ apis! {
     InitProducer = 5, 0..=0;
     DescribePartitions = 6, 0..=0;
     DescribeShard = 7, 0..=0;
+    DescribeMetrics = 8, 0..=0;
     CreateTopic = 10, 0..=0;
     DeleteTopic = 11, 0..=0;
     AlterTopic = 12, 0..=0;
@@ -70,11 +71,11 @@ mod tests {
     #[test]
     fn the_numbers_are_the_published_ones() {
         let numbers: Vec<u16> = Api::ALL.iter().map(|api| api.number()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 65535]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 65535]);
         for &api in Api::ALL {
             assert_eq!(Api::from_u16(api.number()), Some(api));
             assert!(api.versions().0 <= api.versions().1);
         }
-        assert_eq!(Api::from_u16(8), None);
+        assert_eq!(Api::from_u16(9), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes that no well-meaning peer sends: every truncation and any mutation ends in an error or in a valid message,
 //! never in a panic.
 
-use crate::round_trip_test::{address, described_shard};
+use crate::round_trip_test::{address, described_metrics, described_shard};
 use crate::*;
 use proptest::prelude::*;
 use sluice_model::limits::*;
@@ -26,6 +26,8 @@ fn read_as_everything(body: &[u8]) -> bool {
         DescribePartitionsAnswer,
         DescribeShardRequest,
         DescribeShardAnswer,
+        DescribeMetricsRequest,
+        DescribeMetricsAnswer,
         CreateTopicRequest,
         CreateTopicAnswer,
         DeleteTopicRequest,
@@ -67,6 +69,7 @@ fn samples() -> Vec<Vec<u8>> {
         encode(1, 0, &FetchAnswer { partitions: vec![fetched; 2] }, 0),
         encode(1, 0, &MetadataRequest { topics: Some(vec!["a topic with a longer name".into(); 3]), after: Some("x".into()) }, 0),
         encode(1, 0, &described_shard(), 0),
+        encode(1, 0, &described_metrics(), 0),
     ];
     encoded.into_iter().map(|message| message.unwrap()[PREFIX_LEN..].to_vec()).collect()
 }
@@ -118,6 +121,25 @@ fn counts_beyond_the_limits_are_refused() {
     let encoded = encode(1, 0, &DescribeShardAnswer { findings: vec![finding], ..Default::default() }, 0).unwrap();
     assert!(matches!(access::<DescribeShardAnswer>(&encoded[PREFIX_LEN..]), Err(Malformed::TooMany { .. })));
 
+    let counters = vec![NamedValue::default(); METRICS_PER_ANSWER_MAX + 1];
+    let long = "x".repeat(METRIC_NAME_LEN_MAX + 1);
+    let wide = NamedHistogram { counts: vec![0; sluice_model::StageHistogram::BUCKETS + 1], ..Default::default() };
+    for answer in [
+        DescribeMetricsAnswer { gauges: counters.clone(), ..Default::default() },
+        DescribeMetricsAnswer { counters, ..Default::default() },
+        DescribeMetricsAnswer { counters: vec![NamedValue::new(&*long, 1)], ..Default::default() },
+        DescribeMetricsAnswer { histograms: vec![wide], ..Default::default() },
+        DescribeMetricsAnswer { histograms: vec![NamedHistogram { name: long, ..Default::default() }], ..Default::default() },
+        DescribeMetricsAnswer {
+            histograms: vec![NamedHistogram::default(); HISTOGRAMS_PER_ANSWER_MAX + 1],
+            ..Default::default()
+        },
+        DescribeMetricsAnswer { text: "x".repeat(TEXT_LEN_MAX + 1), ..Default::default() },
+    ] {
+        let encoded = encode(1, 0, &answer, 0).unwrap();
+        assert!(matches!(access::<DescribeMetricsAnswer>(&encoded[PREFIX_LEN..]), Err(Malformed::TooMany { .. })));
+    }
+
     let request =
         HelloRequest { client_id: "x".repeat(CLIENT_ID_LEN_MAX + 1), session_id: [9; 16], session_attempt: 1, versions: vec![] };
     let encoded = encode(1, 0, &request, 0).unwrap();
@@ -140,7 +162,7 @@ proptest! {
     }
 
     #[test]
-    fn any_mutation_is_survived(sample in 0usize..7, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12)) {
+    fn any_mutation_is_survived(sample in 0usize..8, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12)) {
         let mut body = samples().swap_remove(sample);
         for (at, value) in changes {
             let at = at.index(body.len());

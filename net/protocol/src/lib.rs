@@ -20,6 +20,7 @@ mod api;
 mod create_topic;
 mod delete_records;
 mod delete_topic;
+mod describe_metrics;
 mod describe_partitions;
 mod describe_shard;
 mod fetch;
@@ -29,6 +30,7 @@ mod init_producer;
 mod list_offsets;
 mod message;
 mod metadata;
+pub mod metric;
 mod prefix;
 mod produce;
 mod refusal;
@@ -47,6 +49,10 @@ pub use api::Api;
 pub use create_topic::{ArchivedCreateTopicAnswer, ArchivedCreateTopicRequest, CreateTopicAnswer, CreateTopicRequest};
 pub use delete_records::{ArchivedDeleteRecordsAnswer, ArchivedDeleteRecordsRequest, DeleteRecordsAnswer, DeleteRecordsRequest};
 pub use delete_topic::{ArchivedDeleteTopicAnswer, ArchivedDeleteTopicRequest, DeleteTopicAnswer, DeleteTopicRequest};
+pub use describe_metrics::{
+    ArchivedDescribeMetricsAnswer, ArchivedDescribeMetricsRequest, DescribeMetricsAnswer, DescribeMetricsRequest, NamedHistogram,
+    NamedValue,
+};
 pub use describe_partitions::{
     ArchivedDescribePartitionsAnswer, ArchivedDescribePartitionsRequest, ArchivedDescribedPartition, DescribePartitionsAnswer,
     DescribePartitionsRequest, DescribedPartition, PartitionRef,

@@ -46,6 +46,21 @@ pub(crate) fn described_shard() -> DescribeShardAnswer {
     }
 }
 
+pub(crate) fn described_metrics() -> DescribeMetricsAnswer {
+    let mut times = sluice_model::StageHistogram::EMPTY;
+    [3, 40, 40, 1000].into_iter().for_each(|us| times.record(us));
+    DescribeMetricsAnswer {
+        shard: 2,
+        incarnation: 9,
+        at_us: 1 << 40,
+        process_resident_len: 1 << 30,
+        counters: vec![NamedValue::new(metric::ADMITTED_LEN, 1 << 50), NamedValue::new(metric::GROUPS, 0)],
+        gauges: vec![NamedValue::new("connections", 3)],
+        histograms: metric::PRODUCE_STAGES.map(|name| NamedHistogram::new(name, &times)).to_vec(),
+        ..Default::default()
+    }
+}
+
 #[test]
 fn every_message_reads_back() {
     round_trip(&HelloRequest {
@@ -84,6 +99,8 @@ fn every_message_reads_back() {
     round_trip(&DescribePartitionsAnswer { partitions: vec![DescribedPartition { log_len: 1 << 33, ..Default::default() }] });
     round_trip(&DescribeShardRequest {});
     round_trip(&described_shard());
+    round_trip(&DescribeMetricsRequest {});
+    round_trip(&described_metrics());
     round_trip(&CreateTopicRequest { name: "orders".into(), partitions: 4, settings: vec![("a".into(), "b".into())] });
     round_trip(&CreateTopicAnswer { topic_id: [3; 16], ..Default::default() });
     round_trip(&DeleteTopicRequest { name: "orders".into() });
@@ -116,6 +133,15 @@ fn the_largest_answers_fit() {
         findings: vec![finding; FINDINGS_PER_ANSWER_MAX],
         damaged: vec![DamagedOffsets::default(); DAMAGED_RANGES_PER_ANSWER_MAX],
         possibly_short: vec![PossiblyShort::default(); DAMAGED_RANGES_PER_ANSWER_MAX],
+        ..Default::default()
+    });
+    let name = "n".repeat(METRIC_NAME_LEN_MAX);
+    let counts = vec![u64::MAX; sluice_model::StageHistogram::BUCKETS];
+    round_trip(&DescribeMetricsAnswer {
+        text: "t".repeat(TEXT_LEN_MAX),
+        counters: vec![NamedValue::new(&*name, 1); METRICS_PER_ANSWER_MAX],
+        gauges: vec![NamedValue::new(&*name, 1); METRICS_PER_ANSWER_MAX],
+        histograms: vec![NamedHistogram { name, counts, sum_us: 1 }; HISTOGRAMS_PER_ANSWER_MAX],
         ..Default::default()
     });
     let partition = PartitionMetadata { isr: vec![1, 2, 3], ..Default::default() };

@@ -14,7 +14,7 @@ use sluice_storage::disk::DiskFile;
 use super::buffer::{DirectBuffer, copy_of};
 use super::{DeviceState, Pending, io_error, run_on_pool};
 use crate::inline_choice::RingTraffic;
-use crate::metrics::count;
+use crate::metrics::{add, count};
 
 /// An open file of a `DirectDisk`. The last clone to go closes it.
 #[derive(Clone)]
@@ -133,6 +133,7 @@ impl DiskFile for DirectFile {
     async fn read_at(&self, position: u64, len: usize) -> io::Result<DirectBuffer> {
         check_blocks(position, len)?;
         count(&self.device.metrics.reads);
+        add(&self.device.metrics.read_len, len as u64);
         if len == 0 {
             return Ok(DirectBuffer::zeroed(0));
         }
@@ -147,6 +148,7 @@ impl DiskFile for DirectFile {
     async fn write_at(&self, position: u64, buffer: DirectBuffer) -> io::Result<()> {
         check_blocks(position, buffer.len())?;
         let Some(buffer) = buffer.into_dma() else { return Ok(()) };
+        add(&self.device.metrics.written_len, buffer.len() as u64);
         match self.may_inline(buffer.len()) {
             true => self.write_inline(position, &buffer),
             false => self.write_by_ring(position, buffer).await,

@@ -3,6 +3,7 @@
 
 mod on_admin;
 mod on_delete_records;
+mod on_describe_metrics;
 mod on_describe_partitions;
 mod on_describe_shard;
 mod on_fetch;
@@ -18,18 +19,16 @@ use crate::data_plane::DataPlane;
 use crate::error_table::WireError;
 use sluice_model::ErrorCode;
 use sluice_protocol::{Api, Malformed, Prefix};
-use sluice_shard::ConnectionId;
 
 impl DataPlane {
     /// One whole request: `rest` is its body and frames. Every request that comes here is answered exactly once, but
     /// for produces that ask for no answer.
-    pub(crate) fn handle(&mut self, id: ConnectionId, prefix: Prefix, rest: &[u8]) {
+    pub(crate) fn handle(&mut self, to: ReplyTo, prefix: Prefix, rest: &[u8]) {
         let now_ms = self.now_ms();
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&to.connection) else { return };
         connection.in_flight += 1;
         connection.on_request(now_ms);
         self.parts.metrics.requests.add(1);
-        let to = ReplyTo::new(id, prefix);
         let api = match judge(prefix, connection.phase) {
             Ok(api) => api,
             Err(Judgement::Refuse(error)) => return self.refuse(to, error),
@@ -58,6 +57,7 @@ impl DataPlane {
             Api::InitProducer => self.on_init_producer(to, body),
             Api::DescribePartitions => self.on_describe_partitions(to, body),
             Api::DescribeShard => self.on_describe_shard(to, body),
+            Api::DescribeMetrics => self.on_describe_metrics(to, body),
             Api::CreateTopic => self.on_create_topic(to, body),
             Api::DeleteTopic => self.on_delete_topic(to, body),
             Api::AlterTopic => self.on_alter_topic(to, body),

@@ -24,8 +24,14 @@ impl DataPlane {
             self.refuse(to, WireError::no_room());
             return Ok(());
         };
-        let pending =
-            PendingProduce { to, began_us: self.now.mono_us, partitions: Vec::new(), left: 1, reservation: Some(reservation) };
+        let pending = PendingProduce {
+            to,
+            appended_us: self.now.mono_us,
+            times: None,
+            partitions: Vec::new(),
+            left: 1,
+            reservation: Some(reservation),
+        };
         let request = self.produces.insert(pending).index;
         let token = Token::DeleteRecords { request };
         let begun = self.here(id).map_err(Place::refusal).and_then(|(opened, _)| {

@@ -60,7 +60,6 @@ impl DataPlane {
         let wait_us = u64::from(request.wait_ms_max.min(FETCH_WAIT_MS_MAX)) * 1000;
         let work = FetchWork {
             to,
-            began_us: self.now.mono_us,
             wait_until_us: self.now.mono_us + wait_us,
             len_min: request.len_min as usize,
             len_max: request.len_max.min(FETCH_LEN_MAX) as usize,
@@ -86,12 +85,13 @@ impl DataPlane {
         if !is_enough && may_wait {
             return self.park(work);
         }
-        let FetchWork { to, began_us, mut reservation, .. } = work;
+        let FetchWork { to, mut reservation, .. } = work;
         if !reservation.try_grow(gathered.held_len) {
             return self.refuse(to, WireError::no_room());
         }
         let has_disk = gathered.has_disk;
-        let job = FetchJob { to, began_us, parts: gathered.parts, frames_len_max: gathered.frames_len_max, reservation };
+        let (looked_us, frames_len_max) = (self.now.mono_us, gathered.frames_len_max);
+        let job = FetchJob { to, looked_us, parts: gathered.parts, frames_len_max, reservation };
         match self.parts.opened.get().filter(|_| has_disk) {
             Some(opened) => {
                 self.parts.metrics.disk_reads.add(1);
@@ -130,12 +130,12 @@ impl DataPlane {
                 let (error, address) = place.refusal();
                 set_error(&mut answer, error, left);
                 answer.address = address;
-                return FetchPart { answer, frames: PartFrames::Ready(Vec::new()) };
+                return FetchPart::new(answer, PartFrames::Ready(Vec::new()));
             }
         };
         if let Some(error) = fenced(LeaderEpoch(entry.leader_epoch), leader_epoch) {
             set_error(&mut answer, error, left);
-            return FetchPart { answer, frames: PartFrames::Ready(Vec::new()) };
+            return FetchPart::new(answer, PartFrames::Ready(Vec::new()));
         }
         let allowed = left.min(entry.len_max as usize);
         match opened.partitions.fetch(id, Offset(entry.offset), allowed) {
@@ -148,7 +148,7 @@ impl DataPlane {
                 if !fits_alone {
                     set_refusal(&mut answer, refusal, left);
                 }
-                FetchPart { answer, frames: PartFrames::Ready(Vec::new()) }
+                FetchPart::new(answer, PartFrames::Ready(Vec::new()))
             }
         }
     }
@@ -216,7 +216,7 @@ impl DataPlane {
     /// All frames are here, or are known not to come.
     pub(crate) fn finish_fetch(&mut self, job: FetchJob) {
         let mut frames: Vec<Bytes> = Vec::new();
-        let mut frames_len = 0;
+        let (mut frames_len, mut disk_len) = (0, 0);
         let mut partitions = Vec::with_capacity(job.parts.len());
         for part in job.parts {
             let mut answer = part.answer;
@@ -227,6 +227,7 @@ impl DataPlane {
                     if frames_len + len <= job.frames_len_max {
                         answer.frames_len = u32::try_from(len).unwrap_or(u32::MAX);
                         frames_len += len;
+                        disk_len += part.disk_len.min(len);
                         frames.extend(slices);
                     }
                 }
@@ -245,9 +246,21 @@ impl DataPlane {
             }
             partitions.push(answer);
         }
-        self.parts.metrics.fetch_us.record(self.now.mono_us.saturating_sub(job.began_us));
-        let frames = AnswerFrames { frames, len: frames_len, reservation: Some(job.reservation) };
+        self.count_fetched(job.looked_us, frames_len, disk_len);
+        let frames = AnswerFrames { frames, len: frames_len, reservation: Some(job.reservation), times: None };
         self.answer_reserved(job.to, &FetchAnswer { partitions }, frames);
+    }
+
+    /// Frames for a fetch are here; one that found none is not timed.
+    fn count_fetched(&self, looked_us: u64, frames_len: usize, disk_len: usize) {
+        if frames_len == 0 {
+            return;
+        }
+        let metrics = &self.parts.metrics;
+        metrics.fetched_disk_len.add(disk_len as u64);
+        metrics.fetched_memory_len.add((frames_len - disk_len) as u64);
+        let stage = if disk_len > 0 { &metrics.stages.read_disk } else { &metrics.stages.read_memory };
+        stage.record(self.parts.clock.mono_us().saturating_sub(looked_us));
     }
 }
 
@@ -308,7 +321,7 @@ fn fill_in(answer: FetchedPartition, entry: &FetchPartition, fetched: Fetched<Di
             len_allowed,
         }),
     };
-    FetchPart { answer, frames }
+    FetchPart::new(answer, frames)
 }
 
 /// Bytes of frames, bytes of memory they hold until they are sent, bytes of text and address.

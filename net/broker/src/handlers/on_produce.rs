@@ -7,6 +7,7 @@ use crate::answer::{AnswerFrames, ReplyTo};
 use crate::data_plane::DataPlane;
 use crate::error_table::{WireError, frame_code};
 use crate::pending::{PendingProduce, Token};
+use crate::refusal_reason::RefusalReason;
 use crate::view::Place;
 use sluice_model::{ErrorCode, FrameHeader, PartitionIndex, TopicId, TopicPartition};
 use sluice_partition::{Completed, Completion};
@@ -46,6 +47,7 @@ impl DataPlane {
     fn produce(&mut self, to: ReplyTo, request: &ArchivedProduceRequest, frames: &[u8], acks: sluice_replica::Acks) {
         let count = request.partitions.len();
         let Some(reservation) = self.parts.budget.try_reserve(ANSWER_LEN + count * ANSWER_PARTITION_LEN) else {
+            self.parts.metrics.refused_for.add(RefusalReason::NetworkBudget);
             return self.refuse(to, WireError::no_room());
         };
         let partitions = entries(request, frames).map(|(id, _)| ProducedPartition {
@@ -55,7 +57,8 @@ impl DataPlane {
         });
         let pending = PendingProduce {
             to,
-            began_us: self.now.mono_us,
+            appended_us: self.now.mono_us,
+            times: None,
             partitions: partitions.collect(),
             // One more than there are frames, so that it is not settled before all of them are in.
             left: count + 1,
@@ -77,26 +80,46 @@ impl DataPlane {
     }
 
     fn append(&mut self, id: TopicPartition, frame: &[u8], acks: sluice_replica::Acks, token: u64) -> Result<(), Refused> {
-        let result = self.try_append(id, frame, acks, token);
-        let counter = if result.is_ok() { &self.parts.metrics.batches_appended } else { &self.parts.metrics.batches_refused };
-        counter.add(1);
-        result
+        let metrics = &self.parts.metrics;
+        match self.try_append(id, frame, acks, token) {
+            Ok(record_count) => {
+                metrics.batches_appended.add(1);
+                metrics.admitted_records.add(record_count.into());
+                metrics.admitted_len.add(frame.len() as u64);
+                Ok(())
+            }
+            Err(refused) => {
+                metrics.batches_refused.add(1);
+                metrics.refused_for.add(refused.reason);
+                Err(refused)
+            }
+        }
     }
 
-    fn try_append(&self, id: TopicPartition, frame: &[u8], acks: sluice_replica::Acks, token: u64) -> Result<(), Refused> {
+    /// How many records were appended.
+    fn try_append(&self, id: TopicPartition, frame: &[u8], acks: sluice_replica::Acks, token: u64) -> Result<u32, Refused> {
         let (opened, _) = self.here(id)?;
         let header = FrameHeader::parse(frame).map_err(|error| WireError::new(frame_code(&error), error))?;
         if header.topic_partition() != id {
             let text = format!("the frame names partition {}, the request names {id}", header.topic_partition());
             return Err(WireError::new(ErrorCode::InvalidFrame, text).into());
         }
-        opened.partitions.append(self.now, frame, acks, token).map_err(|refusal| WireError::from(&refusal).into())
+        opened.partitions.append(self.now, frame, acks, token).map_err(|refusal| {
+            let refused = Refused::from(WireError::from(&refusal));
+            Refused { reason: RefusalReason::of_overload(&refusal).unwrap_or(refused.reason), ..refused }
+        })?;
+        Ok(header.record_count.to_native())
     }
 
     /// What the flush, or the removal of a partition, has settled.
     pub(crate) fn on_completion(&mut self, completion: Completion) {
         match Token::from_u64(completion.token) {
             Token::Produce { request, part } => {
+                if let Completed::Produced { times, .. } = completion.outcome
+                    && let Some(pending) = self.produces.at_mut(request)
+                {
+                    pending.times = Some(times);
+                }
                 self.settle_part(request, part, |answer| fill_in(answer, completion.outcome));
                 self.answer_if_settled(request);
             }
@@ -114,8 +137,10 @@ impl DataPlane {
 
     /// All frames of the request are in.
     fn settle_request(&mut self, request: u32) {
+        let appended_us = self.parts.clock.mono_us();
         if let Some(pending) = self.produces.at_mut(request) {
             pending.left = pending.left.saturating_sub(1);
+            pending.appended_us = appended_us;
         }
         self.answer_if_settled(request);
     }
@@ -125,8 +150,9 @@ impl DataPlane {
             return;
         }
         let Some(pending) = self.produces.remove_at(request) else { return };
-        self.parts.metrics.produce_us.record(self.now.mono_us.saturating_sub(pending.began_us));
-        let frames = AnswerFrames { reservation: pending.reservation, ..AnswerFrames::default() };
+        let stages = &self.parts.metrics.stages;
+        let times = pending.times.map(|times| stages.on_committed(pending.to.began_us, pending.appended_us, times));
+        let frames = AnswerFrames { reservation: pending.reservation, times, ..AnswerFrames::default() };
         self.answer_reserved(pending.to, &ProduceAnswer { partitions: pending.partitions }, frames);
     }
 
@@ -150,18 +176,19 @@ impl DataPlane {
 pub(crate) struct Refused {
     pub(crate) error: WireError,
     pub(crate) address: Option<ShardAddress>,
+    pub(crate) reason: RefusalReason,
 }
 
 impl From<WireError> for Refused {
     fn from(error: WireError) -> Self {
-        Self { error, address: None }
+        Self { reason: RefusalReason::of_code(error.code), error, address: None }
     }
 }
 
 impl From<Place> for Refused {
     fn from(place: Place) -> Self {
         let (error, address) = place.refusal();
-        Self { error, address }
+        Self { reason: RefusalReason::of_code(error.code), error, address }
     }
 }
 
@@ -172,7 +199,7 @@ fn leadership_lost(outcome: Completed) -> WireError {
 
 fn fill_in(answer: &mut ProducedPartition, outcome: Completed) {
     match outcome {
-        Completed::Produced { base_offset, append_time_ms, log_start_offset, durability } => {
+        Completed::Produced { base_offset, append_time_ms, log_start_offset, durability, .. } => {
             match base_offset {
                 Some(offset) => answer.base_offset = offset.0,
                 None => {
