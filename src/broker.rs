@@ -1,5 +1,7 @@
 //! `sluice broker describe`: how the shards of a broker are, and what is wrong on their disks.
 
+mod stages;
+
 use crate::connect::{BrokerArgs, client_failure};
 use crate::exit_status::{ExitStatus, Failure};
 use crate::table::{Table, print_line};
@@ -15,6 +17,7 @@ pub(crate) enum BrokerCommand {
     #[command(after_help = "Examples:
   sluice broker describe
   sluice broker describe --json | jq '.damaged'
+  sluice broker describe --stages
 
 The exit status is 6 when a shard reports damage: a bad place on its disk, offsets that are not served, or a partition
 whose newest records may be missing. A finding that is repaired is shown until a whole pass of the scrubber has not
@@ -24,6 +27,10 @@ found it again.")]
 
 #[derive(Args)]
 pub(crate) struct DescribeArgs {
+    /// Show where the time of produces and fetches went, what was written for them and what was refused, since the
+    /// broker's start
+    #[arg(long)]
+    stages: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -44,13 +51,21 @@ async fn describe(args: DescribeArgs) -> Result<(), Failure> {
     let admin = Admin::new(args.broker.connect().await?);
     let cluster = admin.cluster().await.map_err(|error| client_failure(&error))?;
     let shards = admin.describe_shards(&cluster.shards).await.map_err(|error| client_failure(&error))?;
+    let metrics = match args.stages {
+        true => Some(admin.describe_metrics(&cluster.shards).await.map_err(|error| client_failure(&error))?),
+        false => None,
+    };
     let names = Names::new(&cluster);
     let damage = [not_served(&shards, &names), possibly_short(&shards, &names), findings(&shards)];
     if args.json {
         let [damaged, possibly_short, _] = damage.each_ref().map(|damage| damage.table.to_json());
         let findings = findings_json(&shards, &names);
         let shards: Vec<Value> = shards.iter().map(shard_json).collect();
-        let document = json!({ "shards": shards, "damaged": damaged, "possibly_short": possibly_short, "findings": findings });
+        let mut document =
+            json!({ "shards": shards, "damaged": damaged, "possibly_short": possibly_short, "findings": findings });
+        if let Some(metrics) = metrics {
+            document["metrics"] = stages::to_json(&metrics);
+        }
         print_line(&format!("{document:#}"))?;
     } else {
         print_line(&shard_table(&shards).to_text())?;
@@ -58,6 +73,7 @@ async fn describe(args: DescribeArgs) -> Result<(), Failure> {
         if damage.iter().all(|damage| damage.count == 0) {
             print_line("no damage is known")?;
         }
+        metrics.map_or(Ok(()), |metrics| stages::print(&metrics))?;
     }
     let [lost, short, found] = damage.map(|damage| damage.count);
     if lost + short + found == 0 {

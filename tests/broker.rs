@@ -26,6 +26,20 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Every stage of a produce has the same samples, and what is counted fits together.
+fn assert_stages(metrics: &serde_json::Value) {
+    let stages = metrics["stages"].as_array().unwrap_or_else(|| panic!("{metrics}"));
+    let samples = |name: &str| stages.iter().find(|stage| stage["stage"] == name).and_then(|stage| stage["samples"].as_u64());
+    let produces = samples("produce").filter(|count| *count > 0);
+    for stage in ["admit", "queue", "write_flush", "replicate", "answer"] {
+        assert_eq!(samples(stage), produces, "{stage} of {metrics}");
+    }
+    let counter = |name: &str| metrics["counters"][name].as_u64().unwrap_or_else(|| panic!("{name} of {metrics}"));
+    assert_eq!(counter("admitted_records"), 30_000);
+    assert!(counter("admitted_len") >= 30_000 * 100 && counter("journal_written_len") > counter("admitted_len"), "{metrics}");
+    assert!(counter("segment_written_len") > 2 << 20, "two segments were sealed: {metrics}");
+}
+
 #[test]
 fn rot_under_a_running_broker_is_found_and_shown() {
     let folder = folder();
@@ -52,6 +66,11 @@ fn rot_under_a_running_broker_is_found_and_shown() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(describe(&[]).expect(0, &[]).stdout.contains("no damage is known"));
+    let text = describe(&["--stages"]).expect(0, &[]).stdout;
+    assert!(text.contains("write_flush") && text.contains("in 30 000 records"), "{text}");
+    let document = json(&describe(&["--stages", "--json"]).expect(0, &[]).stdout);
+    assert_stages(&document["metrics"][0]);
+    assert_eq!(json(&describe(&["--json"]).expect(0, &[]).stdout).get("metrics"), None);
 
     let file = segments(folder.path())[0].clone();
     let handle = OpenOptions::new().read(true).write(true).open(&file).expect("a segment can be opened");

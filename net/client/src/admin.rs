@@ -13,9 +13,10 @@ use crate::metadata_cache::TopicInfo;
 use sluice_model::limits::PARTITIONS_PER_REQUEST_MAX;
 use sluice_model::{ErrorCode, Outcome, TopicId};
 use sluice_protocol::{
-    AlterTopicRequest, CreateTopicRequest, DeleteRecordsRequest, DeleteTopicRequest, DescribePartitionsRequest,
-    DescribeShardAnswer, DescribeShardRequest, DescribedPartition, ListOffsetsPartition, ListOffsetsRequest, ListedOffset,
-    PartitionRef, Request, ShardAddress, TIMESTAMP_BEGINNING, TIMESTAMP_END,
+    AlterTopicRequest, CreateTopicRequest, DeleteRecordsRequest, DeleteTopicRequest, DescribeMetricsAnswer,
+    DescribeMetricsRequest, DescribePartitionsRequest, DescribeShardAnswer, DescribeShardRequest, DescribedPartition,
+    ListOffsetsPartition, ListOffsetsRequest, ListedOffset, PartitionRef, Request, ShardAddress, TIMESTAMP_BEGINNING,
+    TIMESTAMP_END,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +42,13 @@ pub struct ClusterInfo {
 pub struct DescribedShard {
     pub address: ShardAddress,
     pub state: DescribeShardAnswer,
+}
+
+/// One shard, and what it has counted and timed since its start.
+#[derive(Clone, Debug)]
+pub struct DescribedMetrics {
+    pub address: ShardAddress,
+    pub metrics: DescribeMetricsAnswer,
 }
 
 /// What one partition of an answer says about itself.
@@ -207,21 +215,47 @@ impl Admin {
     pub async fn describe_shards(&self, shards: &[ShardAddress]) -> Result<Vec<DescribedShard>, ClientError> {
         let mut described = Vec::with_capacity(shards.len());
         for address in shards {
-            let mut rounds = Rounds::begin(&self.client);
-            let state = loop {
-                let asked = Address::new(&address.host, address.port);
-                let error = match self.client.call_at(&asked, &DescribeShardRequest {}).await {
-                    Ok(answer) => match check(answer.error, answer.text.clone()) {
-                        Ok(()) => break answer,
-                        Err(error) => error,
-                    },
-                    Err(error) => error.into_client_error(),
-                };
-                rounds.again(error).await?;
-            };
+            let status = |answer: &DescribeShardAnswer| (answer.error, answer.text.clone());
+            let state = self.ask_shard(address, &DescribeShardRequest {}, status).await?;
             described.push(DescribedShard { address: address.clone(), state });
         }
         Ok(described)
+    }
+
+    /// What each of these shards ([`ClusterInfo::shards`]) has counted and timed since its start, in the order asked. Of
+    /// two answers, [`DescribeMetricsAnswer::since`] takes the difference.
+    pub async fn describe_metrics(&self, shards: &[ShardAddress]) -> Result<Vec<DescribedMetrics>, ClientError> {
+        let mut described = Vec::with_capacity(shards.len());
+        for address in shards {
+            let status = |answer: &DescribeMetricsAnswer| (answer.error, answer.text.clone());
+            let metrics = self.ask_shard(address, &DescribeMetricsRequest {}, status).await?;
+            described.push(DescribedMetrics { address: address.clone(), metrics });
+        }
+        Ok(described)
+    }
+
+    /// Asks one shard about itself, again while it cannot say for now.
+    async fn ask_shard<R: Request>(
+        &self,
+        address: &ShardAddress,
+        request: &R,
+        status: impl Fn(&R::Answer) -> (u16, String),
+    ) -> Result<R::Answer, ClientError> {
+        let mut rounds = Rounds::begin(&self.client);
+        let asked = Address::new(&address.host, address.port);
+        loop {
+            let error = match self.client.call_at(&asked, request).await {
+                Ok(answer) => {
+                    let (error, text) = status(&answer);
+                    match check(error, text) {
+                        Ok(()) => return Ok(answer),
+                        Err(error) => error,
+                    }
+                }
+                Err(error) => error.into_client_error(),
+            };
+            rounds.again(error).await?;
+        }
     }
 
     /// Asks any broker for a change, again while it certainly was not made.

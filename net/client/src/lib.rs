@@ -33,7 +33,7 @@ mod partitioner;
 mod producer;
 
 pub use address::{Address, PORT_DEFAULT};
-pub use admin::{Admin, ClusterInfo, DescribedShard};
+pub use admin::{Admin, ClusterInfo, DescribedMetrics, DescribedShard};
 pub use client::Client;
 pub use config::{ClientConfig, ConsumerConfig, ProducerConfig, ResetPolicy};
 pub use consumer::{Assignment, ConsumeCause, ConsumeError, Consumer, ConsumerRecord, RecordBatch, StartAt, access};
@@ -42,7 +42,9 @@ pub use metadata_cache::{PartitionInfo, TopicInfo};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Acknowledgement, Confirm, Delivery, DeliveryError, Failure, Producer, ProducerRecord, Reason, SendError};
 pub use sluice_model::ErrorCode;
+pub use sluice_model::StageHistogram;
 pub use sluice_model::record_batch::{Compression, HeaderRef, TimestampType};
 pub use sluice_protocol::{
-    Acks, DescribeShardAnswer, DescribedPartition, Durability, ListedOffset, ScrubProgress, ScrubbedFinding,
+    Acks, DescribeMetricsAnswer, DescribeShardAnswer, DescribedPartition, Durability, ListedOffset, NamedHistogram, NamedValue,
+    ScrubProgress, ScrubbedFinding, metric,
 };
