@@ -10,7 +10,8 @@ use crate::units::{format_count, format_len};
 use serde_json::{Map, Value, json};
 use sluice_client::{DescribeMetricsAnswer, DescribedMetrics, metric};
 
-const QUANTILES: [(&str, f64); 4] = [("p50_us", 0.5), ("p90_us", 0.9), ("p99_us", 0.99), ("p99_9_us", 0.999)];
+/// Of the columns below.
+const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 
 pub(crate) fn print(shards: &[DescribedMetrics]) -> Result<(), Failure> {
     let all = merged(shards);
@@ -47,12 +48,12 @@ fn merged(shards: &[DescribedMetrics]) -> DescribeMetricsAnswer {
 
 /// A row for each stage that has samples or that every broker has.
 fn table(metrics: &DescribeMetricsAnswer) -> Table {
-    let mut table = Table::new(&["stage", "samples", "mean_us", "p50_us", "p90_us", "p99_us", "p99_9_us"]);
+    let mut table = Table::new(&["stage", "samples", "mean_us", "p50_us", "p90_us", "p99_us"]);
     for named in &metrics.histograms {
         let Some(histogram) = metrics.histogram(&named.name) else { continue };
         let mean_us = (histogram.count() > 0).then(|| (histogram.mean_us() * 10.0).round() / 10.0);
         let mut row = vec![named.name.clone().into(), histogram.count().into(), mean_us.into()];
-        row.extend(QUANTILES.map(|(_, quantile)| Value::from(histogram.quantile_us(quantile))));
+        row.extend(QUANTILES.map(|quantile| Value::from(histogram.quantile_us(quantile))));
         table.push(row);
     }
     table
@@ -118,7 +119,7 @@ mod tests {
         let rows = table(&metrics()).to_json();
         assert_eq!(rows[0]["stage"], "admit");
         assert_eq!((rows[0]["samples"].as_u64(), rows[0]["mean_us"].as_f64()), (Some(100), Some(14.0)));
-        assert_eq!([&rows[0]["p50_us"], &rows[0]["p99_us"], &rows[0]["p99_9_us"]], [&json!(4), &json!(4), &json!(1023)]);
+        assert_eq!([&rows[0]["p50_us"], &rows[0]["p99_us"]], [&json!(4), &json!(4)]);
         assert_eq!((rows[1]["samples"].as_u64(), &rows[1]["p50_us"], &rows[1]["mean_us"]), (Some(0), &Value::Null, &Value::Null));
     }
 

@@ -3,8 +3,9 @@
 //! An answer may have more names than stand here, and from an older broker it has fewer; a name never changes its
 //! meaning. Lengths are bytes, counts and lengths run from the shard's start.
 
-/// Stages of a produce, in their order; each request that was appended and answered is one sample of each. From the
-/// first byte of the request to all of its frames in the log and in commit groups,
+/// Stages of a produce, in their order; each request of which anything was appended and that was answered is one sample
+/// of each. From the turn of the shard that took the first byte of the request (what waits unread in a socket is not
+/// seen) to all of its frames in the log and in commit groups,
 pub const ADMIT: &str = "admit";
 /// from there until the commit group of the last frame went to the device,
 pub const QUEUE: &str = "queue";
@@ -16,7 +17,7 @@ pub const REPLICATE: &str = "replicate";
 pub const ANSWER: &str = "answer";
 /// The five in their order.
 pub const PRODUCE_STAGES: [&str; 5] = [ADMIT, QUEUE, WRITE_FLUSH, REPLICATE, ANSWER];
-/// From the first byte of a produce to its answer in the socket: the sum of the five, sample by sample.
+/// From that first byte to the answer in the socket: the sum of the five, sample by sample.
 pub const PRODUCE: &str = "produce";
 
 /// From a fetch (or, when it was parked, from the turn that woke it) to its frames, all of them in memory,
