@@ -50,5 +50,6 @@ pub async fn name_partitions<D: Disk>(
     let mut checkpoints = Checkpoints::open(disk, layout, checkpoint.shard, Some(found), found.ring).await?;
     checkpoints.set_ring_state(found.ring_state);
     checkpoints.write(&checkpoint).await?;
-    checkpoints.write(&checkpoint).await
+    checkpoints.write(&checkpoint).await?;
+    Ok(())
 }
