@@ -6,6 +6,8 @@
 
 use crate::damage::DamagedRange;
 use crate::entry_address::EntryAddress;
+use crate::segment_format::SegmentTrailer;
+use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicPartition};
 
 /// Up to where segments alone are trusted; everything after it comes from the journal.
@@ -45,6 +47,21 @@ pub struct SealedSegmentInfo {
     pub has_footer: bool,
 }
 
+impl SealedSegmentInfo {
+    /// Of a segment that ends with this trailer.
+    pub(crate) fn from_trailer(trailer: &SegmentTrailer) -> Self {
+        Self {
+            base_offset: trailer.base_offset,
+            next_offset: trailer.next_offset,
+            file_len: trailer.footer_position + trailer.footer_len + BLOCK_LEN as u64,
+            last_header_crc: trailer.last_header_crc,
+            append_time_ms_max: trailer.append_time_ms_max,
+            timestamp_ms_max: trailer.timestamp_ms_max,
+            has_footer: true,
+        }
+    }
+}
+
 /// One partition at its recovery point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionCheckpoint {
@@ -67,6 +84,25 @@ pub struct PartitionCheckpoint {
     /// The lowest offset from which acknowledged records may be missing: a journal was damaged, and nothing vouches
     /// for what it held of this partition. Stays until an operator accepts it or the log start passes it.
     pub possibly_short: Option<Offset>,
+}
+
+impl PartitionCheckpoint {
+    /// Of a partition that holds nothing, or of which nothing is known.
+    pub(crate) fn empty(id: TopicPartition) -> Self {
+        Self {
+            id,
+            placement_epoch: PlacementEpoch(0),
+            log_start_offset: Offset::ZERO,
+            high_watermark: Offset::ZERO,
+            recovery_point: RecoveryPoint::default(),
+            epochs: LeaderEpochHistory::default(),
+            producers: ProducerTable::default(),
+            sealed: Vec::new(),
+            damaged: Vec::new(),
+            accepted: Vec::new(),
+            possibly_short: None,
+        }
+    }
 }
 
 /// Most ranges of a kind that one partition remembers. Beyond it the two that lie closest together become one, so

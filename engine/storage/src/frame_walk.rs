@@ -231,6 +231,15 @@ pub enum WalkError {
     Damaged(SegmentDamage),
 }
 
+/// Damage is no error here: `None`.
+pub(crate) fn undamaged<T>(result: Result<T, WalkError>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(WalkError::Damaged(_)) => Ok(None),
+        Err(WalkError::Io(error)) => Err(error),
+    }
+}
+
 /// A [`FrameWalk`] over a file, `window_len` bytes at a time.
 pub struct FrameReader<F: DiskFile> {
     file: F,

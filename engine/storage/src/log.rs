@@ -12,7 +12,7 @@
 
 use crate::active_segment::ActiveSegment;
 use crate::batch_cache::TailMemory;
-use crate::checkpoint::{PartitionCheckpoint, RecoveryPoint};
+use crate::checkpoint::PartitionCheckpoint;
 use crate::damage::DamagedRange;
 use crate::damaged_ranges::DamagedRanges;
 use crate::disk::Disk;
@@ -22,7 +22,7 @@ use crate::sealed_segment::{SealedSegment, SegmentFile};
 use crate::segment_cut::PendingCut;
 use crate::tail::{FramePlace, Tail};
 use sluice_model::limits::{SEGMENT_LEN_DEFAULT, SEGMENT_LEN_MAX, WRITE_BACK_LEN};
-use sluice_model::{FrameHeader, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, TopicPartition};
+use sluice_model::{FrameHeader, Offset, PlacementEpoch, TopicPartition};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -80,19 +80,7 @@ impl<D: Disk> Log<D> {
         config: LogConfig,
         memory: TailMemory,
     ) -> Self {
-        let checkpoint = PartitionCheckpoint {
-            id,
-            placement_epoch,
-            log_start_offset: Offset::ZERO,
-            high_watermark: Offset::ZERO,
-            recovery_point: RecoveryPoint::default(),
-            epochs: LeaderEpochHistory::default(),
-            producers: ProducerTable::default(),
-            sealed: Vec::new(),
-            damaged: Vec::new(),
-            accepted: Vec::new(),
-            possibly_short: None,
-        };
+        let checkpoint = PartitionCheckpoint { placement_epoch, ..PartitionCheckpoint::empty(id) };
         Self::restore(disk, dir, &checkpoint, config, memory)
     }
 

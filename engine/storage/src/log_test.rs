@@ -7,6 +7,7 @@ use crate::testing::frames::{FrameSource, TestFrame, test_partition};
 use crate::testing::random::Random;
 use crate::write_back::{WriteBackError, WriteBackKind};
 use sluice_model::limits::BLOCK_LEN;
+use sluice_model::{LeaderEpochHistory, ProducerTable};
 
 /// A log and what it was given, driven as a partition drives it.
 pub(crate) struct Bench {

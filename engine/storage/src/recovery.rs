@@ -381,6 +381,10 @@ mod tests;
 mod damage_tests;
 
 #[cfg(test)]
+#[path = "recovery_fate_test.rs"]
+mod fate_tests;
+
+#[cfg(test)]
 #[path = "recovery_truncation_test.rs"]
 mod truncation_tests;
 

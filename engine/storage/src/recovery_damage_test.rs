@@ -14,7 +14,7 @@ use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
 use sluice_model::limits::BLOCK_LEN;
 
-fn start(disk: &FaultDisk, what: &str) -> TestShard {
+pub(super) fn start(disk: &FaultDisk, what: &str) -> TestShard {
     TestShard::start(disk, 2, TestSizes::default()).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
@@ -34,7 +34,7 @@ fn groups(disk: &FaultDisk) -> Vec<(PathBuf, u64, GroupHeader)> {
 }
 
 /// Partitions 0 and 1 with three groups each, in turn, then the idle marker.
-fn six_groups() -> Scenario {
+pub(super) fn six_groups() -> Scenario {
     let mut scenario = Scenario::new(1, TestSizes::default());
     for n in 0..6 {
         scenario.append_and_commit(n % 2, 1000);
@@ -308,58 +308,6 @@ fn a_frame_of_an_older_leader_epoch_is_not_applied() {
         assert_eq!(shard.report().out_of_place, 2 - applied as u64, "{epochs:?}");
         assert_eq!(shard.report().possibly_short.contains_key(&id), applied < 2, "{epochs:?}");
     }
-}
-
-#[test]
-fn partitions_that_are_deleted_or_elsewhere_are_left_alone() {
-    let scenario = six_groups();
-    let disk = power_cycled(&scenario.shard.disk);
-    for fate in [PartitionFate::Deleted, PartitionFate::Elsewhere] {
-        let fates = |id: TopicPartition, _: Option<PlacementEpoch>| {
-            if id == test_partition(0) { fate } else { PartitionFate::Recover(LogConfig::default()) }
-        };
-        let disk = power_cycled(&disk);
-        let shard = TestShard::start_with(&disk, 2, TestSizes::default(), &fates).unwrap();
-        assert_eq!(shard.shard.partitions.keys().copied().collect::<Vec<_>>(), [test_partition(1)]);
-        assert_eq!(shard.report().skipped[&test_partition(0)], 3);
-        assert!(shard.report().is_clean());
-    }
-}
-
-#[test]
-fn a_partition_that_only_the_journal_knows_is_recovered_and_named() {
-    let mut scenario = Scenario::new(1, TestSizes::default());
-    let id = test_partition(5);
-    let frame = crate::testing::frames::FrameSource::new(id, 1).next(2, 100);
-    let entry = crate::commit_group::JournalEntry::Frame { header: &frame.header, body: &frame.body };
-    scenario.shard.shard.journal.append(entry);
-    scenario.commit();
-    let mut shard = start(&power_cycled(&scenario.shard.disk), "unknown");
-    assert_eq!(shard.report().unknown.iter().copied().collect::<Vec<_>>(), [id]);
-    assert_eq!(shard.read_all(id), [frame.bytes()]);
-    assert_eq!(shard.shard.partitions[&id].placement_epoch, PlacementEpoch(0));
-}
-
-#[test]
-fn an_import_replaces_what_the_shard_knew_and_journal_entries_older_than_it() {
-    // Shard 0 recovers the partition, hands it over, and takes it back under a greater placement epoch.
-    let mut scenario = six_groups();
-    let id = test_partition(0);
-    scenario.shard.write_back(WriteBackKind::Everything);
-    scenario.shard.flush();
-    let mut import = scenario.shard.log(id).checkpoint(Offset::ZERO);
-    import.placement_epoch = PlacementEpoch(2);
-    // Addresses of another shard's journal mean nothing here.
-    import.recovery_point.held = crate::entry_address::EntryAddress::ZERO;
-    let disk = power_cycled(&scenario.shard.disk);
-    let mut shard = TestShard::start_importing(&disk, 2, TestSizes::default(), vec![import]).unwrap();
-    assert_eq!(shard.shard.partitions[&id].placement_epoch, PlacementEpoch(2));
-    assert_eq!(shard.report().entries_replayed, 3, "those of the other partition");
-    assert!(shard.report().is_clean());
-    scenario.model.check(&mut shard, usize::MAX, "imported");
-    let mut again = TestShard::start(&power_cycled(&shard.disk), 3, TestSizes::default()).unwrap();
-    assert_eq!(again.shard.partitions[&id].placement_epoch, PlacementEpoch(2));
-    scenario.model.check(&mut again, usize::MAX, "imported, and again");
 }
 
 #[test]

@@ -18,7 +18,6 @@ use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange};
 use crate::layout::{Layout, segment_base_offset, segment_file};
 use crate::recovery::RecoveryError;
 use crate::recovery_rebuild_journal::{InSegments, Named};
-use crate::recovery_replay::nothing_known;
 use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_up};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FrameHeader, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, TopicPartition};
@@ -205,15 +204,7 @@ impl<D: Disk> Rebuild<'_, D> {
         if let Some(footer) = footer {
             (self.log.epochs, self.log.producers) = (footer.epochs, footer.producers);
         }
-        self.log.sealed.push(SealedSegmentInfo {
-            base_offset: segment.base,
-            next_offset: trailer.next_offset,
-            file_len: segment.file_len,
-            last_header_crc: trailer.last_header_crc,
-            append_time_ms_max: trailer.append_time_ms_max,
-            timestamp_ms_max: trailer.timestamp_ms_max,
-            has_footer: true,
-        });
+        self.log.sealed.push(SealedSegmentInfo::from_trailer(&trailer));
         (self.log.end, self.log.last_header_crc) = (trailer.next_offset, Some(trailer.last_header_crc));
         self.log.doubted = false;
         Ok(true)
@@ -371,7 +362,7 @@ impl RebuiltLog {
             producers: self.producers,
             sealed: self.sealed,
             damaged: joined(&[], &self.damaged),
-            ..nothing_known(id)
+            ..PartitionCheckpoint::empty(id)
         };
         Rebuilt { checkpoint, log_start: named.log_start, doubted: self.doubted, behind_cut: self.behind_cut }
     }

@@ -15,13 +15,14 @@ use crate::log::Log;
 use crate::recovery::{PartitionFate, RecoverShard, RecoveredPartition, RecoveryError};
 use crate::recovery_decision::Verdict;
 use crate::recovery_journal::{Step, judge_body};
+use crate::recovery_replayed::{Replayed, write_back};
 use crate::recovery_report::RecoveryReport;
 use crate::recovery_segments::{check_segments, end_straddled_segment, straddle_is_good};
 use crate::recovery_truncation::{FoundTruncation, Truncations, truncate_restored};
 use crate::run_bounded::run_bounded;
 use crate::write_back::WriteBackKind;
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FrameHeader, LeaderEpoch, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, TopicPartition};
+use sluice_model::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
@@ -52,19 +53,6 @@ enum Found<D: Disk> {
     Recovered(Box<Replayed<D>>),
     /// Deleted, or another shard's.
     Skipped,
-}
-
-struct Replayed<D: Disk> {
-    log: Log<D>,
-    placement_epoch: PlacementEpoch,
-    high_watermark: Offset,
-    held: EntryAddress,
-    /// The epoch of the last frame in the log.
-    leader_epoch: LeaderEpoch,
-    /// As far as the journal says; set once the frames below it are there.
-    log_start_offset: Offset,
-    /// Groups were lost in this recovery, and no later entry vouches for this log's end.
-    possibly_short: bool,
 }
 
 impl<'a, D: Disk> Replay<'a, D> {
@@ -276,7 +264,7 @@ impl<'a, D: Disk> Replay<'a, D> {
                 if let PartitionFate::Recover(_) = fate {
                     self.report.unknown.insert(id);
                 }
-                let found = self.restored(nothing_known(id), fate);
+                let found = self.restored(PartitionCheckpoint::empty(id), fate);
                 self.partitions.insert(id, found);
             }
             Some(Found::Straddled(partition, fate)) => {
@@ -396,74 +384,5 @@ impl<'a, D: Disk> Replay<'a, D> {
                 partition.log.evict_oldest_clean();
             }
         }
-    }
-}
-
-impl<D: Disk> Replayed<D> {
-    /// Whether the frame is the log's next one, or one behind a gap.
-    fn accepts(&self, header: &FrameHeader) -> bool {
-        let (base_offset, end) = (header.base_offset(), self.log.log_end_offset());
-        let follows = header.prev_header_crc.to_native() == self.log.last_header_crc();
-        header.leader_epoch() >= self.leader_epoch && (base_offset > end || (base_offset == end && follows))
-    }
-
-    fn append(&mut self, header: &FrameHeader, body: &[u8], address: EntryAddress) {
-        self.log.append(header, body, address);
-        self.leader_epoch = header.leader_epoch();
-        // Whatever was lost before this frame is a gap that is known now, or was not this partition's.
-        self.possibly_short = false;
-    }
-
-    async fn finish(&mut self) -> Result<(), RecoveryError> {
-        if self.possibly_short {
-            self.log.doubt(self.log.log_end_offset());
-        }
-        self.log.set_log_start(self.log_start_offset.min(self.log.log_end_offset()));
-        write_back(&mut self.log, WriteBackKind::Everything).await?;
-        while let Some(plan) = self.log.plan_flush() {
-            let flushed = plan.run().await?;
-            self.log.on_flushed(flushed);
-        }
-        Ok(())
-    }
-
-    fn into_recovered(mut self) -> RecoveredPartition<D> {
-        self.log.leave_unread(false);
-        let checkpoint = self.log.checkpoint(self.high_watermark);
-        let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
-        RecoveredPartition {
-            placement_epoch: self.placement_epoch,
-            epochs: checkpoint.epochs,
-            producers: checkpoint.producers,
-            high_watermark: self.high_watermark.clamp(start.min(end), end),
-            damaged: self.log.damaged().to_vec(),
-            possibly_short: self.log.possibly_short(),
-            log: self.log,
-        }
-    }
-}
-
-async fn write_back<D: Disk>(log: &mut Log<D>, kind: WriteBackKind) -> Result<(), RecoveryError> {
-    while let Some(plan) = log.plan_write_back(kind) {
-        let written = plan.run().await?;
-        log.on_written_back(written);
-    }
-    Ok(())
-}
-
-/// A partition of which only the journal knows: it began after the checkpoint.
-pub(crate) fn nothing_known(id: TopicPartition) -> PartitionCheckpoint {
-    PartitionCheckpoint {
-        id,
-        placement_epoch: PlacementEpoch(0),
-        log_start_offset: Offset::ZERO,
-        high_watermark: Offset::ZERO,
-        recovery_point: crate::checkpoint::RecoveryPoint::default(),
-        epochs: LeaderEpochHistory::default(),
-        producers: ProducerTable::default(),
-        sealed: Vec::new(),
-        damaged: Vec::new(),
-        accepted: Vec::new(),
-        possibly_short: None,
     }
 }

@@ -238,4 +238,12 @@ fn linked<D: Disk>(base_offset: Offset, before: Option<&SealedSegment<D>>) -> Op
 
 #[cfg(test)]
 #[path = "scrub_test.rs"]
-mod tests;
+pub(crate) mod tests;
+
+#[cfg(test)]
+#[path = "scrub_footer_test.rs"]
+mod footer_tests;
+
+#[cfg(test)]
+#[path = "scrub_journal_test.rs"]
+mod journal_tests;

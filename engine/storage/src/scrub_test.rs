@@ -8,19 +8,18 @@ use crate::disk::DiskFile;
 use crate::layout::segment_file;
 use crate::scrub_finding::ScrubKind;
 use crate::scrub_journal::JournalScrub;
-use crate::segment_format::SegmentTrailer;
 use crate::testing::executor::block_on;
 use crate::testing::fault_disk::{FaultDisk, FaultKind};
 use crate::testing::frames::{FrameSource, TestFrame, test_partition};
 use crate::testing::random::Random;
-use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
+use crate::testing::test_shard::{TestShard, TestSizes};
 use crate::write_back::WriteBackKind;
 use sluice_model::LeaderEpoch;
 use std::ops::Range;
 use std::path::PathBuf;
 
 /// The scrub of all segments of a log, or of the one at `only`.
-fn scrub_log(log: &mut Log<FaultDisk>, only: Option<Offset>) -> Vec<ScrubFinding> {
+pub(super) fn scrub_log(log: &mut Log<FaultDisk>, only: Option<Offset>) -> Vec<ScrubFinding> {
     let mut scrub = LogScrub { next: only.unwrap_or_default(), segment: None };
     let mut findings = Vec::new();
     while let Some(plan) = log.plan_scrub(&mut scrub) {
@@ -34,7 +33,7 @@ fn scrub_log(log: &mut Log<FaultDisk>, only: Option<Offset>) -> Vec<ScrubFinding
     findings
 }
 
-fn scrub_journal(shard: &TestShard) -> Vec<ScrubFinding> {
+pub(super) fn scrub_journal(shard: &TestShard) -> Vec<ScrubFinding> {
     let (journal, mut scrub, mut findings) = (&shard.shard.journal, JournalScrub::default(), Vec::new());
     while let Some(plan) = journal.plan_scrub(&mut scrub) {
         let scrubbed = block_on(plan.run());
@@ -43,11 +42,11 @@ fn scrub_journal(shard: &TestShard) -> Vec<ScrubFinding> {
     findings
 }
 
-fn scrub_slots(shard: &TestShard) -> Vec<ScrubFinding> {
+pub(super) fn scrub_slots(shard: &TestShard) -> Vec<ScrubFinding> {
     [scrub_slot(shard, 0), scrub_slot(shard, 1)].concat()
 }
 
-fn scrub_slot(shard: &TestShard, slot: usize) -> Vec<ScrubFinding> {
+pub(super) fn scrub_slot(shard: &TestShard, slot: usize) -> Vec<ScrubFinding> {
     let (checkpoints, mut findings) = (&shard.shard.checkpoints, Vec::new());
     {
         let mut scrub = checkpoints.scrub_slot(slot).expect("both slots were written");
@@ -60,17 +59,17 @@ fn scrub_slot(shard: &TestShard, slot: usize) -> Vec<ScrubFinding> {
 }
 
 /// A frame in a segment file.
-struct Placed {
-    bytes: Range<u64>,
-    offsets: DamagedRange,
+pub(super) struct Placed {
+    pub(super) bytes: Range<u64>,
+    pub(super) offsets: DamagedRange,
 }
 
 /// A segment file: base offset, end of what it holds, frames.
-type SegmentBytes = (PathBuf, Offset, u64, Vec<Placed>);
+pub(super) type SegmentBytes = (PathBuf, Offset, u64, Vec<Placed>);
 
 /// One partition with sealed segments that have pads and epochs in them, and an active one with the first part of a
 /// frame below its recovery point.
-fn small_shard(seed: u64) -> (TestShard, Vec<SegmentBytes>) {
+pub(super) fn small_shard(seed: u64) -> (TestShard, Vec<SegmentBytes>) {
     let sizes = TestSizes { segment_len: 11 * 1024, ..TestSizes::default() };
     let mut shard = TestShard::start(&FaultDisk::new(seed), 1, sizes).expect("a new shard");
     let id = test_partition(0);
@@ -99,7 +98,7 @@ fn small_shard(seed: u64) -> (TestShard, Vec<SegmentBytes>) {
     (shard, files)
 }
 
-fn placed_frames(bytes: &[u8]) -> Vec<Placed> {
+pub(super) fn placed_frames(bytes: &[u8]) -> Vec<Placed> {
     let (mut placed, mut position) = (Vec::new(), BLOCK_LEN);
     while position < bytes.len() {
         match sluice_model::FrameHeader::parse_frame(&bytes[position..]) {
@@ -234,119 +233,6 @@ fn readers_pass_a_pad_that_rots() {
 }
 
 #[test]
-fn every_bit_of_both_slots_and_of_the_journal_that_is_needed_is_found() {
-    let (mut shard, _) = small_shard(32);
-    shard.disk.set_turns_max(0);
-    shard.write_back(WriteBackKind::Everything);
-    (0..2).for_each(|_| (shard.flush(), shard.checkpoint()).1);
-    let mut source = shard.source(test_partition(0), 33);
-    for n in 0..3 {
-        shard.append(&source.next(2, 300 + 1500 * n));
-        shard.commit();
-    }
-    shard.mark_idle();
-    assert_eq!((scrub_slots(&shard), scrub_journal(&shard)), (vec![], vec![]));
-    let disk = shard.disk.clone();
-    let mut flipped = 0;
-    for slot in 0..2 {
-        let path = test_layout().checkpoint_slot(TEST_SHARD, slot);
-        // One block of header, one of body; what lies behind is left of longer checkpoints.
-        for position in 0..2 * BLOCK_LEN as u64 {
-            for bit in 0..8 {
-                disk.flip_bit(&path, position, bit);
-                let findings = scrub_slot(&shard, slot);
-                disk.flip_bit(&path, position, bit);
-                let found = matches!(&findings[..], [one] if one.file == path && matches!(one.kind, ScrubKind::Slot { .. }));
-                assert!(found, "bit {bit} of byte {position} of slot {slot}: {findings:?}");
-                flipped += 1;
-            }
-        }
-    }
-    let needed = needed_groups(&shard);
-    assert!(needed.len() == 4, "{needed:?}");
-    for (path, sequence, bytes) in needed {
-        for position in bytes {
-            for bit in 0..8 {
-                disk.flip_bit(&path, position, bit);
-                let findings = scrub_journal(&shard);
-                disk.flip_bit(&path, position, bit);
-                let wanted = |kind: ScrubKind| matches!(kind, ScrubKind::Group { sequence: found, .. } if found == sequence);
-                let found = matches!(&findings[..], [one] if one.file == path && wanted(one.kind));
-                assert!(found, "bit {bit} of byte {position} of group {sequence}: {findings:?}");
-                flipped += 1;
-            }
-        }
-    }
-    println!("{flipped} bits of slots and journal, all found");
-    assert_eq!((scrub_slots(&shard), scrub_journal(&shard)), (vec![], vec![]));
-}
-
-/// Where the groups are that a slot needs, padding included.
-fn needed_groups(shard: &TestShard) -> Vec<(PathBuf, u64, Range<u64>)> {
-    let needed_from = shard.shard.checkpoints.needed_from_sequence();
-    let mut groups = Vec::new();
-    for (path, bytes) in shard.disk.files().into_iter().filter(|(path, _)| path.starts_with(test_layout().journal_dir())) {
-        for at in (0..bytes.len()).step_by(BLOCK_LEN) {
-            if let Some((header, _)) = crate::commit_group::GroupHeader::parse(&bytes[at..])
-                && header.sequence >= needed_from
-            {
-                groups.push((path.clone(), header.sequence, at as u64..(at + header.group_len()) as u64));
-            }
-        }
-    }
-    groups
-}
-
-#[test]
-fn a_journal_that_turns_over_has_no_findings_and_names_every_group_that_rots() {
-    for seed in 0..40 {
-        let mut random = Random::new(seed);
-        let mut shard = TestShard::start(&FaultDisk::new(seed), 1, TestSizes::default()).expect("a new shard");
-        let mut source = shard.source(test_partition(0), seed);
-        let mut scrub = JournalScrub::default();
-        for _ in 0..60 {
-            let plan = shard.shard.journal.plan_scrub(&mut scrub);
-            for _ in 0..random.below(4) {
-                shard.append(&source.next(1, usize::try_from(random.below(9000)).expect("small")));
-                shard.commit();
-                shard.make_room();
-            }
-            match plan {
-                None => scrub = JournalScrub::default(),
-                Some(plan) => {
-                    let scrubbed = block_on(plan.run());
-                    let findings = shard.shard.journal.on_scrubbed(&mut scrub, scrubbed);
-                    assert_eq!(findings, [], "seed {seed}");
-                }
-            }
-        }
-        let needed = needed_groups(&shard);
-        if needed.is_empty() {
-            continue;
-        }
-        let mut bad: Vec<u64> = Vec::new();
-        for _ in 0..1 + random.below(3) {
-            let (path, sequence, bytes) = &needed[usize::try_from(random.below(needed.len() as u64)).expect("small")];
-            if !bad.contains(sequence) {
-                let within = if random.coin() { 64 } else { bytes.end - bytes.start };
-                shard.disk.flip_bit(path, bytes.start + random.below(within), 5);
-                bad.push(*sequence);
-            }
-        }
-        let mut found: Vec<u64> = scrub_journal(&shard)
-            .iter()
-            .map(|finding| match finding.kind {
-                ScrubKind::Group { sequence, .. } => sequence,
-                other => panic!("seed {seed}: {other:?}"),
-            })
-            .collect();
-        bad.sort_unstable();
-        found.sort_unstable();
-        assert_eq!(found, bad, "seed {seed}");
-    }
-}
-
-#[test]
 fn what_goes_on_between_the_pieces_is_no_damage() {
     let mut pieces = 0;
     for seed in 0..60 {
@@ -459,110 +345,4 @@ fn a_file_that_is_gone_or_cut_short_costs_what_it_held() {
     let lost = Some(DamagedRange { from: *base_offset, until: end_offset });
     let kind = ScrubKind::Segment(DamageKind::FileMissing);
     assert_eq!(findings, [ScrubFinding { file: path.clone(), position: 0, kind, id: Some(id), lost }]);
-}
-
-#[test]
-fn a_footer_that_verifies_and_lies_is_found() {
-    let (mut shard, files) = small_shard(36);
-    let id = test_partition(0);
-    let (path, _, end, _) = &files[0];
-    let disk = shard.disk.clone();
-    let bytes = disk.files()[path].clone();
-    let end_at = usize::try_from(*end).expect("a small file");
-    let trailer = SegmentTrailer::decode(&bytes[end_at - BLOCK_LEN..], *end).expect("a good trailer");
-    let footer_at = usize::try_from(trailer.footer_position).expect("a small file");
-    let footer =
-        crate::segment_format::SegmentFooter::decode(&bytes[footer_at..end_at - BLOCK_LEN], &trailer).expect("a good one");
-    let header = crate::segment_format::SegmentHeader::decode(&bytes[..BLOCK_LEN]).expect("a good header");
-    let said = crate::segment_format::SegmentEnd {
-        header,
-        next_offset: trailer.next_offset,
-        end_position: trailer.end_position,
-        footer_position: trailer.footer_position,
-        last_header_crc: trailer.last_header_crc,
-    };
-    let shift = |position: u64| said.end_position - position;
-    type Lie = (&'static str, Box<dyn Fn(&mut crate::segment_format::SegmentFooter, &mut crate::segment_format::SegmentEnd)>);
-    let last_end = shift(1);
-    let lies: Vec<Lie> = vec![
-        ("frame_count", Box::new(|footer, _| footer.index.frame_count += 1)),
-        ("next_offset", Box::new(|_, end| end.next_offset = Offset(end.next_offset.0 + 1))),
-        ("last_header_crc", Box::new(|_, end| end.last_header_crc ^= 1)),
-        ("end_position", Box::new(move |_, end| end.end_position = last_end)),
-        ("greatest times", Box::new(|footer, _| footer.index.timestamp_ms_max += 1)),
-        ("greatest times", Box::new(|footer, _| footer.index.append_time_ms_max -= 1)),
-        ("epochs", Box::new(|footer, _| footer.epochs.on_append(LeaderEpoch(99), Offset(1000)))),
-        ("epochs", Box::new(|footer, _| footer.epochs.truncate(Offset(1)))),
-        ("offset_index", Box::new(|footer, _| footer.index.offsets = crate::offset_index::OffsetIndex::default())),
-    ];
-    for (field, lie) in lies {
-        let (mut footer, mut end) = (footer.clone(), said);
-        lie(&mut footer, &mut end);
-        let (written, _) = footer.encode(&end);
-        let handle = block_on(disk.open(path, OpenMode::Existing)).expect("it is there");
-        block_on(handle.write_at(said.footer_position, written)).expect("it can be written");
-        let findings = scrub_log(shard.log(id), Some(Offset::ZERO));
-        let kinds: Vec<ScrubKind> = findings.iter().map(|finding| finding.kind).collect();
-        assert_eq!(kinds, [ScrubKind::Disagrees { field }], "{findings:?}");
-        assert!(findings.iter().all(|finding| finding.lost.is_none()));
-    }
-}
-
-#[test]
-fn a_footer_written_after_a_restart_says_where_the_last_frame_ends() {
-    let sizes = TestSizes { segment_len: 11 * 1024, ..TestSizes::default() };
-    for (body_len, count) in [(700, 1), (3900, 1), (3996, 2), (1200, 4)] {
-        let what = format!("{count} frames of {body_len}");
-        let mut shard = TestShard::start(&FaultDisk::new(1), 1, sizes).expect("a new shard");
-        let mut source = shard.source(test_partition(0), 7);
-        for _ in 0..count {
-            shard.append(&source.next(1, body_len));
-            shard.commit();
-        }
-        shard.write_back(WriteBackKind::Everything);
-        (0..2).for_each(|_| (shard.flush(), shard.checkpoint()).1);
-        let mut shard = TestShard::start(&shard.disk, 2, sizes).expect("a restart");
-        let frame = shard.source(test_partition(0), 8).next(1, 10_000);
-        shard.append(&frame);
-        shard.commit();
-        shard.write_back(WriteBackKind::Everything);
-        shard.flush();
-        let log = shard.log(test_partition(0));
-        let sealed = log.sealed.front().expect("the next frame has no room in the first segment").info;
-        assert_eq!(scrub_log(log, None), [], "{what}");
-        let bytes = log.disk.files()[&segment_file(log.dir(), sealed.base_offset)].clone();
-        let block = &bytes[usize::try_from(sealed.file_len).unwrap() - BLOCK_LEN..];
-        let trailer = SegmentTrailer::decode(block, sealed.file_len).expect("a trailer");
-        let last = placed_frames(&bytes).into_iter().rfind(|placed| placed.offsets.until <= sealed.next_offset);
-        assert_eq!(Some(trailer.end_position), last.map(|placed| placed.bytes.end), "{what}");
-    }
-}
-
-#[test]
-fn a_frame_that_was_begun_goes_on_where_it_is_when_segments_are_shorter_now() {
-    let (long, short) = (TestSizes::default(), TestSizes { segment_len: 8 * 1024, ..TestSizes::default() });
-    let id = test_partition(0);
-    let mut shard = TestShard::start(&FaultDisk::new(1), 1, long).expect("a new shard");
-    let mut source = shard.source(id, 7);
-    for body_len in [3000, 7000] {
-        shard.append(&source.next(1, body_len));
-        shard.commit();
-        if body_len == 3000 {
-            shard.write_back(WriteBackKind::Everything);
-        }
-    }
-    shard.write_back(WriteBackKind::WholeBlocks { at_least: 1 });
-    shard.flush();
-    shard.checkpoint();
-    let point = *shard.log(id).held.point();
-    assert!(point.next_frame_position < point.position && point.offset > point.segment_base, "{point:?}");
-    let mut shard = TestShard::start(&shard.disk, 2, short).expect("a restart with shorter segments");
-    let frame = shard.source(id, 8).next(1, 500);
-    shard.append(&frame);
-    shard.commit();
-    shard.write_back(WriteBackKind::Everything);
-    shard.flush();
-    assert_eq!(shard.log(id).sealed.front().expect("one is full").info.next_offset, Offset(2));
-    assert_eq!(scrub_log(shard.log(id), None), []);
-    assert_eq!(shard.read_all(id).len(), 3);
 }

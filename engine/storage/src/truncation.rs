@@ -10,13 +10,13 @@
 //! index vouches for behind it stays, and what nothing vouches for is quarantined, not forgotten. Deliberately
 //! absent: who decides where to cut, and whether anything acknowledged lies above.
 
-use crate::active_segment::{ActiveSegment, FRAMES_START};
+use crate::active_segment::FRAMES_START;
 use crate::checkpoint::{RecoveryPoint, SealedSegmentInfo};
 use crate::commit_group::JournalEntry;
 use crate::damage::DamagedRange;
 use crate::disk::{Disk, DiskFile};
 use crate::entry_address::EntryAddress;
-use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange};
+use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange, undamaged};
 use crate::held_state::HeldState;
 use crate::layout::segment_file;
 use crate::log::Log;
@@ -24,10 +24,9 @@ use crate::read_plan::walk_range;
 use crate::sealed_segment::{SealedSegment, SegmentExtent, SegmentFile};
 use crate::segment_cut::{PendingCut, SegmentCut};
 use crate::segment_format::{SegmentEnd, SegmentFooter, SegmentHeader, block_up};
-use crate::segment_index::SegmentIndex;
 use crate::tail::Tail;
-use sluice_model::limits::BATCHES_PER_PRODUCER;
-use sluice_model::{LeaderEpochHistory, Offset, ProducerEntry, ProducerTable, TopicPartition};
+use crate::truncation_walk::{ThroughSegment, Walked, active_extent, add_remembered, through_active};
+use sluice_model::{LeaderEpochHistory, Offset, ProducerTable, TopicPartition};
 use std::io;
 use std::rc::Rc;
 
@@ -47,13 +46,6 @@ pub struct TruncatePlan<D: Disk> {
     epochs: LeaderEpochHistory,
     /// As of the log end.
     producers: ProducerTable,
-}
-
-struct ThroughSegment<D: Disk> {
-    file: Rc<SegmentFile<D>>,
-    extent: SegmentExtent,
-    /// Of a segment that is not sealed: the index of its newer part, and how much is before that.
-    open: Option<(Option<SegmentExtent>, SegmentIndex)>,
 }
 
 /// How a log ends once it is truncated; to be given to [`Log::truncate`].
@@ -182,35 +174,6 @@ impl<D: Disk> Log<D> {
             && self.cut.is_none();
         assert!(settled, "the log of {} is written back and flushed, and no cut is open, before it is truncated", self.id());
     }
-}
-
-fn active_extent<D: Disk>(segment: &ActiveSegment<D>) -> SegmentExtent {
-    SegmentExtent {
-        end_position: segment.end_position(),
-        end_offset: segment.next_offset,
-        last_header_crc: segment.last_header_crc,
-        footer_end: None,
-    }
-}
-
-fn through_active<D: Disk>(segment: &ActiveSegment<D>) -> ThroughSegment<D> {
-    ThroughSegment {
-        file: segment.file.clone(),
-        extent: active_extent(segment),
-        open: Some((segment.restored, segment.index.clone())),
-    }
-}
-
-/// Where the frames of a segment that is cut end, and what they are.
-#[derive(Default)]
-struct Walked {
-    end_offset: Offset,
-    /// End of the last frame that stays.
-    end_position: u64,
-    last_header_crc: u32,
-    index: SegmentIndex,
-    /// Below the cut, not to be proved good. One that reaches `end_offset` of the log means that the boundary is not known.
-    lost: Vec<DamagedRange>,
 }
 
 impl<D: Disk> TruncatePlan<D> {
@@ -374,97 +337,12 @@ impl<D: Disk> TruncatePlan<D> {
             last_header_crc: walked.last_header_crc,
         };
         let (footer, trailer) = SegmentFooter { index, epochs, producers: producers.clone() }.encode(&end);
-        let info = SealedSegmentInfo {
-            base_offset: trailer.base_offset,
-            next_offset: trailer.next_offset,
-            file_len: trailer.footer_position + footer.len() as u64,
-            last_header_crc: trailer.last_header_crc,
-            append_time_ms_max: trailer.append_time_ms_max,
-            timestamp_ms_max: trailer.timestamp_ms_max,
-            has_footer: true,
-        };
+        let info = SealedSegmentInfo::from_trailer(&trailer);
         let handle = undamaged(file.open(segment.extent.end_offset).await)?.ok_or(io::ErrorKind::NotFound)?;
         if handle.len().await? < info.file_len {
             handle.allocate(info.file_len).await?;
         }
         Ok(SegmentCut { path: file.path().to_owned(), footer_position: end.footer_position, footer: footer.into(), info })
-    }
-}
-
-impl<D: Disk> ThroughSegment<D> {
-    /// What is known of its frames' positions; `None` when that is damaged too.
-    async fn index(&self) -> io::Result<Option<SegmentIndex>> {
-        let Some((before, newer)) = &self.open else {
-            return Ok(undamaged(self.file.whole_index(&self.extent).await)?.map(|index| index.as_ref().clone()));
-        };
-        let Some(before) = before else { return Ok(Some(newer.clone())) };
-        let before = undamaged(self.file.index(before).await)?;
-        Ok(Some(before.map_or_else(SegmentIndex::default, |index| index.as_ref().clone()).followed_by(newer)))
-    }
-}
-
-impl Walked {
-    fn on_start(&mut self, start: WalkRange) {
-        self.end_offset = start.offset;
-        self.end_position = start.position;
-        self.last_header_crc = start.prev_header_crc;
-    }
-
-    /// Takes frames up to the cut; gives back the position of damage, when there is some before it.
-    async fn follow<F: DiskFile>(
-        &mut self,
-        reader: &mut FrameReader<F>,
-        end_offset: Offset,
-        producers: &mut ProducerTable,
-    ) -> io::Result<Option<u64>> {
-        let mut index = SegmentIndex::default();
-        let damaged = loop {
-            match reader.next().await {
-                Ok(Some(frame)) if frame.header.next_offset() <= end_offset => {
-                    index.on_frame(frame.position, &frame.header);
-                    producers.on_append(&frame.header);
-                    self.end_offset = frame.header.next_offset();
-                    self.end_position = frame.position + frame.header.frame_len() as u64;
-                    self.last_header_crc = frame.header.header_crc.to_native();
-                }
-                Ok(_) => break None,
-                Err(WalkError::Damaged(damage)) => break Some(damage.position),
-                Err(WalkError::Io(error)) => return Err(error),
-            }
-        };
-        self.index = std::mem::take(&mut self.index).followed_by(&index);
-        Ok(damaged)
-    }
-}
-
-/// Adds what the log remembers of batches below `end_offset` and `producers` does not have: those of segments that
-/// retention has removed, and of frames that are damaged.
-fn add_remembered(producers: &mut ProducerTable, stands: &ProducerTable, end_offset: Offset) {
-    for (id, entry) in stands.iter() {
-        let mut batches: Vec<_> = entry.batches.iter().filter(|batch| batch.base_offset < end_offset).copied().collect();
-        let known = producers.get(id);
-        if batches.is_empty() || known.is_some_and(|known| known.epoch > entry.epoch) {
-            continue;
-        }
-        let newest = batches.last().map(|batch| batch.base_offset);
-        let known = known.filter(|known| known.epoch == entry.epoch);
-        batches.extend(known.iter().flat_map(|known| &known.batches));
-        batches.sort_by_key(|batch| batch.base_offset);
-        batches.dedup_by_key(|batch| batch.base_offset);
-        let first = batches.len().saturating_sub(BATCHES_PER_PRODUCER);
-        let is_newest = known.is_some_and(|known| known.batches.back().map(|batch| batch.base_offset) >= newest);
-        let last_append_ms = known.filter(|_| is_newest).map_or(entry.last_append_ms, |known| known.last_append_ms);
-        let merged = ProducerEntry { epoch: entry.epoch, last_append_ms, batches: batches.drain(first..).collect() };
-        producers.insert(id, merged);
-    }
-}
-
-/// Damage is no error here: `None`.
-fn undamaged<T>(result: Result<T, WalkError>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(WalkError::Damaged(_)) => Ok(None),
-        Err(WalkError::Io(error)) => Err(error),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::active_segment::{ActiveSegment, FRAMES_START};
 use crate::checkpoint::SealedSegmentInfo;
 use crate::damage::{DamageKind, DamagedRange, SegmentDamage};
 use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::frame_walk::WalkError;
+use crate::frame_walk::undamaged;
 use crate::log::Log;
 use crate::sealed_segment::{SealedSegment, SegmentExtent, SegmentFile};
 use crate::segment_format::{SegmentEnd, SegmentFooter, block_down};
@@ -296,6 +296,7 @@ impl<D: Disk> WriteBackPlan<D> {
         }
     }
 
+    /// What is damaged is met by who reads it, and must not keep a segment from being sealed.
     async fn encode_footer(&self, plan: FooterPlan) -> Result<(Vec<u8>, SealedSegmentInfo), WriteBackError> {
         let FooterPlan { mut end, mut footer, restored, leaves_unread } = plan;
         if let Some(extent) = restored.filter(|extent| leaves_unread && extent.end_position > WALK_LEN_MAX) {
@@ -314,15 +315,7 @@ impl<D: Disk> WriteBackPlan<D> {
             };
         }
         let (bytes, trailer) = footer.encode(&end);
-        let info = SealedSegmentInfo {
-            base_offset: trailer.base_offset,
-            next_offset: trailer.next_offset,
-            file_len: trailer.footer_position + bytes.len() as u64,
-            last_header_crc: trailer.last_header_crc,
-            append_time_ms_max: trailer.append_time_ms_max,
-            timestamp_ms_max: trailer.timestamp_ms_max,
-            has_footer: true,
-        };
+        let info = SealedSegmentInfo::from_trailer(&trailer);
         Ok((bytes, info))
     }
 
@@ -389,15 +382,6 @@ impl<D: Disk> WriteBackPlan<D> {
 
     fn damage(&self, position: u64, kind: DamageKind) -> SegmentDamage {
         SegmentDamage { id: self.segment.id, segment: self.segment.base_offset, position, kind, range: self.damaged_range }
-    }
-}
-
-/// What is damaged is met by who reads it, and must not keep a segment from being sealed: `None`.
-fn undamaged<T>(result: Result<T, WalkError>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(WalkError::Damaged(_)) => Ok(None),
-        Err(WalkError::Io(error)) => Err(error),
     }
 }
 

@@ -5,6 +5,7 @@
 //! Deliberately absent: what a log is (`sluice-partition`), what a topic is (`sluice-metadata`).
 
 mod answer;
+mod apply_view;
 mod bind;
 mod broker;
 mod catch_up;

@@ -5,6 +5,7 @@
 //! The expensive mistake is a shard that goes on after a failed write or flush: every loop that ends, ends the process
 //! (`fatal`). Deliberately absent: what the tasks do.
 
+use crate::apply_view::{apply_view, end_process, reopen};
 use crate::catch_up::{CATCH_UP_TASKS, CatchUp};
 use crate::config::{BrokerConfig, RECEIVE_LEN};
 use crate::control_message::{ControlHandle, ToControl, ToShard};
@@ -18,8 +19,8 @@ use async_channel::{Receiver, RecvError, Sender};
 use event_listener::Event;
 use sluice_metadata::PRODUCER_ID_PLAUSIBLE_END;
 use sluice_model::{BrokerId, Clock, Incarnation, ProducerId, ShardIndex, TopicPartition};
-use sluice_partition::{Failure, OpenError, OpenShard, Partitions, PartitionsConfig, ScrubReport};
-use sluice_shard::{Budget, FatalReason, Pacer, PacerConfig, ProduceActivity, Queue, Shard, Wake, fatal};
+use sluice_partition::{OpenError, OpenShard, Partitions, PartitionsConfig, ScrubReport};
+use sluice_shard::{Budget, Pacer, PacerConfig, ProduceActivity, Queue, Shard, Wake};
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::journal::JournalConfig;
 use sluice_storage::layout::Layout;
@@ -34,9 +35,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-
-/// Partitions that could not be opened for want of disk space are tried again this often.
-const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a shard is started with.
 pub(crate) struct ShardStart {
@@ -354,57 +352,4 @@ fn log_finding(shard: ShardIndex, report: &ScrubReport) {
         (false, false) => "look at the device's health; `sluice broker describe` lists what is bad",
     };
     tracing::warn!(shard = shard.0, partition, remedy, "the scrubber found damage: {finding}");
-}
-
-/// Tries again to open what a full disk kept closed.
-async fn reopen(shard: Shard, partitions: ShardPartitions, view: ViewCell, is_behind: Rc<Cell<bool>>) {
-    loop {
-        shard.sleep(REOPEN_INTERVAL).await;
-        if is_behind.get() {
-            is_behind.set(!apply_view(shard.index(), &partitions, &view).await);
-        }
-    }
-}
-
-/// Opens, alters and removes partitions until the shard has what the view places on it. `false`: some could not be
-/// opened now.
-async fn apply_view(shard: ShardIndex, partitions: &ShardPartitions, view: &ViewCell) -> bool {
-    let (assigned, gone) = {
-        let view = view.get();
-        let gone: Vec<_> = partitions.ids().into_iter().filter(|id| view.image.topic(id.topic_id).is_none()).collect();
-        (view.assignments(shard), gone)
-    };
-    let mut missing = Vec::new();
-    for assignment in assigned {
-        if !partitions.alter(assignment.id, assignment.settings) {
-            missing.push(assignment);
-        }
-    }
-    if !gone.is_empty()
-        && let Err(error) = partitions.remove(&gone).await
-    {
-        return survive(shard, error);
-    }
-    if !missing.is_empty()
-        && let Err(error) = partitions.create(missing).await
-    {
-        return survive(shard, error);
-    }
-    true
-}
-
-/// Want of disk space heals; everything else ends the process.
-fn survive(shard: ShardIndex, error: OpenError) -> bool {
-    match error {
-        OpenError::DiskFull => {
-            tracing::error!(shard = shard.0, "partitions cannot be opened while the disk is full; trying again");
-            false
-        }
-        OpenError::Checkpoint(failure) => end_process(&failure),
-        error => fatal(FatalReason::DamagedData(error.to_string())),
-    }
-}
-
-fn end_process(failure: &Failure) -> ! {
-    fatal(FatalReason::IoFailure(failure.to_string()))
 }
