@@ -57,6 +57,8 @@ pub enum DamageKind {
     },
     /// The header block, or the footer, does not verify.
     Block(BlockError),
+    /// The device does not give the bytes, however often it is asked.
+    Unreadable,
     /// The bytes before the recovery point differ from the journal's copy of the same frame.
     Replayed {
         expected: u8,
@@ -126,6 +128,7 @@ impl fmt::Display for DamageKind {
             Self::FileMissing => write!(f, "expected a file, found none"),
             Self::FileTooShort { expected, actual } => write!(f, "expected a file of at least {expected} bytes, found {actual}"),
             Self::Block(error) => write!(f, "{error}"),
+            Self::Unreadable => write!(f, "the device failed to read it"),
             Self::Replayed { expected, actual } => write!(f, "expected the journal's byte {expected:02x}, found {actual:02x}"),
         }
     }

@@ -1,13 +1,12 @@
 //! Walking a segment's frames one after the other, and proving each of them good on the way.
 //!
-//! [`FrameWalk`] decides, over whatever window of bytes it is shown; [`FrameReader`] brings it the windows from a
+//! [`FrameWalk`] decides, over whatever window of bytes it is shown; `frame_reader` brings it the windows from a
 //! file. A frame is given out only when its header checksum, partition, offset and chain agree, and its body too
 //! from the offset on that the caller serves. The expensive mistake is to step over a length that nothing vouches
 //! for. Deliberately absent: what to do about damage.
 
 use crate::damage::{DamageKind, DamagedRange, SegmentDamage};
-use crate::disk::DiskFile;
-use crate::segment_format::{block_down, block_up};
+use crate::segment_format::block_up;
 use sluice_model::frame::FRAME_MAGIC;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FRAME_HEADER_LEN, FrameError, FrameHeader, Offset, TopicPartition};
@@ -62,6 +61,11 @@ impl FrameWalk {
     #[must_use]
     pub fn new(range: WalkRange, verify_bodies_from: Offset) -> Self {
         Self { range, verify_bodies_from, passes_bad_pads: false }
+    }
+
+    /// Padding that is not zeros costs nothing when the frame behind it proves itself.
+    pub(crate) fn pass_bad_pads(&mut self) {
+        self.passes_bad_pads = true;
     }
 
     /// First byte that the walk has not passed.
@@ -184,6 +188,12 @@ impl FrameWalk {
         Ok(WalkStep::More { from, len })
     }
 
+    /// Whether the walk has come to its end, and not past it.
+    #[must_use]
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.range.offset == self.range.end_offset
+    }
+
     #[must_use]
     pub(crate) fn end_position(&self) -> u64 {
         self.range.end_position
@@ -237,85 +247,5 @@ pub(crate) fn undamaged<T>(result: Result<T, WalkError>) -> io::Result<Option<T>
         Ok(value) => Ok(Some(value)),
         Err(WalkError::Damaged(_)) => Ok(None),
         Err(WalkError::Io(error)) => Err(error),
-    }
-}
-
-/// A [`FrameWalk`] over a file, `window_len` bytes at a time.
-pub struct FrameReader<F: DiskFile> {
-    file: F,
-    walk: FrameWalk,
-    window_len: usize,
-    window_position: u64,
-    window: Option<F::Buffer>,
-}
-
-impl<F: DiskFile> FrameReader<F> {
-    #[must_use]
-    pub fn new(file: F, mut walk: FrameWalk, window_len: usize) -> Self {
-        walk.passes_bad_pads = true;
-        let window_len = window_len.next_multiple_of(BLOCK_LEN).max(BLOCK_LEN);
-        Self { file, walk, window_len, window_position: 0, window: None }
-    }
-
-    #[must_use]
-    pub fn walk(&self) -> &FrameWalk {
-        &self.walk
-    }
-
-    /// The next good frame; `None` at the end. Its bytes are [`Self::bytes`]'s until the next call.
-    pub async fn next(&mut self) -> Result<Option<WalkedFrame>, WalkError> {
-        loop {
-            let window = self.window.as_deref().unwrap_or_default();
-            match self.walk.step(self.window_position, window).map_err(WalkError::Damaged)? {
-                WalkStep::Frame(frame) => return Ok(Some(frame)),
-                WalkStep::End => return Ok(None),
-                WalkStep::More { from, len } => self.load(from, len).await?,
-            }
-        }
-    }
-
-    /// The bytes of a frame that [`Self::next`] has just given out.
-    #[must_use]
-    pub fn bytes(&self, frame: &WalkedFrame) -> &[u8] {
-        let start = usize::try_from(frame.position - self.window_position).expect("the frame is in the window");
-        let window = self.window.as_deref().expect("a frame came out of a window");
-        &window[start..start + frame.header.frame_len()]
-    }
-
-    /// After damage: looks for a later frame and goes on there. False when there is none before the walk's end.
-    pub async fn resume_behind_damage(&mut self) -> Result<bool, WalkError> {
-        let mut position = self.walk.position() + 1;
-        while position + FRAME_HEADER_LEN as u64 <= self.walk.end_position() {
-            match self.load(position, FRAME_HEADER_LEN).await {
-                Err(WalkError::Damaged(_)) => return Ok(false),
-                other => other?,
-            }
-            let window = self.window.as_deref().unwrap_or_default();
-            let skip = usize::try_from(position - self.window_position).unwrap_or(usize::MAX);
-            if let Some((at, header)) = self.walk.find_frame(window.get(skip..).unwrap_or_default()) {
-                self.walk.resume(position + at as u64, &header);
-                return Ok(true);
-            }
-            // A header may straddle the window's end.
-            let next = (self.window_position + window.len() as u64).saturating_sub(FRAME_HEADER_LEN as u64 - 1);
-            position = next.max(position + 1);
-        }
-        Ok(false)
-    }
-
-    async fn load(&mut self, from: u64, len: usize) -> Result<(), WalkError> {
-        let position = block_down(from);
-        let wanted = usize::try_from(block_up(from + len as u64) - position).expect("a frame fits in memory");
-        let end_position = block_up(self.walk.range.end_position);
-        let left = usize::try_from(end_position - position).unwrap_or(usize::MAX);
-        let read_len = wanted.max(self.window_len.min(left));
-        let buffer = self.file.read_at(position, read_len).await.map_err(WalkError::Io)?;
-        if ((from - position) as usize) + len > buffer.len() {
-            let kind = DamageKind::FileTooShort { expected: from + len as u64, actual: position + buffer.len() as u64 };
-            return Err(WalkError::Damaged(self.walk.damage(kind)));
-        }
-        self.window_position = position;
-        self.window = Some(buffer);
-        Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::damaged_ranges::DamagedRanges;
 use crate::disk::Disk;
 use crate::entry_address::EntryAddress;
 use crate::held_state::HeldState;
-use crate::sealed_segment::{SealedSegment, SegmentFile};
+use crate::sealed_segment::{SealedSegment, SegmentFile, linked};
 use crate::segment_cut::PendingCut;
 use crate::tail::{FramePlace, Tail};
 use sluice_model::limits::{SEGMENT_LEN_DEFAULT, SEGMENT_LEN_MAX, WRITE_BACK_LEN};
@@ -96,6 +96,10 @@ impl<D: Disk> Log<D> {
             .map(|info| SealedSegment { info: *info, file: file(info.base_offset), unflushed: None })
             .collect();
         let active = ActiveSegment::restored(file(point.segment_base), point);
+        for (at, segment) in sealed.iter().enumerate() {
+            segment.file.set_follows(linked(segment.info.base_offset, at.checked_sub(1).map(|before| &sealed[before])));
+        }
+        active.file.set_follows(linked(active.base_offset, sealed.back()));
         let mut log = Self {
             tail: Tail::new(*id, memory.clone()),
             held: HeldState::new(*point, checkpoint.epochs.clone(), checkpoint.producers.clone()),
@@ -303,6 +307,7 @@ impl<D: Disk> Log<D> {
 
     pub(crate) fn open_segment(&mut self, base_offset: Offset, prev_header_crc: u32) {
         let file: Rc<SegmentFile<D>> = SegmentFile::new(&self.disk, &self.dir, self.id, base_offset, self.memory.open_segments());
+        file.set_follows(Some(prev_header_crc));
         self.open.push_back(ActiveSegment::new(file, prev_header_crc));
     }
 

@@ -8,9 +8,11 @@
 use crate::active_segment::{ActiveSegment, FRAMES_START};
 use crate::damage::{DamagedRange, SegmentDamage};
 use crate::disk::Disk;
-use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange, WalkedFrame};
+use crate::frame_reader::FrameReader;
+use crate::frame_walk::{FrameWalk, WalkError, WalkRange, WalkedFrame, undamaged};
 use crate::log::Log;
 use crate::offset_index::{OffsetEntry, OffsetIndex};
+use crate::proven_run::find_proven_run;
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
 use bytes::Bytes;
 use sluice_model::Offset;
@@ -21,6 +23,8 @@ use std::rc::Rc;
 
 /// Most bytes read from the device at a time, as long as no frame is larger.
 const WINDOW_LEN_MAX: usize = 1024 * 1024;
+/// Bytes read at a time to find where damage ends.
+const PROOF_WINDOW_LEN: usize = 128 * 1024;
 
 /// Where the frames asked for are.
 pub enum ReadPlan<D: Disk> {
@@ -229,6 +233,7 @@ impl<D: Disk> DiskRead<D> {
             Some(entry) => walk_range(&self.segment, &self.extent, entry),
             None => self.segment.walk_from_start(&file, &self.extent).await?,
         };
+        let again = file.clone();
         let window_len = (self.len_hint() as usize).min(WINDOW_LEN_MAX);
         let mut reader = FrameReader::new(file, FrameWalk::new(range, self.offset), window_len);
         let mut out = Vec::new();
@@ -242,7 +247,14 @@ impl<D: Disk> DiskRead<D> {
                 },
                 Ok(None) => break,
                 Err(WalkError::Damaged(_)) if !out.is_empty() => break,
-                Err(WalkError::Damaged(damage)) => return Err(DiskReadError::Damaged(self.narrowed(damage, entries).await?)),
+                Err(WalkError::Damaged(damage)) => {
+                    let (damage, behind) = self.narrowed(again.clone(), damage, entries).await?;
+                    match behind.filter(|_| damage.range.until <= self.offset) {
+                        // What is asked for lies behind it.
+                        Some((position, prev_header_crc)) => reader.resume_at(position, damage.range.until, prev_header_crc),
+                        None => return Err(DiskReadError::Damaged(damage)),
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -266,17 +278,61 @@ impl<D: Disk> DiskRead<D> {
         Ok(true)
     }
 
-    /// The damage, with its range ending where the index knows a frame again: the whole one, not what this read needed.
-    async fn narrowed(&self, mut damage: SegmentDamage, entries: &OffsetIndex) -> Result<SegmentDamage, WalkError> {
+    /// The damage, with its range ending where the first frame behind it proves itself: the whole one, not what this read
+    /// needed. And where that frame begins, with what it follows.
+    async fn narrowed(
+        &self,
+        file: D::File,
+        mut damage: SegmentDamage,
+        entries: &OffsetIndex,
+    ) -> Result<(SegmentDamage, Option<(u64, u32)>), WalkError> {
+        let DamagedRange { from, until } = damage.range;
+        if until < self.extent.end_offset {
+            // The frame's header is good, and says which offsets its body holds.
+            return Ok((damage, None));
+        }
         let known = match &self.start {
             WalkStart::Known(_) => entries.next_after(damage.position),
-            WalkStart::Load(extent) => self.segment.whole_index(extent).await?.offsets.next_after(damage.position),
+            WalkStart::Load(extent) => {
+                let whole = undamaged(self.segment.whole_index(extent).await).map_err(WalkError::Io)?;
+                let Some(known) = whole.and_then(|index| index.offsets.next_after(damage.position)) else {
+                    // Then no run of frames behind the damage arrives at the recorded end.
+                    return Ok((damage, None));
+                };
+                Some(known)
+            }
         };
-        if let Some(entry) = known {
-            damage.range.until = damage.range.until.min(entry.base_offset);
-        }
-        damage.range = DamagedRange { from: damage.range.from, until: damage.range.until.max(damage.range.from) };
-        Ok(damage)
+        let SegmentExtent { end_position, end_offset, last_header_crc, .. } = self.extent;
+        let end = (end_position, end_offset, last_header_crc);
+        let bound = known.map_or(end, |entry| (u64::from(entry.position), entry.base_offset, entry.prev_header_crc));
+        let found = self.find_behind(file, &damage, bound).await.map_err(WalkError::Io)?;
+        let behind = found.or(known.map(|_| bound));
+        damage.range.until = behind.map_or(until, |(_, offset, _)| offset).max(from);
+        Ok((damage, behind.map(|(position, _, prev_header_crc)| (position, prev_header_crc))))
+    }
+
+    /// The first frame behind damage from which all follow one another up to `bound`. Both are a position, an offset and
+    /// what the frame there follows.
+    async fn find_behind(
+        &self,
+        file: D::File,
+        damage: &SegmentDamage,
+        bound: (u64, Offset, u32),
+    ) -> io::Result<Option<(u64, Offset, u32)>> {
+        let (end_position, end_offset, last_header_crc) = bound;
+        let position = damage.position + 1;
+        let stretch = WalkRange {
+            id: self.segment.id,
+            segment: self.segment.base_offset,
+            position,
+            offset: damage.range.from,
+            prev_header_crc: 0,
+            end_position,
+            end_offset,
+        };
+        let mut reader = FrameReader::new(file, FrameWalk::new(stretch, end_offset), PROOF_WINDOW_LEN);
+        let run = find_proven_run(&mut reader, position, last_header_crc).await?;
+        Ok(run.map(|run| (run.position, run.offset, run.prev_header_crc)))
     }
 }
 
@@ -296,3 +352,7 @@ pub(crate) fn walk_range<D: Disk>(segment: &SegmentFile<D>, extent: &SegmentExte
 #[cfg(test)]
 #[path = "read_plan_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "read_damage_test.rs"]
+mod damage_tests;

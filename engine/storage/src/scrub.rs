@@ -5,13 +5,14 @@
 //! is to call damage what somebody has removed, cut off or not yet flushed: a report counts only when the segment
 //! is still the one that was planned. Deliberately absent: pacing, and when to scrub.
 
+use crate::careful_read::BlockBytes;
 use crate::disk::{Disk, OpenMode};
 use crate::log::Log;
 use crate::offset_index::OffsetEntry;
 use crate::scrub_finding::ScrubFinding;
-use crate::scrub_read::{ScrubBytes, read_for_scrub};
+use crate::scrub_read::read_for_scrub;
 use crate::scrub_segment::{Expected, SegmentScrub};
-use crate::sealed_segment::{SealedSegment, SegmentFile};
+use crate::sealed_segment::{SealedSegment, SegmentFile, linked};
 use sluice_model::Offset;
 use sluice_model::limits::BLOCK_LEN;
 use std::io;
@@ -42,7 +43,7 @@ pub struct ScrubPlan<D: Disk> {
 pub struct Scrubbed<D: Disk> {
     handle: Option<D::File>,
     asked: usize,
-    result: Result<ScrubBytes, io::ErrorKind>,
+    result: Result<BlockBytes, io::ErrorKind>,
 }
 
 impl<D: Disk> Default for LogScrub<D> {
@@ -225,14 +226,6 @@ impl<D: Disk> Log<D> {
                 open.is_some_and(|segment| segment.next_offset >= expected.end_offset)
             }
         }
-    }
-}
-
-/// What the first frame of the segment at `base_offset` follows, when that is known.
-fn linked<D: Disk>(base_offset: Offset, before: Option<&SealedSegment<D>>) -> Option<u32> {
-    match before {
-        Some(before) => (before.info.next_offset == base_offset).then_some(before.info.last_header_crc),
-        None => (base_offset == Offset::ZERO).then_some(0),
     }
 }
 

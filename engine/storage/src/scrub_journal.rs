@@ -6,12 +6,13 @@
 //! long as the shard runs: its records are in memory. Deliberately absent: getting them to segments at once, which is
 //! the owner's part. Files that no slot needs, and what is left at the end of a file, hold nothing.
 
+use crate::careful_read::BlockBytes;
 use crate::commit_group::{Entries, GROUP_HEADER_LEN, GroupHeader};
 use crate::disk::{Disk, DiskFile};
 use crate::journal::Journal;
 use crate::journal_ring::Ring;
 use crate::scrub_finding::{ScrubFinding, ScrubKind};
-use crate::scrub_read::{SCRUB_PIECE_LEN, ScrubBytes, read_for_scrub};
+use crate::scrub_read::{SCRUB_PIECE_LEN, read_for_scrub};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{Incarnation, ShardIndex};
 use std::ops::Range;
@@ -44,7 +45,7 @@ pub struct JournalScrubPlan<D: Disk> {
 /// What a plan has brought; to be given to [`Journal::on_scrubbed`].
 pub struct JournalScrubbed {
     ring_position: u64,
-    read: ScrubBytes,
+    read: BlockBytes,
     of_file: u64,
 }
 

@@ -7,6 +7,7 @@
 //! (`scrub`).
 
 use crate::active_segment::FRAMES_START;
+use crate::careful_read::BlockBytes;
 use crate::checkpoint::SealedSegmentInfo;
 use crate::damage::{DamageKind, DamagedRange};
 use crate::frame_walk::{FrameWalk, WalkRange, WalkStep, WalkedFrame};
@@ -14,7 +15,7 @@ use crate::offset_index::OffsetEntry;
 use crate::scrub_finding::{ScrubFinding, ScrubKind};
 use crate::scrub_footer::FooterCheck;
 use crate::scrub_lost::{Lost, Search};
-use crate::scrub_read::{SCRUB_PIECE_LEN, ScrubBytes};
+use crate::scrub_read::SCRUB_PIECE_LEN;
 use crate::scrub_seen::SeenFrames;
 use crate::segment_format::{SegmentFooter, SegmentHeader, SegmentTrailer, block_up};
 use sluice_model::limits::BLOCK_LEN;
@@ -110,7 +111,7 @@ impl SegmentScrub {
     }
 
     /// Takes the bytes of [`Self::next_read`], and gives back what is wrong with them.
-    pub(crate) fn feed(&mut self, asked: usize, read: ScrubBytes) -> Vec<ScrubFinding> {
+    pub(crate) fn feed(&mut self, asked: usize, read: BlockBytes) -> Vec<ScrubFinding> {
         self.file_has_ended = read.bytes.len() < asked;
         if self.bytes.is_empty() {
             self.bytes = read.bytes;

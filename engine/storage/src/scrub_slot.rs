@@ -6,11 +6,12 @@
 //! that the next checkpoint goes to. What lies behind the last block of the body is left of a longer checkpoint
 //! and holds nothing.
 
+use crate::careful_read::BlockBytes;
 use crate::checkpoint_codec::SlotHeader;
 use crate::checkpoint_slots::Checkpoints;
 use crate::disk::{Disk, DiskFile};
 use crate::scrub_finding::{ScrubFinding, ScrubKind};
-use crate::scrub_read::{SCRUB_PIECE_LEN, ScrubBytes, read_for_scrub};
+use crate::scrub_read::{SCRUB_PIECE_LEN, read_for_scrub};
 use sluice_model::limits::BLOCK_LEN;
 use std::path::PathBuf;
 
@@ -43,7 +44,7 @@ pub struct SlotPlan<D: Disk> {
 /// What a [`SlotPlan`] has brought; to be given to [`SlotScrub::on_read`].
 pub struct SlotRead {
     asked: usize,
-    read: ScrubBytes,
+    read: BlockBytes,
 }
 
 impl<D: Disk> SlotScrub<D> {

@@ -5,15 +5,16 @@
 //! not the segment. The expensive mistake is to open or load on the path of a produce, so nothing here is sync
 //! and does I/O.
 
+use crate::careful_read::read_twice;
 use crate::checkpoint::SealedSegmentInfo;
 use crate::damage::{BlockError, DamageKind, DamagedRange, SegmentDamage};
-use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange};
+use crate::disk::{Disk, OpenMode, is_device_error};
+use crate::frame_reader::FrameReader;
+use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
 use crate::layout;
-use crate::offset_index::{OffsetEntry, OffsetIndex};
+use crate::offset_index::OffsetEntry;
 use crate::open_segments::{OpenSegment, OpenSegments};
-use crate::read_plan::walk_range;
-use crate::segment_format::{SegmentFooter, SegmentHeader, SegmentTrailer};
+use crate::segment_format::{SegmentFooter, SegmentTrailer};
 use crate::segment_index::SegmentIndex;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{Offset, TopicPartition};
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 
 /// Bytes read at a time when an index has to be rebuilt.
-const REBUILD_WINDOW_LEN: usize = 256 * 1024;
+pub(crate) const REBUILD_WINDOW_LEN: usize = 256 * 1024;
 
 /// A segment whose end is recorded.
 pub(crate) struct SealedSegment<D: Disk> {
@@ -57,6 +58,14 @@ pub(crate) struct SegmentExtent {
     pub footer_end: Option<u64>,
 }
 
+/// What the first frame of the segment at `base_offset` follows, when that is known.
+pub(crate) fn linked<D: Disk>(base_offset: Offset, before: Option<&SealedSegment<D>>) -> Option<u32> {
+    match before {
+        Some(before) => (before.info.next_offset == base_offset).then_some(before.info.last_header_crc),
+        None => (base_offset == Offset::ZERO).then_some(0),
+    }
+}
+
 /// The index of the first frames of an extent, and where the walk that made it goes on.
 #[derive(Clone)]
 struct BegunIndex {
@@ -82,6 +91,8 @@ pub(crate) struct SegmentFile<D: Disk> {
     removed: Cell<bool>,
     /// Set when a truncation cuts the segment off or ends it earlier: nothing read through this value counts.
     truncated: Cell<bool>,
+    /// `header_crc` of the frame before its first one, where the log knows it.
+    pub(crate) follows: Cell<Option<u32>>,
 }
 
 impl<D: Disk> SegmentFile<D> {
@@ -99,6 +110,7 @@ impl<D: Disk> SegmentFile<D> {
             used: Cell::new(false),
             removed: Cell::new(false),
             truncated: Cell::new(false),
+            follows: Cell::new(None),
         })
     }
 
@@ -132,10 +144,15 @@ impl<D: Disk> SegmentFile<D> {
         if let Some(file) = opened {
             return Ok(file);
         }
-        let file = self.disk.open(&self.path, OpenMode::Existing).await.map_err(|error| match error.kind() {
+        let asked_again = match self.disk.open(&self.path, OpenMode::Existing).await {
+            Err(error) if is_device_error(&error) => self.disk.open(&self.path, OpenMode::Existing).await,
+            opened => opened,
+        };
+        let file = asked_again.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound if !self.removed.get() => {
                 WalkError::Damaged(self.damage(0, DamageKind::FileMissing, end_offset))
             }
+            _ if is_device_error(&error) => WalkError::Damaged(self.damage(0, DamageKind::Unreadable, end_offset)),
             _ => WalkError::Io(error),
         })?;
         *self.opened.borrow_mut() = Some(file.clone());
@@ -247,7 +264,7 @@ impl<D: Disk> SegmentFile<D> {
     async fn read_footer(&self, file: &D::File, file_len: u64, end_offset: Offset) -> Result<SegmentFooter, WalkError> {
         let damaged = |position, error| WalkError::Damaged(self.damage(position, DamageKind::Block(error), end_offset));
         let trailer_position = file_len.saturating_sub(BLOCK_LEN as u64);
-        let block = file.read_at(trailer_position, BLOCK_LEN).await.map_err(WalkError::Io)?;
+        let block = self.read(file, trailer_position, BLOCK_LEN, end_offset).await?;
         let trailer = SegmentTrailer::decode_expecting(&block, file_len, self.id, self.base_offset)
             .map_err(|error| damaged(trailer_position, error))?;
         if trailer.next_offset != end_offset {
@@ -255,7 +272,7 @@ impl<D: Disk> SegmentFile<D> {
         }
         // Bounded by the file's length, which fits u32.
         let footer_len = usize::try_from(trailer.footer_len).unwrap_or(usize::MAX);
-        let bytes = file.read_at(trailer.footer_position, footer_len).await.map_err(WalkError::Io)?;
+        let bytes = self.read(file, trailer.footer_position, footer_len, end_offset).await?;
         SegmentFooter::decode(&bytes, &trailer).map_err(|error| damaged(trailer.footer_position, error))
     }
 
@@ -278,74 +295,26 @@ impl<D: Disk> SegmentFile<D> {
         index
     }
 
-    /// Walks the segment from its header. What lies behind damage counts only when it chains to the recorded end
-    /// without a gap, so that no record that imitates a frame is ever taken for one.
-    async fn rebuild_index(&self, file: D::File, extent: &SegmentExtent) -> Result<SegmentIndex, WalkError> {
-        let start = self.walk_from_start(&file, extent).await?;
-        let mut reader = FrameReader::new(file, FrameWalk::new(start, extent.end_offset), REBUILD_WINDOW_LEN);
-        let mut index = SegmentIndex::default();
-        // From the last damage on, when there was any.
-        let mut unproven: Option<SegmentIndex> = None;
-        loop {
-            match reader.next().await {
-                Ok(Some(frame)) => unproven.as_mut().unwrap_or(&mut index).on_frame(frame.position, &frame.header),
-                Ok(None) => {
-                    let proven = unproven.filter(|_| reader.walk().prev_header_crc() == extent.last_header_crc);
-                    return Ok(match proven {
-                        Some(later) => index.followed_by(&later),
-                        None => index,
-                    });
-                }
-                Err(WalkError::Damaged(_)) => {
-                    if !reader.resume_behind_damage().await? {
-                        return Ok(index);
-                    }
-                    unproven = Some(SegmentIndex::default());
-                }
-                Err(error) => return Err(error),
-            }
-        }
+    /// What the first frame follows, where the log knows it: its last frame before this segment says so.
+    pub(crate) fn set_follows(&self, header_crc: Option<u32>) {
+        self.follows.set(header_crc);
     }
 
-    /// Where the last frame of `extent` ends; `None` when that cannot be proved.
-    pub(crate) async fn frames_end(&self, offsets: &OffsetIndex, extent: &SegmentExtent) -> io::Result<Option<u64>> {
-        let Some(&last) = offsets.entries().last() else { return Ok(None) };
-        let file = match self.open(extent.end_offset).await {
-            Err(WalkError::Damaged(_)) => return Ok(None),
-            Err(WalkError::Io(error)) => return Err(error),
-            Ok(file) => file,
-        };
-        // Headers are enough: each says how long its frame is.
-        let walk = FrameWalk::new(walk_range(self, extent, last), Offset(u64::MAX));
-        let mut reader = FrameReader::new(file, walk, REBUILD_WINDOW_LEN);
-        let mut end = None;
-        loop {
-            match reader.next().await {
-                Ok(Some(frame)) => end = Some(frame.position + frame.header.frame_len() as u64),
-                Ok(None) => return Ok(end.filter(|_| reader.walk().prev_header_crc() == extent.last_header_crc)),
-                Err(WalkError::Damaged(_)) => return Ok(None),
-                Err(WalkError::Io(error)) => return Err(error),
-            }
-        }
-    }
-
-    /// A walk over all of `extent`, from what the header block says.
-    pub(crate) async fn walk_from_start(&self, file: &D::File, extent: &SegmentExtent) -> Result<WalkRange, WalkError> {
-        let block = file.read_at(0, BLOCK_LEN).await.map_err(WalkError::Io)?;
-        let header = SegmentHeader::decode_expecting(&block, self.id, self.base_offset)
-            .map_err(|error| WalkError::Damaged(self.damage(0, DamageKind::Block(error), extent.end_offset)))?;
-        Ok(WalkRange {
-            id: self.id,
-            segment: self.base_offset,
-            position: BLOCK_LEN as u64,
-            offset: self.base_offset,
-            prev_header_crc: header.prev_header_crc,
-            end_position: extent.end_position,
-            end_offset: extent.end_offset,
+    /// Reads what is of use only as a whole; what the device fails twice is damaged.
+    pub(crate) async fn read(
+        &self,
+        file: &D::File,
+        position: u64,
+        len: usize,
+        end_offset: Offset,
+    ) -> Result<D::Buffer, WalkError> {
+        read_twice(file, position, len).await.map_err(|error| match is_device_error(&error) {
+            true => WalkError::Damaged(self.damage(position, DamageKind::Unreadable, end_offset)),
+            false => WalkError::Io(error),
         })
     }
 
-    fn damage(&self, position: u64, kind: DamageKind, end_offset: Offset) -> SegmentDamage {
+    pub(crate) fn damage(&self, position: u64, kind: DamageKind, end_offset: Offset) -> SegmentDamage {
         let range = DamagedRange { from: self.base_offset, until: end_offset };
         SegmentDamage { id: self.id, segment: self.base_offset, position, kind, range }
     }

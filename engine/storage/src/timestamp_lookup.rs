@@ -6,7 +6,8 @@
 //! goes on until a frame is found.
 
 use crate::disk::Disk;
-use crate::frame_walk::{FrameReader, FrameWalk};
+use crate::frame_reader::FrameReader;
+use crate::frame_walk::FrameWalk;
 use crate::log::Log;
 use crate::offset_index::{OffsetEntry, OffsetIndex};
 use crate::read_plan::{DiskReadError, WalkStart, walk_range};

@@ -16,12 +16,13 @@ use crate::commit_group::JournalEntry;
 use crate::damage::DamagedRange;
 use crate::disk::{Disk, DiskFile};
 use crate::entry_address::EntryAddress;
-use crate::frame_walk::{FrameReader, FrameWalk, WalkError, WalkRange, undamaged};
+use crate::frame_reader::FrameReader;
+use crate::frame_walk::{FrameWalk, WalkError, WalkRange, undamaged};
 use crate::held_state::HeldState;
 use crate::layout::segment_file;
 use crate::log::Log;
 use crate::read_plan::walk_range;
-use crate::sealed_segment::{SealedSegment, SegmentExtent, SegmentFile};
+use crate::sealed_segment::{SealedSegment, SegmentExtent, SegmentFile, linked};
 use crate::segment_cut::{PendingCut, SegmentCut};
 use crate::segment_format::{SegmentEnd, SegmentFooter, SegmentHeader, block_up};
 use crate::tail::Tail;
@@ -140,6 +141,7 @@ impl<D: Disk> Log<D> {
                 segment.file.set_truncated();
             }
             let file = SegmentFile::new(&self.disk, &self.dir, self.id(), cut.info.base_offset, self.memory.open_segments());
+            file.set_follows(linked(cut.info.base_offset, self.sealed.back()));
             self.sealed.push_back(SealedSegment { info: cut.info, file, unflushed: None });
         }
         self.open_segment(end_offset, last_header_crc);

@@ -6,7 +6,8 @@
 use crate::active_segment::ActiveSegment;
 use crate::damage::DamagedRange;
 use crate::disk::{Disk, DiskFile};
-use crate::frame_walk::{FrameReader, WalkError, WalkRange, undamaged};
+use crate::frame_reader::FrameReader;
+use crate::frame_walk::{WalkError, WalkRange, undamaged};
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
 use crate::segment_index::SegmentIndex;
 use sluice_model::limits::BATCHES_PER_PRODUCER;

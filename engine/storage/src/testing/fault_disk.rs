@@ -281,6 +281,9 @@ impl DiskFile for FaultFile {
         check_aligned(position, len)?;
         self.disk.look(FaultKind::Read).await?;
         let state = self.disk.0.borrow();
+        if state.plan.is_unreadable(self.inode, &(position..position + len as u64)) {
+            return Err(device_error());
+        }
         let bytes = &state.files[self.inode].bytes;
         let start = usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
         let end = start.saturating_add(len).min(bytes.len());
@@ -298,8 +301,11 @@ impl DiskFile for FaultFile {
             }
             state.check_space(self.inode, end)?;
         }
+        let written = position..position + buffer.len() as u64;
         let change = Change::Write { inode: self.inode, position, bytes: Rc::new(buffer), durable, lands: None };
-        self.disk.perform(change, FaultKind::Write).await
+        self.disk.perform(change, FaultKind::Write).await?;
+        self.disk.0.borrow_mut().plan.on_written(self.inode, &written);
+        Ok(())
     }
 
     async fn allocate(&self, len: u64) -> io::Result<()> {

@@ -5,6 +5,9 @@
 //! which are asked for afterwards (`fault_cuts`), and bytes.
 
 use crate::testing::fault_disk::FaultDisk;
+use crate::testing::fault_image::InodeId;
+use std::ops::Range;
+use std::path::Path;
 
 /// Which calls a fault can hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub(super) struct FaultPlan {
     pub(super) allocation_leaves_part: bool,
     /// Calls of any kind so far, those that change nothing included.
     pub(super) call_count: u64,
+    /// Bytes that cannot be read, until they are written again.
+    unreadable: Vec<(InodeId, Range<u64>)>,
 }
 
 impl FaultPlan {
@@ -89,6 +94,25 @@ impl FaultPlan {
             armed.lasts
         });
         hit
+    }
+}
+
+impl FaultPlan {
+    pub(super) fn is_unreadable(&self, inode: InodeId, bytes: &Range<u64>) -> bool {
+        self.unreadable.iter().any(|(of, bad)| *of == inode && bad.start < bytes.end && bytes.start < bad.end)
+    }
+
+    /// A device puts another sector in the place of one that is bad when it is written.
+    pub(super) fn on_written(&mut self, inode: InodeId, bytes: &Range<u64>) {
+        let bad = std::mem::take(&mut self.unreadable);
+        for (of, bad) in bad {
+            if of != inode || bad.end <= bytes.start || bytes.end <= bad.start {
+                self.unreadable.push((of, bad));
+                continue;
+            }
+            let left = [bad.start..bytes.start.max(bad.start), bytes.end.min(bad.end)..bad.end];
+            self.unreadable.extend(left.into_iter().filter(|left| !left.is_empty()).map(|left| (of, left)));
+        }
     }
 }
 
@@ -129,9 +153,17 @@ impl FaultDisk {
         self.0.borrow_mut().plan.allocation_leaves_part = leaves;
     }
 
-    /// Forgets all faults that have not struck: the device works again.
+    /// Every read that touches these bytes of a file fails from now on, until they are written again.
+    pub fn make_unreadable(&self, path: &Path, bytes: Range<u64>) {
+        let mut state = self.0.borrow_mut();
+        let inode = state.inode(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        state.plan.unreadable.push((inode, bytes));
+    }
+
+    /// Forgets all faults that have not struck: the device works again, and gives all it has.
     pub fn clear_faults(&self) {
         let plan = &mut self.0.borrow_mut().plan;
+        plan.unreadable.clear();
         plan.armed.clear();
         plan.spikes = None;
     }

@@ -54,6 +54,11 @@ impl FrameSource {
     pub fn next(&mut self, record_count: u32, body_len: usize) -> TestFrame {
         let mut body = vec![0; body_len];
         self.random.fill(&mut body);
+        self.next_with(record_count, body)
+    }
+
+    /// The next frame, with this body.
+    pub fn next_with(&mut self, record_count: u32, body: Vec<u8>) -> TestFrame {
         let time_ms = i64::try_from(self.next_offset.0).expect("test offsets are small") * 10;
         let batch = ProducerBatch {
             topic_partition: self.id,

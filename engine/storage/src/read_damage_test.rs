@@ -1,0 +1,221 @@
+//! What damage costs a reader, from a device that fails to read as from one whose bytes rot: the frames in it, and no
+//! others.
+
+use super::*;
+use crate::damage::DamageKind;
+use crate::layout::segment_file;
+use crate::log::tests::{Bench, address, dir};
+use crate::testing::executor::block_on;
+use crate::testing::fault_disk::{FaultDisk, FaultKind};
+use crate::testing::frames::{FrameSource, TestFrame};
+use crate::write_back::WriteBackKind;
+use sluice_model::limits::BLOCK_LEN;
+use std::ops::Range;
+
+const BLOCK: u64 = BLOCK_LEN as u64;
+
+/// Reads everything as a consumer does that goes on behind what is damaged; gives back the frames that it got, and
+/// what is quarantined for it.
+fn read_around(bench: &mut Bench) -> (Vec<u8>, Vec<DamagedRange>) {
+    let (mut offset, end, mut bytes) = (bench.log.log_start_offset(), bench.log.log_end_offset(), Vec::new());
+    while offset < end {
+        match bench.log.read(offset, 150_000, end) {
+            Ok(ReadPlan::Disk(read)) => match block_on(read.run()) {
+                Ok(frames) => {
+                    assert!(frames.next_offset > offset, "no progress at {offset}");
+                    bytes.extend(frames.slices.concat());
+                    offset = frames.next_offset;
+                }
+                Err(DiskReadError::Damaged(damage)) => {
+                    let DamagedRange { from, until } = damage.range;
+                    assert!(from <= offset && offset < until, "at {offset}: {damage}");
+                    bench.log.quarantine(damage.range);
+                }
+                Err(error) => panic!("at {offset}: {error}"),
+            },
+            Ok(ReadPlan::Memory(frames)) => {
+                bytes.extend(frames.slices.concat());
+                offset = frames.next_offset;
+            }
+            Ok(ReadPlan::Empty) => panic!("nothing at {offset} below {end}"),
+            Err(ReadRefusal::Damaged { until, .. }) => offset = until,
+            Err(refusal) => panic!("at {offset}: {refusal:?}"),
+        }
+    }
+    (bytes, bench.log.damaged().to_vec())
+}
+
+/// Where each frame stands in the first segment.
+fn placed(disk: &FaultDisk, frames: &[TestFrame]) -> Vec<Range<u64>> {
+    let bytes = disk.files()[&segment_file(&dir(), Offset::ZERO)].clone();
+    let mut position = BLOCK_LEN;
+    let place = |frame: &TestFrame| {
+        let wanted = frame.header.as_bytes();
+        if !bytes[position..].starts_with(wanted) {
+            position = position.next_multiple_of(BLOCK_LEN);
+        }
+        assert!(bytes[position..].starts_with(wanted), "{:?} stands at {position}", frame.header);
+        let placed = position as u64..(position + frame.header.frame_len()) as u64;
+        position = placed.end as usize;
+        placed
+    };
+    frames.iter().map(place).collect()
+}
+
+/// A log in one segment on disk, a few frames to a block and some of many blocks.
+fn one_segment(seed: u64, restarted: bool) -> Bench {
+    let mut bench = Bench::new(seed, 64 << 20);
+    for n in 0..160 {
+        bench.append(1 + n % 3, [700, 1500, 90, 9000][n as usize % 4]);
+    }
+    bench.write_all_and_evict();
+    if restarted {
+        bench.restart();
+    }
+    bench
+}
+
+/// The frames with a byte in `bad`, and the others.
+fn split(bench: &Bench, bad: &Range<u64>) -> (Vec<DamagedRange>, Vec<u8>) {
+    let (mut lost, mut rest) = (Vec::new(), Vec::new());
+    for (frame, at) in bench.frames.iter().zip(placed(&bench.disk, &bench.frames)) {
+        if at.start < bad.end && bad.start < at.end {
+            lost.push(DamagedRange { from: frame.header.base_offset(), until: frame.header.next_offset() });
+        } else {
+            rest.extend(frame.bytes());
+        }
+    }
+    (crate::damaged_ranges::joined(&[], &lost), rest)
+}
+
+#[test]
+fn a_block_that_cannot_be_read_costs_the_frames_in_it_and_no_others() {
+    let path = segment_file(&dir(), Offset::ZERO);
+    for restarted in [false, true] {
+        let whole = one_segment(1, restarted);
+        let blocks = placed(&whole.disk, &whole.frames).last().unwrap().end.div_ceil(BLOCK);
+        for (block, count) in (1..blocks).map(|block| (block, 1)).step_by(3).chain([(7, 2), (20, 30), (blocks - 1, 1)]) {
+            let what = format!("{count} block(s) from {block} of {blocks} on, restarted: {restarted}");
+            let mut bench = one_segment(1, restarted);
+            let bad = block * BLOCK..(block + count) * BLOCK;
+            let (lost, rest) = split(&bench, &bad);
+            bench.disk.make_unreadable(&path, bad);
+            let (given, damaged) = read_around(&mut bench);
+            assert_eq!(damaged, lost, "{what}");
+            assert!(given == rest, "{what}: {} bytes of {}", given.len(), rest.len());
+        }
+    }
+}
+
+#[test]
+fn a_read_that_fails_once_costs_nothing() {
+    for restarted in [false, true] {
+        for nth in 0..12 {
+            let mut bench = one_segment(2, restarted);
+            bench.disk.fail(FaultKind::Read, nth);
+            bench.disk.fail(FaultKind::Open, 0);
+            let (given, damaged) = read_around(&mut bench);
+            assert!(given == bench.bytes_from(0) && damaged.is_empty(), "read {nth} fails, restarted: {restarted}: {damaged:?}");
+        }
+    }
+}
+
+#[test]
+fn what_the_device_does_not_give_is_called_so() {
+    let mut bench = one_segment(3, false);
+    let path = segment_file(&dir(), Offset::ZERO);
+    bench.disk.make_unreadable(&path, 3 * BLOCK..4 * BLOCK);
+    let first = bench.frames.iter().zip(placed(&bench.disk, &bench.frames)).find(|(_, at)| at.end > 3 * BLOCK).unwrap().0;
+    let Ok(ReadPlan::Disk(read)) = bench.log.read(first.header.base_offset(), 1 << 20, bench.log.log_end_offset()) else {
+        panic!("it is on disk");
+    };
+    let Err(DiskReadError::Damaged(damage)) = block_on(read.run()) else { panic!("a bad block is not noticed") };
+    assert_eq!((damage.kind, damage.range.from), (DamageKind::Unreadable, first.header.base_offset()));
+    // A device that gives nothing of the file costs all of it, and nobody waits for ever.
+    bench.disk.fail_from(FaultKind::Read, 0);
+    let (given, damaged) = read_around(&mut bench);
+    assert_eq!((given.len(), damaged), (0, vec![DamagedRange { from: Offset::ZERO, until: bench.log.log_end_offset() }]));
+}
+
+/// Three sealed segments and an active one, restarted.
+fn segments(seed: u64) -> Bench {
+    let mut bench = Bench::new(seed, 200_000);
+    for _ in 0..290 {
+        bench.append(1, 2000);
+    }
+    bench.write_all_and_evict();
+    bench.restart();
+    assert!(bench.log.sealed.len() >= 2 && !bench.log.open[0].is_empty());
+    bench
+}
+
+#[test]
+fn neither_header_nor_footer_of_a_segment_is_needed_to_serve_it() {
+    let (shape, mut bases) = (segments(4), Vec::new());
+    bases.extend(shape.log.sealed.iter().map(|segment| (segment.info.base_offset, segment.info.file_len)));
+    bases.push((shape.log.open[0].base_offset, 0));
+    for (at, (base, file_len)) in bases.iter().enumerate() {
+        for rots in [false, true] {
+            let mut bench = segments(4);
+            let path = segment_file(&dir(), *base);
+            let footer = (*file_len > 0).then(|| file_len - 2 * BLOCK..*file_len);
+            for bytes in [Some(0..BLOCK), footer].into_iter().flatten() {
+                match rots {
+                    true => bytes.step_by(1024).for_each(|position| bench.disk.flip_bit(&path, position + 20, 3)),
+                    false => bench.disk.make_unreadable(&path, bytes),
+                }
+            }
+            // Retention may have taken the segment before it, which says what its first frame follows.
+            if at > 0 {
+                let info = shape.log.sealed[at - 1].info;
+                bench.log.set_log_start(info.next_offset);
+                bench.log.plan_remove_segments();
+                let checkpoint = bench.log.checkpoint(Offset::ZERO);
+                bench.log = Log::restore(bench.disk.clone(), dir(), &checkpoint, bench.config, bench.memory.clone());
+            }
+            let first = usize::try_from(bench.log.log_start_offset().0).unwrap();
+            let (given, damaged) = read_around(&mut bench);
+            assert!(given == bench.bytes_from(first) && damaged.is_empty(), "segment {base}, rots: {rots}: {damaged:?}");
+        }
+    }
+}
+
+/// A record with a sealed header that names a long body, at an offset far above its own.
+fn forging(source: &mut FrameSource, seed: u64, ahead: u64, whole_frames: usize) -> TestFrame {
+    let mut forger = FrameSource::new(source.id, seed);
+    forger.next_offset = Offset(source.next_offset.0 + ahead);
+    let mut body = vec![7; 60];
+    (0..whole_frames).for_each(|_| body.extend(forger.next(1, 40).bytes()));
+    body.extend(&forger.next(1, 50_000).bytes()[..sluice_model::FRAME_HEADER_LEN]);
+    body.extend([9; 80]);
+    source.next_with(1, body)
+}
+
+#[test]
+fn a_forged_header_hides_no_good_frame_behind_it() {
+    for (ahead, whole_frames) in [(1, 0), (2, 0), (100, 0), (2, 3), (100, 2)] {
+        let what = format!("{whole_frames} whole frames and a header, {ahead} offsets ahead");
+        let mut bench = Bench::new(5, 64 << 20);
+        for n in 0..250 {
+            if n == 60 {
+                let frame = forging(&mut bench.source, 6, ahead, whole_frames);
+                bench.log.append(&frame.header, &frame.body, address(bench.frames.len()));
+                bench.frames.push(frame);
+            } else {
+                bench.append(1, 1000);
+            }
+        }
+        bench.write_back(WriteBackKind::Everything);
+        bench.flush();
+        let position = placed(&bench.disk, &bench.frames)[60].start;
+        bench.disk.flip_bit(&segment_file(&dir(), Offset::ZERO), position + 30, 4);
+        let lost = [DamagedRange { from: Offset(60), until: Offset(61) }];
+        let rest = [&bench.bytes_from(0)[..60 * 1100], &bench.bytes_from(61)].concat();
+        // With the index in memory, and without one.
+        while bench.log.evict_oldest_clean() > 0 {}
+        assert_eq!(read_around(&mut bench), (rest.clone(), lost.to_vec()), "{what}, with an index");
+        bench.restart();
+        bench.log.forget_damage();
+        assert_eq!(read_around(&mut bench), (rest, lost.to_vec()), "{what}, without one");
+    }
+}

@@ -1,0 +1,95 @@
+//! Walks over a segment from its beginning: for an index where no footer has one, and for where its frames end.
+//!
+//! The expensive mistake is to give a segment up for its header block: the segment before it says what the first frame
+//! follows, or else the frames do, when they chain to the recorded end. Deliberately absent: what is kept of a walk
+//! (`sealed_segment`).
+
+use crate::damage::DamageKind;
+use crate::disk::Disk;
+use crate::frame_reader::FrameReader;
+use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
+use crate::offset_index::OffsetIndex;
+use crate::proven_run::find_proven_run;
+use crate::read_plan::walk_range;
+use crate::sealed_segment::{REBUILD_WINDOW_LEN, SegmentExtent, SegmentFile};
+use crate::segment_format::SegmentHeader;
+use crate::segment_index::SegmentIndex;
+use sluice_model::Offset;
+use sluice_model::limits::BLOCK_LEN;
+use std::io;
+
+impl<D: Disk> SegmentFile<D> {
+    /// A walk over all of `extent`, from what the header block says. Without a good one the segment before it says what
+    /// the first frame follows, or else the frames do, when they chain to the recorded end.
+    pub(crate) async fn walk_from_start(&self, file: &D::File, extent: &SegmentExtent) -> Result<WalkRange, WalkError> {
+        let start = |prev_header_crc| WalkRange {
+            id: self.id,
+            segment: self.base_offset,
+            position: BLOCK_LEN as u64,
+            offset: self.base_offset,
+            prev_header_crc,
+            end_position: extent.end_position,
+            end_offset: extent.end_offset,
+        };
+        let damage = match self.read(file, 0, BLOCK_LEN, extent.end_offset).await {
+            Ok(block) => match SegmentHeader::decode_expecting(&block, self.id, self.base_offset) {
+                Ok(header) => return Ok(start(header.prev_header_crc)),
+                Err(error) => WalkError::Damaged(self.damage(0, DamageKind::Block(error), extent.end_offset)),
+            },
+            Err(WalkError::Damaged(damage)) => WalkError::Damaged(damage),
+            Err(error) => return Err(error),
+        };
+        if let Some(prev_header_crc) = self.follows.get() {
+            return Ok(start(prev_header_crc));
+        }
+        let mut reader = FrameReader::new(file.clone(), FrameWalk::new(start(0), extent.end_offset), REBUILD_WINDOW_LEN);
+        let run = find_proven_run(&mut reader, BLOCK_LEN as u64, extent.last_header_crc).await.map_err(WalkError::Io)?;
+        let run = run.filter(|run| run.position == BLOCK_LEN as u64 && run.offset == self.base_offset).ok_or(damage)?;
+        self.set_follows(Some(run.prev_header_crc));
+        Ok(start(run.prev_header_crc))
+    }
+
+    /// Walks the segment from its header. What lies behind damage counts only when it chains to the recorded end
+    /// without a gap, so that no record that imitates a frame is ever taken for one.
+    pub(crate) async fn rebuild_index(&self, file: D::File, extent: &SegmentExtent) -> Result<SegmentIndex, WalkError> {
+        let start = self.walk_from_start(&file, extent).await?;
+        let mut reader = FrameReader::new(file, FrameWalk::new(start, extent.end_offset), REBUILD_WINDOW_LEN);
+        let mut index = SegmentIndex::default();
+        loop {
+            match reader.next().await {
+                Ok(Some(frame)) => index.on_frame(frame.position, &frame.header),
+                Ok(None) => return Ok(index),
+                Err(WalkError::Damaged(_)) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let behind = reader.walk().position() + 1;
+        let run = find_proven_run(&mut reader, behind, extent.last_header_crc).await.map_err(WalkError::Io)?;
+        Ok(match run {
+            Some(run) => index.followed_by(&run.index),
+            None => index,
+        })
+    }
+
+    /// Where the last frame of `extent` ends; `None` when that cannot be proved.
+    pub(crate) async fn frames_end(&self, offsets: &OffsetIndex, extent: &SegmentExtent) -> io::Result<Option<u64>> {
+        let Some(&last) = offsets.entries().last() else { return Ok(None) };
+        let file = match self.open(extent.end_offset).await {
+            Err(WalkError::Damaged(_)) => return Ok(None),
+            Err(WalkError::Io(error)) => return Err(error),
+            Ok(file) => file,
+        };
+        // Headers are enough: each says how long its frame is.
+        let walk = FrameWalk::new(walk_range(self, extent, last), Offset(u64::MAX));
+        let mut reader = FrameReader::new(file, walk, REBUILD_WINDOW_LEN);
+        let mut end = None;
+        loop {
+            match reader.next().await {
+                Ok(Some(frame)) => end = Some(frame.position + frame.header.frame_len() as u64),
+                Ok(None) => return Ok(end.filter(|_| reader.walk().prev_header_crc() == extent.last_header_crc)),
+                Err(WalkError::Damaged(_)) => return Ok(None),
+                Err(WalkError::Io(error)) => return Err(error),
+            }
+        }
+    }
+}
