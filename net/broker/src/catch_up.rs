@@ -9,7 +9,7 @@ use crate::error_table::WireError;
 use bytes::Bytes;
 use event_listener::Event;
 use sluice_model::{Offset, TopicPartition};
-use sluice_partition::{FetchRefusal, FetchedFrames};
+use sluice_partition::{CatchUpRead, CaughtUp, FetchRefusal};
 use sluice_protocol::{FetchedPartition, ListedOffset};
 use sluice_shard::{DirectDisk, PaceClass, Pacer, Reservation, Wake};
 use sluice_storage::read_plan::DiskReadError;
@@ -26,8 +26,6 @@ const PIECE_LEN: usize = 256 * 1024;
 pub(crate) const DISK_PART_LEN: usize = 4 * PIECE_LEN;
 /// What a lookup by time reads at most, bytes; for the pacer.
 const LOOKUP_LEN: u64 = 128 * 1024;
-/// Plans for one piece that find their segment removed, before it is left at that.
-const REPLANS_MAX: usize = 4;
 
 /// What one partition brings to a fetch answer.
 pub(crate) enum PartFrames {
@@ -170,57 +168,17 @@ impl CatchUp {
         job
     }
 
-    /// Frames piece by piece, until there are `len_max` bytes or the rest is in memory. Bytes from the disk are added to
-    /// `disk_len`.
+    /// Bytes from the disk are added to `disk_len`.
     async fn read_partition(&self, part: DiskPart, disk_len: &mut usize) -> PartFrames {
-        let DiskPart { id, mut offset, len_max: mut left, .. } = part;
-        let (mut slices, mut replans_left, mut piece_len) = (Vec::new(), REPLANS_MAX, PIECE_LEN);
-        loop {
-            let planned = match self.partitions.fetch(id, offset, left.min(piece_len)) {
-                Err(FetchRefusal::TooSmall { needed }) if needed <= left => self.partitions.fetch(id, offset, needed),
-                planned => planned,
-            };
-            // An answer steps over one accepted range at most, at its beginning, where it can say so.
-            if !slices.is_empty() && planned.as_ref().is_ok_and(|fetched| fetched.first_offset > offset) {
-                break;
+        let DiskPart { id, offset, len_max, .. } = part;
+        match self.partitions.catch_up(CatchUpRead { id, offset, len_max, piece_len: PIECE_LEN }).await {
+            CaughtUp::Frames { slices, disk_len: len } => {
+                *disk_len += len;
+                PartFrames::Ready(slices)
             }
-            let read = match planned.map(|fetched| fetched.frames) {
-                Ok(FetchedFrames::Disk(read)) => read,
-                Ok(FetchedFrames::Memory(last)) => {
-                    slices.extend(last);
-                    break;
-                }
-                Err(refusal) if slices.is_empty() => return PartFrames::Refused(refusal),
-                Ok(FetchedFrames::Empty) | Err(_) => break,
-            };
-            let permit = self.pacer.acquire(PaceClass::CatchUpRead, read.len_hint()).await;
-            let result = read.run().await;
-            drop(permit);
-            if let Err(DiskReadError::Damaged(damage)) = &result {
-                self.partitions.quarantine(id, damage.range);
-            }
-            match result {
-                Ok(frames) => {
-                    let len: usize = frames.slices.iter().map(Bytes::len).sum();
-                    left = left.saturating_sub(len);
-                    *disk_len += len;
-                    offset = frames.next_offset;
-                    slices.extend(frames.slices);
-                    if len == 0 || left == 0 {
-                        break;
-                    }
-                }
-                Err(DiskReadError::Removed) if replans_left > 0 => replans_left -= 1,
-                // One frame is longer than a piece: it is read whole.
-                Err(DiskReadError::TooSmall { needed }) if needed > piece_len && needed <= left => piece_len = needed,
-                Err(DiskReadError::TooSmall { needed }) if slices.is_empty() => {
-                    return PartFrames::Refused(FetchRefusal::TooSmall { needed });
-                }
-                Err(error) if slices.is_empty() => return PartFrames::Failed(error),
-                Err(_) => break,
-            }
+            CaughtUp::Refused(refusal) => PartFrames::Refused(refusal),
+            CaughtUp::Failed(error) => PartFrames::Failed(error),
         }
-        PartFrames::Ready(slices)
     }
 
     async fn look_up(&self, mut job: OffsetsJob) -> OffsetsJob {

@@ -21,6 +21,7 @@ impl Pace for PartitionPace {
         let class = match class {
             PaceClass::WriteBack => sluice_shard::PaceClass::WriteBack,
             PaceClass::UrgentWriteBack => sluice_shard::PaceClass::UrgentWriteBack,
+            PaceClass::CatchUpRead => sluice_shard::PaceClass::CatchUpRead,
             PaceClass::Scrub => sluice_shard::PaceClass::Scrub,
         };
         Box::pin(async move { Box::new(pacer.acquire(class, len as u64).await) as PacePermit })

@@ -3,7 +3,7 @@
 use crate::partitions::Partitions;
 use crate::refusal::FetchRefusal;
 use bytes::Bytes;
-use sluice_model::{Clock, Offset, TopicPartition};
+use sluice_model::{Clock, LeaderEpoch, Offset, TopicPartition};
 use sluice_storage::damage::DamagedRange;
 use sluice_storage::disk::Disk;
 use sluice_storage::read_plan::{DiskRead, ReadPlan, ReadRefusal};
@@ -56,6 +56,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             }
         };
         Ok(Fetched { high_watermark, log_start_offset, log_end_offset, first_offset, frames })
+    }
+
+    /// The epoch that `id` is led under, which is another one after every truncation.
+    pub(crate) fn leader_epoch(&self, id: TopicPartition) -> Option<LeaderEpoch> {
+        self.get(id).map(|partition| partition.borrow().leader.leader_epoch())
     }
 
     /// Has `token` given out once by [`Partitions::take_watched`] as soon as any of these partitions has more to

@@ -7,6 +7,7 @@
 mod admission;
 mod append;
 mod append_clock;
+mod catch_up;
 mod checkpointing;
 mod clock_floor;
 mod close;
@@ -34,6 +35,7 @@ mod turn_lock;
 mod write_back_loop;
 mod written;
 
+pub use catch_up::{CatchUpRead, CaughtUp};
 pub use completions::{CommitTimes, Completed, Completion};
 pub use fetch::{Fetched, FetchedFrames};
 pub use lifecycle::{OpenError, OpenShard};

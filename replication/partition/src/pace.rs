@@ -11,6 +11,8 @@ pub enum PaceClass {
     WriteBack,
     /// Segments written back because memory or the journal's ring runs out.
     UrgentWriteBack,
+    /// Segments read for those who fetch what is no longer in memory.
+    CatchUpRead,
     /// Everything read again to see that it is good: there is always time.
     Scrub,
 }

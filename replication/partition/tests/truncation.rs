@@ -3,8 +3,14 @@
 mod support;
 
 use sluice_model::{LeaderEpoch, Offset};
-use sluice_partition::{Completed, FetchRefusal, ProduceRefusal, TruncateError};
+use sluice_partition::pace::{Pace, PaceClass, PacePermit};
+use sluice_partition::{CatchUpRead, CaughtUp, Completed, FetchRefusal, ProduceRefusal, TruncateError};
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
 use support::{ReadFrame, Setup, TestProducer, TestShard, id};
 
 fn truncate(shard: &mut TestShard, partition: u32, end_offset: u64, epoch: u32) -> Result<Offset, TruncateError> {
@@ -242,4 +248,67 @@ fn every_cut_of_a_while_with_truncations_keeps_what_was_acknowledged_and_nothing
     }
     println!("{images} images, {short} of them inside a truncation");
     assert!(images > 400 && short > 50);
+}
+
+/// Lets so many reads for fetches begin, and no more.
+#[derive(Clone, Default)]
+struct Gate(Rc<RefCell<(usize, Option<Waker>)>>);
+
+impl Gate {
+    fn open(&self, count: usize) {
+        let mut gate = self.0.borrow_mut();
+        gate.0 = count;
+        gate.1.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Pace for Gate {
+    fn acquire(&self, class: PaceClass, _len: usize) -> Pin<Box<dyn Future<Output = PacePermit>>> {
+        let gate = self.0.clone();
+        Box::pin(poll_fn(move |context| {
+            let (left, waker) = &mut *gate.borrow_mut();
+            if class == PaceClass::CatchUpRead {
+                let Some(less) = left.checked_sub(1) else {
+                    *waker = Some(context.waker().clone());
+                    return Poll::Pending;
+                };
+                *left = less;
+            }
+            Poll::Ready(Box::new(()) as PacePermit)
+        }))
+    }
+}
+
+#[test]
+fn an_answer_of_several_reads_has_nothing_of_before_a_truncation_in_it() {
+    // Before which of its pieces the log is cut, below or within what is read by then; and whether more is appended.
+    for (pieces, cut, goes_on) in [(1, 5, true), (2, 5, true), (3, 22, true), (2, 5, false), (0, 5, true), (3, 0, true)] {
+        let what = format!("cut at {cut} after {pieces} pieces, more is appended: {goes_on}");
+        let gate = Gate::default();
+        let setup = Setup { pacer: Rc::new(gate.clone()), tail_budget: 512 * 1024, ..Setup::new(1, 1) };
+        let mut shard = TestShard::open(&FaultDisk::new(1), setup);
+        let mut producer = TestProducer::new(0, 5);
+        fill(&mut shard, &mut producer, 60, 20_000);
+        shard.advance_ms(3000);
+        let partitions = shard.partitions.clone();
+        let read = CatchUpRead { id: id(0), offset: Offset(0), len_max: 700_000, piece_len: 100_000 };
+        let answer = Rc::new(Cell::new(None));
+        let put = answer.clone();
+        shard.spawn(async move { put.set(Some(partitions.catch_up(read).await)) });
+        gate.open(pieces);
+        shard.settle();
+        assert!(answer.take().is_none() && gate.0.borrow().0 == 0, "{what}: so many pieces are read, and no more");
+        assert_eq!(truncate(&mut shard, 0, cut, 2).unwrap(), Offset(cut), "{what}");
+        if goes_on {
+            producer.next_sequence = i32::try_from(cut).unwrap();
+            fill(&mut shard, &mut producer, 60, 10_000);
+            shard.advance_ms(3000);
+        }
+        gate.open(usize::MAX);
+        shard.settle();
+        let CaughtUp::Frames { slices, .. } = answer.take().expect("the answer is there") else { panic!("{what}: no frames") };
+        let given = support::frames_of(&slices.concat());
+        assert!(!given.is_empty() || cut == 0 && !goes_on, "{what}");
+        assert_eq!(given, shard.read_all(0, 0).unwrap()[..given.len()], "{what}");
+    }
 }

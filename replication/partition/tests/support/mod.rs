@@ -8,7 +8,7 @@ use sluice_model::{
     BrokerId, Clock, FrameHeader, Incarnation, LeaderEpoch, Now, Offset, PartitionIndex, PlacementEpoch, ProducerEpoch,
     ProducerId, Sequence, ShardIndex, TopicId, TopicPartition,
 };
-use sluice_partition::pace::Unpaced;
+use sluice_partition::pace::{Pace, Unpaced};
 use sluice_partition::{
     Acks, Completed, Completion, Failure, FetchRefusal, FetchedFrames, OpenError, OpenShard, PartitionAssignment,
     PartitionSettings, Partitions, PartitionsConfig, ProduceRefusal,
@@ -52,6 +52,7 @@ pub(crate) struct Setup {
     pub(crate) imports: Vec<sluice_storage::checkpoint::PartitionCheckpoint>,
     pub(crate) owners: BTreeMap<TopicPartition, ShardIndex>,
     pub(crate) deleted: BTreeSet<TopicId>,
+    pub(crate) pacer: Rc<dyn Pace>,
 }
 
 impl Setup {
@@ -69,6 +70,7 @@ impl Setup {
             imports: Vec::new(),
             owners: BTreeMap::new(),
             deleted: BTreeSet::new(),
+            pacer: Rc::new(Unpaced),
         }
     }
 }
@@ -120,7 +122,7 @@ pub(crate) fn open_shard(setup: Setup) -> OpenShard {
         imports: setup.imports,
         owners: setup.owners,
         deleted: setup.deleted,
-        pacer: Rc::new(Unpaced),
+        pacer: setup.pacer,
     }
 }
 
@@ -200,6 +202,11 @@ impl TestShard {
         self.clock.0.set(Now { wall_ms: now.wall_ms + by_ms, ..now });
     }
 
+    /// Begins a task beside the shard's own.
+    pub(crate) fn spawn(&mut self, future: impl Future<Output = ()> + 'static) {
+        self.runner.spawn(future);
+    }
+
     /// Runs a future beside the shard's own tasks, to its end.
     pub(crate) fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
         let slot = Rc::new(RefCell::new(None));
@@ -253,17 +260,7 @@ impl TestShard {
             let mut rest = bytes.as_slice();
             assert!(!rest.is_empty(), "a fetch below the high watermark has frames");
             while !rest.is_empty() {
-                let (header, body) = FrameHeader::parse_frame(rest).unwrap_or_else(|error| panic!("{error}"));
-                if let Some(last) = frames.last() {
-                    assert_eq!(header.prev_header_crc.to_native(), last.header_crc, "the chain holds");
-                }
-                frames.push(ReadFrame {
-                    base_offset: header.base_offset().0,
-                    body: body.to_vec(),
-                    header_crc: header.header_crc.to_native(),
-                });
-                next = header.next_offset();
-                rest = &rest[header.frame_len()..];
+                rest = take_frame(rest, &mut frames, &mut next);
             }
         }
     }
@@ -274,6 +271,27 @@ pub(crate) struct ReadFrame {
     pub(crate) base_offset: u64,
     pub(crate) body: Vec<u8>,
     pub(crate) header_crc: u32,
+}
+
+/// Verifies the first frame and that it follows the last one; gives back the rest.
+fn take_frame<'a>(bytes: &'a [u8], frames: &mut Vec<ReadFrame>, next: &mut Offset) -> &'a [u8] {
+    let (header, body) = FrameHeader::parse_frame(bytes).unwrap_or_else(|error| panic!("{error}"));
+    if let Some(last) = frames.last() {
+        assert_eq!(header.prev_header_crc.to_native(), last.header_crc, "the chain holds");
+    }
+    let base_offset = header.base_offset().0;
+    frames.push(ReadFrame { base_offset, body: body.to_vec(), header_crc: header.header_crc.to_native() });
+    *next = header.next_offset();
+    &bytes[header.frame_len()..]
+}
+
+/// The frames of one answer.
+pub(crate) fn frames_of(bytes: &[u8]) -> Vec<ReadFrame> {
+    let (mut frames, mut next, mut rest) = (Vec::new(), Offset::ZERO, bytes);
+    while !rest.is_empty() {
+        rest = take_frame(rest, &mut frames, &mut next);
+    }
+    frames
 }
 
 /// An idempotent producer of one partition.

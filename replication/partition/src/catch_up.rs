@@ -1,0 +1,134 @@
+//! One answer put together from several reads of a log's segments, piece by piece and each in its turn at the device.
+//!
+//! Between two pieces anything may happen to the log. The expensive mistake is an answer whose first frames a truncation
+//! has removed meanwhile and whose later ones came after it: a truncation always comes with a new leader epoch, so what
+//! was read under another one is dropped, and the answer begun again. Deliberately absent: waiting for frames, and
+//! budgets.
+
+use crate::fetch::FetchedFrames;
+use crate::pace::PaceClass;
+use crate::partitions::Partitions;
+use crate::refusal::FetchRefusal;
+use bytes::Bytes;
+use sluice_model::{Clock, LeaderEpoch, Offset, TopicPartition};
+use sluice_storage::disk::Disk;
+use sluice_storage::read_plan::{DiskReadError, ReadFrames};
+
+/// Plans for one answer whose segment was removed or truncated before they were done, before it is left at that.
+const REPLANS_MAX: usize = 4;
+
+/// What an answer is to be made of.
+#[derive(Clone, Copy, Debug)]
+pub struct CatchUpRead {
+    pub id: TopicPartition,
+    pub offset: Offset,
+    /// Bytes of frames in all, at most.
+    pub len_max: usize,
+    /// Bytes of frames read at a time, unless one frame is longer.
+    pub piece_len: usize,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum CaughtUp {
+    /// Whole frames, back to back; none when there is nothing below the high watermark. And how many bytes of frames the
+    /// disk gave for them.
+    Frames {
+        slices: Vec<Bytes>,
+        disk_len: usize,
+    },
+    Refused(FetchRefusal),
+    Failed(DiskReadError),
+}
+
+/// Frames read so far, all under one leader epoch.
+struct Answer {
+    slices: Vec<Bytes>,
+    next_offset: Offset,
+    left: usize,
+    disk_len: usize,
+    leader_epoch: Option<LeaderEpoch>,
+}
+
+impl Answer {
+    fn begin(read: &CatchUpRead) -> Self {
+        Self { slices: Vec::new(), next_offset: read.offset, left: read.len_max, disk_len: 0, leader_epoch: None }
+    }
+
+    /// Whether that is all there will be.
+    fn take(&mut self, frames: ReadFrames) -> bool {
+        let len: usize = frames.slices.iter().map(Bytes::len).sum();
+        self.left = self.left.saturating_sub(len);
+        self.disk_len += len;
+        self.next_offset = frames.next_offset;
+        self.slices.extend(frames.slices);
+        len == 0 || self.left == 0
+    }
+}
+
+impl<D: Disk, C: Clock> Partitions<D, C> {
+    /// Reads until there are `len_max` bytes or the rest is in memory. Damage behind the first good frames ends the answer
+    /// before it; all of it that is met is quarantined.
+    pub async fn catch_up(&self, read: CatchUpRead) -> CaughtUp {
+        let CatchUpRead { id, .. } = read;
+        let (mut answer, mut replans_left, mut piece_len) = (Answer::begin(&read), REPLANS_MAX, read.piece_len);
+        loop {
+            let leader_epoch = self.leader_epoch(id);
+            if answer.leader_epoch.is_some() && leader_epoch != answer.leader_epoch {
+                if replans_left == 0 {
+                    return CaughtUp::Failed(DiskReadError::Removed);
+                }
+                replans_left -= 1;
+                answer = Answer::begin(&read);
+                continue;
+            }
+            answer.leader_epoch = leader_epoch;
+            let planned = match self.fetch(id, answer.next_offset, answer.left.min(piece_len)) {
+                Err(FetchRefusal::TooSmall { needed }) if needed <= answer.left => self.fetch(id, answer.next_offset, needed),
+                planned => planned,
+            };
+            let is_first = answer.slices.is_empty();
+            // An answer steps over one accepted range at most, at its beginning, where it can say so.
+            if !is_first && planned.as_ref().is_ok_and(|fetched| fetched.first_offset > answer.next_offset) {
+                break;
+            }
+            let plan = match planned.map(|fetched| fetched.frames) {
+                Ok(FetchedFrames::Disk(plan)) => plan,
+                Ok(FetchedFrames::Memory(last)) => {
+                    answer.slices.extend(last);
+                    break;
+                }
+                Err(refusal) if is_first => return CaughtUp::Refused(refusal),
+                Ok(FetchedFrames::Empty) | Err(_) => break,
+            };
+            let permit = self.shared.pacer.acquire(PaceClass::CatchUpRead, plan.len_hint() as usize).await;
+            let result = plan.run().await;
+            drop(permit);
+            match result {
+                Ok(frames) => {
+                    if answer.take(frames) {
+                        break;
+                    }
+                }
+                Err(DiskReadError::Removed) if replans_left > 0 => replans_left -= 1,
+                // What was read before may be gone as well.
+                Err(DiskReadError::Removed) => return CaughtUp::Failed(DiskReadError::Removed),
+                // One frame is longer than a piece: it is read whole.
+                Err(DiskReadError::TooSmall { needed }) if needed > piece_len && needed <= answer.left => piece_len = needed,
+                Err(DiskReadError::TooSmall { needed }) if is_first => {
+                    return CaughtUp::Refused(FetchRefusal::TooSmall { needed });
+                }
+                Err(error) => {
+                    if let DiskReadError::Damaged(damage) = &error {
+                        self.quarantine(id, damage.range);
+                    }
+                    if is_first {
+                        return CaughtUp::Failed(error);
+                    }
+                    break;
+                }
+            }
+        }
+        CaughtUp::Frames { slices: answer.slices, disk_len: answer.disk_len }
+    }
+}
