@@ -7,6 +7,7 @@
 
 use crate::checkpoint::RecoveryPoint;
 use crate::disk::Disk;
+use crate::restored_index::RestoredIndex;
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
 use crate::segment_format::{SegmentHeader, block_down, block_up};
 use crate::segment_index::SegmentIndex;
@@ -47,9 +48,8 @@ pub(crate) struct ActiveSegment<D: Disk> {
     pub index: SegmentIndex,
     /// What was there before, and is in no index in memory.
     pub restored: Option<SegmentExtent>,
-    /// A restart is under way: should the segment end now, what was there before is not walked for its index, or a restart
-    /// would take the longer the longer segments are.
-    pub leaves_unread: bool,
+    /// As much of the index of that as was gathered since.
+    pub restored_index: RestoredIndex,
 }
 
 impl<D: Disk> ActiveSegment<D> {
@@ -72,7 +72,7 @@ impl<D: Disk> ActiveSegment<D> {
             flushed_write_count: 0,
             index: SegmentIndex::default(),
             restored: None,
-            leaves_unread: false,
+            restored_index: RestoredIndex::default(),
         }
     }
 

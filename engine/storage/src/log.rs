@@ -125,11 +125,6 @@ impl<D: Disk> Log<D> {
         log
     }
 
-    /// Whether a restart is under way, in which no segment is walked for the index in its footer.
-    pub(crate) fn leave_unread(&mut self, leave: bool) {
-        self.open.iter_mut().for_each(|segment| segment.leaves_unread = leave);
-    }
-
     #[must_use]
     pub fn id(&self) -> TopicPartition {
         self.id

@@ -310,10 +310,8 @@ fn a_segment_that_ends_in_a_restart_is_not_walked_for_its_index() {
         }
         let checkpoint = bench.log.checkpoint(Offset::ZERO);
         bench.log = Log::restore(bench.disk.clone(), dir(), &checkpoint, bench.config, bench.memory.clone());
-        bench.log.leave_unread(true);
         bench.replay();
         bench.write_all_and_evict();
-        bench.log.leave_unread(false);
         let (segment, extent) = (bench.log.sealed[0].file.clone(), bench.log.sealed[0].extent());
         let index = block_on(segment.index(&extent)).unwrap();
         assert!(index.offsets.unread_at(Offset::ZERO).is_some(), "seed {seed}: the part before the restart was left unread");

@@ -122,8 +122,7 @@ impl<'a, D: Disk> Replay<'a, D> {
     fn restored(&self, partition: PartitionCheckpoint, fate: PartitionFate) -> Found<D> {
         let PartitionFate::Recover(config) = fate else { return Found::Skipped };
         let dir = self.plan.layout.partition_dir(partition.id);
-        let mut log = Log::restore(self.disk.clone(), dir, &partition, config, self.plan.memory.clone());
-        log.leave_unread(true);
+        let log = Log::restore(self.disk.clone(), dir, &partition, config, self.plan.memory.clone());
         Found::Recovered(Box::new(Replayed {
             log,
             placement_epoch: partition.placement_epoch,

@@ -52,8 +52,7 @@ impl<D: Disk> Replayed<D> {
         Ok(())
     }
 
-    pub(crate) fn into_recovered(mut self) -> RecoveredPartition<D> {
-        self.log.leave_unread(false);
+    pub(crate) fn into_recovered(self) -> RecoveredPartition<D> {
         let checkpoint = self.log.checkpoint(self.high_watermark);
         let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
         RecoveredPartition {

@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 /// The scrub of all segments of a log, or of the one at `only`.
-pub(super) fn scrub_log(log: &mut Log<FaultDisk>, only: Option<Offset>) -> Vec<ScrubFinding> {
+pub(crate) fn scrub_log(log: &mut Log<FaultDisk>, only: Option<Offset>) -> Vec<ScrubFinding> {
     let mut scrub = LogScrub { next: only.unwrap_or_default(), segment: None };
     let mut findings = Vec::new();
     while let Some(plan) = log.plan_scrub(&mut scrub) {

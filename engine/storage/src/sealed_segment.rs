@@ -222,7 +222,7 @@ impl<D: Disk> SegmentFile<D> {
     /// An index that knows nothing but where the first frame of `extent` is.
     pub(crate) async fn first_entry(&self, extent: &SegmentExtent) -> Result<SegmentIndex, WalkError> {
         let file = self.open(extent.end_offset).await?;
-        let WalkRange { offset: base_offset, prev_header_crc, .. } = self.walk_from_start(&file, extent).await?;
+        let WalkRange { offset: base_offset, prev_header_crc, .. } = self.known_start(&file, extent).await?;
         let position = u32::try_from(BLOCK_LEN).expect("a block is short");
         let mut index = SegmentIndex::default();
         index.offsets.push(OffsetEntry { base_offset, position, prev_header_crc });

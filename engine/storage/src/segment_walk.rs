@@ -22,7 +22,34 @@ impl<D: Disk> SegmentFile<D> {
     /// A walk over all of `extent`, from what the header block says. Without a good one the segment before it says what
     /// the first frame follows, or else the frames do, when they chain to the recorded end.
     pub(crate) async fn walk_from_start(&self, file: &D::File, extent: &SegmentExtent) -> Result<WalkRange, WalkError> {
-        let start = |prev_header_crc| WalkRange {
+        let damage = match self.known_start(file, extent).await {
+            Err(WalkError::Damaged(damage)) => damage,
+            known => return known,
+        };
+        let unknown = self.start(extent, 0);
+        let mut reader = FrameReader::new(file.clone(), FrameWalk::new(unknown, extent.end_offset), REBUILD_WINDOW_LEN);
+        let run = find_proven_run(&mut reader, BLOCK_LEN as u64, extent.last_header_crc).await.map_err(WalkError::Io)?;
+        let run = run.filter(|run| run.position == BLOCK_LEN as u64 && run.offset == self.base_offset);
+        let run = run.ok_or(WalkError::Damaged(damage))?;
+        self.set_follows(Some(run.prev_header_crc));
+        Ok(self.start(extent, run.prev_header_crc))
+    }
+
+    /// The same without reading any frames.
+    pub(crate) async fn known_start(&self, file: &D::File, extent: &SegmentExtent) -> Result<WalkRange, WalkError> {
+        let damage = match self.read(file, 0, BLOCK_LEN, extent.end_offset).await {
+            Ok(block) => match SegmentHeader::decode_expecting(&block, self.id, self.base_offset) {
+                Ok(header) => return Ok(self.start(extent, header.prev_header_crc)),
+                Err(error) => self.damage(0, DamageKind::Block(error), extent.end_offset),
+            },
+            Err(WalkError::Damaged(damage)) => damage,
+            Err(error) => return Err(error),
+        };
+        self.follows.get().map(|header_crc| self.start(extent, header_crc)).ok_or(WalkError::Damaged(damage))
+    }
+
+    fn start(&self, extent: &SegmentExtent, prev_header_crc: u32) -> WalkRange {
+        WalkRange {
             id: self.id,
             segment: self.base_offset,
             position: BLOCK_LEN as u64,
@@ -30,23 +57,7 @@ impl<D: Disk> SegmentFile<D> {
             prev_header_crc,
             end_position: extent.end_position,
             end_offset: extent.end_offset,
-        };
-        let damage = match self.read(file, 0, BLOCK_LEN, extent.end_offset).await {
-            Ok(block) => match SegmentHeader::decode_expecting(&block, self.id, self.base_offset) {
-                Ok(header) => return Ok(start(header.prev_header_crc)),
-                Err(error) => WalkError::Damaged(self.damage(0, DamageKind::Block(error), extent.end_offset)),
-            },
-            Err(WalkError::Damaged(damage)) => WalkError::Damaged(damage),
-            Err(error) => return Err(error),
-        };
-        if let Some(prev_header_crc) = self.follows.get() {
-            return Ok(start(prev_header_crc));
         }
-        let mut reader = FrameReader::new(file.clone(), FrameWalk::new(start(0), extent.end_offset), REBUILD_WINDOW_LEN);
-        let run = find_proven_run(&mut reader, BLOCK_LEN as u64, extent.last_header_crc).await.map_err(WalkError::Io)?;
-        let run = run.filter(|run| run.position == BLOCK_LEN as u64 && run.offset == self.base_offset).ok_or(damage)?;
-        self.set_follows(Some(run.prev_header_crc));
-        Ok(start(run.prev_header_crc))
     }
 
     /// Walks the segment from its header. What lies behind damage counts only when it chains to the recorded end

@@ -10,11 +10,10 @@ use crate::active_segment::{ActiveSegment, FRAMES_START};
 use crate::checkpoint::SealedSegmentInfo;
 use crate::damage::{DamageKind, DamagedRange, SegmentDamage};
 use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::frame_walk::undamaged;
+use crate::footer_plan::FooterPlan;
 use crate::log::Log;
-use crate::sealed_segment::{SealedSegment, SegmentExtent, SegmentFile};
+use crate::sealed_segment::{SealedSegment, SegmentFile};
 use crate::segment_format::{SegmentEnd, SegmentFooter, block_down};
-use crate::segment_index::SegmentIndex;
 use crate::tail::PlacedBytes;
 use bytes::Bytes;
 use sluice_model::Offset;
@@ -26,8 +25,6 @@ use std::rc::Rc;
 const PLAN_LEN_MAX: u64 = 1024 * 1024;
 /// Bytes of one write.
 const PIECE_LEN: u64 = 256 * 1024;
-/// What of a segment a restart walks at most for the index in its footer, bytes.
-const WALK_LEN_MAX: u64 = 1024 * 1024;
 /// Bounds of the step in which space is allocated ahead of need, bytes.
 const ALLOCATE_AHEAD_LEN_MIN: u64 = 1024 * 1024;
 const ALLOCATE_AHEAD_LEN_MAX: u64 = 32 * 1024 * 1024;
@@ -56,13 +53,6 @@ pub struct WriteBackPlan<D: Disk> {
     allocated: u64,
     allocate_ahead: u64,
     footer: Option<FooterPlan>,
-}
-
-struct FooterPlan {
-    end: SegmentEnd,
-    footer: SegmentFooter,
-    restored: Option<SegmentExtent>,
-    leaves_unread: bool,
 }
 
 /// What a plan has done; to be given to [`Log::on_written_back`].
@@ -229,7 +219,7 @@ impl<D: Disk> Log<D> {
             last_header_crc: segment.last_header_crc,
         };
         let footer = SegmentFooter { index: segment.index.clone(), epochs, producers };
-        FooterPlan { end, footer, restored: segment.restored, leaves_unread: segment.leaves_unread }
+        FooterPlan { end, footer, restored: segment.restored.map(|extent| (extent, segment.restored_index.clone())) }
     }
 
     /// A quarter of what the segment holds, or four times what waits: little for a quiet partition, and few
@@ -256,7 +246,7 @@ impl<D: Disk> WriteBackPlan<D> {
             None => self.open().await?,
         };
         let footer = match self.footer.take() {
-            Some(footer) => Some(self.encode_footer(footer).await?),
+            Some(footer) => Some(footer.encode(&self.segment).await?),
             None => None,
         };
         let allocated = self.allocate(&handle, footer.as_ref().map_or(0, |(bytes, _)| bytes.len() as u64)).await?;
@@ -294,29 +284,6 @@ impl<D: Disk> WriteBackPlan<D> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => disk.open(path, OpenMode::Existing).await,
             other => other,
         }
-    }
-
-    /// What is damaged is met by who reads it, and must not keep a segment from being sealed.
-    async fn encode_footer(&self, plan: FooterPlan) -> Result<(Vec<u8>, SealedSegmentInfo), WriteBackError> {
-        let FooterPlan { mut end, mut footer, restored, leaves_unread } = plan;
-        if let Some(extent) = restored.filter(|extent| leaves_unread && extent.end_position > WALK_LEN_MAX) {
-            let before = undamaged(self.segment.first_entry(&extent).await)?.unwrap_or_default();
-            footer.index = before.followed_unread_by(&footer.index);
-        } else if let Some(extent) = restored {
-            let before = undamaged(self.segment.index(&extent).await)?;
-            if let Some(before) = before.as_ref().filter(|_| footer.index.frame_count == 0) {
-                // The recovery point says where a next frame would have begun: behind the padding of the last block.
-                let last_end = self.segment.frames_end(&before.offsets, &extent).await?;
-                end.end_position = last_end.unwrap_or(end.end_position);
-            }
-            footer.index = match before {
-                Some(before) => before.as_ref().clone().followed_by(&footer.index),
-                None => SegmentIndex::default().followed_unread_by(&footer.index),
-            };
-        }
-        let (bytes, trailer) = footer.encode(&end);
-        let info = SealedSegmentInfo::from_trailer(&trailer);
-        Ok((bytes, info))
     }
 
     /// Space for all that this plan writes, and ahead of need where there is enough; gives back what is allocated.

@@ -18,6 +18,9 @@ use std::path::PathBuf;
 /// A checkpoint is written whenever this part of the ring was written.
 const CHECKPOINTS_PER_RING: u64 = 8;
 
+/// Pieces of one partition's index that are read before the other partitions have their turn.
+const INDEX_PIECES_MAX: usize = 16;
+
 /// What one pass has to do, found under no borrow that outlives it.
 struct Pass {
     urgent: bool,
@@ -137,6 +140,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         pass: &Pass,
         background: &mut Background<D>,
     ) -> Result<(), Failure> {
+        if !pass.urgent && !self.index_restored(cell).await? {
+            return Ok(());
+        }
         let mut left = cell.borrow().log.unwritten_len() + BLOCK_LEN as u64;
         while left > 0 {
             let plan = {
@@ -179,6 +185,26 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             self.want_write_back();
         }
         Ok(())
+    }
+
+    /// Before a segment of before a restart is sealed: reads what its footer is to know of it, some pieces at a time and
+    /// each in its turn. `false`: there is more, and others come first. When memory or the ring run short, the footer
+    /// does without.
+    async fn index_restored(&self, cell: &PartitionCell<D>) -> Result<bool, Failure> {
+        for _ in 0..INDEX_PIECES_MAX {
+            let plan = cell.borrow().log.plan_index();
+            let Some(plan) = plan else { return Ok(true) };
+            let permit = self.shared.pacer.acquire(PaceClass::WriteBack, plan.len()).await;
+            self.refuse_failed()?;
+            let result = plan.run().await;
+            drop(permit);
+            let id = cell.borrow().leader.id();
+            let indexed = result.map_err(|error| self.fail(Failure::WriteBack { id, error: error.into() }))?;
+            cell.borrow_mut().log.on_indexed(indexed);
+        }
+        self.shared.ready.borrow_mut().insert(cell.borrow().leader.id());
+        self.want_write_back();
+        Ok(false)
     }
 
     /// Writes back what every partition has now, last blocks padded, as quickly as may be.

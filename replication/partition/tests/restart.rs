@@ -3,9 +3,15 @@
 mod support;
 
 use sluice_model::Offset;
+use sluice_partition::pace::{Pace, PaceClass, PacePermit};
 use sluice_partition::{Completed, FetchRefusal, ProduceRefusal};
 use sluice_storage::commit_group::GroupHeader;
+use sluice_storage::restored_index::INDEX_PIECE_LEN;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
 use support::{ReadFrame, Setup, TestProducer, TestShard, assignment, id};
 
 /// Appends `count` frames of `len` bytes to each partition and waits for all.
@@ -253,4 +259,53 @@ fn last_group_with_entries(disk: &FaultDisk) -> (std::path::PathBuf, u64) {
     }
     let (_, path, position) = last.expect("a group with entries");
     (path, position)
+}
+
+/// Says of every turn at the device how much was read since the one before.
+struct Watch {
+    disk: FaultDisk,
+    turns: Rc<RefCell<Vec<(PaceClass, usize, u64)>>>,
+}
+
+impl Pace for Watch {
+    fn acquire(&self, class: PaceClass, len: usize) -> Pin<Box<dyn Future<Output = PacePermit>>> {
+        self.turns.borrow_mut().push((class, len, self.disk.read_len()));
+        Box::pin(std::future::ready(Box::new(()) as PacePermit))
+    }
+}
+
+#[test]
+fn a_segment_of_before_a_restart_is_sealed_in_bounded_steps() {
+    let (disk, turns) = (FaultDisk::new(1), Rc::new(RefCell::new(Vec::new())));
+    let setup = |start| {
+        let mut setup = Setup { tail_budget: 8 << 20, ..Setup::new(1, start) };
+        setup.assigned[0].settings.segment_len = 6 << 20;
+        setup.pacer = Rc::new(Watch { disk: disk.clone(), turns: turns.clone() });
+        setup
+    };
+    let mut producer = TestProducer::new(0, 5);
+    let mut fill = |shard: &mut TestShard, count: u64| {
+        for n in 0..count {
+            shard.append(&producer.frame_of(50_000), n).unwrap();
+            shard.settle();
+            if n % 5 == 4 {
+                shard.advance_ms(1500);
+            }
+        }
+        shard.completions();
+    };
+    let mut shard = TestShard::open(&disk, setup(1));
+    fill(&mut shard, 110);
+    drop(shard);
+    let mut shard = TestShard::open(&disk, setup(2));
+    turns.borrow_mut().clear();
+    fill(&mut shard, 30);
+    shard.advance_ms(5000);
+    assert_eq!(shard.partitions.status(id(0)).unwrap().segment_count, 2, "the first segment has ended");
+    let turns = turns.take();
+    let longest = turns.windows(2).map(|pair| pair[1].2 - pair[0].2).max().unwrap();
+    assert!(longest <= 600_000, "{longest} bytes are read in one turn");
+    let pieces = turns.iter().filter(|(class, len, _)| (*class, *len) == (PaceClass::WriteBack, INDEX_PIECE_LEN)).count();
+    assert!(pieces >= 20, "only {pieces} pieces of the index were read");
+    assert_eq!(shard.read_all(0, 0).unwrap().len(), 140);
 }

@@ -280,14 +280,16 @@ impl DiskFile for FaultFile {
     async fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
         check_aligned(position, len)?;
         self.disk.look(FaultKind::Read).await?;
-        let state = self.disk.0.borrow();
+        let mut state = self.disk.0.borrow_mut();
         if state.plan.is_unreadable(self.inode, &(position..position + len as u64)) {
             return Err(device_error());
         }
         let bytes = &state.files[self.inode].bytes;
         let start = usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
         let end = start.saturating_add(len).min(bytes.len());
-        Ok(bytes[start..end].to_vec())
+        let read = bytes[start..end].to_vec();
+        state.plan.read_len += read.len() as u64;
+        Ok(read)
     }
 
     async fn write_at(&self, position: u64, buffer: Vec<u8>) -> io::Result<()> {

@@ -68,6 +68,8 @@ pub(super) struct FaultPlan {
     pub(super) allocation_leaves_part: bool,
     /// Calls of any kind so far, those that change nothing included.
     pub(super) call_count: u64,
+    /// Bytes read so far.
+    pub(super) read_len: u64,
     /// Bytes that cannot be read, until they are written again.
     unreadable: Vec<(InodeId, Range<u64>)>,
 }
@@ -166,6 +168,12 @@ impl FaultDisk {
         plan.unreadable.clear();
         plan.armed.clear();
         plan.spikes = None;
+    }
+
+    /// Bytes that reads have given out so far.
+    #[must_use]
+    pub fn read_len(&self) -> u64 {
+        self.0.borrow().plan.read_len
     }
 
     /// Calls of any kind so far, those that change nothing included: what `FaultKind::Any` counts.
