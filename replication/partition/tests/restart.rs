@@ -288,7 +288,7 @@ fn a_segment_of_before_a_restart_is_sealed_in_bounded_steps() {
         for n in 0..count {
             shard.append(&producer.frame_of(50_000), n).unwrap();
             shard.settle();
-            if n % 5 == 4 {
+            if n % 2 == 1 {
                 shard.advance_ms(1500);
             }
         }
@@ -306,6 +306,6 @@ fn a_segment_of_before_a_restart_is_sealed_in_bounded_steps() {
     let longest = turns.windows(2).map(|pair| pair[1].2 - pair[0].2).max().unwrap();
     assert!(longest <= 600_000, "{longest} bytes are read in one turn");
     let pieces = turns.iter().filter(|(class, len, _)| (*class, *len) == (PaceClass::WriteBack, INDEX_PIECE_LEN)).count();
-    assert!(pieces >= 20, "only {pieces} pieces of the index were read");
+    assert!(pieces >= 15, "only {pieces} pieces of the index were read");
     assert_eq!(shard.read_all(0, 0).unwrap().len(), 140);
 }
