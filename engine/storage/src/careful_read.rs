@@ -58,3 +58,20 @@ pub(crate) async fn read_twice<F: DiskFile>(file: &F, position: u64, len: usize)
         read => read,
     }
 }
+
+/// Reads whole blocks of a journal. What the device fails twice is an error that names file and position: the journal
+/// may be the only place of what was acknowledged and is written over after a start, so that nobody starts without it.
+pub(crate) async fn read_journal<F: DiskFile>(file: &F, position: u64, len: usize) -> io::Result<F::Buffer> {
+    let error = match read_twice(file, position, len).await {
+        Err(error) if is_device_error(&error) => error,
+        read => return read,
+    };
+    let blocks = read_blocks(file, position, len, is_device_error).await?;
+    let at = blocks.unreadable.first().map_or(position, |range| range.start);
+    let text = format!(
+        "{}, position {at}: {error}; nothing was changed, start again once the device reads it, or copy what can be read of \
+         the file to where it can, with zeros for the rest, and what that costs is named",
+        file.path().display()
+    );
+    Err(io::Error::new(error.kind(), text))
+}

@@ -9,8 +9,9 @@
 //! journal is read once. Memory is bounded: a window, and some bytes for each group found. Deliberately absent: what
 //! to make of it (`recovery_decision`).
 
+use crate::careful_read::read_journal;
 use crate::commit_group::{GROUP_HEADER_LEN, GroupHeader};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::journal_ring::{Placement, RingGeometry};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{Incarnation, ShardIndex};
@@ -18,6 +19,8 @@ use std::io;
 use std::ops::Deref;
 
 const BLOCK: u64 = BLOCK_LEN as u64;
+/// What a device writes, and may write elsewhere.
+const SECTOR_LEN: usize = 512;
 /// Bytes read at once while looking for headers: between the largest groups most bytes are skipped.
 const SCAN_WINDOW_LEN: u64 = 128 * 1024;
 
@@ -36,6 +39,9 @@ pub(crate) struct FoundGroup {
     pub(crate) header_crc: u32,
     /// Its checksum agrees, or a later group names it durable and it was not looked at yet.
     pub(crate) body_ok: bool,
+    /// The highest sequence that a later group names durable whose header was found within this one's bytes, where a
+    /// write that went astray has put it; 0 without one.
+    pub(crate) named_within: u64,
     pub(crate) placement: Placement,
 }
 
@@ -52,7 +58,7 @@ pub(crate) async fn scan_journal<D: Disk>(files: &[D::File], ring: RingGeometry,
     let mut scan = JournalScan::default();
     let mut firsts = Vec::new();
     for file in files {
-        let block = file.read_at(0, BLOCK_LEN).await?;
+        let block = read_journal(file, 0, BLOCK_LEN).await?;
         firsts.push(GroupHeader::parse(&block).map(|(header, _)| header));
     }
     for (index, file) in files.iter().enumerate() {
@@ -70,18 +76,32 @@ pub(crate) async fn scan_journal<D: Disk>(files: &[D::File], ring: RingGeometry,
 
 /// The highest sequence that any of these groups names durable; 0 when there are none.
 pub(crate) fn named_durable(groups: &[FoundGroup]) -> u64 {
-    groups.iter().map(|group| group.header.durable_sequence).max().unwrap_or(0)
+    groups.iter().map(|group| group.header.durable_sequence.max(group.named_within)).max().unwrap_or(0)
 }
 
-/// Verifies the bodies of the last groups, which nothing names durable: they may be torn.
+/// Verifies the bodies of the last groups, which nothing names durable: they may be torn. A later group within their
+/// bytes was written there by mistake, and says that they were whole.
 async fn verify_unnamed<D: Disk>(files: &[D::File], groups: &mut [FoundGroup]) -> io::Result<()> {
     let named = named_durable(groups);
+    let Some(last) = groups.last().map(|group| group.header.sequence) else { return Ok(()) };
     for group in groups.iter_mut().rev().take_while(|group| group.header.sequence > named) {
         let Placement { file, position } = group.placement;
-        let bytes = files[file as usize].read_at(position, group.header.group_len()).await?;
+        let bytes = read_journal(&files[file as usize], position, group.header.group_len()).await?;
         group.body_ok = good_body(&bytes, &group.header).is_some();
+        group.named_within = named_within(&bytes, &group.header, last);
     }
     Ok(())
+}
+
+/// One group is in flight at a time, so one that was issued after `group` says that it was durable; and a write that
+/// goes astray spoils two groups at most, so more than that after the last one found, it is none of ours.
+fn named_within(bytes: &[u8], group: &GroupHeader, last: u64) -> u64 {
+    let headers = (SECTOR_LEN..bytes.len()).step_by(SECTOR_LEN).filter_map(|at| GroupHeader::parse(&bytes[at..]));
+    let later = headers.map(|(header, _)| header).filter(|header| {
+        let is_ours = header.shard == group.shard && header.incarnation == group.incarnation;
+        is_ours && header.sequence > group.sequence && header.sequence <= last.saturating_add(2)
+    });
+    later.map(|header| header.durable_sequence).max().unwrap_or(0)
 }
 
 /// Files are filled from their start, in order of sequence, so a first group says much about a whole file: unless the
@@ -124,7 +144,7 @@ async fn scan_file<D: Disk>(file: &D::File, index: u32, file_len: u64, wanted: W
             continue;
         };
         let placement = Placement { file: index, position };
-        scan.groups.push(FoundGroup { header, header_crc, body_ok: true, placement });
+        scan.groups.push(FoundGroup { header, header_crc, body_ok: true, named_within: 0, placement });
         position += header.group_len() as u64;
     }
     Ok(())
@@ -160,7 +180,8 @@ impl<D: Disk> Window<D> {
         if position < self.start || position + len > self.start + have {
             let want = len.max(self.len);
             self.buffer = None;
-            self.buffer = Some(self.file.read_at(position, usize::try_from(want).expect("a window fits in memory")).await?);
+            let want = usize::try_from(want).expect("a window fits in memory");
+            self.buffer = Some(read_journal(&self.file, position, want).await?);
             self.start = position;
         }
         let buffer = self.buffer.as_deref().unwrap_or_default();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::commit_group::JournalEntry;
+use crate::disk::DiskFile;
 use crate::journal::{Journal, JournalStart};
 use crate::journal_files::{create_ring, open_ring};
 use crate::journal_ring::Ring;

@@ -108,6 +108,7 @@ mod tests {
             header,
             header_crc: crc(sequence),
             body_ok: true,
+            named_within: 0,
             placement: Placement { file: 0, position: sequence * 4096 },
         }
     }
@@ -156,6 +157,17 @@ mod tests {
     fn a_torn_group_is_witness_for_those_before_it() {
         let plan = plan_replay(&[torn(7), torn(8)], 7);
         assert_eq!((plan.steps.as_slice(), plan.torn_group_cut), ([Step::Replay(torn(7))].as_slice(), true));
+    }
+
+    #[test]
+    fn a_marker_within_a_torn_group_names_it_durable() {
+        let spoilt = FoundGroup { named_within: 8, ..torn(8) };
+        let plan = plan_replay(&[group(7), spoilt], 7);
+        assert_eq!((plan.steps, plan.torn_group_cut), (vec![Step::Replay(group(7)), Step::Replay(spoilt)], false));
+        // It lies across the end of one group and the header of the next.
+        let spoilt = FoundGroup { named_within: 9, ..group(8) };
+        let plan = plan_replay(&[group(7), spoilt], 7);
+        assert_eq!((plan.steps, plan.next_sequence), (vec![Step::Replay(group(7)), Step::Replay(spoilt), lost(9, 9)], 10));
     }
 
     #[test]

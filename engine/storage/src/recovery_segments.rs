@@ -5,8 +5,9 @@
 //! journal's ends before that frame, and the frame opens a new one. Such a segment has no footer; the checkpoint
 //! records its end.
 
+use crate::careful_read::read_twice;
 use crate::checkpoint::{PartitionCheckpoint, SealedSegmentInfo};
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, OpenMode, is_device_error};
 use crate::layout::{Layout, segment_base_offset, segment_file};
 use crate::recovery_decision::{Evidence, KnownDurable, Verdict, decide};
 use crate::segment_format::block_down;
@@ -58,7 +59,11 @@ pub(crate) async fn straddle_is_good<D: Disk>(
     if len.saturating_sub(skip) >= frame_len {
         return Ok(false);
     }
-    let found = file.read_at(from, len).await?;
+    let found = match read_twice(&file, from, len).await {
+        // Readers name what else is lost with it; this frame opens a new segment.
+        Err(error) if is_device_error(&error) => return Ok(false),
+        read => read?,
+    };
     let part = found.get(skip..len).unwrap_or_default();
     let (head, rest) = part.split_at(part.len().min(FRAME_HEADER_LEN));
     let evidence = Evidence {

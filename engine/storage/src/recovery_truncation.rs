@@ -7,8 +7,9 @@
 //! already, or that later ones of the same name have replaced. Groups say in their header whether they hold a
 //! truncation, so nothing else is read here.
 
+use crate::careful_read::read_journal;
 use crate::commit_group::{Entries, JournalEntry};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::entry_address::EntryAddress;
 use crate::journal_scan::group_body;
 use crate::log::Log;
@@ -38,7 +39,7 @@ impl Truncations {
                 continue;
             }
             let file = &files[group.placement.file as usize];
-            let bytes = file.read_at(group.placement.position, group.header.group_len()).await?;
+            let bytes = read_journal(file, group.placement.position, group.header.group_len()).await?;
             let body = group_body(&bytes, &group.header).unwrap_or_default();
             for (index, entry) in (0..).zip(Entries::new(body)) {
                 // Its own checksum vouches for it, whatever else of the group is damaged.
