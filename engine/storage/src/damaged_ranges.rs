@@ -2,7 +2,7 @@
 //! and the offset from which acknowledged records may be missing.
 //!
 //! All of it goes into every checkpoint and comes back from it, so damage that was found once is never forgotten
-//! quietly. The expensive mistake is a range that is both: what is accepted is taken out of what is damaged, whatever
+//! quietly: a device that gave the bytes after all has to prove every frame of their segment. The expensive mistake is a range that is both: what is accepted is taken out of what is damaged, whatever
 //! finds it again. Deliberately absent: who accepts, and reading.
 
 use crate::checkpoint::{DAMAGED_RANGES_MAX, PartitionCheckpoint};
@@ -50,6 +50,16 @@ impl DamagedRanges {
         }
         insert(&mut self.damaged, DamagedRange { from, until: range.until });
         join_closest(&mut self.damaged);
+    }
+
+    /// All of `range` has been proved good: what was damaged of it is served again.
+    pub(crate) fn clear(&mut self, range: DamagedRange) {
+        let split = |bad: &DamagedRange| {
+            let before = DamagedRange { from: bad.from, until: bad.until.min(range.from) };
+            let behind = DamagedRange { from: bad.from.max(range.until), until: bad.until };
+            [before, behind].into_iter().filter(|left| left.from < left.until)
+        };
+        self.damaged = self.damaged.iter().flat_map(split).collect();
     }
 
     /// Acknowledged records may be missing from `offset` on.
@@ -155,6 +165,20 @@ mod tests {
         assert_eq!(ranges.damaged(), [range(5, 10), range(20, 30), range(40, 50)]);
         assert_eq!([9, 10, 19, 20, 39].map(|at| ranges.skip_accepted(Offset(at)).0), [9, 20, 20, 20, 40]);
         assert_eq!(ranges.next_unserved(Offset(0)), Some(range(5, 10)));
+    }
+
+    #[test]
+    fn what_is_proved_good_is_damaged_no_more() {
+        let mut ranges = DamagedRanges { accepted: vec![range(70, 80)], ..DamagedRanges::default() };
+        [range(5, 20), range(30, 40), range(50, 60)].into_iter().for_each(|bad| ranges.quarantine(bad));
+        ranges.clear(range(20, 30));
+        assert_eq!(ranges.damaged(), [range(5, 20), range(30, 40), range(50, 60)]);
+        ranges.clear(range(10, 12));
+        assert_eq!(ranges.damaged(), [range(5, 10), range(12, 20), range(30, 40), range(50, 60)]);
+        ranges.clear(range(15, 55));
+        assert_eq!(ranges.damaged(), [range(5, 10), range(12, 15), range(55, 60)]);
+        ranges.clear(range(0, 100));
+        assert_eq!((ranges.damaged(), ranges.accepted()), (&[][..], &[range(70, 80)][..]));
     }
 
     #[test]

@@ -104,7 +104,8 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Verifies what a plan has read. Offsets that are lost are quarantined, as far as they are not deleted.
+    /// Verifies what a plan has read. Offsets that are lost are quarantined, as far as they are not deleted; those of a
+    /// segment that has proved good from one end to the other are served again, if they were not.
     pub fn on_scrubbed(&mut self, scrub: &mut LogScrub<D>, scrubbed: Scrubbed<D>) -> Vec<ScrubFinding> {
         let Some(current) = &mut scrub.segment else { return Vec::new() };
         if !self.still_holds(current) {
@@ -122,6 +123,9 @@ impl<D: Disk> Log<D> {
                 vec![finding]
             }
         };
+        if let Some(proven) = scrub.segment.as_ref().and_then(|current| current.scrub.proven()) {
+            self.damage.clear(proven);
+        }
         // What has been deleted, or accepted as lost, is no news.
         findings.retain(|finding| finding.lost.is_none_or(|range| range.until > self.log_start_offset()));
         for range in findings.iter_mut().filter_map(|finding| finding.lost.as_mut()) {

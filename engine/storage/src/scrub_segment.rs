@@ -71,6 +71,10 @@ pub(crate) struct SegmentScrub {
     /// Failed reads that no finding names yet.
     pub(crate) unreadable: Vec<Range<u64>>,
     pub(crate) file_has_ended: bool,
+    /// Something was found that cannot be served.
+    has_lost: bool,
+    /// Every frame was read and is good.
+    has_all_frames: bool,
     pub(crate) findings: Vec<ScrubFinding>,
     /// Frames that proved themselves, for who asks for them.
     pub(crate) seen: Option<SeenFrames>,
@@ -91,6 +95,8 @@ impl SegmentScrub {
             lost: None,
             unreadable: Vec::new(),
             file_has_ended: false,
+            has_lost: false,
+            has_all_frames: false,
             findings: Vec::new(),
             seen: None,
         }
@@ -125,6 +131,14 @@ impl SegmentScrub {
             self.report_unreadable();
         }
         std::mem::take(&mut self.findings)
+    }
+
+    /// The offsets that this scrub, which is over, has proved good: all of the segment's or none. The frames chain to its
+    /// recorded end, and to the segment before it.
+    pub(crate) fn proven(&self) -> Option<DamagedRange> {
+        let is_linked = self.expected.prev_header_crc.is_some();
+        let is_proven = matches!(self.stage, Stage::Done) && self.has_all_frames && !self.has_lost && is_linked;
+        is_proven.then_some(DamagedRange { from: self.expected.base_offset, until: self.expected.end_offset })
     }
 
     /// The file cannot be opened: nothing of it can be served.
@@ -292,7 +306,7 @@ impl SegmentScrub {
                 let kind = DamageKind::Chain { expected: self.expected.last_header_crc, actual: self.walk.prev_header_crc() };
                 self.report(self.checked..self.checked + 1, ScrubKind::Segment(kind), None);
             }
-            None => {}
+            None => self.has_all_frames = true,
         }
         let footer_position = self.footer.as_ref().map(|footer| footer.trailer.footer_position);
         if let Some(footer) = &self.footer
@@ -344,6 +358,7 @@ impl SegmentScrub {
             self.unreadable.iter().find(|range| range.start < bad.end && bad.start < range.end).map(|range| range.start);
         self.unreadable.retain(|range| range.start >= bad.end || bad.start >= range.end);
         let (position, kind) = of_device.map_or((bad.start, kind), |position| (position, ScrubKind::Unreadable));
+        self.has_lost |= lost.is_some();
         let finding = self.finding(position, kind, lost);
         self.findings.push(finding);
     }

@@ -327,6 +327,38 @@ fn a_device_that_fails_a_read_is_asked_again_and_reported() {
 }
 
 #[test]
+fn what_a_later_pass_proves_good_is_served_again_and_what_it_does_not_is_not() {
+    let (mut shard, files) = small_shard(39);
+    let (id, disk) = (test_partition(0), shard.disk.clone());
+    let whole = shard.read_all(id);
+    for (path, base_offset, _, placed) in &files {
+        let offsets = |frames: &[Placed]| DamagedRange {
+            from: frames.first().expect("frames are there").offsets.from,
+            until: frames.last().expect("frames are there").offsets.until,
+        };
+        let all = offsets(placed);
+        // The device gives nothing of the file for a while, and rot stays in one frame.
+        disk.make_unreadable(path, 0..1 << 20);
+        scrub_log(shard.log(id), Some(*base_offset));
+        assert_eq!(shard.log(id).damaged(), [all], "segment {base_offset}");
+        disk.clear_faults();
+        disk.flip_bit(path, placed[1].bytes.start + 150, 3);
+        scrub_log(shard.log(id), Some(*base_offset));
+        assert_eq!(shard.log(id).damaged(), [all], "segment {base_offset}: it did not prove good");
+        disk.flip_bit(path, placed[1].bytes.start + 150, 3);
+        assert_eq!(scrub_log(shard.log(id), Some(*base_offset)), []);
+        assert_eq!(shard.log(id).damaged(), [], "segment {base_offset}");
+        // What lies in no segment stays damaged, whatever is proved good around it.
+        let far = DamagedRange { from: Offset(all.until.0 - 1), until: Offset(1000) };
+        shard.log(id).quarantine(far);
+        scrub_log(shard.log(id), Some(*base_offset));
+        assert_eq!(shard.log(id).damaged(), [DamagedRange { from: all.until, ..far }], "segment {base_offset}");
+        shard.log(id).forget_damage();
+    }
+    assert!(shard.read_all(id) == whole);
+}
+
+#[test]
 fn a_file_that_is_gone_or_cut_short_costs_what_it_held() {
     let (mut shard, files) = small_shard(35);
     let id = test_partition(0);

@@ -184,9 +184,14 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             if self.shared.closing.get() || !self.contains(id) {
                 return;
             }
-            let findings = cell.borrow_mut().log.on_scrubbed(&mut scrub, scrubbed);
-            // The next checkpoint remembers them.
-            cell.borrow_mut().changed |= !findings.is_empty();
+            let findings = {
+                let mut partition = cell.borrow_mut();
+                let damaged = partition.log.damaged().to_vec();
+                let findings = partition.log.on_scrubbed(&mut scrub, scrubbed);
+                // The next checkpoint remembers what was found, and forgets what has proved good.
+                partition.changed |= !findings.is_empty() || damaged != partition.log.damaged();
+                findings
+            };
             findings.into_iter().for_each(|finding| self.shared.scrub.note(finding, false));
         }
     }
