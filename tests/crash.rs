@@ -32,6 +32,8 @@ mod process;
 mod random;
 #[path = "crash/trim.rs"]
 mod trim;
+#[path = "crash/unreadable.rs"]
+mod unreadable;
 
 use common::{Broker, Watched, folder, run};
 use std::fs::File;

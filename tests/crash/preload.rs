@@ -1,6 +1,6 @@
 //! A library that stands between the broker and some calls of the C library, built with the `rustc` that built this.
 //!
-//! It shifts the wall clock and makes flushes or blocking writes fail, as a file says, which may change at any time.
+//! It shifts the wall clock and makes flushes, blocking writes or reads fail, as a file says, which may change at any time.
 
 use crate::common::output;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,11 @@ impl Preload {
     /// Every blocking write at a position fails with EIO from now on.
     pub(crate) fn fail_writes(&self) {
         self.order("write");
+    }
+
+    /// Every read that touches these bytes of a file of this name fails with EIO from now on.
+    pub(crate) fn fail_reads(&self, name: &str, bytes: std::ops::Range<u64>) {
+        self.order(&format!("read {name} {} {}", bytes.start, bytes.end));
     }
 
     /// Whole or not at all.

@@ -223,6 +223,12 @@ impl FrameWalk {
         self.range.prev_header_crc = header.prev_header_crc.to_native();
     }
 
+    /// Damage at the walk's position, because the device does not give what stands there.
+    #[must_use]
+    pub fn unreadable(&self) -> SegmentDamage {
+        self.damage(DamageKind::Unreadable)
+    }
+
     pub(crate) fn damage_past_file(&self, expected: u64, actual: u64) -> SegmentDamage {
         self.damage(DamageKind::FileTooShort { expected, actual })
     }

@@ -11,7 +11,7 @@
 //!
 //! One window a single copy cannot close: rot in the very last group of the journal, which nothing names durable
 //! before a later group or the idle marker does. It looks like a torn group and is cut; the report says
-//! `torn_group_cut`. Once the idle marker stands, the same rot is damage.
+//! `torn_group_cut`. Once the idle marker stands, wherever it landed, the same rot is damage.
 //!
 //! The expensive mistake is to start from less than there is: a journal that is missing where one has to be is an
 //! error, never an empty beginning, and what another version of this program wrote is refused, never repaired. Memory is bounded by the tail budget; what is replayed is
