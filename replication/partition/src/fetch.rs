@@ -58,11 +58,6 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         Ok(Fetched { high_watermark, log_start_offset, log_end_offset, first_offset, frames })
     }
 
-    /// The epoch that `id` is led under, which is another one after every truncation.
-    pub(crate) fn leader_epoch(&self, id: TopicPartition) -> Option<LeaderEpoch> {
-        self.get(id).map(|partition| partition.borrow().leader.leader_epoch())
-    }
-
     /// Has `token` given out once by [`Partitions::take_watched`] as soon as any of these partitions has more to
     /// read or goes away. To be taken back with [`Partitions::unwatch`] afterwards.
     pub fn watch(&self, token: u64, ids: &[TopicPartition]) {
@@ -78,6 +73,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         for partition in ids.iter().filter_map(|&id| self.get(id)) {
             partition.borrow_mut().watchers.retain(|&other| other != token);
         }
+    }
+
+    /// The epoch that `id` is led under, which is another one after every truncation.
+    pub(crate) fn leader_epoch(&self, id: TopicPartition) -> Option<LeaderEpoch> {
+        self.get(id).map(|partition| partition.borrow().leader.leader_epoch())
     }
 
     /// A disk read has found this range damaged: it is not served, nor looked at, from now on.
