@@ -7,6 +7,7 @@ use crate::world::World;
 use bytes::Bytes;
 use sluice_model::{Offset, TopicPartition};
 use sluice_partition::{FetchRefusal, FetchedFrames};
+use sluice_storage::damage::DamageKind;
 use sluice_storage::read_plan::DiskReadError;
 use sluice_storage::testing::executor::block_on;
 
@@ -78,7 +79,9 @@ impl World {
                     partitions.quarantine(id, damage.range);
                     Ok(Piece::Again)
                 }
-                Err(DiskReadError::Io(_)) if self.faults.device_errors > 0 => Ok(Piece::Again),
+                Err(DiskReadError::Damaged(damage)) if damage.kind == DamageKind::Unreadable && self.faults.device_errors > 1 => {
+                    Ok(Piece::Again)
+                }
                 Err(error) => Err(Violation(format!("{id}: a read at {at} fails: {error}"))),
             },
         }

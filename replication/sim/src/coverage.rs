@@ -102,7 +102,6 @@ pub const EXPECTED: &[&str] = &[
     "fetch: too small",
     "fetch: out of range",
     "fetch: damaged",
-    "fetch: device error",
     "fetch: below a frozen high watermark",
     "delete: answered",
     "delete: refused for the ring",

@@ -123,8 +123,11 @@ pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d
     // SAFETY: as the caller has it.
     let result = unsafe { raw(number, [a, b, c, d, e, f]) };
     if number == super::number::IO_URING_SETUP && result >= 0 {
-        let free = RINGS.iter().find(|ring| ring.file.compare_exchange(0, result as u32 + 1, SeqCst, SeqCst).is_ok());
-        if let Some(ring) = free {
+        let free = || RINGS.iter().find(|ring| ring.file.compare_exchange(0, result as u32 + 1, SeqCst, SeqCst).is_ok());
+        // A descriptor that is used again was another ring's, which is gone.
+        if let Some(ring) = ring_of(result as c_int).or_else(free) {
+            ring.ring.store(0, SeqCst);
+            ring.entries.store(0, SeqCst);
             for (part, at) in ring.parts.iter().zip([HEAD_AT, TAIL_AT, MASK_AT, ARRAY_AT]) {
                 // SAFETY: the kernel has filled in what the caller's pointer is valid for.
                 part.store(unsafe { ((b + at) as *const u32).read() }, SeqCst);

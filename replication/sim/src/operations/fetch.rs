@@ -7,6 +7,7 @@ use crate::plan::pick;
 use crate::world::{Awaited, Done, Watch, World};
 use sluice_model::{Offset, TopicPartition};
 use sluice_partition::{FetchRefusal, Fetched, FetchedFrames};
+use sluice_storage::damage::DamageKind;
 use sluice_storage::read_plan::{DiskReadError, ReadFrames};
 use sluice_storage::testing::fault_disk::FaultDisk;
 
@@ -129,15 +130,16 @@ impl World {
                         demand!(needed > len_max, "{id}: {needed} bytes do not fit into {len_max}");
                     }
                     DiskReadError::Damaged(damage) => {
-                        demand!(may_be_damaged, "{id}: a read at {offset}: {damage}");
+                        // A read that fails once is made again; two faults may have hit both.
+                        let failed_twice = damage.kind == DamageKind::Unreadable && self.faults.device_errors > 1;
+                        demand!(may_be_damaged || failed_twice, "{id}: a read at {offset}: {damage}");
                         self.coverage.hit("fetch: damaged");
-                        if let Some(partitions) = self.partitions_of(id) {
+                        if may_be_damaged && let Some(partitions) = self.partitions_of(id) {
                             partitions.quarantine(id, damage.range);
                         }
                     }
                     DiskReadError::Io(error) => {
-                        demand!(self.faults.device_errors > 0, "{id}: a read at {offset}: {error}");
-                        self.coverage.hit("fetch: device error");
+                        return Err(Violation(format!("{id}: a read at {offset}, neither made again nor damage: {error}")));
                     }
                 }
             }
