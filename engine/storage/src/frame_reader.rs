@@ -19,7 +19,7 @@ use std::ops::Range;
 const CAREFUL_WINDOW_LEN: usize = 64 * 1024;
 
 /// A [`FrameWalk`] over a file, `window_len` bytes at a time.
-pub(crate) struct FrameReader<F: DiskFile> {
+pub struct FrameReader<F: DiskFile> {
     file: F,
     walk: FrameWalk,
     window_len: usize,
@@ -47,18 +47,20 @@ impl<B: std::ops::Deref<Target = [u8]>> Window<B> {
 }
 
 impl<F: DiskFile> FrameReader<F> {
-    pub(crate) fn new(file: F, mut walk: FrameWalk, window_len: usize) -> Self {
+    #[must_use]
+    pub fn new(file: F, mut walk: FrameWalk, window_len: usize) -> Self {
         walk.pass_bad_pads();
         let window_len = window_len.next_multiple_of(BLOCK_LEN).max(BLOCK_LEN);
         Self { file, walk, window_len, window_position: 0, window: Window::Empty, unreadable: Vec::new() }
     }
 
-    pub(crate) fn walk(&self) -> &FrameWalk {
+    #[must_use]
+    pub fn walk(&self) -> &FrameWalk {
         &self.walk
     }
 
     /// The next good frame; `None` at the end. Its bytes are [`Self::bytes`]'s until the next call.
-    pub(crate) async fn next(&mut self) -> Result<Option<WalkedFrame>, WalkError> {
+    pub async fn next(&mut self) -> Result<Option<WalkedFrame>, WalkError> {
         loop {
             match self.walk.step(self.window_position, self.window.bytes()) {
                 Ok(WalkStep::Frame(frame)) => return Ok(Some(frame)),
@@ -70,7 +72,8 @@ impl<F: DiskFile> FrameReader<F> {
     }
 
     /// The bytes of a frame that [`Self::next`] has just given out.
-    pub(crate) fn bytes(&self, frame: &WalkedFrame) -> &[u8] {
+    #[must_use]
+    pub fn bytes(&self, frame: &WalkedFrame) -> &[u8] {
         let start = usize::try_from(frame.position - self.window_position).expect("the frame is in the window");
         &self.window.bytes()[start..start + frame.header.frame_len()]
     }
@@ -81,7 +84,7 @@ impl<F: DiskFile> FrameReader<F> {
     }
 
     /// After damage: looks for a later frame and goes on there. False when there is none before the walk's end.
-    pub(crate) async fn resume_behind_damage(&mut self) -> Result<bool, WalkError> {
+    pub async fn resume_behind_damage(&mut self) -> Result<bool, WalkError> {
         let found = self.find_frame(self.walk.position() + 1).await?;
         if let Some((position, header)) = found {
             self.walk.resume(position, &header);

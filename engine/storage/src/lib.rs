@@ -19,7 +19,7 @@ pub mod disk;
 pub mod entry_address;
 pub mod flush;
 mod footer_plan;
-mod frame_reader;
+pub mod frame_reader;
 pub mod frame_walk;
 mod held_state;
 pub mod journal;
