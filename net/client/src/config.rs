@@ -48,6 +48,23 @@ impl ClientConfig {
     }
 }
 
+/// What [`crate::Producer::send`] does when the memory for records without outcome is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFull {
+    /// Waits for room, behind those who wait already; after `timeout_ms` (1 to `DELIVERY_TIMEOUT_MS_MAX`) the record is
+    /// not taken. Memory comes free at the latest when the delivery timeout of the records in it is over.
+    Block { timeout_ms: u64 },
+    /// Does not take the record.
+    Fail,
+}
+
+impl Default for OnFull {
+    /// As long as records may take by default: whoever waits gets room while the broker takes anything at all.
+    fn default() -> Self {
+        Self::Block { timeout_ms: 120_000 }
+    }
+}
+
 /// How a producer sends. Idempotence is not a setting: it is always on (but for `acks` none, where nothing is known).
 #[derive(Clone, Debug)]
 pub struct ProducerConfig {
@@ -62,6 +79,8 @@ pub struct ProducerConfig {
     pub linger_ms: u32,
     /// Memory for records without outcome, bytes: `batch_len_max` to 64 GiB.
     pub buffer_len_max: usize,
+    /// What `send` does while that memory is full.
+    pub on_full: OnFull,
     /// From `send` to the outcome, milliseconds: 100 to `DELIVERY_TIMEOUT_MS_MAX`.
     pub delivery_timeout_ms: u64,
     /// Frames of several partitions go out together up to this many bytes: 1 to `MESSAGE_LEN_MAX` less a body. A
@@ -77,6 +96,7 @@ impl Default for ProducerConfig {
             batch_len_max: 512 * 1024,
             linger_ms: 0,
             buffer_len_max: 64 * 1024 * 1024,
+            on_full: OnFull::default(),
             delivery_timeout_ms: 120_000,
             request_len_max: 1024 * 1024,
         }
@@ -88,6 +108,9 @@ impl ProducerConfig {
         within("batch_len_max", self.batch_len_max as u64, 1..=FRAME_BODY_LEN_MAX as u64)?;
         within("linger_ms", self.linger_ms.into(), 0..=60_000)?;
         within("buffer_len_max", self.buffer_len_max as u64, self.batch_len_max as u64..=64 << 30)?;
+        if let OnFull::Block { timeout_ms } = self.on_full {
+            within("on_full timeout_ms", timeout_ms, 1..=DELIVERY_TIMEOUT_MS_MAX)?;
+        }
         within("delivery_timeout_ms", self.delivery_timeout_ms, 100..=DELIVERY_TIMEOUT_MS_MAX)?;
         within("request_len_max", self.request_len_max as u64, 1..=(MESSAGE_LEN_MAX - MESSAGE_BODY_LEN_MAX - 16) as u64)?;
         if self.delivery_timeout_ms <= u64::from(self.linger_ms) {
@@ -181,6 +204,8 @@ mod tests {
         assert_eq!(config.validate().unwrap_err().to_string(), "setting linger_ms: 70000 is out of bounds, it may be 0 to 60000");
         let config = ProducerConfig { linger_ms: 200, delivery_timeout_ms: 100, ..Default::default() };
         assert!(config.validate().unwrap_err().to_string().contains("not greater than linger_ms"));
+        let config = ProducerConfig { on_full: OnFull::Block { timeout_ms: 0 }, ..Default::default() };
+        assert!(config.validate().unwrap_err().to_string().contains("on_full"));
         assert!(ProducerConfig { batch_len_max: 0, ..Default::default() }.validate().is_err());
         assert!(ConsumerConfig { prefetch_len_max: 0, ..Default::default() }.validate().is_err());
         assert!(ClientConfig { client_id: "x".repeat(300), ..Default::default() }.validate().is_err());

@@ -35,12 +35,15 @@ mod producer;
 pub use address::{Address, PORT_DEFAULT};
 pub use admin::{Admin, ClusterInfo, DescribedMetrics, DescribedShard};
 pub use client::Client;
-pub use config::{ClientConfig, ConsumerConfig, ProducerConfig, ResetPolicy};
+pub use config::{ClientConfig, ConsumerConfig, OnFull, ProducerConfig, ResetPolicy};
 pub use consumer::{Assignment, ConsumeCause, ConsumeError, Consumer, ConsumerRecord, RecordBatch, StartAt, access};
 pub use error::ClientError;
 pub use metadata_cache::{PartitionInfo, TopicInfo};
 pub use partitioner::{murmur2, partition_for_key};
-pub use producer::{Acknowledgement, Confirm, Delivery, DeliveryError, Failure, Producer, ProducerRecord, Reason, SendError};
+pub use producer::{
+    Acknowledgement, BatchOutcome, Confirm, Delivery, DeliveryError, Failure, LatencySummary, PartitionInFlight, Producer,
+    ProducerInterceptor, ProducerRecord, ProducerStatistics, Reason, SendError,
+};
 pub use sluice_model::ErrorCode;
 pub use sluice_model::StageHistogram;
 pub use sluice_model::record_batch::{Compression, HeaderRef, TimestampType};

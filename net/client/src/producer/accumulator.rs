@@ -3,53 +3,42 @@
 //!
 //! Records are written straight into the batch. Nothing here waits, and nothing here touches a socket.
 
+use super::batch::{Batch, CellRef, Count, Serial};
 use super::confirm::{BatchCell, Confirm};
 use super::delivery::Settlement;
-use super::partition_queue::{BatchId, PartitionQueue, QueueEffect};
+use super::partition_queue::{PartitionQueue, QueueEffect};
 use super::record::ProducerRecord;
 use crate::address::Address;
 use crate::backoff::{Backoff, random_u64};
 use crate::config::{ClientConfig, ProducerConfig};
 use crate::metadata_cache::TopicInfo;
 use crate::partitioner::{Sticky, partition_for_key};
-use bytes::Bytes;
 use sluice_model::record_batch::{Attributes, Compression, NewRecord, RecordRefusal, RecordsBuilder};
 use sluice_model::{FRAME_HEADER_LEN, PartitionIndex, ProducerId, TopicPartition};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Batches of one partition on the wire beyond which one that is not full waits (see `linger_ms`).
 const SMALL_IN_FLIGHT_MAX: usize = 2;
 
-/// A full batch.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) body: Bytes,
-    pub(crate) attributes: Attributes,
-    /// Compression was tried, or is not wanted.
-    pub(crate) prepared: bool,
-    pub(crate) record_count: u32,
-    pub(crate) base_timestamp_ms: i64,
-    pub(crate) max_timestamp_ms: i64,
-    pub(crate) cell: CellRef,
-    /// Bytes of the producer's memory it holds.
-    pub(crate) reserved: usize,
-}
-
-#[derive(Clone)]
-pub(crate) struct CellRef(pub(crate) Arc<BatchCell>);
-
-impl std::fmt::Debug for CellRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "BatchCell")
-    }
-}
-
 /// The batch that is being filled.
 struct OpenBatch {
     cell: Arc<BatchCell>,
-    since_ms: u64,
+    serial: Serial,
+    since_us: u64,
     reserved: usize,
+}
+
+impl OpenBatch {
+    fn since_ms(&self) -> u64 {
+        self.since_us / 1000
+    }
+}
+
+impl Slot {
+    pub(crate) fn open_records(&self) -> u32 {
+        self.builder.record_count()
+    }
 }
 
 /// Names a partition of this producer.
@@ -87,10 +76,16 @@ pub(crate) struct Accumulator {
     pub(crate) topics: Vec<TopicSlot>,
     pub(crate) slots: Vec<Slot>,
     ready: Vec<SlotIndex>,
-    /// Batches without outcome, those being filled included.
-    pub(crate) unsettled: usize,
+    /// Batches whose outcome is not given yet, those being filled included.
+    pub(crate) unsettled: BTreeSet<Serial>,
+    pub(crate) next_serial: Serial,
+    pub(crate) taken: Count,
+    pub(crate) retried: Count,
     /// Batches go out without lingering while somebody waits for all of them.
     pub(crate) flushing: usize,
+    /// No more records are taken.
+    pub(crate) closing: bool,
+    /// Nothing is sent any more.
     pub(crate) closed: bool,
 }
 
@@ -120,8 +115,12 @@ impl Accumulator {
             topics: Vec::new(),
             slots: Vec::new(),
             ready: Vec::new(),
-            unsettled: 0,
+            unsettled: BTreeSet::new(),
+            next_serial: 0,
+            taken: Count::default(),
+            retried: Count::default(),
             flushing: 0,
+            closing: false,
             closed: false,
         }
     }
@@ -205,7 +204,7 @@ impl Accumulator {
     pub(crate) fn append(
         &mut self,
         slot: SlotIndex,
-        now_ms: u64,
+        now_us: u64,
         record: &NewRecord<'_>,
         reserved: usize,
     ) -> Result<Appended, AppendRefusal> {
@@ -217,6 +216,7 @@ impl Accumulator {
             self.slots[slot].builder.reserve(self.config.batch_len_max);
             filled = true;
         }
+        let record_len = self.slots[slot].builder.record_len(record);
         let index = match self.slots[slot].builder.append(record) {
             Err(RecordRefusal::Full { .. } | RecordRefusal::CountFull) if !self.slots[slot].builder.is_empty() => {
                 self.seal(slot);
@@ -231,10 +231,14 @@ impl Accumulator {
             Err(refusal) => return Err(AppendRefusal::Record(refusal)),
         };
         let open = entry.open.get_or_insert_with(|| {
-            self.unsettled += 1;
+            let serial = self.next_serial;
+            self.next_serial += 1;
+            self.unsettled.insert(serial);
             wake = true;
-            OpenBatch { cell: BatchCell::new(entry.id.partition.0), since_ms: now_ms, reserved: 0 }
+            OpenBatch { cell: BatchCell::new(entry.id.partition.0), serial, since_us: now_us, reserved: 0 }
         });
+        self.taken.records += 1;
+        self.taken.bytes += record_len as u64;
         open.reserved += reserved;
         let confirm = Confirm::new(open.cell.clone(), index);
         if entry.builder.len() >= self.config.batch_len_max {
@@ -252,7 +256,9 @@ impl Accumulator {
     pub(crate) fn seal(&mut self, slot: SlotIndex) {
         let entry = &mut self.slots[slot];
         let (Some(built), Some(open)) = (entry.builder.take(), entry.open.take()) else { return };
+        let deadline_ms = open.since_ms() + self.config.delivery_timeout_ms;
         let batch = Batch {
+            len: built.body.len(),
             body: built.body.freeze(),
             attributes: Attributes::new(Compression::None),
             prepared: self.config.compression == Compression::None,
@@ -261,10 +267,19 @@ impl Accumulator {
             max_timestamp_ms: built.max_timestamp_ms,
             cell: CellRef(open.cell),
             reserved: open.reserved,
+            topic: self.topics[entry.topic].info.name.clone(),
+            serial: open.serial,
+            since_us: open.since_us,
+            sendings: 0,
         };
-        let topic = &mut self.topics[entry.topic];
-        topic.sticky.on_batch_end(entry.id.partition.0, topic.slots.len() as u32);
-        entry.queue.push(batch, built.record_count, open.since_ms + self.config.delivery_timeout_ms);
+        let (topic, partition) = (entry.topic, entry.id.partition.0);
+        entry.queue.push(batch, built.record_count, deadline_ms);
+        let TopicSlot { slots, sticky, .. } = &mut self.topics[topic];
+        let all = &self.slots;
+        sticky.on_batch_end(partition, slots.len() as u32, |partition| {
+            let slot = &all[slots[partition as usize]];
+            slot.address.is_some().then(|| slot.queue.len())
+        });
     }
 
     /// The batch being filled is to go out now, provided the queue can send it.
@@ -278,14 +293,14 @@ impl Accumulator {
         self.flushing > 0 && entry.queue.len() < sluice_model::limits::BATCHES_PER_PRODUCER
             || linger_ms == 0 && entry.queue.len() < SMALL_IN_FLIGHT_MAX
             || linger_ms > 0
-                && now_ms >= open.since_ms + linger_ms
+                && now_ms >= open.since_ms() + linger_ms
                 && entry.queue.len() < sluice_model::limits::BATCHES_PER_PRODUCER
     }
 
     /// The batch being filled is past its delivery timeout.
     pub(crate) fn seal_expired(&mut self, slot: SlotIndex, now_ms: u64) {
         let timeout_ms = self.config.delivery_timeout_ms;
-        if self.slots[slot].open.as_ref().is_some_and(|open| now_ms >= open.since_ms + timeout_ms) {
+        if self.slots[slot].open.as_ref().is_some_and(|open| now_ms >= open.since_ms() + timeout_ms) {
             self.seal(slot);
         }
     }
@@ -294,8 +309,8 @@ impl Accumulator {
     pub(crate) fn next_timer_ms(&self, slot: SlotIndex, now_ms: u64) -> Option<u64> {
         let entry = &self.slots[slot];
         let open = entry.open.as_ref().map(|open| {
-            let linger_ms = open.since_ms + u64::from(self.config.linger_ms);
-            let deadline_ms = open.since_ms + self.config.delivery_timeout_ms;
+            let linger_ms = open.since_ms() + u64::from(self.config.linger_ms);
+            let deadline_ms = open.since_ms() + self.config.delivery_timeout_ms;
             if linger_ms > now_ms { linger_ms } else { deadline_ms }
         });
         let pause = Some(entry.queue.not_before_ms()).filter(|&at| at > now_ms && entry.queue.has_sendable());
@@ -348,12 +363,4 @@ impl Accumulator {
 
 fn body_len_max(info: &TopicInfo) -> usize {
     (info.frame_len_max as usize).saturating_sub(FRAME_HEADER_LEN)
-}
-
-/// A batch on its way: where its answer belongs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SentBatch {
-    pub(crate) slot: SlotIndex,
-    pub(crate) batch: BatchId,
-    pub(crate) id: TopicPartition,
 }

@@ -2,6 +2,7 @@
 //! reference count and no allocation.
 
 use super::delivery::{Acknowledgement, Delivery, Failure, Settlement};
+use super::interceptor::guarded;
 use crate::connection::lock;
 use std::future::Future;
 use std::pin::Pin;
@@ -28,12 +29,12 @@ pub(crate) struct BatchCell {
 
 enum CellState {
     Waiting { wakers: Vec<Option<Waker>>, callbacks: Vec<(u32, Callback)> },
-    Settled(Shared),
+    Settled(BatchDelivery),
 }
 
 /// A settlement whose text all records share.
 #[derive(Clone)]
-enum Shared {
+pub(crate) enum BatchDelivery {
     Acknowledged { base_offset: Option<u64>, template: Acknowledgement },
     Refused(Failure),
     Unknown(Failure),
@@ -54,7 +55,8 @@ impl Confirm {
     }
 
     /// Calls `callback` with the outcome: from the producer's tasks when it comes, or from here when it is there. It
-    /// must not block.
+    /// must not block. Callbacks of a batch are called in the order of its records. A panic in one called from the
+    /// producer's tasks is caught and logged.
     pub fn on_outcome(self, callback: impl FnOnce(Delivery) + Send + 'static) {
         let mut state = lock(&self.batch.state);
         match &mut *state {
@@ -113,15 +115,19 @@ impl BatchCell {
         })
     }
 
+    pub(crate) fn partition(&self) -> u32 {
+        self.partition
+    }
+
     /// The broker refused the batch; it may be sent again.
     pub(crate) fn note_refusal(&self) {
         self.refusal_count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Gives every record of the batch its outcome. Not to be called under a lock that a callback may want.
-    pub(crate) fn settle(&self, settlement: Settlement) {
+    /// What the records of the batch will be told.
+    pub(crate) fn delivery_of(&self, settlement: Settlement) -> BatchDelivery {
         let failure = |reason, text: String| Failure { partition: self.partition, reason, text: text.into() };
-        let shared = match settlement {
+        match settlement {
             Settlement::Acknowledged { base_offset, append_time_ms, durability } => {
                 let template = Acknowledgement {
                     partition: self.partition,
@@ -130,20 +136,26 @@ impl BatchCell {
                     refusal_count: self.refusal_count.load(Ordering::Relaxed),
                     append_time_ms,
                 };
-                Shared::Acknowledged { base_offset, template }
+                BatchDelivery::Acknowledged { base_offset, template }
             }
-            Settlement::Refused { reason, text } => Shared::Refused(failure(reason, text)),
-            Settlement::Unknown { reason, text } => Shared::Unknown(failure(reason, text)),
-        };
+            Settlement::Refused { reason, text } => BatchDelivery::Refused(failure(reason, text)),
+            Settlement::Unknown { reason, text } => BatchDelivery::Unknown(failure(reason, text)),
+        }
+    }
+
+    /// Gives every record of the batch its outcome. Not to be called under a lock that a callback may want.
+    pub(crate) fn settle(&self, shared: BatchDelivery) {
         let waiting = std::mem::replace(&mut *lock(&self.state), CellState::Settled(shared.clone()));
         let CellState::Waiting { wakers, callbacks } = waiting else { panic!("a batch is settled once") };
         wakers.into_iter().flatten().for_each(Waker::wake);
-        callbacks.into_iter().for_each(|(index, callback)| callback(shared.delivery(index)));
+        for (index, callback) in callbacks {
+            guarded("a callback", || callback(shared.delivery(index)));
+        }
     }
 }
 
-impl Shared {
-    fn delivery(&self, index: u32) -> Delivery {
+impl BatchDelivery {
+    pub(crate) fn delivery(&self, index: u32) -> Delivery {
         match self {
             Self::Acknowledged { base_offset, template } => {
                 let offset = base_offset.map(|base| base.saturating_add(index.into()));
@@ -186,7 +198,8 @@ mod tests {
         drop(abandoned);
         let (sender, receiver) = std::sync::mpsc::channel();
         called.on_outcome(move |delivery| sender.send(delivery).unwrap());
-        cell.settle(Settlement::Acknowledged { base_offset: Some(40), append_time_ms: 5, durability: Durability::Committed });
+        let settlement = Settlement::Acknowledged { base_offset: Some(40), append_time_ms: 5, durability: Durability::Committed };
+        cell.settle(cell.delivery_of(settlement));
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
         let expected = |offset| {
             Delivery::Acknowledged(Acknowledgement {
@@ -203,9 +216,19 @@ mod tests {
     }
 
     #[test]
+    fn a_callback_that_panics_keeps_no_other_from_its_outcome() {
+        let cell = BatchCell::new(0);
+        Confirm::new(cell.clone(), 0).on_outcome(|_| panic!("an application's bug, on purpose"));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        Confirm::new(cell.clone(), 1).on_outcome(move |delivery| sender.send(delivery).unwrap());
+        cell.settle(cell.delivery_of(Settlement::Refused { reason: Reason::Closed, text: "why".into() }));
+        assert!(matches!(receiver.recv(), Ok(Delivery::Refused(_))));
+    }
+
+    #[test]
     fn a_failure_is_shared() {
         let cell = BatchCell::new(0);
-        cell.settle(Settlement::Refused { reason: Reason::Closed, text: "why".into() });
+        cell.settle(cell.delivery_of(Settlement::Refused { reason: Reason::Closed, text: "why".into() }));
         let Some(Delivery::Refused(failure)) = Confirm::new(cell, 7).now() else { panic!() };
         assert_eq!(failure.to_string(), "partition 0: producer closed: why");
     }

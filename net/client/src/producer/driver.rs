@@ -3,7 +3,8 @@
 //!
 //! Compression and checksums are done without the lock, so that `send` never waits for them.
 
-use super::accumulator::{Accumulator, Batch, SentBatch, SlotIndex};
+use super::accumulator::{Accumulator, SlotIndex};
+use super::batch::{Batch, SentBatch};
 use super::delivery::{Reason, Settlement};
 use super::partition_queue::{BatchId, ProducerStamp};
 use super::shared::{Followup, ProducerShared};
@@ -224,10 +225,16 @@ fn take(
     if shared.config.acks == Acks::None {
         let stamp = ProducerStamp { producer_id: ProducerId::NONE, epoch: ProducerEpoch::NONE, base_sequence: Sequence::NONE };
         let batches = std::iter::from_fn(|| entry.queue.take_unsent());
+        let batches = batches.map(|batch| Batch { sendings: 1, ..batch });
         return batches.map(|b| Taken { unanswered: None, ..taken(&b, stamp, BatchId(0)) }.with_batch(b)).collect();
     }
     let mut all = Vec::new();
     while let Some(order) = entry.queue.next_send(now_ms, connection.id()) {
+        order.batch.sendings += 1;
+        if order.batch.sendings > 1 {
+            accumulator.retried.batches += 1;
+            accumulator.retried.records += u64::from(order.batch.record_count);
+        }
         all.push(taken(order.batch, order.stamp, order.id));
     }
     all
@@ -297,7 +304,6 @@ fn submit_request(shared: &Arc<ProducerShared>, connection: &Connection, taken: 
 
 /// With acks none a batch is settled when its last byte has left.
 fn on_unanswered(shared: &ProducerShared, batches: Vec<Batch>, sent: bool) {
-    shared.lock().unsettled -= batches.len();
     for batch in batches {
         let settlement = if sent {
             Settlement::Acknowledged { base_offset: None, append_time_ms: 0, durability: Durability::None }
@@ -307,6 +313,5 @@ fn on_unanswered(shared: &ProducerShared, batches: Vec<Batch>, sent: bool) {
         };
         shared.settle(batch, settlement);
     }
-    shared.settled.notify_waiters();
     shared.wake.notify_one();
 }

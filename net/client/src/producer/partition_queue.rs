@@ -224,7 +224,7 @@ impl<B> PartitionQueue<B> {
             }
             if !entry.is_settled() {
                 entry.maybe_written |= entry.in_flight.take().is_some();
-                let text = timeout_text(entry.last_error.as_ref());
+                let text = super::queue_event::timeout_text(entry.last_error.as_ref());
                 self.give_up(index, Reason::DeliveryTimeout, text, effects);
             }
         }
@@ -285,6 +285,12 @@ impl<B> PartitionQueue<B> {
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Batches on the wire, and without outcome in all.
+    pub(crate) fn in_flight_and_unsettled(&self) -> (usize, usize) {
+        let unsettled = self.entries.iter().filter(|e| !e.is_settled());
+        unsettled.fold((0, 0), |(on, all), e| (on + usize::from(e.in_flight.is_some()), all + 1))
     }
 
     /// There is a batch that [`Self::next_send`] would give out, were it late enough.
@@ -382,13 +388,6 @@ impl<B> PartitionQueue<B> {
         } else {
             self.epoch.0 += 1;
         }
-    }
-}
-
-fn timeout_text(last_error: Option<&(ErrorCode, String)>) -> String {
-    match last_error {
-        Some((code, text)) => format!("not delivered within delivery_timeout_ms; the last answer was {code:?}: {text}"),
-        None => "not delivered within delivery_timeout_ms; no answer ever came, is the broker reachable?".into(),
     }
 }
 

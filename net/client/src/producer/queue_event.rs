@@ -54,3 +54,10 @@ pub(crate) enum QueueEffect<B> {
     /// or lost what it had acknowledged.
     HistoryLost,
 }
+
+pub(super) fn timeout_text(last_error: Option<&(ErrorCode, String)>) -> String {
+    match last_error {
+        Some((code, text)) => format!("not delivered within delivery_timeout_ms; the last answer was {code:?}: {text}"),
+        None => "not delivered within delivery_timeout_ms; no answer ever came, is the broker reachable?".into(),
+    }
+}

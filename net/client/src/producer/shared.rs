@@ -1,9 +1,12 @@
 //! What a producer's handle, its driver and the callbacks of its requests share, and how they carry out what follows
 //! from an event.
 
-use super::accumulator::{Accumulator, Batch, SentBatch, SlotIndex};
+use super::accumulator::{Accumulator, SlotIndex};
+use super::batch::{Batch, SentBatch};
 use super::delivery::Settlement;
+use super::interceptor::{BatchOutcome, Interceptors, notify_outcome};
 use super::partition_queue::{BatchAnswer, ConnectionId, QueueEffect};
+use super::statistics::Outcomes;
 use crate::address::Address;
 use crate::backoff::{Backoff, random_u64};
 use crate::client::Client;
@@ -38,6 +41,8 @@ pub(crate) struct ProducerShared {
     pub(super) connecting: Mutex<HashSet<Address>>,
     /// Records in batches that the broker refused, counted anew each time.
     pub(super) refused_record_count: AtomicU64,
+    pub(super) outcomes: Mutex<Outcomes>,
+    pub(super) interceptors: Interceptors,
     renewing: Mutex<bool>,
     started: Instant,
 }
@@ -53,7 +58,12 @@ pub(super) struct Followup {
 }
 
 impl ProducerShared {
-    pub(super) fn new(client: Client, config: ProducerConfig, producer_id: Option<ProducerId>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        config: ProducerConfig,
+        interceptors: Interceptors,
+        producer_id: Option<ProducerId>,
+    ) -> Self {
         let accumulator = Mutex::new(Accumulator::new(config.clone(), client.config(), producer_id));
         Self {
             memory: Semaphore::new(config.buffer_len_max.min(Semaphore::MAX_PERMITS)),
@@ -65,13 +75,19 @@ impl ProducerShared {
             settled: Notify::new(),
             connecting: Mutex::default(),
             refused_record_count: AtomicU64::new(0),
+            outcomes: Mutex::default(),
+            interceptors,
             renewing: Mutex::new(false),
             started: Instant::now(),
         }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.now_us() / 1000
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Accumulator> {
@@ -148,12 +164,8 @@ impl ProducerShared {
 
     /// Does what is left to do. Not under the lock: callbacks of the application run here.
     pub(super) fn carry_out(self: &Arc<Self>, followup: Followup) {
-        let any_settled = !followup.settled.is_empty();
         for (batch, settlement) in followup.settled {
             self.settle(batch, settlement);
-        }
-        if any_settled {
-            self.settled.notify_waiters();
         }
         for topic in followup.refresh {
             self.refresh(topic);
@@ -163,9 +175,28 @@ impl ProducerShared {
         }
     }
 
+    /// Gives the records of a batch their outcome. Whoever flushes goes on only when all who watch have been told.
     pub(super) fn settle(&self, batch: Batch, settlement: Settlement) {
+        let latency_us = self.now_us().saturating_sub(batch.since_us);
+        lock(&self.outcomes).note(&batch, &settlement, latency_us);
+        let cell = &batch.cell.0;
+        let delivery = cell.delivery_of(settlement);
+        if !self.interceptors.is_empty() {
+            let outcome = BatchOutcome {
+                topic: &batch.topic,
+                partition: cell.partition(),
+                record_count: batch.record_count,
+                len: batch.len,
+                delivery: delivery.delivery(0),
+                latency_us,
+                sendings: batch.sendings,
+            };
+            notify_outcome(&self.interceptors, &outcome);
+        }
         self.memory.add_permits(batch.reserved);
-        batch.cell.0.settle(settlement);
+        cell.settle(delivery);
+        self.lock().unsettled.remove(&batch.serial);
+        self.settled.notify_waiters();
     }
 
     /// Asks where the partitions of a topic are, unless somebody is asking.
@@ -237,10 +268,7 @@ impl Followup {
         accumulator.set_ready(slot);
         for effect in effects {
             match effect {
-                QueueEffect::Settled { batch, settlement } => {
-                    accumulator.unsettled -= 1;
-                    self.settled.push((batch, settlement));
-                }
+                QueueEffect::Settled { batch, settlement } => self.settled.push((batch, settlement)),
                 QueueEffect::RefreshMetadata => self.add_refresh(accumulator.slots[slot].topic),
                 QueueEffect::NewProducerId => self.new_producer_id = true,
                 QueueEffect::HistoryLost => tracing::warn!(
