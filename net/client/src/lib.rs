@@ -36,7 +36,10 @@ pub use address::{Address, PORT_DEFAULT};
 pub use admin::{Admin, ClusterInfo, DescribedMetrics, DescribedShard};
 pub use client::Client;
 pub use config::{ClientConfig, ConsumerConfig, OnFull, ProducerConfig, ResetPolicy};
-pub use consumer::{Assignment, ConsumeCause, ConsumeError, Consumer, ConsumerRecord, RecordBatch, StartAt, access};
+pub use consumer::{
+    Assignment, BatchStream, ConsumeCause, ConsumeError, Consumer, ConsumerRecord, OffsetAndTimestamp, OwnedHeader, OwnedRecord,
+    OwnedRecords, RecordBatch, RecordStream, StartAt, access,
+};
 pub use error::ClientError;
 pub use metadata_cache::{PartitionInfo, TopicInfo};
 pub use partitioner::{murmur2, partition_for_key};

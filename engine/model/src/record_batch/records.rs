@@ -126,6 +126,12 @@ impl<'a> Records<'a> {
     pub fn new(body: &'a [u8], record_count: u32) -> Self {
         Self { rest: body, next: 0, count: record_count, ended: false }
     }
+
+    /// Bytes of the section after the last record given out.
+    #[must_use]
+    pub fn rest_len(&self) -> usize {
+        self.rest.len()
+    }
 }
 
 impl<'a> Iterator for Records<'a> {

@@ -57,6 +57,8 @@ pub(super) struct Cursor {
     pub(super) in_flight: bool,
     /// An error was given, or waits to be; nothing is fetched until a seek.
     pub(super) stopped: bool,
+    /// Nothing is fetched or handed out until it is resumed.
+    pub(super) paused: bool,
     /// A frame longer than usual is next, bytes.
     pub(super) needed_len: Option<u32>,
     pub(super) high_watermark: Option<u64>,

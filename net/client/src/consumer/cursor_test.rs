@@ -17,6 +17,7 @@ fn cursor(offset: u64) -> Cursor {
         generation: 0,
         in_flight: true,
         stopped: false,
+        paused: false,
         needed_len: None,
         high_watermark: None,
         log_start_offset: 0,

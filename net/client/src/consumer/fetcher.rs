@@ -1,10 +1,12 @@
 //! The consumer's one task: keeps a fetch on the wire for every partition that has room, all partitions of a shard in
 //! one request, and puts what comes where `poll` finds it.
 //!
-//! Prefetch is bounded per shard, by an equal share of the whole, so that a busy shard never starves a quiet one.
+//! Prefetch is bounded per shard, by an equal share of what `prefetch` allows, so that a busy shard never starves a quiet
+//! one.
 
-use super::cursor::{Arrival, Cursor, Next};
+use super::cursor::{Arrival, Next};
 use super::error::{ConsumeCause, ConsumeError};
+use super::state::State;
 use crate::address::Address;
 use crate::client::Client;
 use crate::config::ConsumerConfig;
@@ -15,7 +17,7 @@ use bytes::Bytes;
 use sluice_model::ErrorCode;
 use sluice_model::limits::{FETCH_LEN_MAX, MESSAGE_BODY_LEN_MAX, PARTITIONS_PER_REQUEST_MAX};
 use sluice_protocol::{FetchPartition, FetchRequest, FetchedPartition};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -27,29 +29,6 @@ const ANSWER_LEN: u32 = 256;
 const FETCH_LEN_LEAST: u32 = 64 * 1024;
 /// Least time between two refreshes of one topic's metadata.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Something for `poll`.
-pub(super) struct Ready {
-    pub(super) cursor: usize,
-    pub(super) generation: u64,
-    pub(super) arrival: Arrival,
-    /// Bytes it holds of its shard's share.
-    len: usize,
-    address: Option<Address>,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    pub(super) cursors: Vec<Cursor>,
-    ready: VecDeque<Ready>,
-    /// Bytes on the wire and waiting for `poll`, by shard.
-    used: BTreeMap<Address, usize>,
-    connecting: BTreeSet<Address>,
-    refreshing: BTreeSet<Arc<str>>,
-    /// Counts fetches that brought something.
-    servings: u64,
-    pub(super) closed: bool,
-}
 
 pub(super) struct ConsumerShared {
     pub(super) client: Client,
@@ -69,56 +48,21 @@ struct InFlight {
     address: Address,
 }
 
-impl State {
-    /// The next thing for `poll` that no seek has made void.
-    pub(super) fn take_ready(&mut self) -> Option<Ready> {
-        loop {
-            let ready = self.ready.pop_front()?;
-            if let Some(used) = ready.address.as_ref().and_then(|address| self.used.get_mut(address)) {
-                *used -= ready.len;
-            }
-            if self.cursors.get(ready.cursor).is_some_and(|c| c.generation == ready.generation) {
-                return Some(ready);
-            }
-        }
-    }
-
-    /// Drops everything and begins with other cursors. Generations go on, so that old answers find nobody.
-    pub(super) fn replace(&mut self, cursors: Vec<Cursor>) {
-        self.cursors = cursors;
-        for ready in std::mem::take(&mut self.ready) {
-            if let Some(used) = ready.address.as_ref().and_then(|address| self.used.get_mut(address)) {
-                *used -= ready.len;
-            }
-        }
-    }
-
-    fn push(&mut self, cursor: usize, arrival: Arrival, address: Option<&Address>) {
-        let len = match &arrival {
-            Arrival::Frame { bytes, .. } => bytes.len(),
-            Arrival::Skipped { .. } | Arrival::Stopped(_) => 0,
-        };
-        if let Some(address) = address {
-            *self.used.entry(address.clone()).or_default() += len;
-        }
-        let generation = self.cursors[cursor].generation;
-        self.ready.push_back(Ready { cursor, generation, arrival, len, address: address.cloned() });
-    }
-}
-
 impl ConsumerShared {
     pub(super) fn new(client: Client, config: ConsumerConfig) -> Self {
-        Self { client, config, state: Mutex::default(), wake: Notify::new(), arrived: Notify::new(), started: Instant::now() }
+        let state = Mutex::new(State::new(&config));
+        Self { client, config, state, wake: Notify::new(), arrived: Notify::new(), started: Instant::now() }
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Bytes one shard may hold of the prefetch.
     fn share(&self, state: &State) -> usize {
         let shards: BTreeSet<&Address> = state.cursors.iter().filter_map(|c| c.address.as_ref()).collect();
-        self.config.prefetch_len_max / shards.len().max(1)
+        let (count, least) = (shards.len().max(1), FETCH_LEN_LEAST as usize);
+        (state.prefetch.len() / count).max(least.min(self.config.prefetch_len_max / count))
     }
 }
 
@@ -144,7 +88,7 @@ fn pump(shared: &Arc<ConsumerShared>) -> Option<u64> {
     let share = shared.share(&state);
     let mut by_address: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
     let (mut next_ms, mut homeless) = (None::<u64>, Vec::new());
-    for (index, cursor) in state.cursors.iter().enumerate().filter(|(_, c)| !c.in_flight && !c.stopped) {
+    for (index, cursor) in state.cursors.iter().enumerate().filter(|(_, c)| !c.in_flight && !c.stopped && !c.paused) {
         if cursor.not_before_ms > now_ms {
             next_ms = Some(next_ms.map_or(cursor.not_before_ms, |at| at.min(cursor.not_before_ms)));
             continue;
@@ -180,7 +124,12 @@ fn prepare(
     mut cursors: Vec<usize>,
     share: usize,
 ) -> Option<(FetchRequest, InFlight)> {
-    let used = state.used.get(&address).copied().unwrap_or_default();
+    let least = FETCH_LEN_LEAST.min(u32::try_from(share).unwrap_or(u32::MAX)) as usize;
+    let mut used = state.used.get(&address).copied().unwrap_or_default();
+    if share.saturating_sub(used) < least {
+        state.discard_paused(&address);
+        used = state.used.get(&address).copied().unwrap_or_default();
+    }
     let room = u32::try_from(share.saturating_sub(used)).unwrap_or(u32::MAX);
     let len_max = shared.config.fetch_len_max.min(room);
     // Answers are filled from the front: who got something last comes last, so that nobody waits for ever.
@@ -192,7 +141,7 @@ fn prepare(
             cursors = vec![cursor];
             state.cursors[cursor].needed_len.unwrap_or_default().max(len_max)
         }
-        _ if len_max < FETCH_LEN_LEAST.min(u32::try_from(share).unwrap_or(u32::MAX)) => return None,
+        _ if (len_max as usize) < least => return None,
         _ => len_max,
     };
     cursors.truncate(PARTITIONS_PER_REQUEST_MAX);
@@ -241,6 +190,7 @@ fn on_fetched(shared: &Arc<ConsumerShared>, in_flight: InFlight, result: Result<
     }
     state.servings += 1;
     let serving = state.servings;
+    let (mut filled, mut more) = (false, false);
     for (index, &(cursor_index, generation)) in in_flight.cursors.iter().enumerate() {
         let Some(cursor) = state.cursors.get_mut(cursor_index).filter(|c| c.generation == generation) else { continue };
         let next = match &answered {
@@ -249,9 +199,11 @@ fn on_fetched(shared: &Arc<ConsumerShared>, in_flight: InFlight, result: Result<
                 let mut arrivals = Vec::new();
                 if !frames.is_empty() {
                     cursor.served = serving;
+                    filled = true;
                 }
                 let next = cursor.on_fetched(now_ms, entry, frames.clone(), shared.config.reset, &mut arrivals);
-                arrivals.into_iter().for_each(|arrival| state.push(cursor_index, arrival, Some(&in_flight.address)));
+                more |= cursor.high_watermark.is_some_and(|end| end > cursor.fetch_offset);
+                arrivals.into_iter().for_each(|arrival| state.push(now_ms, cursor_index, arrival, Some(&in_flight.address)));
                 next
             }
             Err(error) => {
@@ -264,6 +216,9 @@ fn on_fetched(shared: &Arc<ConsumerShared>, in_flight: InFlight, result: Result<
         if next == Next::Refresh && !refreshes.contains(topic) {
             refreshes.push(topic.clone());
         }
+    }
+    if filled {
+        state.prefetch.on_filled(more);
     }
     drop(state);
     refreshes.into_iter().for_each(|topic| refresh(shared, topic));
@@ -329,7 +284,7 @@ fn refresh(shared: &Arc<ConsumerShared>, topic: Arc<str>) {
                 };
                 if let Some(error) = stopped {
                     let error: ConsumeError = cursor.stop(ConsumeCause::Client(error));
-                    state.push(index, Arrival::Stopped(error), None);
+                    state.push(shared.now_ms(), index, Arrival::Stopped(error), None);
                 }
             }
         }

@@ -24,6 +24,8 @@ pub struct RecordBatch {
 /// One record, in place.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumerRecord<'a> {
+    pub topic: &'a Arc<str>,
+    pub partition: u32,
     pub offset: u64,
     /// Milliseconds since 1970, by the clock `timestamp_type` names.
     pub timestamp_ms: i64,
@@ -32,7 +34,7 @@ pub struct ConsumerRecord<'a> {
     /// `None` is a tombstone.
     pub value: Option<&'a [u8]>,
     pub headers: Headers<'a>,
-    body: &'a Bytes,
+    pub(super) body: &'a Bytes,
 }
 
 impl RecordBatch {
@@ -104,13 +106,20 @@ impl RecordBatch {
         records.map(|record| self.record(record)).filter(|record| record.offset >= self.first_offset)
     }
 
-    fn record<'a>(&'a self, record: RecordRef<'a>) -> ConsumerRecord<'a> {
+    /// The records section.
+    pub(super) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    pub(super) fn record<'a>(&'a self, record: RecordRef<'a>) -> ConsumerRecord<'a> {
         let timestamp_type = Attributes(self.header.attributes.to_native()).timestamp_type();
         let timestamp_ms = match timestamp_type {
             TimestampType::CreateTime => self.header.base_timestamp_ms.to_native().saturating_add(record.timestamp_delta_ms),
             TimestampType::LogAppendTime => self.header.max_timestamp_ms.to_native(),
         };
         ConsumerRecord {
+            topic: &self.topic,
+            partition: self.partition(),
             offset: self.header.base_offset().0 + u64::from(record.offset_delta),
             timestamp_ms,
             timestamp_type,
