@@ -1,18 +1,37 @@
-//! The native client: producer, consumer, administration, on tokio.
+//! The native client of Sluice: producer, consumer, administration, on tokio. It reads records in place with rkyv, and
+//! for that sets rkyv's features `unaligned`, `little_endian`, `pointer_width_32` and `bytecheck`, which cargo then sets
+//! for the whole application, since features of a crate are unified over all who use it. What follows: every archived
+//! type of the application has alignment 1 and may lie at any address, so archives that another program wrote without
+//! `unaligned`, or with `big_endian` or another pointer width, are laid out differently and are not readable any more;
+//! a crate that asks for `aligned`, `big_endian`, `pointer_width_16` or `pointer_width_64` does not build beside this one;
+//! and reading a field costs an unaligned load, which on today's processors is hardly more. [`rkyv`] is exported, so that
+//! an application uses the same one.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use sluice_client::{Client, ClientConfig, Producer, ProducerConfig, ProducerRecord};
-//! let client = Client::connect(&["127.0.0.1:7400".into()], ClientConfig::default()).await?;
-//! let producer = Producer::new(client, ProducerConfig::default()).await?;
-//! let confirm = producer.send(ProducerRecord::new("orders", b"one record")).await?;
-//! println!("{:?}", confirm.await);
-//! # Ok(()) }
+#![doc = include_str!("../examples/quickstart.rs")]
 //! ```
+//!
+//! (This very program runs against a broker among the tests, as do all in `examples`.)
 //!
 //! What it promises: the outcome of every record sent is one of three, and true (`Delivery`); what is acknowledged is
 //! written once, in the order it was sent per partition; a consumer gets every record of a partition in order, once,
 //! or an error that names the offsets it cannot read. Connections are opened, and opened again, by themselves.
+//!
+//! **Producing.** [`Producer::send`] copies a record into its batch and gives a [`Confirm`], a future of the outcome;
+//! [`Producer::send_with`] takes a callback instead. By default a batch goes out at once while fewer than two of its
+//! partition are on the wire, and otherwise when an answer comes or it is full: so a lone record waits for nothing, and
+//! under pressure batches grow by themselves (`linger_ms`, `batch_len_max`). A full buffer blocks or fails as
+//! [`OnFull`] says. [`Producer::statistics`] and [`ProducerInterceptor`] are for metrics.
+//!
+//! **Consuming.** [`Consumer::poll`] gives batches, [`Consumer::stream`] records, [`Consumer::batch_stream`] batches
+//! again; nothing is copied out of what was received. There are no consumer groups yet: an application assigns
+//! partitions, and keeps its positions where it keeps its results.
+//!
+//! **Types.** [`record_type!`] declares a type, [`TypedProducer`] and [`TypedConsumer`] write and read it in place:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/typed_records.rs")]
+//! ```
 //!
 //! The expensive mistake is to guess: a batch that may be written is asked about again under the same sequence until
 //! the broker says or the delivery timeout ends it, and then it is called unknown. Deliberately absent: transactions,
@@ -31,6 +50,7 @@ mod link;
 mod metadata_cache;
 mod partitioner;
 mod producer;
+mod typed;
 
 pub use address::{Address, PORT_DEFAULT};
 pub use admin::{Admin, ClusterInfo, DescribedMetrics, DescribedShard};
@@ -41,16 +61,23 @@ pub use consumer::{
     OwnedRecords, RecordBatch, RecordStream, StartAt, access,
 };
 pub use error::ClientError;
+pub use futures_core::Stream;
 pub use metadata_cache::{PartitionInfo, TopicInfo};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{
     Acknowledgement, BatchOutcome, Confirm, Delivery, DeliveryError, Failure, LatencySummary, PartitionInFlight, Producer,
     ProducerInterceptor, ProducerRecord, ProducerStatistics, Reason, SendError,
 };
+pub use rkyv;
 pub use sluice_model::ErrorCode;
 pub use sluice_model::StageHistogram;
-pub use sluice_model::record_batch::{Compression, HeaderRef, TimestampType};
+pub use sluice_model::TopicId;
+pub use sluice_model::record_batch::{Compression, HeaderRef, Headers, TimestampType};
 pub use sluice_protocol::{
     Acks, DescribeMetricsAnswer, DescribeShardAnswer, DescribedPartition, Durability, ListedOffset, NamedHistogram, NamedValue,
-    ScrubProgress, ScrubbedFinding, metric,
+    ScrubProgress, ScrubbedFinding, ShardAddress, metric,
+};
+pub use typed::{
+    Fingerprint, LAYOUT_HEADER, ReadRecord, RecordType, TYPE_HEADER, TypeError, TypeErrorCause, TypedBatch, TypedConsumeError,
+    TypedConsumer, TypedOwnedRecord, TypedProducer, TypedRecord, TypedRecordRef, TypedSendError, TypedStream, WriteRecord,
 };

@@ -16,6 +16,7 @@ mod driver;
 mod error;
 mod histogram;
 mod interceptor;
+mod outbox;
 pub(crate) mod partition_queue;
 mod queue_event;
 mod record;
@@ -89,6 +90,27 @@ impl Producer {
     /// Records of a partition are written in the order in which their sends were done. A send that is dropped before it
     /// was done has taken nothing, and nothing of its record is sent.
     pub async fn send(&self, record: ProducerRecord<'_>) -> Result<Confirm, SendError> {
+        self.send_then(record, |confirm| confirm).await
+    }
+
+    /// As [`Self::send`]; `callback` is called once with the outcome if the record was taken, and never otherwise. It is
+    /// called from the producer's tasks, for records of one partition in their order, and must not block.
+    pub async fn send_with(
+        &self,
+        record: ProducerRecord<'_>,
+        callback: impl FnOnce(Delivery) + Send + 'static,
+    ) -> Result<(), SendError> {
+        self.send_then(record, |confirm| confirm.on_outcome(callback)).await
+    }
+
+    /// Takes a record at once or not at all.
+    pub fn try_send(&self, record: ProducerRecord<'_>) -> Result<Confirm, SendError> {
+        let permit = self.try_reserve(&record)?;
+        let taken = self.append(&record, permit.num_permits(), &mut Some(|confirm| confirm));
+        taken.inspect(|_| permit.forget())
+    }
+
+    async fn send_then<T>(&self, record: ProducerRecord<'_>, then: impl FnOnce(Confirm) -> T) -> Result<T, SendError> {
         // Lets the driver send what is full when both share a thread. Before the record is taken, so that a caller that
         // stops waiting here knows that it is not.
         if self.0.0.filled.swap(false, Ordering::Relaxed) {
@@ -98,30 +120,15 @@ impl Producer {
             Err(SendError::BufferFull) => self.reserve(&record).await?,
             reserved => reserved?,
         };
-        let taken = match self.append(&record, permit.num_permits()) {
+        let mut then = Some(then);
+        let taken = match self.append(&record, permit.num_permits(), &mut then) {
             Err(SendError::TopicNotPrepared { .. }) => {
                 self.prepare(record.topic).await?;
-                self.append(&record, permit.num_permits())
+                self.append(&record, permit.num_permits(), &mut then)
             }
             taken => taken,
         };
         taken.inspect(|_| permit.forget())
-    }
-
-    /// As [`Self::send`]; `callback` is called once with the outcome if the record was taken, and never otherwise. It is
-    /// called from the producer's tasks, in the order of the records of a batch, and must not block.
-    pub async fn send_with(
-        &self,
-        record: ProducerRecord<'_>,
-        callback: impl FnOnce(Delivery) + Send + 'static,
-    ) -> Result<(), SendError> {
-        self.send(record).await.map(|confirm| confirm.on_outcome(callback))
-    }
-
-    /// Takes a record at once or not at all.
-    pub fn try_send(&self, record: ProducerRecord<'_>) -> Result<Confirm, SendError> {
-        let permit = self.try_reserve(&record)?;
-        self.append(&record, permit.num_permits()).inspect(|_| permit.forget())
     }
 
     /// Records in batches that the broker refused so far; one refused twice counts twice.
@@ -178,8 +185,14 @@ impl Producer {
         u32::try_from(len).ok().filter(|_| len <= len_max).ok_or(SendError::TooLarge { len, len_max })
     }
 
-    /// Puts a record into its batch, which holds `reserved` bytes of memory for it from now on.
-    fn append(&self, record: &ProducerRecord<'_>, reserved: usize) -> Result<Confirm, SendError> {
+    /// Puts a record into its batch, which holds `reserved` bytes of memory for it from now on. `then` is called before the
+    /// batch can have an outcome, so that a callback never comes too late for its place among the others.
+    fn append<T>(
+        &self,
+        record: &ProducerRecord<'_>,
+        reserved: usize,
+        then: &mut Option<impl FnOnce(Confirm) -> T>,
+    ) -> Result<T, SendError> {
         let new_record = NewRecord {
             timestamp_ms: record.timestamp_ms.unwrap_or_else(now_ms),
             key: record.key,
@@ -196,16 +209,18 @@ impl Producer {
         };
         let slot = accumulator.choose(topic, record).map_err(|refusal| SendError::of(record.topic, refusal))?;
         let appended = accumulator.append(slot, shared.now_us(), &new_record, reserved);
-        drop(accumulator);
         let Appended { confirm, wake, filled } = appended.map_err(|refusal| SendError::of(record.topic, refusal))?;
+        let partition = confirm.partition();
+        let taken = then.take().expect("a record is taken once")(confirm);
+        drop(accumulator);
         if filled {
             shared.filled.store(true, Ordering::Relaxed);
         }
         if wake {
             shared.wake.notify_one();
         }
-        interceptor::notify_send(&shared.interceptors, record, confirm.partition());
-        Ok(confirm)
+        interceptor::notify_send(&shared.interceptors, record, partition);
+        Ok(taken)
     }
 }
 

@@ -135,6 +135,7 @@ async fn a_timeout_says_refused_only_of_what_is_certainly_not_written() {
     let Delivery::Unknown(failure) = unknown.await else { panic!() };
     assert_eq!(failure.reason, Reason::DeliveryTimeout);
     let Delivery::Refused(failure) = refused.await else { panic!() };
+    assert_eq!(failure.retry_after_ms, 1);
     assert!(failure.text.contains("Overloaded"), "{failure}");
     broker.state().faults.clear();
     // And it goes on, under a new epoch.

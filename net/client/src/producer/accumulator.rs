@@ -5,7 +5,7 @@
 
 use super::batch::{Batch, CellRef, Count, Serial};
 use super::confirm::{BatchCell, Confirm};
-use super::delivery::Settlement;
+use super::outbox::Outbox;
 use super::partition_queue::{PartitionQueue, QueueEffect};
 use super::record::ProducerRecord;
 use crate::address::Address;
@@ -51,6 +51,7 @@ pub(crate) struct Slot {
     pub(crate) topic: usize,
     pub(crate) address: Option<Address>,
     pub(crate) queue: PartitionQueue<Batch>,
+    pub(crate) outbox: Outbox,
     builder: RecordsBuilder,
     open: Option<OpenBatch>,
     /// When an answer last named another address.
@@ -172,6 +173,7 @@ impl Accumulator {
             topic,
             address,
             queue: PartitionQueue::new(self.producer_id, backoff),
+            outbox: Outbox::default(),
             builder: RecordsBuilder::new(body_len_max),
             open: None,
             redirected_ms: None,
@@ -273,6 +275,7 @@ impl Accumulator {
             sendings: 0,
         };
         let (topic, partition) = (entry.topic, entry.id.partition.0);
+        entry.outbox.expect(open.serial);
         entry.queue.push(batch, built.record_count, deadline_ms);
         let TopicSlot { slots, sticky, .. } = &mut self.topics[topic];
         let all = &self.slots;
@@ -343,21 +346,22 @@ impl Accumulator {
         }
     }
 
-    /// Gives up everything there is.
-    pub(crate) fn close(&mut self) -> Vec<(Batch, Settlement)> {
+    /// Gives up everything there is; how many records that is. Their outcomes are in the outboxes.
+    pub(crate) fn close(&mut self) -> u64 {
         self.closed = true;
-        let mut effects = Vec::new();
+        let mut records = 0;
         for slot in 0..self.slots.len() {
             self.seal(slot);
+            let mut effects = Vec::new();
             self.slots[slot].queue.on_close(&mut effects);
+            for effect in effects {
+                if let QueueEffect::Settled { batch, settlement } = effect {
+                    records += u64::from(batch.record_count);
+                    self.slots[slot].outbox.put(batch.serial, batch, settlement);
+                }
+            }
         }
-        effects
-            .into_iter()
-            .filter_map(|effect| match effect {
-                QueueEffect::Settled { batch, settlement } => Some((batch, settlement)),
-                _ => None,
-            })
-            .collect()
+        records
     }
 }
 

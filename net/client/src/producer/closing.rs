@@ -52,12 +52,11 @@ impl Handle {
     /// Gives everything its outcome and ends the driver. How many records had none yet.
     fn end(&self) -> u64 {
         self.begin_close();
-        let settled = self.0.lock().close();
-        let mut records = 0;
-        for (batch, settlement) in settled {
-            records += u64::from(batch.record_count);
-            self.0.settle(batch, settlement);
-        }
+        let (records, slots) = {
+            let mut accumulator = self.0.lock();
+            (accumulator.close(), accumulator.slots.len())
+        };
+        (0..slots).for_each(|slot| self.0.give_outcomes(slot));
         self.0.wake.notify_one();
         records
     }

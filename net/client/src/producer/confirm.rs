@@ -55,8 +55,8 @@ impl Confirm {
     }
 
     /// Calls `callback` with the outcome: from the producer's tasks when it comes, or from here when it is there. It
-    /// must not block. Callbacks of a batch are called in the order of its records. A panic in one called from the
-    /// producer's tasks is caught and logged.
+    /// must not block. From the producer's tasks, callbacks of a partition are called in the order of its records; a panic
+    /// in one is caught and logged.
     pub fn on_outcome(self, callback: impl FnOnce(Delivery) + Send + 'static) {
         let mut state = lock(&self.batch.state);
         match &mut *state {
@@ -126,7 +126,10 @@ impl BatchCell {
 
     /// What the records of the batch will be told.
     pub(crate) fn delivery_of(&self, settlement: Settlement) -> BatchDelivery {
-        let failure = |reason, text: String| Failure { partition: self.partition, reason, text: text.into() };
+        let failure = |reason, text: String, retry_after_ms| {
+            let text = text.into();
+            Failure { partition: self.partition, reason, text, retry_after_ms }
+        };
         match settlement {
             Settlement::Acknowledged { base_offset, append_time_ms, durability } => {
                 let template = Acknowledgement {
@@ -138,8 +141,8 @@ impl BatchCell {
                 };
                 BatchDelivery::Acknowledged { base_offset, template }
             }
-            Settlement::Refused { reason, text } => BatchDelivery::Refused(failure(reason, text)),
-            Settlement::Unknown { reason, text } => BatchDelivery::Unknown(failure(reason, text)),
+            Settlement::Refused { reason, text, retry_after_ms } => BatchDelivery::Refused(failure(reason, text, retry_after_ms)),
+            Settlement::Unknown { reason, text } => BatchDelivery::Unknown(failure(reason, text, 0)),
         }
     }
 
@@ -221,14 +224,14 @@ mod tests {
         Confirm::new(cell.clone(), 0).on_outcome(|_| panic!("an application's bug, on purpose"));
         let (sender, receiver) = std::sync::mpsc::channel();
         Confirm::new(cell.clone(), 1).on_outcome(move |delivery| sender.send(delivery).unwrap());
-        cell.settle(cell.delivery_of(Settlement::Refused { reason: Reason::Closed, text: "why".into() }));
+        cell.settle(cell.delivery_of(Settlement::Refused { reason: Reason::Closed, text: "why".into(), retry_after_ms: 0 }));
         assert!(matches!(receiver.recv(), Ok(Delivery::Refused(_))));
     }
 
     #[test]
     fn a_failure_is_shared() {
         let cell = BatchCell::new(0);
-        cell.settle(cell.delivery_of(Settlement::Refused { reason: Reason::Closed, text: "why".into() }));
+        cell.settle(cell.delivery_of(Settlement::Refused { reason: Reason::Closed, text: "why".into(), retry_after_ms: 0 }));
         let Some(Delivery::Refused(failure)) = Confirm::new(cell, 7).now() else { panic!() };
         assert_eq!(failure.to_string(), "partition 0: producer closed: why");
     }

@@ -17,11 +17,21 @@ pub(crate) enum Settlement {
     Refused {
         reason: Reason,
         text: String,
+        retry_after_ms: u32,
     },
     Unknown {
         reason: Reason,
         text: String,
     },
+}
+
+impl Settlement {
+    pub(crate) fn given_up(maybe_written: bool, reason: Reason, text: String, retry_after_ms: u32) -> Self {
+        match maybe_written {
+            true => Self::Unknown { reason, text },
+            false => Self::Refused { reason, text, retry_after_ms },
+        }
+    }
 }
 
 /// Who gave up, and why.
@@ -77,6 +87,9 @@ pub struct Failure {
     pub partition: u32,
     pub reason: Reason,
     pub text: Arc<str>,
+    /// Of a record that was refused: when the broker's last answer said it may be offered again, milliseconds after that
+    /// answer; 0 when it named no time, and when it never answered.
+    pub retry_after_ms: u32,
 }
 
 impl fmt::Display for Failure {

@@ -292,7 +292,8 @@ fn submit_request(shared: &Arc<ProducerShared>, connection: &Connection, taken: 
     }
     let request = ProduceRequest { acks: shared.config.acks as u8, partitions };
     if shared.config.acks == Acks::None {
-        let batches: Vec<Batch> = taken.into_iter().filter_map(|t| t.unanswered).collect();
+        let batches: Vec<(SlotIndex, Batch)> =
+            taken.into_iter().filter_map(|t| t.unanswered.map(|batch| (t.sent.slot, batch))).collect();
         let shared = shared.clone();
         return connection.submit_unanswered(&request, frames, Box::new(move |sent| on_unanswered(&shared, batches, sent)));
     }
@@ -303,15 +304,16 @@ fn submit_request(shared: &Arc<ProducerShared>, connection: &Connection, taken: 
 }
 
 /// With acks none a batch is settled when its last byte has left.
-fn on_unanswered(shared: &ProducerShared, batches: Vec<Batch>, sent: bool) {
-    for batch in batches {
+fn on_unanswered(shared: &ProducerShared, batches: Vec<(SlotIndex, Batch)>, sent: bool) {
+    for (slot, batch) in batches {
         let settlement = if sent {
             Settlement::Acknowledged { base_offset: None, append_time_ms: 0, durability: Durability::None }
         } else {
             let text = "the connection ended before the batch had left; with acks none nothing is sent twice".into();
-            Settlement::Refused { reason: Reason::Client, text }
+            Settlement::Refused { reason: Reason::Client, text, retry_after_ms: 0 }
         };
-        shared.settle(batch, settlement);
+        shared.lock().slots[slot].outbox.put(batch.serial, batch, settlement);
+        shared.give_outcomes(slot);
     }
     shared.wake.notify_one();
 }

@@ -17,8 +17,7 @@ pub trait ProducerInterceptor: Send + Sync {
         let _ = (record, partition);
     }
 
-    /// A batch has its outcome; its records learn of it next. Batches of one partition that are acknowledged come in
-    /// their order.
+    /// A batch has its outcome; its records learn of it next. Batches of one partition come in their order.
     fn on_outcome(&self, outcome: &BatchOutcome<'_>) {
         let _ = outcome;
     }

@@ -19,7 +19,7 @@
 //! Deliberately absent: sockets, encoding, which shard owns the partition, and what a batch holds.
 
 use super::delivery::{Reason, Settlement};
-pub(crate) use super::queue_event::{BatchAnswer, BatchId, ConnectionId, ProducerStamp, QueueEffect, SendOrder};
+pub(crate) use super::queue_event::{BatchAnswer, BatchId, ConnectionId, LastError, ProducerStamp, QueueEffect, SendOrder};
 use crate::backoff::Backoff;
 use sluice_model::limits::BATCHES_PER_PRODUCER;
 use sluice_model::{ErrorCode, Outcome, ProducerEpoch, ProducerId, Sequence};
@@ -35,7 +35,7 @@ struct Entry<B> {
     in_flight: Option<(ConnectionId, u64)>,
     sequence: Option<Sequence>,
     maybe_written: bool,
-    last_error: Option<(ErrorCode, String)>,
+    last_error: Option<LastError>,
 }
 
 impl<B> Entry<B> {
@@ -332,7 +332,7 @@ impl<B> PartitionQueue<B> {
         if answer.code.retry() == sluice_model::error_code::Retry::Refreshed {
             effects.push(QueueEffect::RefreshMetadata);
         }
-        self.entries[index].last_error = Some((answer.code, answer.text));
+        self.entries[index].last_error = Some(answer.into());
     }
 
     fn pause(&mut self, now_ms: u64, answer: &BatchAnswer) {
@@ -348,8 +348,8 @@ impl<B> PartitionQueue<B> {
     fn give_up(&mut self, index: usize, reason: Reason, text: String, effects: &mut Vec<QueueEffect<B>>) {
         let entry = &self.entries[index];
         self.closing |= entry.sequence.is_some();
-        let settlement =
-            if entry.maybe_written { Settlement::Unknown { reason, text } } else { Settlement::Refused { reason, text } };
+        let retry_after_ms = entry.last_error.as_ref().map_or(0, |last| last.retry_after_ms);
+        let settlement = Settlement::given_up(entry.maybe_written, reason, text, retry_after_ms);
         self.settle(index, settlement, effects);
     }
 

@@ -55,9 +55,25 @@ pub(crate) enum QueueEffect<B> {
     HistoryLost,
 }
 
-pub(super) fn timeout_text(last_error: Option<&(ErrorCode, String)>) -> String {
+/// What an answer said of a batch that is to be sent again.
+#[derive(Debug)]
+pub(crate) struct LastError {
+    pub(super) code: ErrorCode,
+    pub(super) text: String,
+    pub(super) retry_after_ms: u32,
+}
+
+impl From<BatchAnswer> for LastError {
+    fn from(answer: BatchAnswer) -> Self {
+        Self { code: answer.code, text: answer.text, retry_after_ms: answer.retry_after_ms }
+    }
+}
+
+pub(super) fn timeout_text(last_error: Option<&LastError>) -> String {
     match last_error {
-        Some((code, text)) => format!("not delivered within delivery_timeout_ms; the last answer was {code:?}: {text}"),
+        Some(LastError { code, text, .. }) => {
+            format!("not delivered within delivery_timeout_ms; the last answer was {code:?}: {text}")
+        }
         None => "not delivered within delivery_timeout_ms; no answer ever came, is the broker reachable?".into(),
     }
 }

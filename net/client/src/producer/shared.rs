@@ -52,7 +52,7 @@ type Effects = Vec<QueueEffect<Batch>>;
 /// What is left to do once the lock is released.
 #[derive(Default)]
 pub(super) struct Followup {
-    settled: Vec<(Batch, Settlement)>,
+    settled: Vec<SlotIndex>,
     refresh: Vec<usize>,
     new_producer_id: bool,
 }
@@ -164,8 +164,8 @@ impl ProducerShared {
 
     /// Does what is left to do. Not under the lock: callbacks of the application run here.
     pub(super) fn carry_out(self: &Arc<Self>, followup: Followup) {
-        for (batch, settlement) in followup.settled {
-            self.settle(batch, settlement);
+        for slot in followup.settled {
+            self.give_outcomes(slot);
         }
         for topic in followup.refresh {
             self.refresh(topic);
@@ -175,8 +175,20 @@ impl ProducerShared {
         }
     }
 
+    /// Gives the outcomes of a partition that are next in order, unless somebody is giving them.
+    pub(super) fn give_outcomes(&self, slot: SlotIndex) {
+        if !self.lock().slots[slot].outbox.begin() {
+            return;
+        }
+        loop {
+            let next = self.lock().slots[slot].outbox.next();
+            let Some((batch, settlement)) = next else { return };
+            self.settle(batch, settlement);
+        }
+    }
+
     /// Gives the records of a batch their outcome. Whoever flushes goes on only when all who watch have been told.
-    pub(super) fn settle(&self, batch: Batch, settlement: Settlement) {
+    fn settle(&self, batch: Batch, settlement: Settlement) {
         let latency_us = self.now_us().saturating_sub(batch.since_us);
         lock(&self.outcomes).note(&batch, &settlement, latency_us);
         let cell = &batch.cell.0;
@@ -268,7 +280,12 @@ impl Followup {
         accumulator.set_ready(slot);
         for effect in effects {
             match effect {
-                QueueEffect::Settled { batch, settlement } => self.settled.push((batch, settlement)),
+                QueueEffect::Settled { batch, settlement } => {
+                    accumulator.slots[slot].outbox.put(batch.serial, batch, settlement);
+                    if self.settled.last() != Some(&slot) {
+                        self.settled.push(slot);
+                    }
+                }
                 QueueEffect::RefreshMetadata => self.add_refresh(accumulator.slots[slot].topic),
                 QueueEffect::NewProducerId => self.new_producer_id = true,
                 QueueEffect::HistoryLost => tracing::warn!(
