@@ -146,7 +146,9 @@ pub struct ConsumerConfig {
     pub fetch_len_max: u32,
     /// Most bytes per partition in one answer: 4 KiB to `fetch_len_max`. A larger frame is fetched alone.
     pub partition_len_max: u32,
-    /// Most bytes fetched and not yet polled, over all partitions: `fetch_len_max` to 64 GiB.
+    /// Most bytes fetched and not yet polled, over all partitions: `fetch_len_max` to 64 GiB. How much of it is used
+    /// follows the application: it begins with `fetch_len_max`, grows while that finds nothing ready although there is
+    /// more to fetch, and shrinks, at least to `partition_len_max`, while batches wait for a second or longer.
     pub prefetch_len_max: usize,
     /// Largest records section after decompression, bytes: 1 KiB to 1 GiB. A larger one is an error that names its
     /// offsets.

@@ -110,6 +110,28 @@ async fn callbacks_come_once_in_order_and_a_flush_waits_for_them() {
     assert_eq!(called.load(Ordering::SeqCst), 0, "a record that was not taken has no outcome");
 }
 
+/// The broker may answer a later batch first; who is told of it hears of the earlier one before.
+#[tokio::test]
+async fn outcomes_come_in_order_though_answers_do_not() {
+    let broker = FakeBroker::start(&[("t", 1)], 1).await;
+    let watcher = Arc::new(Watcher::default());
+    let config = ProducerConfig { batch_len_max: 1, request_len_max: 1, ..Default::default() };
+    let client = broker.client().await;
+    let producer = Producer::with_interceptors(client, config, vec![watcher.clone()]).await.unwrap();
+    producer.send(ProducerRecord::new("t", b"warm")).await.unwrap().await.acknowledged().unwrap();
+    broker.faults([Fault::Slow(60), Fault::None, Fault::Slow(30), Fault::None]);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..20 {
+        let then = seen.clone();
+        let callback = move |delivery: Delivery| then.lock().unwrap().push(delivery.acknowledged().unwrap().offset.unwrap());
+        producer.send_with(ProducerRecord::new("t", b"x"), callback).await.unwrap();
+    }
+    producer.flush().await;
+    assert_eq!(*seen.lock().unwrap(), (1..=20).collect::<Vec<_>>());
+    let watched: Vec<_> = watcher.outcomes.lock().unwrap().iter().filter_map(|outcome| outcome.2).collect();
+    assert_eq!(watched, (0..=20).collect::<Vec<_>>());
+}
+
 /// Others that never stop sending must not keep a flush from its end.
 #[tokio::test]
 async fn a_flush_waits_for_what_was_sent_before_it() {

@@ -22,7 +22,7 @@ pub enum SendError {
         topic: String,
         partition_count: usize,
     },
-    /// `try_send` does not ask brokers; [`Producer::prepare`] does.
+    /// `try_send` does not ask brokers; [`prepare`](crate::Producer::prepare) does.
     TopicNotPrepared {
         topic: String,
     },
