@@ -218,11 +218,11 @@ impl Accumulator {
             self.slots[slot].builder.reserve(self.config.batch_len_max);
             filled = true;
         }
-        let record_len = self.slots[slot].builder.record_len(record);
+        let mut len_before = self.slots[slot].builder.len();
         let index = match self.slots[slot].builder.append(record) {
             Err(RecordRefusal::Full { .. } | RecordRefusal::CountFull) if !self.slots[slot].builder.is_empty() => {
                 self.seal(slot);
-                filled = true;
+                (filled, len_before) = (true, 0);
                 self.slots[slot].builder.append(record)
             }
             result => result,
@@ -240,7 +240,7 @@ impl Accumulator {
             OpenBatch { cell: BatchCell::new(entry.id.partition.0), serial, since_us: now_us, reserved: 0 }
         });
         self.taken.records += 1;
-        self.taken.bytes += record_len as u64;
+        self.taken.bytes += (entry.builder.len() - len_before) as u64;
         open.reserved += reserved;
         let confirm = Confirm::new(open.cell.clone(), index);
         if entry.builder.len() >= self.config.batch_len_max {

@@ -177,17 +177,22 @@ impl ProducerShared {
 
     /// Gives the outcomes of a partition that are next in order, unless somebody is giving them.
     pub(super) fn give_outcomes(&self, slot: SlotIndex) {
-        if !self.lock().slots[slot].outbox.begin() {
+        let mut accumulator = self.lock();
+        if !accumulator.slots[slot].outbox.begin() {
             return;
         }
-        loop {
-            let next = self.lock().slots[slot].outbox.next();
-            let Some((batch, settlement)) = next else { return };
+        while let Some((batch, settlement)) = accumulator.slots[slot].outbox.next() {
+            drop(accumulator);
+            let serial = batch.serial;
             self.settle(batch, settlement);
+            accumulator = self.lock();
+            // Not before all who watch have been told: whoever flushes goes on now.
+            accumulator.unsettled.remove(&serial);
+            self.settled.notify_waiters();
         }
     }
 
-    /// Gives the records of a batch their outcome. Whoever flushes goes on only when all who watch have been told.
+    /// Gives the records of a batch their outcome.
     fn settle(&self, batch: Batch, settlement: Settlement) {
         let latency_us = self.now_us().saturating_sub(batch.since_us);
         lock(&self.outcomes).note(&batch, &settlement, latency_us);
@@ -207,8 +212,6 @@ impl ProducerShared {
         }
         self.memory.add_permits(batch.reserved);
         cell.settle(delivery);
-        self.lock().unsettled.remove(&batch.serial);
-        self.settled.notify_waiters();
     }
 
     /// Asks where the partitions of a topic are, unless somebody is asking.
