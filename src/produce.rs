@@ -14,7 +14,6 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use lines::{LineError, Lines};
 use sluice_client::{Acks, Compression, Delivery, OnFull, Producer, ProducerConfig, ProducerRecord, SendError};
-use sluice_model::limits::DELIVERY_TIMEOUT_MS_MAX;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::PathBuf;
@@ -139,7 +138,7 @@ async fn prepare(args: &ProduceArgs) -> Result<(Producer, usize), Failure> {
         compression: args.compression.into(),
         delivery_timeout_ms: u64::try_from(args.delivery_timeout.as_millis()).unwrap_or(u64::MAX),
         // Room comes when the lines in front have their outcome, be it that their time is over.
-        on_full: OnFull::Block { timeout_ms: DELIVERY_TIMEOUT_MS_MAX },
+        on_full: OnFull::Block { timeout_ms: sluice_model::limits::DELIVERY_TIMEOUT_MS_MAX },
         ..ProducerConfig::default()
     };
     let producer = Producer::new(client, config).await.map_err(|error| client_failure(&error))?;
