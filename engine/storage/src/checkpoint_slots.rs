@@ -86,6 +86,22 @@ pub async fn read_slots<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex) -
     Ok([read_slot(disk, layout, shard, 0).await?, read_slot(disk, layout, shard, 1).await?])
 }
 
+/// Makes a slot that the device did not give back one that is lost for good, durable when it returns. Whoever goes on
+/// without it writes blocks of segments anew that it vouches for: were it read again one day, it would vouch for what is
+/// there no more.
+pub(crate) async fn forget_slot<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex, slot: usize) -> io::Result<()> {
+    let file = match disk.open(&layout.checkpoint_slot(shard, slot), OpenMode::Existing).await {
+        // It was the opening that failed, of a slot that was never written.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    if file.len().await? == 0 {
+        return Ok(());
+    }
+    file.write_at(0, disk.buffer(BLOCK_LEN)).await?;
+    file.sync().await
+}
+
 impl<D: Disk> Checkpoints<D> {
     /// Opens the slots, creating those that are missing, names durable. The next write goes to the slot that
     /// `newest` is not in.

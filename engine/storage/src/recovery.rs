@@ -13,6 +13,9 @@
 //! before a later group or the idle marker does. It looks like a torn group and is cut; the report says
 //! `torn_group_cut`. Once the idle marker stands, wherever it landed, the same rot is damage.
 //!
+//! A slot that the device does not give back is lost as well, and made so before anything else is written: were it read
+//! again by the next start, it would vouch for blocks that this one has written anew.
+//!
 //! The expensive mistake is to start from less than there is: a journal that is missing where one has to be is an
 //! error, never an empty beginning, and what another version of this program wrote is refused, never repaired. Memory is bounded by the tail budget; what is replayed is
 //! written back as it goes. Deliberately absent: repair from replicas, and who leads afterwards.
@@ -20,7 +23,7 @@
 use crate::batch_cache::TailMemory;
 use crate::checkpoint::{PartitionCheckpoint, ShardCheckpoint};
 use crate::checkpoint_codec::RingState;
-use crate::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, Checkpoints, FoundCheckpoint, SlotFound, read_slots};
+use crate::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, Checkpoints, FoundCheckpoint, SlotFound, forget_slot, read_slots};
 use crate::damage::{DamagedRange, SegmentDamage};
 use crate::disk::Disk;
 use crate::journal::{Journal, JournalConfig, JournalStart};
@@ -189,6 +192,11 @@ async fn find_checkpoint<D: Disk>(
         if let SlotFound::OtherVersion { found } = *slot {
             let (path, known) = (plan.layout.checkpoint_slot(plan.shard, index), CHECKPOINT_FORMAT_VERSION.into());
             return Err(RecoveryError::OtherVersion { path, found: found.into(), known });
+        }
+    }
+    for (index, slot) in slots.iter().enumerate() {
+        if matches!(slot, SlotFound::Unreadable { .. }) {
+            forget_slot(disk, &plan.layout, plan.shard, index).await?;
         }
     }
     let bad = slots.iter().filter(|slot| slot.is_lost()).count();
@@ -395,3 +403,7 @@ mod rebuild_tests;
 #[cfg(test)]
 #[path = "recovery_missing_test.rs"]
 mod missing_tests;
+
+#[cfg(test)]
+#[path = "recovery_slots_test.rs"]
+mod slots_tests;
