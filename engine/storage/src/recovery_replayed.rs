@@ -44,6 +44,7 @@ impl<D: Disk> Replayed<D> {
             self.log.doubt(self.log.log_end_offset());
         }
         self.log.set_log_start(self.log_start_offset.min(self.log.log_end_offset()));
+        self.log.end_above_log_start();
         write_back(&mut self.log, WriteBackKind::Everything).await?;
         while let Some(plan) = self.log.plan_flush() {
             let flushed = plan.run().await?;

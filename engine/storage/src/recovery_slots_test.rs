@@ -1,9 +1,10 @@
-//! Checkpoints that a start could not read.
+//! Checkpoints that a start could not read, or that speak of more than the journal still holds.
 
 use super::tests::{Scenario, WHOLE_BLOCKS, power_cycled};
+use crate::commit_group::GroupHeader;
 use crate::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
-use crate::testing::test_shard::{TestShard, TestSizes};
-use crate::write_back::WriteBackKind;
+use crate::testing::frames::test_partition;
+use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use sluice_model::limits::BLOCK_LEN;
 
 fn start(disk: &FaultDisk, number: u64, what: &str) -> TestShard {
@@ -44,4 +45,43 @@ fn a_slot_that_is_read_again_after_a_start_without_it_vouches_for_nothing() {
         }
     }
     assert!(unread == 4 && images > 40, "{unread} slots were not read, {images} images");
+}
+
+#[test]
+fn a_log_whose_newest_records_are_lost_does_not_start_behind_its_end() {
+    let id = test_partition(0);
+    let mut scenario = Scenario::new(7, TestSizes::default());
+    (0..3).for_each(|_| scenario.append_and_commit(0, 1000));
+    let end = scenario.shard.log(id).log_end_offset();
+    scenario.shard.set_log_start(id, end);
+    scenario.shard.checkpoint();
+    scenario.shard.mark_idle();
+    let disk = power_cycled(&scenario.shard.disk);
+    flip_a_body(&disk, 2);
+    let mut shard = start(&disk, 2, "the third group is lost");
+    let (log_start, log_end) = (shard.log(id).log_start_offset(), shard.log(id).log_end_offset());
+    assert!(log_end < end && log_start == log_end, "{log_start} to {log_end}, of {end}");
+    assert_eq!(shard.report().possibly_short.get(&id), Some(&log_end));
+    let mut next = scenario.resumed(shard, 8);
+    next.append_and_commit(0, 500);
+    assert_eq!(next.shard.read_all(id).len(), 1, "it goes on where it ends");
+    let mut again = start(&power_cycled(&next.shard.disk), 3, "and once more");
+    assert_eq!(again.log(id).log_start_offset(), log_start);
+    assert_eq!(again.read_all(id).len(), 1);
+}
+
+/// Changes a bit in the body of the `nth` group with one.
+fn flip_a_body(disk: &FaultDisk, nth: usize) {
+    let dir = test_layout().shard_journal_dir(TEST_SHARD);
+    let mut bodies = Vec::new();
+    for (path, bytes) in disk.files().into_iter().filter(|(path, _)| path.starts_with(&dir)) {
+        for (block, bytes) in bytes.chunks(BLOCK_LEN).enumerate() {
+            if let Some((header, _)) = GroupHeader::parse(bytes).filter(|(header, _)| header.entry_count > 0) {
+                bodies.push((header.sequence, path.clone(), (block * BLOCK_LEN) as u64));
+            }
+        }
+    }
+    bodies.sort();
+    let (_, path, position) = &bodies[nth];
+    disk.flip_bit(path, position + 500, 1);
 }

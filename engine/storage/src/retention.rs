@@ -21,6 +21,11 @@ impl<D: Disk> Log<D> {
         self.damage.advance_log_start(offset);
     }
 
+    /// Records that a log start speaks of were lost in the journal, deleted or not: the log begins where it ends.
+    pub(crate) fn end_above_log_start(&mut self) {
+        self.log_start = self.log_start.min(self.log_end);
+    }
+
     /// The log start that retention asks for, `None` when nothing is to be deleted: at least `bytes` of log are kept
     /// (header blocks and footers included), and nothing appended at or after `before_ms`. The caller keeps it at or
     /// below the high watermark, writes it to the journal, and then calls [`Self::set_log_start`].
