@@ -54,7 +54,9 @@ async fn handshake(address: &Address, config: &ClientConfig, session: Session) -
     let mut incoming = Incoming::default();
     let answer = loop {
         if incoming.read_from(&mut reader).await.map_err(lost)? == 0 {
-            return Err(protocol("it closed the connection instead of answering Hello; is it a sluice broker?".into()));
+            // A broker that is killed, or stops, does this too: whoever asks again may be answered.
+            let text = "it closed the connection instead of answering Hello; is it a sluice broker?".into();
+            return Err(ClientError::Lost { address: address.to_string(), text });
         }
         if let Some(answer) = incoming.take_message().map_err(|e| protocol(e.to_string()))? {
             break answer;
@@ -88,5 +90,32 @@ fn read_hello(answer: &Answer) -> Result<HelloAnswer, ClientError> {
             Err(ClientError::Broker { code: crate::error::code_of(refusal.error), text: refusal.text })
         }
         _ => Err(protocol("it answered Hello with something else; is it a sluice broker?".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// As a broker does that is killed before it has answered: whoever asks again may be answered.
+    #[tokio::test]
+    async fn a_connection_that_ends_before_hello_is_answered_is_lost() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it listens").to_string();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // A connection with unread bytes in it is reset, and not ended.
+                let mut request = [0; 4096];
+                stream.readable().await.expect("Hello comes");
+                drop(stream.try_read(&mut request));
+                drop(stream);
+            }
+        });
+        let address = Address::parse(&address).expect("an address");
+        let session = Session { id: [7; 16], attempt: 0 };
+        let error = connect(&address, &ClientConfig::default(), session).await.err().expect("nobody answers");
+        assert!(matches!(error, ClientError::Lost { .. }) && error.is_transient(), "{error}");
+        assert!(error.to_string().contains("is it a sluice broker?"), "{error}");
     }
 }
