@@ -8,18 +8,9 @@ use sluice_storage::disk::Disk;
 use sluice_storage::recovery::RecoveryError;
 use sluice_storage::testing::executor::block_on;
 use sluice_storage::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
-use support::{Setup, TestProducer, TestShard, assignment, id};
+use support::{Setup, TestProducer, TestShard, assignment, fill, id};
 
 /// Appends `count` frames of `len` bytes to each partition and waits for all.
-fn fill(shard: &mut TestShard, producers: &mut [TestProducer], count: usize, len: usize) {
-    for round in 0..count {
-        for producer in &mut *producers {
-            shard.append(&producer.frame_of(len), round as u64).unwrap();
-        }
-        shard.settle();
-    }
-}
-
 #[test]
 fn a_shard_that_has_failed_writes_nothing_more_on_any_path() {
     // The journal's write, a segment's write or flush, a checkpoint's write: one of the next calls fails.

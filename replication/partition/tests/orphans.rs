@@ -3,20 +3,16 @@
 
 mod support;
 
-use sluice_model::{Incarnation, LeaderEpoch, PartitionIndex, PlacementEpoch, ShardIndex, TopicId, TopicPartition};
-use sluice_partition::{PartitionAssignment, Prepare, Survey, prepare, survey};
-use sluice_storage::journal::JournalConfig;
+use sluice_model::{LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
+use sluice_partition::{Survey, survey};
 use sluice_storage::layout::Layout;
 use sluice_storage::testing::executor::block_on;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
-use std::collections::BTreeSet;
 use std::path::Path;
-use support::{JOURNAL_FILE_LEN, ReadFrame, Setup, TestProducer, TestShard, assignment, id};
+use support::start::{Placed, start_shards};
+use support::{ReadFrame, Setup, TestProducer, TestShard, id};
 
 const FORGOTTEN: TopicId = TopicId([9; 16]);
-
-/// A partition, its shard and placement epoch.
-type Placed = (TopicPartition, u16, u32);
 
 fn orphan(partition: u32) -> TopicPartition {
     TopicPartition { topic_id: FORGOTTEN, partition: PartitionIndex(partition) }
@@ -30,43 +26,9 @@ fn surveyed(disk: &FaultDisk, shard_count: usize) -> Survey {
     block_on(survey(disk, &layout(), shard_count)).unwrap()
 }
 
-fn assignments(placed: &[Placed], start: u64) -> Vec<(ShardIndex, PartitionAssignment)> {
-    let assigned = |&(id, shard, epoch): &Placed| {
-        let assigned = PartitionAssignment { id, placement_epoch: PlacementEpoch(epoch), ..assignment(0, start) };
-        (ShardIndex(shard), assigned)
-    };
-    placed.iter().map(assigned).collect()
-}
-
 /// Opens all shards as a start of a broker does.
 fn start(disk: &FaultDisk, shard_count: u16, placed: &[Placed], start: u64) -> Vec<TestShard> {
-    let plan = Prepare {
-        layout: layout(),
-        incarnation: Incarnation { number: start * 10, random: start },
-        journal_of: Box::new(|shard| JournalConfig {
-            dir: layout().shard_journal_dir(shard),
-            file_len: JOURNAL_FILE_LEN,
-            file_count: 4,
-            group_len_target: 64 * 1024,
-        }),
-        tail_budget: 256 * 1024,
-        assigned: assignments(placed, start),
-        deleted: BTreeSet::new(),
-    };
-    let mut prepared = block_on(prepare(disk, plan)).unwrap_or_else(|error| panic!("{error}"));
-    let open = |shard: u16| {
-        let mine = assignments(placed, start).into_iter().filter(|(at, _)| at.0 == shard);
-        let setup = Setup {
-            shard,
-            start: start * 10 + 1,
-            assigned: mine.map(|(_, assignment)| assignment).collect(),
-            imports: prepared.imports.remove(&ShardIndex(shard)).unwrap_or_default(),
-            owners: prepared.owners.clone(),
-            ..Setup::new(0, 1)
-        };
-        TestShard::open(disk, setup)
-    };
-    (0..shard_count).map(open).collect()
+    start_shards(disk, 0..shard_count, placed, start)
 }
 
 fn shard_of(shards: &mut [TestShard], id: TopicPartition) -> &mut TestShard {

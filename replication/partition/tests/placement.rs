@@ -2,70 +2,30 @@
 
 mod support;
 
-use sluice_model::{Incarnation, PlacementEpoch, ShardIndex};
-use sluice_partition::{OpenError, PartitionAssignment, Prepare, Prepared, prepare};
-use sluice_storage::journal::JournalConfig;
+use sluice_model::ShardIndex;
+use sluice_partition::{OpenError, Prepared};
 use sluice_storage::layout::Layout;
-use sluice_storage::testing::executor::block_on;
 use sluice_storage::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
 use std::collections::BTreeSet;
 use std::path::Path;
-use support::{JOURNAL_FILE_LEN, Setup, TestProducer, TestShard, assignment};
+use support::start::{Placed, start_shards};
+use support::{TestProducer, TestShard, id};
 
 /// Where each partition is, by start: its shard and placement epoch.
 type Placement = [(u16, u32)];
 
-fn assignments(placement: &Placement, start: u64) -> Vec<(ShardIndex, PartitionAssignment)> {
-    let place = |(partition, &(shard, epoch)): (usize, &(u16, u32))| {
-        let placed = PartitionAssignment {
-            placement_epoch: PlacementEpoch(epoch),
-            ..assignment(u32::try_from(partition).unwrap(), start)
-        };
-        (ShardIndex(shard), placed)
-    };
-    placement.iter().enumerate().map(place).collect()
-}
-
-fn prepared(disk: &FaultDisk, placement: &Placement, start: u64) -> Prepared {
-    try_prepare(disk, placement, start).unwrap_or_else(|error| panic!("{error}"))
+fn placed(placement: &Placement) -> Vec<Placed> {
+    (0..).zip(placement).map(|(partition, &(shard, epoch))| (id(partition), shard, epoch)).collect()
 }
 
 fn try_prepare(disk: &FaultDisk, placement: &Placement, start: u64) -> Result<Prepared, OpenError> {
-    let layout = Layout::new(Path::new("/data"));
-    let journals = layout.clone();
-    let plan = Prepare {
-        layout,
-        incarnation: Incarnation { number: start * 10, random: start },
-        journal_of: Box::new(move |shard| JournalConfig {
-            dir: journals.shard_journal_dir(shard),
-            file_len: JOURNAL_FILE_LEN,
-            file_count: 4,
-            group_len_target: 64 * 1024,
-        }),
-        tail_budget: 256 * 1024,
-        assigned: assignments(placement, start),
-        deleted: BTreeSet::new(),
-    };
-    block_on(prepare(disk, plan))
+    support::start::try_prepare(disk, &placed(placement), start)
 }
 
 /// Opens every shard of a placement, as a start of a broker does.
 fn start(disk: &FaultDisk, placement: &Placement, start: u64) -> Vec<TestShard> {
-    let mut prepared = prepared(disk, placement, start);
     let shards: BTreeSet<u16> = placement.iter().map(|place| place.0).collect();
-    let open = |shard: u16| {
-        let mine = assignments(placement, start).into_iter().filter(|(at, _)| at.0 == shard);
-        let setup = Setup {
-            shard,
-            start: start * 10 + 1,
-            assigned: mine.map(|(_, assignment)| assignment).collect(),
-            imports: prepared.imports.remove(&ShardIndex(shard)).unwrap_or_default(),
-            owners: prepared.owners.clone(),
-            ..Setup::new(0, 1)
-        };
-        TestShard::open(disk, setup)
-    };
-    shards.into_iter().map(open).collect()
+    start_shards(disk, shards, &placed(placement), start)
 }
 
 fn fill(shards: &mut [TestShard], placement: &Placement, producers: &mut [TestProducer], count: u64) {

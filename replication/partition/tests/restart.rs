@@ -12,17 +12,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use support::{ReadFrame, Setup, TestProducer, TestShard, assignment, id};
-
-/// Appends `count` frames of `len` bytes to each partition and waits for all.
-fn fill(shard: &mut TestShard, producers: &mut [TestProducer], count: usize, len: usize) {
-    for round in 0..count {
-        for producer in &mut *producers {
-            shard.append(&producer.frame_of(len), round as u64).unwrap();
-        }
-        shard.settle();
-    }
-}
+use support::{ReadFrame, Setup, TestProducer, TestShard, assignment, busy_round, fill, id};
 
 #[test]
 fn a_clean_stop_leaves_nothing_to_replay() {
@@ -50,18 +40,7 @@ fn every_cut_of_a_busy_while_keeps_what_was_acknowledged() {
     let mut marks = vec![(disk.call_count(), [0usize; 2])];
     let mut counts = [0usize; 2];
     for round in 0..40u64 {
-        for (index, producer) in producers.iter_mut().enumerate() {
-            let before = producer.next_sequence;
-            match shard.append(&producer.frame_of(3000 + 700 * (usize::try_from(round).unwrap() % 5)), round) {
-                Ok(()) => counts[index] += 1,
-                Err(ProduceRefusal::Overloaded { .. }) => producer.next_sequence = before,
-                Err(other) => panic!("{other}"),
-            }
-        }
-        if round % 7 == 3 {
-            shard.advance_ms(2100);
-        }
-        shard.settle();
+        busy_round(&mut shard, &mut producers, round, &mut counts);
         marks.push((disk.call_count(), counts));
     }
     let full: Vec<Vec<ReadFrame>> = (0..2).map(|p| shard.read_all(p, 0).unwrap()).collect();

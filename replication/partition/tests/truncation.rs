@@ -11,7 +11,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use support::{ReadFrame, Setup, TestProducer, TestShard, id};
+use support::{ReadFrame, Setup, TestProducer, TestShard, busy_round, id};
 
 fn truncate(shard: &mut TestShard, partition: u32, end_offset: u64, epoch: u32) -> Result<Offset, TruncateError> {
     let partitions = shard.partitions.clone();
@@ -186,18 +186,7 @@ fn every_cut_of_a_while_with_truncations_keeps_what_was_acknowledged_and_nothing
     let (mut counts, mut acknowledged) = ([0usize; 2], vec![(0, 0)]);
     let mut other_acknowledged = vec![(0, 0)];
     for round in 0..40u64 {
-        for (index, producer) in producers.iter_mut().enumerate() {
-            let before = producer.next_sequence;
-            match shard.append(&producer.frame_of(3000 + 700 * (usize::try_from(round).unwrap() % 5)), round) {
-                Ok(()) => counts[index] += 1,
-                Err(ProduceRefusal::Overloaded { .. }) => producer.next_sequence = before,
-                Err(other) => panic!("{other}"),
-            }
-        }
-        if round % 7 == 3 {
-            shard.advance_ms(2100);
-        }
-        shard.settle();
+        busy_round(&mut shard, &mut producers, round, &mut counts);
         acknowledged.push((disk.call_count(), counts[0]));
         other_acknowledged.push((disk.call_count(), counts[1]));
         if round % 9 == 5 {

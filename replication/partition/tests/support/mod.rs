@@ -1,6 +1,8 @@
 //! One shard on the fault disk, with a clock that a test moves and tasks in an order that a seed decides.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod start;
+
 use bytes::BytesMut;
 use sluice_model::frame::ProducerBatch;
 use sluice_model::record_batch::{NewRecord, RecordsBuilder};
@@ -345,4 +347,31 @@ impl TestProducer {
         let byte = u8::try_from(self.next_sequence & 0xff).unwrap();
         self.frame(&[&vec![byte; len]])
     }
+}
+
+/// `count` rounds of one frame for each producer, durable after each.
+pub(crate) fn fill(shard: &mut TestShard, producers: &mut [TestProducer], count: usize, len: usize) {
+    for round in 0..count {
+        for producer in &mut *producers {
+            shard.append(&producer.frame_of(len), round as u64).unwrap();
+        }
+        shard.settle();
+    }
+}
+
+/// One round of a busy while: a frame of each of two producers, of a length of its own, unless it is refused for load;
+/// now and then time enough for write-back and a checkpoint. `counts` is of those that were taken.
+pub(crate) fn busy_round(shard: &mut TestShard, producers: &mut [TestProducer], round: u64, counts: &mut [usize; 2]) {
+    for (producer, count) in producers.iter_mut().zip(counts) {
+        let before = producer.next_sequence;
+        match shard.append(&producer.frame_of(3000 + 700 * (usize::try_from(round).unwrap() % 5)), round) {
+            Ok(()) => *count += 1,
+            Err(ProduceRefusal::Overloaded { .. }) => producer.next_sequence = before,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    if round % 7 == 3 {
+        shard.advance_ms(2100);
+    }
+    shard.settle();
 }
