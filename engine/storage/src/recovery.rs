@@ -41,7 +41,7 @@ use crate::recovery_report::RecoveryReport;
 use crate::recovery_truncation::Truncations;
 use crate::write_back::WriteBackError;
 use sluice_model::{Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicPartition};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -68,7 +68,8 @@ pub struct RecoverShard<'a> {
     pub memory: TailMemory,
     /// Asked once for each partition found, with its placement epoch (`None` when no checkpoint names it).
     pub fate: &'a dyn Fn(TopicPartition, Option<PlacementEpoch>) -> PartitionFate,
-    /// What is placed on this shard: rebuilt from its segments when both checkpoint slots are lost.
+    /// What is placed on this shard: rebuilt from its segments when both checkpoint slots are lost. Nobody else works with
+    /// its files, so that those which nothing names are set aside.
     pub assigned: Vec<(TopicPartition, PlacementEpoch)>,
     /// Partitions that other shards recovered and this one owns from now on.
     pub imports: Vec<PartitionCheckpoint>,
@@ -303,7 +304,9 @@ async fn start_anew<D: Disk>(disk: &D, plan: RecoverShard<'_>, rest: Rest<D>) ->
     }
     write_both(&mut checkpoints, &checkpoint).await?;
     remove_segments(disk, &removed).await?;
-    let logs = partitions.values().map(|partition| &partition.log);
+    // The folder of a partition that is placed elsewhere is another shard's, which may be at work there already.
+    let placed_here: BTreeSet<TopicPartition> = plan.assigned.iter().map(|(id, _)| *id).collect();
+    let logs = partitions.iter().filter(|(id, _)| placed_here.contains(id)).map(|(_, partition)| &partition.log);
     report.set_aside = set_aside_leftovers(disk, &plan.layout, plan.incarnation, logs).await?;
     let start = JournalStart {
         shard: plan.shard,

@@ -8,7 +8,7 @@ use sluice_storage::layout::Layout;
 use sluice_storage::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
 use std::collections::BTreeSet;
 use std::path::Path;
-use support::start::{Placed, start_shards};
+use support::start::{Placed, open_prepared, start_shards};
 use support::{TestProducer, TestShard, id};
 
 /// Where each partition is, by start: its shard and placement epoch.
@@ -63,6 +63,29 @@ fn more_shards_fewer_shards_and_crashes_in_between() {
         drop(shards);
         disk = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Torn(number as u64) });
     }
+}
+
+#[test]
+fn a_shard_that_opens_late_leaves_alone_what_moved_to_one_that_is_at_work() {
+    let disk = FaultDisk::new(6);
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    let mut shards = start(&disk, ONE, 1);
+    fill(&mut shards, ONE, &mut producers, 20);
+    drop(shards);
+    let mut prepared = try_prepare(&disk, TWO, 2).unwrap();
+    let mut early = open_prepared(&disk, 1, &placed(TWO), &mut prepared, 2);
+    // Into segments that the shard which had them before knows nothing of.
+    for round in 0..40 {
+        producers[1..].iter_mut().for_each(|producer| early.append(&producer.frame_of(4000), round).unwrap());
+        early.settle();
+    }
+    early.advance_ms(10_000);
+    early.settle();
+    let files: BTreeSet<_> = disk.files().into_keys().collect();
+    let late = open_prepared(&disk, 0, &placed(TWO), &mut prepared, 2);
+    let gone: Vec<_> = files.iter().filter(|path| !disk.files().contains_key(*path)).collect();
+    assert!(gone.is_empty() && late.report.set_aside.is_empty(), "{gone:?} are gone: {}", late.report);
+    (1..3).for_each(|p| assert_eq!(early.read_all(p, 0).unwrap().len(), 60, "partition {p}"));
 }
 
 #[test]
