@@ -4,6 +4,10 @@
 //! segment yet has it here: when an allocation fails, the reserve is given back to the file system, produce is
 //! refused, and write-back goes on in the space that became free. The same space lets a broker with a full disk
 //! start, delete and drain.
+//!
+//! It is taken whole or not at all. Produce could come back sooner with a part of it and a tail bounded by that part, but
+//! padding, footers and checkpoints need room that does not shrink with the tail; and a disk with less free than this is
+//! full again within a fraction of a second, so that clients would be accepted and refused in turn for as long as it lasts.
 
 use sluice_storage::disk::{Disk, DiskFile, OpenMode};
 use std::io;
