@@ -10,7 +10,6 @@ use sluice_storage::testing::executor::block_on;
 use sluice_storage::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
 use support::{Setup, TestProducer, TestShard, assignment, fill, id};
 
-/// Appends `count` frames of `len` bytes to each partition and waits for all.
 #[test]
 fn a_shard_that_has_failed_writes_nothing_more_on_any_path() {
     // The journal's write, a segment's write or flush, a checkpoint's write: one of the next calls fails.
