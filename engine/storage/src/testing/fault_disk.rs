@@ -121,17 +121,24 @@ impl FaultDisk {
 
     /// How many turns of the executor a call takes at most; 2 at first.
     pub fn set_turns_max(&self, turns: u64) {
-        self.0.borrow_mut().turns_max = turns;
+        self.set_turns_max_apart(turns, turns);
+    }
+
+    /// The same for writes to files of durable writes and for all other calls: a journal may lie on a quicker device than
+    /// the rest, or on a slower one.
+    pub fn set_turns_max_apart(&self, durable_writes: u64, other_calls: u64) {
+        let mut state = self.0.borrow_mut();
+        (state.durable_turns_max, state.turns_max) = (durable_writes, other_calls);
     }
 
     pub(super) fn from_image(image: Image, seed: u64) -> Self {
         Self(Rc::new(RefCell::new(State::new(image, seed))))
     }
 
-    async fn take_turns(&self, more: u64) {
+    async fn take_turns(&self, is_durable_write: bool, more: u64) {
         let count = {
             let mut state = self.0.borrow_mut();
-            let bound = state.turns_max + 1;
+            let bound = if is_durable_write { state.durable_turns_max } else { state.turns_max } + 1;
             let spikes = state.plan.spikes;
             let spike = match spikes {
                 Some((one_in, turns)) if state.random.below(one_in) == 0 => state.random.below(turns + 1),
@@ -145,12 +152,13 @@ impl FaultDisk {
     /// A call that changes nothing takes its time, or fails.
     async fn look(&self, kind: FaultKind) -> io::Result<()> {
         let hit = self.0.borrow_mut().plan.on_call(kind);
-        self.take_turns(hit.turns).await;
+        self.take_turns(false, hit.turns).await;
         if hit.fails { Err(device_error()) } else { Ok(()) }
     }
 
     /// Logs a change, lets it take its time, and makes readers see it.
     async fn perform(&self, change: Change, kind: FaultKind) -> io::Result<()> {
+        let is_durable_write = matches!(change, Change::Write { durable: true, .. });
         let (hit, call) = {
             let mut state = self.0.borrow_mut();
             let hit = state.plan.on_call(kind);
@@ -159,7 +167,7 @@ impl FaultDisk {
             let happens = !hit.fails || partial || state.random.coin();
             (hit, happens.then(|| state.issue_hit(change, hit)))
         };
-        self.take_turns(hit.turns).await;
+        self.take_turns(is_durable_write, hit.turns).await;
         if let Some(call) = call {
             self.0.borrow_mut().complete(call, hit.fails);
         }

@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) capacity: u64,
     pub(super) plan: FaultPlan,
     pub(super) turns_max: u64,
+    /// Of writes to files of durable writes.
+    pub(super) durable_turns_max: u64,
 }
 
 #[derive(Clone, Default)]
@@ -55,6 +57,7 @@ impl State {
             capacity: u64::MAX,
             plan: FaultPlan::default(),
             turns_max: 2,
+            durable_turns_max: 2,
         }
     }
 
