@@ -8,6 +8,7 @@ use crate::oracle::Violation;
 use crate::plan::pick;
 use crate::world::World;
 use sluice_model::{PartitionIndex, ShardIndex, TopicId, TopicPartition};
+use sluice_storage::checkpoint_slots::{SlotFound, read_slots};
 use sluice_storage::disk::Disk;
 use sluice_storage::testing::executor::block_on;
 use sluice_storage::testing::fault_disk::FaultKind;
@@ -44,6 +45,8 @@ pub struct Faults {
     pub device_errors: u64,
     pub is_full: bool,
     pub is_slow: bool,
+    /// Turns of a call while the device is slow: of the journal's writes, and of all others.
+    pub journal_turns_max: u64,
     pub turns_max: u64,
     /// The wall clock was set once: ages are no longer what they seem.
     pub wall_jumped: bool,
@@ -116,19 +119,28 @@ impl World {
         self.set_capacity(room);
     }
 
+    /// All of the device becomes slow, or the journal alone, or all but the journal: what belongs to one and what to the
+    /// other then drift far apart.
     pub fn change_speed(&mut self) {
         self.faults.is_slow = !self.faults.is_slow;
-        self.faults.turns_max = if self.faults.is_slow { [10, 100, 400][pick(&mut self.random, 3)] } else { TURNS_MAX };
-        self.trace.note(format_args!("calls take up to {} turns", self.faults.turns_max));
+        let turns = if self.faults.is_slow { [10, 100, 400][pick(&mut self.random, 3)] } else { TURNS_MAX };
+        let part = self.random.below(3);
+        self.faults.journal_turns_max = if part == 1 { TURNS_MAX } else { turns };
+        self.faults.turns_max = if part == 2 { TURNS_MAX } else { turns };
+        self.trace.note(format_args!(
+            "calls take up to {} turns, writes to the journal {}",
+            self.faults.turns_max, self.faults.journal_turns_max
+        ));
         self.set_speed();
     }
 
     /// Tells the device, which may be a new one, how slow it is.
     pub fn set_speed(&self) {
-        if self.faults.is_slow {
-            self.disk.set_spikes(10, self.faults.turns_max * 4);
+        let (journal, other) = (self.faults.journal_turns_max.max(TURNS_MAX), self.faults.turns_max.max(TURNS_MAX));
+        if self.faults.is_slow && journal == other {
+            self.disk.set_spikes(10, other * 4);
         }
-        self.disk.set_turns_max(self.faults.turns_max.max(TURNS_MAX));
+        self.disk.set_turns_max_apart(journal, other);
     }
 
     pub fn jump_clock(&mut self) {
@@ -197,12 +209,32 @@ impl World {
                 if files.get(&path).is_none_or(|bytes| bytes.len() <= SLOT_HEADER.end) {
                     continue;
                 }
-                let position = SLOT_HEADER.start + pick(&mut self.random, SLOT_HEADER.len());
-                let bit = u8::try_from(self.random.below(8)).expect("below 8");
-                self.trace.note(format_args!("lost: bit {bit} of byte {position} of {}", path.display()));
-                self.disk.flip_bit(&path, position as u64, bit);
+                self.lose_slot(&path);
             }
         }
+    }
+
+    /// A bit changes in the newer slot of each shard in use both of whose slots are good. Nothing may be lost by it.
+    pub fn lose_newest_slots(&mut self) {
+        let files = self.disk.files();
+        if self.faults.has_moved || self.has_old_shards(&files) {
+            return;
+        }
+        for shard in (0..u16::try_from(self.control.shard_count).expect("few shards")).map(ShardIndex) {
+            let Ok(slots) = block_on(read_slots(&self.disk, &self.control.layout, shard)) else { continue };
+            let [SlotFound::Good(first), SlotFound::Good(second)] = slots else { continue };
+            let newest = if first.slot_sequence > second.slot_sequence { first.slot } else { second.slot };
+            let path = self.control.layout.checkpoint_slot(shard, newest);
+            self.coverage.hit("crash: newest checkpoint lost");
+            self.lose_slot(&path);
+        }
+    }
+
+    fn lose_slot(&mut self, path: &Path) {
+        let position = SLOT_HEADER.start + pick(&mut self.random, SLOT_HEADER.len());
+        let bit = u8::try_from(self.random.below(8)).expect("below 8");
+        self.trace.note(format_args!("lost: bit {bit} of byte {position} of {}", path.display()));
+        self.disk.flip_bit(path, position as u64, bit);
     }
 
     /// A shard names partitions that have left it: one out of use for good, others until their next start. When the shard that has them now loses both checkpoints,

@@ -4,7 +4,7 @@
 use clap::{Parser, Subcommand};
 use sluice_sim::plan::Mask;
 use sluice_sim::plants;
-use sluice_sim::run::{Failure, Seeds, Settings, minimised, run_seed, run_seeds};
+use sluice_sim::run::{Failure, Progress, Seeds, Settings, minimised, run_seed, run_seeds};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -33,6 +33,9 @@ enum Command {
         /// Print how often everything was met.
         #[arg(long)]
         coverage: bool,
+        /// Go on after a seed that fails, and name every one.
+        #[arg(long)]
+        keep_going: bool,
     },
     /// Run one seed and print everything that happens.
     Replay {
@@ -40,6 +43,9 @@ enum Command {
         /// Stop after this many steps.
         #[arg(long)]
         steps: Option<u64>,
+        /// Print what is done to the disk as well.
+        #[arg(long)]
+        calls: bool,
         #[arg(long, default_value = "")]
         without: String,
     },
@@ -59,12 +65,12 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { seeds, from, threads, without, coverage } => match Mask::parse(&without) {
-            Ok(mask) => run(Seeds { from, count: seeds, threads, mask }, coverage),
+        Command::Run { seeds, from, threads, without, coverage, keep_going } => match Mask::parse(&without) {
+            Ok(mask) => run(Seeds { from, count: seeds, threads, mask, keeps_going: keep_going }, coverage),
             Err(message) => usage(&message),
         },
-        Command::Replay { seed, steps, without } => match Mask::parse(&without) {
-            Ok(mask) => replay(seed, Settings { mask, steps_max: steps, is_printed: true }),
+        Command::Replay { seed, steps, calls, without } => match Mask::parse(&without) {
+            Ok(mask) => replay(seed, Settings { mask, steps_max: steps, is_printed: true, prints_calls: calls }),
             Err(message) => usage(&message),
         },
         Command::Plants { seeds, only, workspace } => match plants::run_all(&workspace, &only, seeds) {
@@ -77,8 +83,12 @@ fn main() -> ExitCode {
 fn run(seeds: Seeds, coverage: bool) -> ExitCode {
     tell_the_seed_of_a_panic(seeds);
     let started = Instant::now();
-    let summary = run_seeds(seeds, &|count| {
-        eprintln!("{count} seeds, {:.1} s", started.elapsed().as_secs_f64());
+    let summary = run_seeds(seeds, &|progress| match progress {
+        Progress::Ran(count) => eprintln!("{count} seeds, {:.1} s", started.elapsed().as_secs_f64()),
+        Progress::Failed(seed, outcome) => {
+            let message = outcome.violation.as_deref().unwrap_or_default();
+            println!("seed {seed} fails at step {} after {:.1} s: {message}", outcome.steps, started.elapsed().as_secs_f64());
+        }
     });
     if coverage {
         summary.coverage.iter().for_each(|(name, count)| println!("{count:>10}  {name}"));
@@ -92,7 +102,9 @@ fn run(seeds: Seeds, coverage: bool) -> ExitCode {
         started.elapsed().as_secs_f64()
     );
     let Some((seed, outcome)) = summary.failure else { return ExitCode::SUCCESS };
-    println!("seed {seed} fails at step {}: {}", outcome.steps, outcome.violation.as_deref().unwrap_or_default());
+    if summary.failures > 1 {
+        return failed(&format!("{} seeds fail, the lowest is {seed}", summary.failures));
+    }
     let failure = minimised(seed, seeds.mask, &outcome);
     failed(&format!("seed {seed}: {}\nreplay it with: {}", failure.message, failure.command()))
 }

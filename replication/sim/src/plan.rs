@@ -120,6 +120,8 @@ pub struct Plan {
     pub producers: u64,
     pub partitions_max: u64,
     pub changes_ring: bool,
+    /// Now and then far more comes at once than the background keeps up with.
+    pub has_floods: bool,
 }
 
 const KIB: u64 = 1024;
@@ -147,7 +149,8 @@ impl Plan {
         }
         let ring = ring_shape(&mut random);
         let body_cap = usize::try_from(ring.file_len / 4).expect("small");
-        let tail_budget = (32 * 1024) << pick(&mut random, 4);
+        // Smaller than the ring, or larger: what runs out first decides what is refused.
+        let tail_budget = (32 * 1024) << pick(&mut random, 6);
         let steps = [60, 120, 200, 300, 450][pick(&mut random, 5)];
         Self {
             seed,
@@ -167,6 +170,7 @@ impl Plan {
             producers: 1 + random.below(4),
             partitions_max: 1 + random.below(8),
             changes_ring: random.below(3) == 0,
+            has_floods: random.below(3) == 0,
         }
     }
 
@@ -192,7 +196,7 @@ impl Plan {
 /// A ring that is small enough to wrap, and whose files are a few groups long.
 pub fn ring_shape(random: &mut Random) -> RingShape {
     let file_len = [64 * KIB, 96 * KIB, 128 * KIB, 256 * KIB][pick(random, 4)];
-    let file_count = u32::try_from(4 + random.below(3)).expect("small");
+    let file_count = u32::try_from(3 + random.below(4)).expect("small");
     RingShape { file_len, file_count, group_len_target: [16 * 1024, 32 * 1024][pick(random, 2)] }
 }
 

@@ -4,9 +4,11 @@
 //! longer applies is an error: it would prove nothing. The expensive mistake is a bug that is caught for a reason of
 //! its own, a copy that does not build or a seed that fails anyway; so the copy without any patch has to pass first.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// Where the patches are, in the workspace.
 const PLANTS_DIR: &str = "replication/sim/plants";
@@ -48,8 +50,9 @@ pub fn check_applies(workspace: &Path, plant: &Plant) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(format!("{} does not apply: {}", plant.name, last_lines(&output))) }
 }
 
-/// Plants one bug after the other, and prints by which seed each was caught.
+/// Plants one bug after the other, and says of each as it goes by which seed it was caught, and how long that took.
 pub fn run_all(workspace: &Path, only: &str, seeds: u64) -> Result<(), String> {
+    let started = Instant::now();
     let workspace = fs::canonicalize(workspace).map_err(|error| format!("{}: {error}", workspace.display()))?;
     // As they are now: whoever works on meanwhile changes nothing here.
     let (sources, copy) = (workspace.join("target/plants/sources"), workspace.join("target/plants/copy"));
@@ -59,59 +62,84 @@ pub fn run_all(workspace: &Path, only: &str, seeds: u64) -> Result<(), String> {
         return Err(format!("no patch in {PLANTS_DIR} has a name with {only} in it"));
     }
     copy_sources(&workspace, &sources)?;
+    // Told before hours may have been spent on the others.
+    let stale: Vec<String> = chosen.iter().filter_map(|plant| check_applies(&sources, plant).err()).collect();
+    if !stale.is_empty() {
+        return Err(stale.join("\n"));
+    }
     copy_sources(&sources, &copy)?;
-    match simulate(&copy, SOUND_SEEDS)? {
-        Caught::Nothing => println!("without a bug: {SOUND_SEEDS} seeds pass"),
-        Caught::By(message) => return Err(format!("without a bug: {message}")),
+    println!("{} bugs; first the sources without any, built in {}", chosen.len(), copy.display());
+    let sound = simulate(&copy, SOUND_SEEDS)?;
+    match &sound.caught {
+        None => println!("    {SOUND_SEEDS} seeds pass ({})", sound.times),
+        Some(message) => return Err(format!("without a bug: {message}")),
     }
     let mut missed = Vec::new();
-    for plant in chosen {
-        copy_sources(&sources, &copy)?;
-        check_applies(&copy, plant)?;
-        let output = git_apply(&copy, &plant.path, false)?;
-        if !output.status.success() {
-            return Err(format!("{} does not apply: {}", plant.name, last_lines(&output)));
-        }
+    for plant in &chosen {
         println!("{}: {}", plant.name, plant.breaks);
-        match simulate(&copy, seeds)? {
-            Caught::By(message) => println!("    caught: {message}"),
-            Caught::Nothing => {
-                println!("    NOT CAUGHT by {seeds} seeds");
+        match plant_one(&sources, &copy, plant, seeds)? {
+            Simulated { caught: Some(message), times } => println!("    caught: {message} ({times})"),
+            Simulated { caught: None, times } => {
+                println!("    NOT CAUGHT by {seeds} seeds ({times})");
                 missed.push(plant.name.clone());
             }
         }
     }
+    let caught = chosen.len() - missed.len();
+    println!("{caught} of {} bugs caught, {:.0} s", chosen.len(), started.elapsed().as_secs_f64());
     if missed.is_empty() { Ok(()) } else { Err(format!("not caught: {}", missed.join(", "))) }
 }
 
-enum Caught {
-    By(String),
-    Nothing,
+fn plant_one(sources: &Path, copy: &Path, plant: &Plant, seeds: u64) -> Result<Simulated, String> {
+    copy_sources(sources, copy)?;
+    let output = git_apply(copy, &plant.path, false)?;
+    if !output.status.success() {
+        return Err(format!("{} does not apply: {}", plant.name, last_lines(&output)));
+    }
+    simulate(copy, seeds)
+}
+
+/// What the simulator of a copy has said.
+struct Simulated {
+    /// The message of the seed that failed.
+    caught: Option<String>,
+    times: Times,
+}
+
+struct Times {
+    build: Duration,
+    run: Duration,
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "built in {:.0} s, ran {:.1} s", self.build.as_secs_f64(), self.run.as_secs_f64())
+    }
 }
 
 /// Builds the simulator of a copy and runs seeds with it. Built for development: a panic has to be caught there.
-fn simulate(copy: &Path, seeds: u64) -> Result<Caught, String> {
+fn simulate(copy: &Path, seeds: u64) -> Result<Simulated, String> {
     let target = copy.with_file_name("target");
-    let cargo = |arguments: &[&str]| {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.current_dir(copy).env("CARGO_TARGET_DIR", &target).args(arguments);
-        command.output().map_err(|error| format!("cargo does not start: {error}"))
-    };
-    let built = cargo(&["build", "--quiet", "--package", "sluice-sim"])?;
+    let started = Instant::now();
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.current_dir(copy).env("CARGO_TARGET_DIR", &target).args(["build", "--quiet", "--package", "sluice-sim"]);
+    let built = build.output().map_err(|error| format!("cargo does not start: {error}"))?;
     if !built.status.success() {
         return Err(format!("the copy does not build: {}", last_lines(&built)));
     }
+    let build = started.elapsed();
     let seeds = seeds.to_string();
     let ran = Command::new(target.join("debug/sluice-sim"))
         .args(["run", "--from", &FROM.to_string(), "--seeds", &seeds])
         .output()
         .map_err(|error| format!("the simulator of the copy does not start: {error}"))?;
+    let times = Times { build, run: started.elapsed() - build };
     match ran.status.code() {
-        Some(0) => Ok(Caught::Nothing),
+        Some(0) => Ok(Simulated { caught: None, times }),
         Some(1) => {
             let text = String::from_utf8_lossy(&ran.stdout).into_owned();
             let line = text.lines().rev().find(|line| line.contains(" fails at step ")).unwrap_or("without a message");
-            Ok(Caught::By(line.to_owned()))
+            Ok(Simulated { caught: Some(line.to_owned()), times })
         }
         _ => Err(format!("the simulator of the copy ended with {}: {}", ran.status, last_lines(&ran))),
     }

@@ -15,6 +15,8 @@ pub struct Settings {
     pub mask: Mask,
     pub steps_max: Option<u64>,
     pub is_printed: bool,
+    /// Whether every call that changes something on the disk is printed too.
+    pub prints_calls: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub fn seed_of_this_thread() -> Option<u64> {
 #[must_use]
 pub fn run_seed(seed: u64, settings: Settings) -> Outcome {
     SEED.set(Some(seed));
-    let mut world = World::new(seed, settings.mask, settings.steps_max, settings.is_printed);
+    let mut world = World::new(seed, settings);
     let mut steps = 0;
     let result = catch_unwind(AssertUnwindSafe(|| live(&mut world, &mut steps)));
     let violation = match result {
@@ -98,10 +100,10 @@ pub fn minimised(seed: u64, mask: Mask, outcome: &Outcome) -> Failure {
     let mut best = Failure {
         seed,
         message: outcome.violation.clone().unwrap_or_default(),
-        settings: Settings { steps_max: Some(outcome.steps + 1), mask, is_printed: false },
+        settings: Settings { steps_max: Some(outcome.steps + 1), mask, ..Settings::default() },
     };
     for (operation, ..) in OPERATIONS {
-        let settings = Settings { mask: best.settings.mask.with(*operation), steps_max: None, is_printed: false };
+        let settings = Settings { mask: best.settings.mask.with(*operation), ..Settings::default() };
         let outcome = run_seed(seed, settings);
         if let Some(message) = outcome.violation.filter(|message| kind_of(message) == kind_of(&best.message)) {
             best = Failure { seed, message, settings: Settings { steps_max: Some(outcome.steps + 1), ..settings } };
@@ -124,6 +126,7 @@ pub struct Summary {
     pub coverage: Coverage,
     /// Of the lowest seed that failed among those that ran.
     pub failure: Option<(u64, Outcome)>,
+    pub failures: u64,
 }
 
 /// Many seeds.
@@ -133,11 +136,21 @@ pub struct Seeds {
     pub count: u64,
     pub threads: usize,
     pub mask: Mask,
+    /// Goes on after a seed that fails.
+    pub keeps_going: bool,
 }
 
-/// Runs seeds on several threads until one fails. `on_progress` hears of every thousandth.
-pub fn run_seeds(seeds: Seeds, on_progress: &(dyn Fn(u64) + Sync)) -> Summary {
-    let Seeds { from, count, threads, mask } = seeds;
+/// What is heard while seeds run.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// Every thousandth.
+    Ran(u64),
+    Failed(u64, &'a Outcome),
+}
+
+/// Runs seeds on several threads, until one fails or all of them.
+pub fn run_seeds(seeds: Seeds, on_progress: &(dyn Fn(Progress<'_>) + Sync)) -> Summary {
+    let Seeds { from, count, threads, mask, keeps_going } = seeds;
     let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
     let summary = Mutex::new(Summary::default());
     let work = || {
@@ -153,11 +166,15 @@ pub fn run_seeds(seeds: Seeds, on_progress: &(dyn Fn(u64) + Sync)) -> Summary {
             summary.events += outcome.events;
             summary.coverage.add(&outcome.coverage);
             if summary.seeds.is_multiple_of(1000) {
-                on_progress(summary.seeds);
+                on_progress(Progress::Ran(summary.seeds));
             }
-            let is_lowest = summary.failure.as_ref().is_none_or(|(lowest, _)| seed < *lowest);
-            if outcome.violation.is_some() && is_lowest {
-                stop.store(true, Ordering::Relaxed);
+            if outcome.violation.is_none() {
+                continue;
+            }
+            on_progress(Progress::Failed(seed, &outcome));
+            stop.fetch_or(!keeps_going, Ordering::Relaxed);
+            summary.failures += 1;
+            if summary.failure.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
                 summary.failure = Some((seed, outcome));
             }
         }

@@ -184,6 +184,7 @@ impl World {
             }
             demand!(self.runner.poll_one(), "a start waits for something that nothing will bring");
             self.clock.advance_us(self.plan.turn_us);
+            self.print_calls();
         }
         Err(Violation("a start does not end".to_owned()))
     }
@@ -226,7 +227,8 @@ impl World {
                 !is_sound || (report.damaged_groups.is_empty() && report.lost_groups.is_empty() && report.out_of_place == 0),
                 "nothing rotted, and recovery says: {report}"
             );
-            let may_rebuild = self.faults.may_lack_checkpoints(report.shard);
+            // A device that fails may withhold both slots, or the one that was not torn.
+            let may_rebuild = self.faults.may_lack_checkpoints(report.shard) || self.faults.device_errors > 0;
             demand!(!report.rebuilt || may_rebuild, "no slot was touched, and a shard is rebuilt: {report}");
             demand!(!was_clean || report.entries_replayed == 0, "a clean stop left something to replay: {report}");
         }
@@ -241,7 +243,14 @@ impl World {
                 damaged: reports.iter().filter_map(|report| report.damaged.get(&id)).next_back().cloned().unwrap_or_default(),
                 possibly_short: reports.iter().any(|report| report.possibly_short.contains_key(&id)),
                 journal_rotten: homes.iter().flatten().any(|home| rotten(home).is_some()),
-                checkpoints_lost: homes.iter().flatten().any(|home| self.faults.may_lack_checkpoints(*home)),
+                slot_lost: homes
+                    .iter()
+                    .flatten()
+                    .any(|home| reports.iter().any(|report| report.shard == *home && report.checkpoint_slots_bad > 0)),
+                checkpoints_lost: homes.iter().flatten().any(|home| {
+                    let is_rebuilt = reports.iter().any(|report| report.shard == *home && report.rebuilt);
+                    is_rebuilt || self.faults.may_lack_checkpoints(*home)
+                }),
                 journal_unmarked: homes.iter().flatten().any(|home| rotten(home) == Some(&false)),
             };
             self.oracle.partition_mut(id).on_recovered(&found, &mut self.coverage)?;

@@ -13,7 +13,8 @@ use crate::faults::Faults;
 use crate::oracle::batches::BatchId;
 use crate::oracle::served::Read;
 use crate::oracle::{Oracle, Violation};
-use crate::plan::{Mask, Operation, Plan};
+use crate::plan::{Operation, Plan};
+use crate::run::Settings;
 use crate::shard_life::ShardLife;
 use crate::trace::Trace;
 use sluice_model::{Clock, Offset, ShardIndex, TopicId, TopicPartition};
@@ -81,13 +82,15 @@ pub struct World {
     pub removing: BTreeMap<TopicId, usize>,
     /// Why a shard cannot go on: the process has to end.
     pub failed: Option<String>,
+    /// Calls of the disk that were printed, when they are to be.
+    calls_printed: Option<usize>,
 }
 
 impl World {
     #[must_use]
-    pub fn new(seed: u64, mask: Mask, steps_max: Option<u64>, is_printed: bool) -> Self {
-        let plan = Plan::new(seed, mask, steps_max);
-        let mut trace = Trace::new(is_printed);
+    pub fn new(seed: u64, settings: Settings) -> Self {
+        let plan = Plan::new(seed, settings.mask, settings.steps_max);
+        let mut trace = Trace::new(settings.is_printed);
         trace.note(format_args!("{plan:?}"));
         Self {
             random: Random::new(seed),
@@ -108,6 +111,7 @@ impl World {
             closed: Vec::new(),
             removing: BTreeMap::new(),
             failed: None,
+            calls_printed: settings.prints_calls.then_some(0),
             plan,
         }
     }
@@ -192,7 +196,18 @@ impl World {
         }
     }
 
-    fn take_up(&mut self) -> Result<(), Violation> {
+    /// What was done to the disk since this was last asked; another disk begins anew.
+    pub(crate) fn print_calls(&mut self) {
+        let Some(printed) = self.calls_printed else { return };
+        let count = self.disk.call_count();
+        for at in if printed <= count { printed..count } else { 0..count } {
+            println!("    {at}: {}", self.disk.describe_call(at));
+        }
+        self.calls_printed = Some(count);
+    }
+
+    pub(crate) fn take_up(&mut self) -> Result<(), Violation> {
+        self.print_calls();
         self.follow_truncations()?;
         let mut completions = Vec::new();
         let mut watched = Vec::new();
@@ -286,7 +301,8 @@ impl World {
             return Ok(());
         }
         // After a cut, a producer's batches below the log start may be forgotten: it is a duplicate, and nobody says of what.
-        let may_be_forgotten = !partition.cuts.is_empty() && base.is_some_and(|base| base < partition.log_start_max);
+        let is_below_start = base.is_some_and(|base| base < partition.log_start_max);
+        let may_be_forgotten = !partition.cuts.is_empty() && (is_below_start || partition.has_lost);
         if answered.is_none() && may_be_forgotten {
             return Ok(());
         }

@@ -12,7 +12,7 @@ const COUNT: u64 = 600;
 
 #[test]
 fn whatever_happens_nothing_acknowledged_is_lost_altered_reordered_or_invented() {
-    let seeds = Seeds { from: FROM, count: COUNT, threads: 2, mask: Mask::default() };
+    let seeds = Seeds { from: FROM, count: COUNT, threads: 2, mask: Mask::default(), keeps_going: false };
     println!("{COUNT} seeds from {FROM} on");
     let summary = run_seeds(seeds, &|_| {});
     if let Some((seed, outcome)) = &summary.failure {

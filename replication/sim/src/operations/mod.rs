@@ -21,6 +21,8 @@ impl World {
         let operation = plan.next(&mut self.random);
         self.trace.note(format_args!("step {number}: {operation:?} at {} us", self.clock.true_us()));
         self.run_operation(operation)?;
+        // What is answered at once was true before anything else happens, a cut of the log among it.
+        self.take_up()?;
         let turns = self.random.below(plan.turns_per_step + 1);
         self.turns(turns)?;
         if let Some(reason) = self.failed.take() {

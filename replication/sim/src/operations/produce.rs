@@ -14,6 +14,9 @@ use sluice_storage::testing::random::Random;
 
 /// Batches of one stream that may wait for an answer, as Kafka's idempotent producers have it.
 const IN_FLIGHT_MAX: usize = 5;
+/// One produce in so many is a flood, of so many at most, in a seed that has floods.
+const FLOOD_ONE_IN: u64 = 16;
+const FLOOD_BATCHES: u64 = 40;
 
 /// What a send has come to, for whoever sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,28 @@ enum Sent {
 
 impl World {
     pub(super) fn produce(&mut self) -> Result<(), Violation> {
-        let Some(id) = self.any_partition() else { return Ok(()) };
+        if self.plan.has_floods && self.random.below(FLOOD_ONE_IN) == 0 {
+            self.coverage.hit("produce: flood");
+            return self.flood();
+        }
+        self.produce_some().map(|_| ())
+    }
+
+    /// As quickly as the journal takes it, until something is full: a ring may be filled before the background has had
+    /// many turns.
+    fn flood(&mut self) -> Result<(), Violation> {
+        for _ in 0..FLOOD_BATCHES {
+            if !self.produce_some()? {
+                break;
+            }
+            self.turns(4)?;
+        }
+        Ok(())
+    }
+
+    /// Gives back whether all of it was taken.
+    fn produce_some(&mut self) -> Result<bool, Violation> {
+        let Some(id) = self.any_partition() else { return Ok(true) };
         let key: StreamKey = (self.random.below(self.plan.producers + 1), id);
         if key.0 > 0 {
             let (waiting, must_retry) = {
@@ -35,7 +59,8 @@ impl World {
                 (stream.unresolved.len(), stream.must_retry)
             };
             if waiting >= IN_FLIGHT_MAX || (must_retry && self.random.below(4) > 0) {
-                return self.resend(key);
+                self.resend(key)?;
+                return Ok(true);
             }
         }
         for _ in 0..=self.random.below(3) {
@@ -47,7 +72,7 @@ impl World {
                     let record_count = self.oracle.batches.get(batch).record_count;
                     self.clients.on_admitted(key, batch, record_count, acks != Acks::None);
                 }
-                Sent::TurnedAway => break,
+                Sent::TurnedAway => return Ok(false),
                 Sent::Fenced => {
                     self.clients.begin_anew(key);
                     break;
@@ -57,7 +82,7 @@ impl World {
                 break;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn retry(&mut self) -> Result<(), Violation> {

@@ -67,8 +67,12 @@ impl World {
         self.start(false)
     }
 
+    /// Now and then the newest checkpoints go with the power: the older ones and the journal suffice, whenever that is.
     pub(super) fn cut_power_and_start(&mut self) -> Result<(), Violation> {
         self.power_cut()?;
+        if self.random.coin() {
+            self.lose_newest_slots();
+        }
         self.start(false)
     }
 
@@ -122,7 +126,7 @@ impl World {
         self.power_cut()?;
         self.set_capacity(None);
         self.faults.is_slow = false;
-        self.faults.turns_max = 0;
+        (self.faults.journal_turns_max, self.faults.turns_max) = (0, 0);
         self.disk.clear_faults();
         self.set_speed();
         self.start(false)?;

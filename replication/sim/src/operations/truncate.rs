@@ -12,6 +12,7 @@ impl World {
         let Some(id) = self.any_partition() else { return Ok(()) };
         if self.random.coin() {
             self.produce()?;
+            self.take_up()?;
         }
         let Some(shard) = self.control.shard_of(id) else { return Ok(()) };
         let Some(partitions) = self.partitions_of(id) else { return Ok(()) };

@@ -19,6 +19,8 @@ pub struct Recovered {
     /// That happened before the journal was marked: its very last group, when it rots, looks like one that was never
     /// whole, or never written.
     pub journal_unmarked: bool,
+    /// One checkpoint slot of its shard was lost.
+    pub slot_lost: bool,
     /// Both checkpoint slots of its shard were lost.
     pub checkpoints_lost: bool,
 }
@@ -53,7 +55,8 @@ impl PartitionModel {
         coverage.hit_if(end > self.promised_end, "recovery: unacknowledged frames kept");
         coverage.hit_if(!found.damaged.is_empty(), "recovery: damaged range");
         coverage.hit_if(found.possibly_short, "recovery: possibly short");
-        self.may_be_damaged |= found.journal_rotten && !found.damaged.is_empty();
+        // The older slot may name segments that were deleted since, and a damaged group may have been all that said so.
+        self.may_be_damaged |= found.journal_rotten && (!found.damaged.is_empty() || found.slot_lost);
         self.has_lost |= !found.damaged.is_empty() || (found.possibly_short && !self.is_doubted) || end < self.promised_end;
         self.cut(end);
         // What recovery leaves is in segments, flushed.

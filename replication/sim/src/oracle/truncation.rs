@@ -56,6 +56,8 @@ impl PartitionModel {
         self.cut(end);
         self.high_watermark = self.high_watermark.min(end);
         self.cuts.push(end);
+        // What a cut knows of producers it reads from the frames below it.
+        self.has_lost |= self.may_be_damaged;
         Ok(())
     }
 
