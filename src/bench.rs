@@ -1,46 +1,130 @@
 //! `sluice bench`: hands its flags to the benchmark package and its failure to the exit status.
 
 use crate::exit_status::{ExitStatus, Failure};
+use crate::signals::StopSignal;
 use crate::table::print_line;
+use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use sluice_bench::BenchError;
+use sluice_bench::result::RoundOutcome;
+use sluice_bench::run::Finished;
+use sluice_bench::{BenchError, Run, Stop, workload};
+use std::time::Duration;
 
-#[derive(clap::Args)]
+#[derive(Subcommand)]
 #[command(after_help = "Examples:
-  sluice bench                              everything, on a broker started for the purpose in the current folder
-  sluice bench single-record --rounds 9     one workload, with more rounds for a steadier median
-  sluice bench yardsticks --data-dir /data  what the device and a bare server can do, without a broker
+  sluice bench list                                      every workload, and what it is for
+  sluice bench run spike                                 on a broker started for the purpose in the current folder
+  sluice bench run single-record bulk --rounds 9         more rounds for a steadier median
+  sluice bench run mine.toml --broker 10.0.0.7:7400      a workload of your own, on a broker that runs
+  sluice bench run yardsticks --data-dir /data           what the machine itself can do, without a broker
 
-Each figure stands beside that of a yardstick measured in the same rounds, because only the ratio carries over to
-another machine.")]
-pub(crate) struct BenchArgs {
+Each figure stands beside those of yardsticks measured in the same rounds, because only the ratio carries over to another
+machine.")]
+pub(crate) enum BenchCommand {
+    /// Show every workload, or the file of one
+    List(ListArgs),
+    /// Measure workloads, in turns with the machine's own limits
+    Run(RunArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct ListArgs {
+    /// Print this workload's file, to begin one of your own with
+    #[arg(value_name = "WORKLOAD")]
+    workload: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
     #[command(flatten)]
     options: sluice_bench::BenchOptions,
 }
 
-pub(crate) fn run(args: BenchArgs) -> Result<(), Failure> {
+pub(crate) fn run(command: BenchCommand) -> Result<(), Failure> {
+    match command {
+        BenchCommand::List(args) => list(&args),
+        BenchCommand::Run(args) => measure(&args),
+    }
+}
+
+fn list(args: &ListArgs) -> Result<(), Failure> {
+    let listed = workload::list().map_err(failure)?;
+    let Some(name) = &args.workload else {
+        let width = listed.iter().map(|listed| listed.workload.name.len()).max().unwrap_or(0);
+        let line = |listed: &workload::Listed| {
+            let workload = &listed.workload;
+            format!("{:width$}  {:>3.0} s  {}", workload.name, workload.seconds(), workload.about)
+        };
+        return print_line(&listed.iter().map(line).collect::<Vec<_>>().join("\n"));
+    };
+    // An unknown name is an error that names the nearest.
+    let found = workload::find(name).map_err(failure)?;
+    let texts = listed.iter().filter(|listed| found.iter().any(|found| found.name == listed.workload.name));
+    print_line(texts.map(|listed| listed.text.trim_end()).collect::<Vec<_>>().join("\n\n").as_str())
+}
+
+fn measure(args: &RunArgs) -> Result<(), Failure> {
+    let stop = Stop::default();
+    // Kept until the end: with it ends the task that listens for signals.
+    let _listening = listen(&stop)?;
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({elapsed})").expect("the template is a constant that parses"),
     );
-    let measured = sluice_bench::run(&args.options, &mut |progress| {
+    bar.enable_steady_tick(Duration::from_secs(1));
+    let measured = sluice_bench::run(&args.options, Vec::new(), &stop, &mut |progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
         bar.set_message(progress.what.clone());
     });
     bar.finish_and_clear();
-    let report = measured.map_err(|error| Failure::new(status(&error), error.to_string()))?;
+    let Finished { run, output, failure: ended_by } = measured.map_err(failure)?;
     if args.options.json {
-        return print_line(&report.to_json());
+        print_line(&sluice_bench::to_json(&run))?;
+        eprintln!("results: {}", output.path().display());
+    } else {
+        print_line(run.to_string().trim_end())?;
+        print_line(&format!("\nresults: {}", output.path().display()))?;
     }
-    print_line(report.to_string().trim_end())
+    ended_by.map_or_else(|| verdict(&run), |error| Err(failure(error)))
+}
+
+/// What was measured is printed and kept, and yet the run may not have been what was asked for.
+fn verdict(run: &Run) -> Result<(), Failure> {
+    if run.interrupted {
+        return Err(Failure::new(ExitStatus::Interrupted, "ended by a signal: only what was whole by then is reported"));
+    }
+    let died = run.results.iter().find(|result| result.outcome == RoundOutcome::BrokerDied);
+    died.map_or(Ok(()), |result| {
+        let because = result.outcome_because.clone().unwrap_or_default();
+        Err(Failure::new(ExitStatus::Failed, format!("{} went away during {}: {because}", result.system, result.workload)))
+    })
+}
+
+fn listen(stop: &Stop) -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = crate::connect::runtime()?;
+    let stop = stop.clone();
+    runtime.block_on(async {
+        let mut signal = StopSignal::install()?;
+        tokio::spawn(async move {
+            signal.asked().await;
+            eprintln!("stopping: what is under way is ended, what is whole is reported; another signal ends it at once");
+            stop.ask();
+        });
+        Ok(())
+    })?;
+    Ok(runtime)
+}
+
+fn failure(error: BenchError) -> Failure {
+    Failure::new(status(&error), error.to_string())
 }
 
 fn status(error: &BenchError) -> ExitStatus {
     match error {
         BenchError::Option { .. } | BenchError::ProcessUnknown { .. } => ExitStatus::Usage,
-        BenchError::BrokerEnded { .. } => ExitStatus::Failed,
         BenchError::Connection { .. } => ExitStatus::Unreachable,
         BenchError::Refused { .. } => ExitStatus::Refused,
+        BenchError::Interrupted => ExitStatus::Interrupted,
         _ => ExitStatus::Failed,
     }
 }

@@ -63,7 +63,8 @@ enum Command {
     /// See a flood of records shaved to a steady flow, and nothing lost: needs nothing, takes less than a minute
     Demo(demo::DemoArgs),
     /// Measure a broker on this machine against what the machine itself can do
-    Bench(bench::BenchArgs),
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
 }
 
 fn main() -> ExitCode {
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
         Command::Log(command) => log::run(command),
         Command::Orphan(command) => orphan::run(command),
         Command::Demo(args) => demo::run(args),
-        Command::Bench(args) => bench::run(args),
+        Command::Bench(command) => bench::run(command),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

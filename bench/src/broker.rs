@@ -11,10 +11,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sluice_model::ids::{PartitionIndex, TopicId, TopicPartition};
-use sluice_protocol::{CreateTopicRequest, DeleteTopicRequest, MetadataRequest, ShardAddress};
+use sluice_protocol::{Api, CreateTopicRequest, DeleteTopicRequest, MetadataRequest, ShardAddress};
 
-use crate::connection::{Connection, refuse_error};
+use crate::connection::{Connection, Produced, refuse_error};
 use crate::error::{BenchError, at};
+use crate::payload::{BatchShape, PreparedProduce};
 use crate::process::Process;
 
 /// A broker that does not serve after this long has failed to start.
@@ -84,6 +85,8 @@ impl Broker {
             command.arg("--config").arg(config);
         }
         command.stdin(Stdio::null()).stdout(log).stderr(log_too);
+        // Its own group: Ctrl-C is for the benchmark, which then ends the broker itself.
+        command.process_group(0);
         die_with_parent(&mut command);
         let child = command.spawn().map_err(at(&plan.executable))?;
         let process = Some(Process::new(child.id()));
@@ -169,6 +172,40 @@ impl Broker {
         };
         let partitions = topic.partitions.iter().map(locate).collect::<Result<_, _>>()?;
         Ok(BenchTopic { name: name.to_owned(), partitions })
+    }
+
+    /// Waits until a record is acknowledged: a broker listens before it has opened its shards, and refuses until then.
+    pub fn wait_until_ready(&mut self) -> Result<(), BenchError> {
+        let give_up_at = Instant::now() + START_TIMEOUT;
+        let mut topic = None;
+        loop {
+            match self.produce_one(&mut topic) {
+                Ok(()) => return Ok(()),
+                Err(error) => match self.explain(error) {
+                    BenchError::Connection { .. } | BenchError::Refused { .. } if Instant::now() < give_up_at => {
+                        std::thread::sleep(START_POLL);
+                    }
+                    error => return Err(error),
+                },
+            }
+        }
+    }
+
+    fn produce_one(&self, topic: &mut Option<BenchTopic>) -> Result<(), BenchError> {
+        let made = match topic.take() {
+            Some(made) => made,
+            None => self.create_topic(&format!("bench-ready-{}", std::process::id()), 1)?,
+        };
+        let (id, address) = &topic.insert(made).partitions[0];
+        let mut connection = Connection::open(address)?;
+        let shape = BatchShape { record_count: 1, value_len: 8 };
+        let mut produce = PreparedProduce::new(&[*id], shape, connection.version(Api::Produce)?)?;
+        connection.send_produce(&mut produce)?;
+        while let (_, Produced::Later { retry_after, .. }) = connection.receive_produced()? {
+            std::thread::sleep(retry_after);
+            connection.send_produce(&mut produce)?;
+        }
+        topic.take().map_or(Ok(()), |made| self.delete_topic(&made))
     }
 
     fn wait_until_serving(&mut self) -> Result<(), BenchError> {

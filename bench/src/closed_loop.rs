@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use sluice_tuning::LatencyHistogram;
 
+use crate::load::sharpen_timers;
+
 /// Part of the measuring time that goes ahead of it, uncounted.
 const WARM_UP_SHARE: u32 = 10;
 
@@ -41,4 +43,26 @@ pub fn closed_loop<E>(duration: Duration, mut exchange: impl FnMut() -> Result<(
         sent_at = answered_at;
     }
     Ok(LoopFigures { latencies, seconds: (sent_at - begun_at).as_secs_f64() })
+}
+
+/// Runs `exchange` at `per_s`, one at a time, for a tenth of `duration` uncounted and then for `duration`. An exchange that is
+/// late because the one before it was slow counts from the time at which it was due.
+pub fn paced_loop<E>(per_s: f64, duration: Duration, mut exchange: impl FnMut() -> Result<(), E>) -> Result<LoopFigures, E> {
+    sharpen_timers();
+    let begun_at = Instant::now();
+    let warm_up = duration / WARM_UP_SHARE;
+    let mut latencies = LatencyHistogram::new();
+    for number in 0.. {
+        let due_after = Duration::from_secs_f64(f64::from(number) / per_s);
+        if due_after >= warm_up + duration {
+            break;
+        }
+        let due_at = begun_at + due_after;
+        std::thread::sleep(due_at.saturating_duration_since(Instant::now()));
+        exchange()?;
+        if due_after >= warm_up {
+            latencies.record(due_at.elapsed());
+        }
+    }
+    Ok(LoopFigures { latencies, seconds: duration.as_secs_f64() })
 }

@@ -4,18 +4,19 @@
 //! The client library is the right way to talk to a broker; here its tasks and queues would be measured along with the
 //! broker. Absent: retries, reconnection, routing. A connection that breaks is a failed measurement.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use sluice_model::ErrorCode;
 use sluice_protocol::{
-    Api, Durability, HelloRequest, Negotiated, PREFIX_LEN, Prefix, ProduceAnswer, Refusal, Request, access, decode, encode,
-    negotiate, supported_versions,
+    Api, Durability, HelloRequest, Negotiated, Prefix, ProduceAnswer, Refusal, Request, access, decode, encode, negotiate,
+    supported_versions,
 };
 
 use crate::error::BenchError;
 use crate::payload::PreparedProduce;
+use crate::received::Received;
 
 /// A broker that says nothing for this long has failed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -55,7 +56,7 @@ impl Connection {
             address: address.to_owned(),
             versions: Negotiated::default(),
             next_correlation_id: 0,
-            received: Received::default(),
+            received: Received::new(RECEIVE_LEN),
         };
         let hello = HelloRequest {
             client_id: "sluice-bench".to_owned(),
@@ -98,6 +99,11 @@ impl Connection {
         Ok((prefix.correlation_id, produced))
     }
 
+    /// The bare stream, with nothing received and unused: for a lane that waits on many of them at once.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     fn exchange<R: Request>(&mut self, request: &R, version: u16) -> Result<R::Answer, BenchError> {
         let correlation_id = self.take_correlation_id();
         let message = encode(correlation_id, version, request, 0).map_err(BenchError::protocol)?;
@@ -129,7 +135,10 @@ impl Connection {
                 return Ok(prefix);
             }
             let received = self.received.fill_from(&mut self.stream);
-            received.map_err(|source| self.failed(source))?;
+            received.map_err(|source| match source.kind() {
+                ErrorKind::WouldBlock => self.failed(no_answer()),
+                _ => self.failed(source),
+            })?;
         }
     }
 
@@ -144,6 +153,10 @@ pub fn refuse_error(what: &str, code: u16, text: &str) -> Result<(), BenchError>
         return Ok(());
     }
     Err(BenchError::Refused { what: what.to_owned(), code, text: text.to_owned() })
+}
+
+fn no_answer() -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, format!("no answer for {} s", ANSWER_TIMEOUT.as_secs()))
 }
 
 fn connect(address: &str) -> io::Result<TcpStream> {
@@ -183,7 +196,7 @@ fn produced(prefix: &Prefix, body: &[u8]) -> Result<Produced, BenchError> {
     Ok(refused.map_or(Produced::Acknowledged, |(retry_after_ms, text)| later(retry_after_ms, text.to_owned())))
 }
 
-fn may_come_later(code: u16) -> bool {
+pub(crate) fn may_come_later(code: u16) -> bool {
     [ErrorCode::Overloaded as u16, ErrorCode::NotReady as u16].contains(&code)
 }
 
@@ -192,83 +205,12 @@ fn later(retry_after_ms: u32, reason: String) -> Produced {
 }
 
 /// What an answer that is not of its request's own type says.
-fn refusal_of(prefix: &Prefix, body: &[u8], what: &str) -> BenchError {
+pub(crate) fn refusal_of(prefix: &Prefix, body: &[u8], what: &str) -> BenchError {
     match (prefix.api(), access::<Refusal>(body)) {
         (Some(Api::Refusal), Ok(refusal)) => {
             BenchError::Refused { what: what.to_owned(), code: refusal.error.to_native(), text: refusal.text.to_string() }
         }
         _ => BenchError::protocol(format!("a {what} is answered with api {}", prefix.api)),
-    }
-}
-
-/// Bytes that have arrived and are not yet used.
-#[derive(Debug)]
-struct Received {
-    buffer: Vec<u8>,
-    begin: usize,
-    end: usize,
-}
-
-impl Default for Received {
-    fn default() -> Self {
-        Self { buffer: vec![0; RECEIVE_LEN], begin: 0, end: 0 }
-    }
-}
-
-impl Received {
-    /// The prefix of the message at the front, once all of that message is there.
-    fn whole_message(&mut self) -> Result<Option<Prefix>, BenchError> {
-        let Some(head) = self.buffer[self.begin..self.end].first_chunk::<PREFIX_LEN>() else {
-            self.make_room(PREFIX_LEN);
-            return Ok(None);
-        };
-        let prefix = Prefix::parse(head).map_err(BenchError::protocol)?;
-        if self.end - self.begin < prefix.message_len() {
-            self.make_room(prefix.message_len());
-            return Ok(None);
-        }
-        Ok(Some(prefix))
-    }
-
-    fn body(&self, prefix: &Prefix) -> &[u8] {
-        &self.buffer[self.begin + PREFIX_LEN..][..prefix.body_len]
-    }
-
-    fn consume(&mut self, prefix: &Prefix) {
-        self.begin += prefix.message_len();
-        assert!(self.begin <= self.end, "consumed {} of {} bytes", self.begin, self.end);
-        if self.begin == self.end {
-            (self.begin, self.end) = (0, 0);
-        }
-    }
-
-    /// Room for `len` bytes from the front of what is unused, by moving it to the front of the buffer or growing that.
-    fn make_room(&mut self, len: usize) {
-        if self.begin + len <= self.buffer.len() {
-            return;
-        }
-        self.buffer.copy_within(self.begin..self.end, 0);
-        (self.begin, self.end) = (0, self.end - self.begin);
-        if self.buffer.len() < len {
-            self.buffer.resize(len, 0);
-        }
-    }
-
-    fn fill_from(&mut self, stream: &mut impl Read) -> io::Result<()> {
-        loop {
-            match stream.read(&mut self.buffer[self.end..]) {
-                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the broker closed the connection")),
-                Ok(len) => {
-                    self.end += len;
-                    return Ok(());
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return Err(io::Error::new(ErrorKind::TimedOut, format!("no answer for {} s", ANSWER_TIMEOUT.as_secs())));
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 }
 

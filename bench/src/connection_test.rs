@@ -1,10 +1,12 @@
 use super::*;
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::thread::JoinHandle;
 
+use crate::payload::BatchShape;
 use sluice_model::ids::{PartitionIndex, TopicId, TopicPartition};
-use sluice_protocol::{HelloAnswer, ProducedPartition};
+use sluice_protocol::{HelloAnswer, PREFIX_LEN, ProducedPartition};
 
 /// A broker of one connection that answers Hello, then each request with the next of `answers`.
 fn scripted(answers: Vec<Answer>) -> (String, JoinHandle<()>) {
@@ -55,7 +57,9 @@ fn outcome(answer: Answer) -> Result<Produced, BenchError> {
     let (address, broker) = scripted(vec![answer]);
     let mut connection = Connection::open(&address).expect("a connection");
     let id = TopicPartition { topic_id: TopicId([1; 16]), partition: PartitionIndex(0) };
-    let mut produce = PreparedProduce::new(&[id], 1, connection.version(Api::Produce)?).expect("a request");
+    let mut produce =
+        PreparedProduce::new(&[id], BatchShape { record_count: 1, value_len: 64 }, connection.version(Api::Produce)?)
+            .expect("a request");
     let sent_id = connection.send_produce(&mut produce)?;
     let result = connection.receive_produced();
     drop(connection);

@@ -24,6 +24,8 @@ pub enum BenchError {
     Protocol { problem: String },
     /// The broker refused a request that the benchmark depends on.
     Refused { what: String, code: u16, text: String },
+    /// The user asked for an end.
+    Interrupted,
     /// The workload needs the broker's process id, and a broker given by address has none here.
     ProcessUnknown { workload: &'static str },
 }
@@ -53,6 +55,7 @@ impl fmt::Display for BenchError {
                 Some(code) => write!(f, "{what} was refused ({code:?}): {text}"),
                 None => write!(f, "{what} was refused (code {code}): {text}"),
             },
+            Self::Interrupted => f.write_str("ended by a signal"),
             Self::ProcessUnknown { workload } => {
                 write!(f, "{workload} looks at the broker's process: name it with --broker-pid, or leave --broker out")
             }

@@ -13,7 +13,7 @@ use core_affinity::CoreId;
 use serde::{Deserialize, Serialize};
 use sluice_tuning::DurableBlockFile;
 
-use crate::closed_loop::{LoopFigures, closed_loop};
+use crate::closed_loop::{LoopFigures, closed_loop, paced_loop};
 
 /// A 1 KiB record with about the headers that a produce request puts around it.
 pub const REQUEST_LEN: usize = 1024 + 128;
@@ -36,6 +36,24 @@ pub fn can_spin() -> bool {
 
 /// The closed loop of one client against the bare server, over loopback, for `duration`.
 pub fn measure_floor(mode: WaitMode, file: &mut DurableBlockFile, duration: Duration) -> io::Result<LoopFigures> {
+    against_server(mode, Some(file), |wire| closed_loop(duration, || wire.exchange()))
+}
+
+/// The same, both sides asleep, at a rate: latency counts from the time at which each request was meant to be sent.
+pub fn measure_floor_open(file: &mut DurableBlockFile, per_s: f64, duration: Duration) -> io::Result<LoopFigures> {
+    against_server(WaitMode::Asleep, Some(file), |wire| paced_loop(per_s, duration, || wire.exchange()))
+}
+
+/// The closed loop without the write: there and back over loopback, both sides asleep.
+pub fn measure_echo(duration: Duration) -> io::Result<LoopFigures> {
+    against_server(WaitMode::Asleep, None, |wire| closed_loop(duration, || wire.exchange()))
+}
+
+fn against_server(
+    mode: WaitMode,
+    file: Option<&mut DurableBlockFile>,
+    client: impl FnOnce(&mut Client) -> io::Result<LoopFigures> + Send,
+) -> io::Result<LoopFigures> {
     let cores = if mode == WaitMode::Spinning { two_cores() } else { None };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
@@ -47,12 +65,7 @@ pub fn measure_floor(mode: WaitMode, file: &mut DurableBlockFile, duration: Dura
         });
         let client = scope.spawn(move || {
             pin(cores.map(|(_, second)| second));
-            let mut wire = Wire::new(TcpStream::connect(address)?, mode)?;
-            let (request, mut answer) = ([0x5a; REQUEST_LEN], [0; ANSWER_LEN]);
-            closed_loop(duration, || {
-                wire.send(&request)?;
-                wire.receive(&mut answer)
-            })
+            client(&mut Client { wire: Wire::new(TcpStream::connect(address)?, mode)?, answer: [0; ANSWER_LEN] })
         });
         let figures = client.join().expect("the floor's client does not panic");
         let served = server.join().expect("the floor's server does not panic");
@@ -61,8 +74,20 @@ pub fn measure_floor(mode: WaitMode, file: &mut DurableBlockFile, duration: Dura
     })
 }
 
+struct Client {
+    wire: Wire,
+    answer: [u8; ANSWER_LEN],
+}
+
+impl Client {
+    fn exchange(&mut self) -> io::Result<()> {
+        self.wire.send(&[0x5a; REQUEST_LEN])?;
+        self.wire.receive(&mut self.answer)
+    }
+}
+
 /// Answers until the client hangs up.
-fn serve(wire: &mut Wire, file: &mut DurableBlockFile) -> io::Result<()> {
+fn serve(wire: &mut Wire, mut file: Option<&mut DurableBlockFile>) -> io::Result<()> {
     let (mut request, answer) = ([0; REQUEST_LEN], [0xa5; ANSWER_LEN]);
     loop {
         match wire.receive(&mut request) {
@@ -70,7 +95,9 @@ fn serve(wire: &mut Wire, file: &mut DurableBlockFile) -> io::Result<()> {
             Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => return Ok(()),
             Err(error) => return Err(error),
         }
-        file.write_next()?;
+        if let Some(file) = &mut file {
+            file.write_next()?;
+        }
         wire.send(&answer)?;
     }
 }
@@ -157,5 +184,8 @@ mod tests {
             let figures = measure_floor(mode, &mut file, Duration::from_millis(30)).expect("a floor");
             assert!(figures.latencies.count() > 0 && figures.per_s() > 0.0, "{mode:?}");
         }
+        let paced = measure_floor_open(&mut file, 1000.0, Duration::from_millis(30)).expect("a paced floor");
+        assert!(paced.latencies.count() >= 30, "every request of the schedule is sent: {}", paced.latencies.count());
+        assert!(measure_echo(Duration::from_millis(10)).expect("an echo").latencies.count() > 0);
     }
 }

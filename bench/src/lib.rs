@@ -5,29 +5,41 @@
 //! compare figures of different minutes, so [`run`] interleaves everything and reports medians with their range.
 //!
 //! Deliberately absent: the client library on the measured path (its tasks would be measured too), opinions on what is fast
-//! enough, and open-loop load, which the whole suite brings. The front door is [`run::run`].
+//! enough. The front door is [`run::run`].
 
 pub mod broker;
 pub mod closed_loop;
 pub mod connection;
 pub mod error;
 pub mod floor;
+pub mod load;
 pub mod loads;
+pub mod machine_speed;
 pub mod measurement;
 pub mod options;
 pub mod payload;
 pub mod pipelined;
 pub mod process;
-pub mod report;
+mod received;
 pub mod result;
 pub mod run;
+pub mod sluice;
 pub mod spread;
+pub mod summary;
 pub mod system;
 mod table;
+pub mod workload;
 pub mod yardsticks;
 
 pub use error::BenchError;
-pub use options::{BenchOptions, Workload};
-pub use report::Report;
-pub use result::WorkloadResult;
+pub use load::Stop;
+pub use options::BenchOptions;
+pub use result::{Run, WorkloadResult};
 pub use run::{Progress, run};
+pub use workload::Workload;
+
+/// One array of all results.
+#[must_use]
+pub fn to_json(run: &Run) -> String {
+    serde_json::to_string_pretty(&run.results).expect("results are plain numbers and texts")
+}

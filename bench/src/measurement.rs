@@ -1,12 +1,8 @@
 //! What one round of one system showed. A child program that measures a peer sends exactly this, as one line of JSON.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use sluice_tuning::LatencyHistogram;
 
-use crate::broker::Broker;
-use crate::error::BenchError;
 use crate::process::Memory;
 use crate::result::{RoundOutcome, Second};
 
@@ -44,6 +40,8 @@ pub struct Measurement {
     pub failed_because: Option<String>,
     pub timed_out_count: u64,
     pub timeline: Vec<Second>,
+    /// What a reader of the figures has to know.
+    pub notes: Vec<String>,
     /// The broker's own stages, in order.
     pub stages: Vec<StageTimes>,
     pub broker: BrokerFigures,
@@ -83,50 +81,4 @@ pub struct BrokerFigures {
 pub struct Acknowledged {
     pub record_count: u64,
     pub value_len: u64,
-}
-
-/// Watches the broker's process during one load.
-#[derive(Debug)]
-pub struct BrokerWatch {
-    cpu_before: Option<Duration>,
-    begun_at: std::time::Instant,
-}
-
-impl BrokerWatch {
-    pub fn begin(broker: &Broker) -> Result<Self, BenchError> {
-        let cpu_before = cpu_time(broker)?;
-        if let Some(process) = broker.process() {
-            // Where it is forbidden the peak is the one since the broker's start: higher, never lower.
-            let _ = process.forget_peak();
-        }
-        Ok(Self { cpu_before, begun_at: std::time::Instant::now() })
-    }
-
-    /// Call it when the load has ended; waits until the broker is quiet.
-    pub fn finish(self, broker: &Broker, acknowledged: Acknowledged) -> Result<BrokerFigures, BenchError> {
-        let wall_s = self.begun_at.elapsed().as_secs_f64();
-        let cpu_in_load = cpu_time(broker)?;
-        broker.settle()?;
-        let cpu_after = cpu_time(broker)?;
-        let memory = match broker.process() {
-            Some(process) => Some(process.memory().map_err(BenchError::io("the broker's memory"))?),
-            None => None,
-        };
-        let used_s = |after: Option<Duration>| Some(after?.saturating_sub(self.cpu_before?).as_secs_f64());
-        let per = |amount: f64| used_s(cpu_after).filter(|_| amount > 0.0).map(|seconds| seconds / amount);
-        Ok(BrokerFigures {
-            cpu_percent: used_s(cpu_in_load).filter(|_| wall_s > 0.0).map(|seconds| 100.0 * seconds / wall_s),
-            cpu_s_per_gb: per(acknowledged.value_len as f64 / 1e9),
-            cpu_s_per_million_records: per(acknowledged.record_count as f64 / 1e6),
-            memory,
-            write_amplification: None,
-        })
-    }
-}
-
-fn cpu_time(broker: &Broker) -> Result<Option<Duration>, BenchError> {
-    match broker.process() {
-        Some(process) => process.cpu_time().map(Some).map_err(BenchError::io("the broker's processor time")),
-        None => Ok(None),
-    }
 }

@@ -14,8 +14,12 @@ use sluice_protocol::{Acks, PREFIX_LEN, Prefix, ProducePartition, ProduceRequest
 
 use crate::error::BenchError;
 
-/// Bytes of one record's value.
-pub const RECORD_LEN: usize = 1024;
+/// Records of a batch, and bytes of each one's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchShape {
+    pub record_count: u32,
+    pub value_len: usize,
+}
 
 /// A whole produce request, ready to be sent under any correlation id.
 #[derive(Clone, Debug)]
@@ -23,12 +27,13 @@ pub struct PreparedProduce {
     message: Vec<u8>,
     prefix: Prefix,
     record_count: u64,
+    record_value_len: usize,
 }
 
 impl PreparedProduce {
-    /// One batch of `records_per_batch` records for each of `partitions`, in one request with acks=all.
-    pub fn new(partitions: &[TopicPartition], records_per_batch: u32, version: u16) -> Result<Self, BenchError> {
-        let frames = partitions.iter().map(|&id| frame(id, records_per_batch)).collect::<Result<Vec<_>, _>>()?;
+    /// One batch of `batch` for each of `partitions`, in one request with acks=all.
+    pub fn new(partitions: &[TopicPartition], batch: BatchShape, version: u16) -> Result<Self, BenchError> {
+        let frames = partitions.iter().map(|&id| frame(id, batch)).collect::<Result<Vec<_>, _>>()?;
         let named = partitions.iter().zip(&frames).map(|(id, frame)| ProducePartition {
             topic_id: id.topic_id.0,
             partition: id.partition.0,
@@ -40,7 +45,8 @@ impl PreparedProduce {
         message.extend(frames.iter().flatten());
         let head = message.first_chunk::<PREFIX_LEN>().expect("an encoded message begins with its prefix");
         let prefix = Prefix::parse(head).map_err(BenchError::protocol)?;
-        Ok(Self { message, prefix, record_count: u64::from(records_per_batch) * partitions.len() as u64 })
+        let record_count = u64::from(batch.record_count) * partitions.len() as u64;
+        Ok(Self { message, prefix, record_count, record_value_len: batch.value_len })
     }
 
     /// The bytes to send under this correlation id.
@@ -56,18 +62,18 @@ impl PreparedProduce {
 
     /// Bytes of values in it: what throughput counts.
     pub fn value_len(&self) -> u64 {
-        self.record_count * RECORD_LEN as u64
+        self.record_count * self.record_value_len as u64
     }
 }
 
 /// Header and body of one batch.
-fn frame(id: TopicPartition, record_count: u32) -> Result<Vec<u8>, BenchError> {
+fn frame(id: TopicPartition, shape: BatchShape) -> Result<Vec<u8>, BenchError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let timestamp_ms = i64::try_from(now.as_millis()).unwrap_or(0);
     let mut records = RecordsBuilder::new(FRAME_BODY_LEN_MAX);
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    for _ in 0..record_count {
-        let value = incompressible(&mut state);
+    for _ in 0..shape.record_count {
+        let value = incompressible(&mut state, shape.value_len);
         records.append(&NewRecord { timestamp_ms, value: Some(&value), ..NewRecord::default() }).map_err(BenchError::protocol)?;
     }
     let Some(built) = records.take() else {
@@ -87,14 +93,15 @@ fn frame(id: TopicPartition, record_count: u32) -> Result<Vec<u8>, BenchError> {
     Ok([header.as_bytes().as_slice(), &built.body].concat())
 }
 
-fn incompressible(state: &mut u64) -> [u8; RECORD_LEN] {
-    let mut value = [0; RECORD_LEN];
+fn incompressible(state: &mut u64, len: usize) -> Vec<u8> {
+    let mut value = vec![0; len.next_multiple_of(8)];
     for word in value.chunks_exact_mut(8) {
         *state ^= *state << 13;
         *state ^= *state >> 7;
         *state ^= *state << 17;
         word.copy_from_slice(&state.to_le_bytes());
     }
+    value.truncate(len);
     value
 }
 
@@ -108,7 +115,9 @@ mod tests {
     #[test]
     fn what_is_sent_is_what_a_broker_accepts() {
         let partition = |index| TopicPartition { topic_id: TopicId([7; 16]), partition: PartitionIndex(index) };
-        let mut prepared = PreparedProduce::new(&[partition(0), partition(3)], 5, 0).expect("a request");
+        let mut prepared =
+            PreparedProduce::new(&[partition(0), partition(3)], BatchShape { record_count: 5, value_len: 1024 }, 0)
+                .expect("a request");
         assert_eq!((prepared.record_count(), prepared.value_len()), (10, 10 * 1024));
         let bytes = prepared.stamped(42).to_vec();
         let prefix = Prefix::parse(bytes.first_chunk().expect("a prefix")).expect("a good prefix");

@@ -15,6 +15,14 @@ pub struct Process {
     id: u32,
 }
 
+impl std::ops::Add for Memory {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { rss_mb: self.rss_mb + other.rss_mb, peak_mb: self.peak_mb + other.peak_mb }
+    }
+}
+
 /// Resident memory, millions of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
@@ -53,6 +61,13 @@ impl Process {
         fs::write(format!("/proc/{}/clear_refs", self.id), "5")
     }
 
+    /// Bytes this process has caused to be written to devices since its start, whenever that happens.
+    pub fn written_len(self) -> io::Result<u64> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.id))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+        line.and_then(|number| number.trim().parse().ok()).ok_or_else(|| ErrorKind::InvalidData.into())
+    }
+
     pub fn memory(self) -> io::Result<Memory> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id))?;
         let field = |name: &str| kib_field(&status, name).map(|kib| kib as f64 * 1024.0 / 1e6);
@@ -82,6 +97,7 @@ mod tests {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
         let memory = this.memory().expect("its memory");
+        this.written_len().expect("what it has written");
         assert!(memory.rss_mb > 0.0 && memory.peak_mb > 0.0, "{memory:?}");
     }
 

@@ -88,6 +88,11 @@ pub struct WorkloadResult {
     /// Intended send to acknowledgement, of records acknowledged at first offer. A closed loop: send to acknowledgement.
     pub latency_us: Option<LatencySummary>,
     pub latency_us_range: Option<LatencyRange>,
+    /// Mean and standard deviation of the samples that `percentiles` are of.
+    #[serde(default)]
+    pub mean_us: Option<f64>,
+    #[serde(default)]
+    pub deviation_us: Option<f64>,
     /// Of records that were refused first and admitted later, from the same intended time.
     #[serde(default)]
     pub latency_refused_first_us: Option<LatencySummary>,
@@ -152,8 +157,18 @@ pub struct WorkloadResult {
     /// Of the whole round whose p99 is the median.
     #[serde(default)]
     pub timeline: Vec<Second>,
+    /// The distance to each limit of the machine, measured in the same rounds.
+    #[serde(default)]
+    pub limits: Vec<Limit>,
+    /// What a reader of these figures has to know.
+    #[serde(default)]
+    pub notes: Vec<String>,
 
     /// Repeated from the run, so that a result alone says where it comes from.
+    #[serde(default)]
+    pub version: u32,
+    #[serde(default)]
+    pub started_at: String,
     #[serde(default)]
     pub machine: Machine,
     #[serde(default)]
@@ -214,6 +229,17 @@ pub struct Yardstick {
     /// `us` or `mb_s`.
     pub unit: String,
     pub figure: f64,
+}
+
+/// A limit of the machine beside a result: `probe`, `floor-asleep`, `raw-write`, `loopback`, `memcpy`, `crc32c`, …
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limit {
+    pub name: String,
+    /// `us` (p50) or `mb_s`.
+    pub unit: String,
+    pub figure: f64,
+    /// The result's own p50 or throughput over it.
+    pub ratio: f64,
 }
 
 /// One stage of a produce inside the broker: `admit`, `queue`, `write_flush`, `replicate`, `answer`.

@@ -56,15 +56,39 @@ pub struct Topic {
 /// How one lane talks to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LanePlan {
-    /// 0 … `lane_count` - 1.
+    /// 0 … `lane_count` - 1. A lane writes to every partition whose number modulo `lane_count` is its own; one beyond the
+    /// last partition shares that of its number modulo `partition_count`.
     pub lane: u32,
     pub lane_count: u32,
-    /// Connections that this lane opens; each record belongs to one of them (its partition modulo this). At least 1.
+    pub partition_count: u32,
+    /// Connections that this lane opens. At least 1.
     pub connection_count: u32,
     /// Most bytes of values in one batch of a partition.
     pub batch_len_max: usize,
     /// Most batches in flight for each partition.
     pub window: u32,
+}
+
+/// A partition as it is written to over one connection: what a lane's records take turns in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    pub partition: u32,
+    pub connection: u32,
+}
+
+impl LanePlan {
+    /// Every flow of this lane: each of its partitions and each of its connections is in at least one.
+    #[must_use]
+    pub fn flows(&self) -> Vec<Flow> {
+        let own = (self.lane % self.partition_count..self.partition_count).step_by(self.lane_count.max(1) as usize);
+        let partitions: Vec<u32> = own.collect();
+        let partition_count = partitions.len() as u32;
+        let flow = |number: u32| Flow {
+            partition: partitions[(number % partition_count) as usize],
+            connection: number % self.connection_count.max(1),
+        };
+        (0..partition_count.max(self.connection_count)).map(flow).collect()
+    }
 }
 
 /// What a reader reads.
@@ -195,5 +219,23 @@ pub trait System {
     /// The settings it runs with, as text.
     fn settings(&self) -> String {
         String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flows(lane: u32, lane_count: u32, partition_count: u32, connection_count: u32) -> Vec<(u32, u32)> {
+        let plan = LanePlan { lane, lane_count, partition_count, connection_count, batch_len_max: 1, window: 1 };
+        plan.flows().into_iter().map(|flow| (flow.partition, flow.connection)).collect()
+    }
+
+    #[test]
+    fn every_partition_and_every_connection_has_a_flow() {
+        assert_eq!(flows(0, 1, 3, 1), [(0, 0), (1, 0), (2, 0)]);
+        assert_eq!(flows(1, 2, 4, 1), [(1, 0), (3, 0)]);
+        assert_eq!(flows(0, 1, 2, 4), [(0, 0), (1, 1), (0, 2), (1, 3)]);
+        assert_eq!(flows(5, 8, 2, 1), [(1, 0)], "a lane too many shares a partition");
     }
 }

@@ -5,11 +5,10 @@ use std::fmt;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::floor::WaitMode;
-use crate::report::Report;
-use crate::result::{LoopKind, WorkloadResult};
+use crate::result::{LoopKind, Run, WorkloadResult};
 use crate::spread::Spread;
 
-impl fmt::Display for Report {
+impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sections: [(&str, Table); 3] = [
             ("Latency, µs (median of the rounds; p50 with its range)", latencies(self)),
@@ -31,11 +30,11 @@ impl fmt::Display for Report {
         for recovery in self.results.iter().flat_map(|result| &result.recoveries) {
             writeln!(f, "Restart: {recovery}")?;
         }
-        self.notes.iter().try_for_each(|note| writeln!(f, "Note: {note}."))
+        self.warnings.iter().try_for_each(|note| writeln!(f, "Note: {note}."))
     }
 }
 
-fn latencies(report: &Report) -> Table {
+fn latencies(report: &Run) -> Table {
     let mut table =
         new_table(&["workload", "system", "p50", "range", "p90", "p99", "p99.9", "max", "per s", "p50 ratio", "p99 ratio", "to"]);
     for result in &report.results {
@@ -59,7 +58,7 @@ fn latencies(report: &Report) -> Table {
     align(table, 2..11)
 }
 
-fn throughputs(report: &Report) -> Table {
+fn throughputs(report: &Run) -> Table {
     let mut table = new_table(&["workload", "system", "MB/s", "range", "ratio", "to", "CPU-s/GB", "refused"]);
     for result in &report.results {
         let Some(spread) = result.throughput_mb_s_range else { continue };
@@ -77,7 +76,7 @@ fn throughputs(report: &Report) -> Table {
     align(table, 2..8)
 }
 
-fn processes(report: &Report) -> Table {
+fn processes(report: &Run) -> Table {
     let headings = [
         "workload",
         "CPU, % of a core",

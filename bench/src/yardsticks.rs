@@ -1,5 +1,5 @@
-//! The yardsticks of one run, with the scratch files they write to: the probe, the floor in both modes, and raw sequential
-//! transfer.
+//! The yardsticks of one run, with the scratch files they write to: the probe, the floor in three ways, raw sequential
+//! transfer, loopback, memory.
 //!
 //! They run in the same rounds as the broker, because the same device differs by half from minute to minute. Files are made
 //! when first needed.
@@ -9,9 +9,17 @@ use std::time::Duration;
 use sluice_tuning::probe::{DURABLE_FILE_LEN, SEQUENTIAL_DEPTH, SEQUENTIAL_FILE_LEN};
 use sluice_tuning::{DurableBlockFile, ScratchFolder, SequentialFile, Throughput};
 
+use crate::closed_loop::LoopFigures;
 use crate::error::BenchError;
-use crate::floor::{WaitMode, measure_floor};
+use crate::floor::{WaitMode, can_spin, measure_echo, measure_floor, measure_floor_open};
+use crate::machine_speed::{measure_crc32c, measure_loopback, measure_memcpy};
 use crate::measurement::Measurement;
+use crate::workload::YardstickName;
+
+/// Requests a second of the paced floor.
+const FLOOR_PER_S: f64 = 1000.0;
+/// Memory needs no longer: it does not share a queue with anything.
+const MEMORY_DURATION_MAX: Duration = Duration::from_millis(100);
 
 /// The files, inside a scratch folder that outlives them.
 #[derive(Debug)]
@@ -26,28 +34,26 @@ impl<'a> Yardsticks<'a> {
         Self { folder, durable: None, sequential: None }
     }
 
-    /// One thread, one 4 KiB write at a time, flushed.
-    pub fn probe(&mut self, duration: Duration) -> Result<Measurement, BenchError> {
-        let latencies = self.durable()?.measure(duration)?;
-        let reached_per_s = latencies.count() as f64 / duration.as_secs_f64();
-        Ok(Measurement { latencies: Some(latencies), reached_per_s: Some(reached_per_s), ..Measurement::default() })
-    }
-
-    /// The bare server.
-    pub fn floor(&mut self, mode: WaitMode, duration: Duration) -> Result<Measurement, BenchError> {
-        let figures = measure_floor(mode, self.durable()?, duration).map_err(BenchError::io("the bare server"))?;
-        let reached_per_s = Some(figures.per_s());
-        Ok(Measurement { latencies: Some(figures.latencies), reached_per_s, ..Measurement::default() })
-    }
-
-    /// Sequential direct writes of a fresh file.
-    pub fn raw_write(&mut self, duration: Duration) -> Result<Measurement, BenchError> {
-        Ok(throughput(self.sequential()?.measure_write(SEQUENTIAL_DEPTH, duration)?))
-    }
-
-    /// Sequential direct reads of it. Writes it first when nothing has.
-    pub fn raw_read(&mut self, duration: Duration) -> Result<Measurement, BenchError> {
-        Ok(throughput(self.sequential()?.measure_read(SEQUENTIAL_DEPTH, duration)?))
+    /// Measures one for about `duration`. The floor is left out (`None`) where the machine has no core for each side.
+    pub fn measure(&mut self, name: YardstickName, duration: Duration) -> Result<Option<Measurement>, BenchError> {
+        let bare = BenchError::io("the bare server");
+        Ok(Some(match name {
+            YardstickName::Probe => {
+                latencies(LoopFigures { latencies: self.durable()?.measure(duration)?, seconds: duration.as_secs_f64() })
+            }
+            YardstickName::FloorSpinning if !can_spin() => return Ok(None),
+            YardstickName::FloorAsleep => latencies(measure_floor(WaitMode::Asleep, self.durable()?, duration).map_err(bare)?),
+            YardstickName::FloorSpinning => {
+                latencies(measure_floor(WaitMode::Spinning, self.durable()?, duration).map_err(bare)?)
+            }
+            YardstickName::Floor1000 => latencies(measure_floor_open(self.durable()?, FLOOR_PER_S, duration).map_err(bare)?),
+            YardstickName::LoopbackEcho => latencies(measure_echo(duration).map_err(bare)?),
+            YardstickName::Loopback => throughput(measure_loopback(duration).map_err(BenchError::io("a stream over loopback"))?),
+            YardstickName::Memcpy => throughput(measure_memcpy(duration.min(MEMORY_DURATION_MAX))),
+            YardstickName::Crc32c => throughput(measure_crc32c(duration.min(MEMORY_DURATION_MAX))),
+            YardstickName::RawWrite => throughput(self.sequential()?.measure_write(SEQUENTIAL_DEPTH, duration)?),
+            YardstickName::RawRead => throughput(self.sequential()?.measure_read(SEQUENTIAL_DEPTH, duration)?),
+        }))
     }
 
     fn durable(&mut self) -> Result<&mut DurableBlockFile, BenchError> {
@@ -69,6 +75,11 @@ impl<'a> Yardsticks<'a> {
         };
         Ok(self.sequential.insert(file))
     }
+}
+
+fn latencies(figures: LoopFigures) -> Measurement {
+    let reached_per_s = Some(figures.per_s());
+    Measurement { latencies: Some(figures.latencies), reached_per_s, ..Measurement::default() }
 }
 
 fn throughput(moved: Throughput) -> Measurement {

@@ -83,6 +83,16 @@ impl LatencyHistogram {
         steps.collect()
     }
 
+    /// Zero when nothing was recorded.
+    pub fn mean_us(&self) -> f64 {
+        self.samples_ns.mean() / 1e3
+    }
+
+    /// The standard deviation. Zero when nothing was recorded.
+    pub fn deviation_us(&self) -> f64 {
+        self.samples_ns.stdev() / 1e3
+    }
+
     pub fn summary(&self) -> LatencySummary {
         LatencySummary {
             p50: self.quantile_us(0.5),
@@ -146,6 +156,13 @@ mod tests {
         assert_eq!(merged.count(), 200);
         assert_eq!(merged.summary(), histogram(1..=200).summary());
         assert_eq!(LatencyHistogram::new().summary(), LatencySummary::default());
+        assert_eq!((LatencyHistogram::new().mean_us(), LatencyHistogram::new().deviation_us()), (0.0, 0.0));
+        assert!(
+            close(merged.mean_us(), 100.5) && close(merged.deviation_us(), 57.73),
+            "{} {}",
+            merged.mean_us(),
+            merged.deviation_us()
+        );
     }
 
     #[test]

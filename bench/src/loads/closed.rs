@@ -4,51 +4,55 @@
 //! not of one under load.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sluice_model::ids::TopicPartition;
 use sluice_protocol::Api;
 
-use super::with_topic;
-use crate::broker::{BenchTopic, Broker};
+use crate::broker::BenchTopic;
 use crate::closed_loop::closed_loop;
 use crate::connection::{Connection, Produced};
 use crate::error::BenchError;
-use crate::measurement::{Acknowledged, BrokerWatch, Measurement};
-use crate::payload::PreparedProduce;
+use crate::load::{Stop, SystemWatch, thread_cpu_time, unused_name};
+use crate::measurement::{Acknowledged, Measurement};
+use crate::payload::{BatchShape, PreparedProduce};
+use crate::sluice::SluiceSystem;
+use crate::workload::ClosedLoad;
 
-const PARTITION_COUNT: u32 = 64;
-
-/// One 1 KiB record, acknowledged, then the next.
-pub fn measure_single_record(broker: &Broker, duration: Duration) -> Result<Measurement, BenchError> {
-    measure(broker, "single-record", 1, duration)
-}
-
-/// One 1 KiB record for each of 64 partitions goes out at once, in one request per shard; a sample ends when the last is
+/// One record to each partition of a topic goes out at once, in one request per shard; a sample ends when the last is
 /// acknowledged.
-pub fn measure_partitions_64(broker: &Broker, duration: Duration) -> Result<Measurement, BenchError> {
-    measure(broker, "partitions-64", PARTITION_COUNT, duration)
+pub fn measure_closed(system: &mut SluiceSystem, name: &str, load: &ClosedLoad, stop: &Stop) -> Result<Measurement, BenchError> {
+    let topic = system.broker.create_topic(&unused_name(name), load.partition_count)?;
+    let measured = measure(system, &topic, load, stop);
+    // After a failed measurement the broker may be gone: the failure is what matters.
+    let deleted = system.broker.delete_topic(&topic);
+    measured.and_then(|value| deleted.map(|()| value))
 }
 
-fn measure(broker: &Broker, name: &str, partition_count: u32, duration: Duration) -> Result<Measurement, BenchError> {
-    with_topic(broker, name, partition_count, |topic| {
-        let mut lanes = connect_shards(topic)?;
-        let watch = BrokerWatch::begin(broker)?;
-        let mut acknowledged = Acknowledged::default();
-        let mut refusals = Refusals::default();
-        let figures = closed_loop(duration, || {
-            exchange(&mut lanes, &mut refusals)?;
-            lanes.iter().for_each(|lane| acknowledged.add(&lane.produce));
-            Ok::<_, BenchError>(())
-        })?;
-        Ok(Measurement {
-            latencies: Some(figures.latencies.clone()),
-            reached_per_s: Some(figures.per_s()),
-            refused_count: refusals.count,
-            refused_because: refusals.because,
-            broker: watch.finish(broker, acknowledged)?,
-            ..Measurement::default()
-        })
+fn measure(system: &SluiceSystem, topic: &BenchTopic, load: &ClosedLoad, stop: &Stop) -> Result<Measurement, BenchError> {
+    let mut lanes = connect_shards(topic, load.value_len)?;
+    let watch = SystemWatch::begin(system)?;
+    let mut acknowledged = Acknowledged::default();
+    let mut refusals = Refusals::default();
+    let cpu_before = thread_cpu_time();
+    let begun_at = Instant::now();
+    let figures = closed_loop(Duration::from_secs_f64(load.seconds), || {
+        if stop.is_asked() {
+            return Err(BenchError::Interrupted);
+        }
+        exchange(&mut lanes, &mut refusals)?;
+        lanes.iter().for_each(|lane| acknowledged.add(&lane.produce));
+        Ok::<_, BenchError>(())
+    })?;
+    let used = thread_cpu_time().saturating_sub(cpu_before);
+    Ok(Measurement {
+        reached_per_s: Some(figures.per_s()),
+        latencies: Some(figures.latencies),
+        generator_cpu_percent: Some(100.0 * used.as_secs_f64() / begun_at.elapsed().as_secs_f64().max(1e-9)),
+        refused_count: refusals.count,
+        refused_because: refusals.because,
+        broker: watch.finish(system, acknowledged)?,
+        ..Measurement::default()
     })
 }
 
@@ -64,14 +68,14 @@ struct Refusals {
     because: Option<String>,
 }
 
-fn connect_shards(topic: &BenchTopic) -> Result<Vec<Lane>, BenchError> {
+fn connect_shards(topic: &BenchTopic, value_len: usize) -> Result<Vec<Lane>, BenchError> {
     let mut shards: BTreeMap<&str, Vec<TopicPartition>> = BTreeMap::new();
     for (id, address) in &topic.partitions {
         shards.entry(address).or_default().push(*id);
     }
     let connect = |(address, ids): (&str, Vec<TopicPartition>)| {
         let connection = Connection::open(address)?;
-        let produce = PreparedProduce::new(&ids, 1, connection.version(Api::Produce)?)?;
+        let produce = PreparedProduce::new(&ids, BatchShape { record_count: 1, value_len }, connection.version(Api::Produce)?)?;
         Ok(Lane { connection, produce })
     };
     shards.into_iter().map(connect).collect()

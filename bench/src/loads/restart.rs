@@ -9,19 +9,21 @@ use std::time::{Duration, Instant};
 use sluice_model::TopicPartition;
 use sluice_protocol::{Api, FetchPartition, FetchRequest, ListOffsetsPartition, ListOffsetsRequest, TIMESTAMP_BEGINNING};
 
-use super::streams::WINDOW;
-use super::unused_name;
 use crate::broker::{BenchTopic, Broker, OwnBrokerPlan};
 use crate::connection::{Connection, Produced, refuse_error};
 use crate::error::BenchError;
+use crate::load::unused_name;
 use crate::measurement::Measurement;
-use crate::payload::{PreparedProduce, RECORD_LEN};
+use crate::payload::{BatchShape, PreparedProduce};
 use crate::pipelined::{PipelinePlan, PipelineWorker, run_pipelines};
 
 /// The log is written at any pace; only hours without an end are a failure.
 const FILL_DURATION_MAX: Duration = Duration::from_secs(3 * 3600);
 const SERVE_TIMEOUT: Duration = Duration::from_secs(300);
 const SERVE_POLL: Duration = Duration::from_millis(2);
+const RECORD_LEN: usize = 1024;
+/// Requests in flight on each connection.
+const WINDOW: usize = 5;
 /// Connections to each shard, each with its share of the shard's partitions in every request.
 const CONNECTIONS_PER_SHARD: usize = 8;
 /// Records of one request, over all its partitions: a little under 256 KiB.
@@ -149,7 +151,11 @@ fn workers(topic: &BenchTopic) -> Result<Vec<PipelineWorker>, BenchError> {
     let connect = |share: Share| {
         let connection = Connection::open(&share.address)?;
         let record_count = u32::try_from(share.records_per_batch()).unwrap_or(1);
-        let produce = PreparedProduce::new(&share.ids, record_count, connection.version(Api::Produce)?)?;
+        let produce = PreparedProduce::new(
+            &share.ids,
+            BatchShape { record_count, value_len: RECORD_LEN },
+            connection.version(Api::Produce)?,
+        )?;
         Ok(PipelineWorker { connection, produce })
     };
     shares(topic).into_iter().map(connect).collect()
@@ -181,7 +187,11 @@ impl Share {
 
     fn produce_and_fetch(&self) -> Result<(), BenchError> {
         let mut connection = Connection::open(&self.address)?;
-        let mut produce = PreparedProduce::new(&self.ids, 1, connection.version(Api::Produce)?)?;
+        let mut produce = PreparedProduce::new(
+            &self.ids,
+            BatchShape { record_count: 1, value_len: RECORD_LEN },
+            connection.version(Api::Produce)?,
+        )?;
         connection.send_produce(&mut produce)?;
         while let (_, Produced::Later { retry_after, .. }) = connection.receive_produced()? {
             // Asked for more often than the broker says, so that the figure is the broker's and not this pause.

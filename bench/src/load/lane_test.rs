@@ -1,0 +1,162 @@
+use super::*;
+use crate::load::schedule::Phase;
+use crate::system::RefusedBecause;
+
+const STALL: std::ops::Range<u64> = 60_000_000..140_000_000;
+
+/// A system whose answers come at once, but for what its kind says.
+struct Fake {
+    kind: Kind,
+    begin: Instant,
+    waiting: Vec<u64>,
+    refusals: u32,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Answers,
+    /// Says nothing during `STALL`.
+    Stalls,
+    /// Has no room during `STALL`.
+    IsFull,
+    /// Refuses each of the first ten records once.
+    RefusesTen,
+    /// Breaks at the twentieth record.
+    Breaks,
+    NeverAnswers,
+}
+
+impl Fake {
+    fn now_ns(&self) -> u64 {
+        Instant::now().saturating_duration_since(self.begin).as_nanos() as u64
+    }
+}
+
+impl Producer for Fake {
+    fn has_room(&self, _: u32, _: u32) -> bool {
+        self.kind != Kind::IsFull || !STALL.contains(&self.now_ns())
+    }
+
+    fn send(&mut self, record: &Record<'_>, token: u64) -> Result<(), BenchError> {
+        assert!(record.value.len() >= STAMP_LEN);
+        self.waiting.push(token);
+        if self.kind == Kind::Breaks && token == 19 {
+            return Err(BenchError::protocol("gone"));
+        }
+        if self.kind == Kind::Breaks {
+            self.waiting.clear()
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), BenchError> {
+        Ok(())
+    }
+
+    fn poll(&mut self, until: Instant, settled: &mut Vec<Settled>) -> Result<(), BenchError> {
+        let is_silent = self.kind == Kind::NeverAnswers || (self.kind == Kind::Stalls && STALL.contains(&self.now_ns()));
+        if self.waiting.is_empty() || is_silent {
+            std::thread::sleep(until.saturating_duration_since(Instant::now()).min(Duration::from_millis(5)));
+            return Ok(());
+        }
+        for token in self.waiting.drain(..) {
+            let outcome = if self.kind == Kind::RefusesTen && self.refusals < 10 {
+                self.refusals += 1;
+                Outcome::Refused { retry_after: Duration::from_millis(30), because: RefusedBecause::from("full") }
+            } else {
+                Outcome::Acknowledged
+            };
+            settled.push(Settled { token, outcome });
+        }
+        Ok(())
+    }
+}
+
+fn run(kind: Kind, seconds: f64) -> (LaneFigures, Schedule) {
+    let phase = Phase { name: "load".to_owned(), seconds, from_per_s: 1000.0, to_per_s: 1000.0, is_counted: true };
+    let schedule = Schedule::new(&[phase]);
+    let (shared, stop, begin) = (Shared::new(0, 0), Stop::default(), Instant::now());
+    let job = LaneJob {
+        schedule: &schedule,
+        begin,
+        tick: Duration::ZERO,
+        drain: if kind == Kind::NeverAnswers { Duration::ZERO } else { Duration::from_secs(5) },
+        value_len: 64,
+        is_stamped: true,
+        shared: &shared,
+        stop: &stop,
+    };
+    if kind == Kind::NeverAnswers {
+        // Its patience would be long: a wish to stop is what ends it here.
+        let (stop, wait) = (stop.clone(), Duration::from_secs_f64(seconds));
+        std::thread::spawn(move || {
+            std::thread::sleep(wait);
+            stop.ask();
+        });
+    }
+    let plan = LanePlan { lane: 0, lane_count: 1, partition_count: 3, connection_count: 1, batch_len_max: 4096, window: 1 };
+    let fake = Box::new(Fake { kind, begin, waiting: Vec::new(), refusals: 0 });
+    (run_lane(fake, plan, job), schedule)
+}
+
+/// Whatever else happened, every record that was due during the stall waited for at least what was left of it.
+fn assert_stall_shows(figures: &LaneFigures, schedule: &Schedule) {
+    for left_ms in [10, 30, 50] {
+        let due_before_ns = STALL.end - left_ms * 1_000_000;
+        let due_during = schedule.due(due_before_ns) - schedule.due(STALL.start + 5_000_000);
+        let waited = count_above(&figures.latencies, Duration::from_millis(left_ms));
+        assert!(waited >= due_during, "{waited} of {due_during} records show a stall of {left_ms} ms or more");
+    }
+}
+
+/// How many samples took at least this long: each has a rank, and its quantile is that sample's latency.
+fn count_above(latencies: &LatencyHistogram, latency: Duration) -> u64 {
+    let (count, us) = (latencies.count(), latency.as_secs_f64() * 1e6);
+    (0..count).filter(|rank| latencies.quantile_us((*rank as f64 + 0.5) / count as f64) >= us).count() as u64
+}
+
+#[test]
+fn all_that_is_asked_for_is_handed_over_once_and_settled() {
+    let (figures, schedule) = run(Kind::Answers, 0.1);
+    assert_eq!(figures.acknowledged_total, schedule.count());
+    assert_eq!(figures.latencies.count(), schedule.count());
+    assert_eq!((figures.unoffered_count, figures.timed_out_count, figures.refused_count), (0, 0, 0));
+    assert_eq!(figures.error, None);
+}
+
+#[test]
+fn a_system_that_falls_silent_shows_it_in_every_record_due_meanwhile() {
+    let (figures, schedule) = run(Kind::Stalls, 0.2);
+    assert_eq!(figures.latencies.count(), schedule.count());
+    assert_stall_shows(&figures, &schedule);
+}
+
+#[test]
+fn a_system_without_room_shows_it_in_every_record_due_meanwhile() {
+    let (figures, schedule) = run(Kind::IsFull, 0.2);
+    assert_eq!(figures.latencies.count(), schedule.count());
+    assert_stall_shows(&figures, &schedule);
+}
+
+#[test]
+fn what_was_refused_first_has_a_row_of_its_own_from_the_same_intended_time() {
+    let (figures, schedule) = run(Kind::RefusesTen, 0.1);
+    assert_eq!((figures.refused_count, figures.latencies_refused_first.count()), (10, 10));
+    assert_eq!(figures.latencies.count(), schedule.count() - 10);
+    assert!(figures.latencies_refused_first.quantile_us(0.0) >= 29_900.0, "none is offered again before its time");
+    assert_eq!(figures.refused_because.as_deref(), Some("full"));
+}
+
+#[test]
+fn a_connection_that_breaks_ends_the_lane_and_nothing_is_lost_sight_of() {
+    let (figures, schedule) = run(Kind::Breaks, 0.1);
+    assert!(figures.error.as_deref().is_some_and(|error| error.contains("gone")), "{:?}", figures.error);
+    assert_eq!(figures.unoffered_count + figures.timed_out_count + figures.acknowledged_total, schedule.count());
+}
+
+#[test]
+fn what_is_never_answered_has_timed_out() {
+    let (figures, schedule) = run(Kind::NeverAnswers, 0.1);
+    assert_eq!(figures.acknowledged_total, 0);
+    assert_eq!(figures.unoffered_count + figures.timed_out_count, schedule.count());
+}

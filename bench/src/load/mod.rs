@@ -1,0 +1,93 @@
+//! The open-loop generator: one for every system, so that records, schedule and clock are the same.
+//!
+//! Begin with [`measure_open`]: it makes a topic, starts a thread for each lane and each reader, and adds up what they saw.
+//! The expensive mistake this package guards against is coordinated omission: `lane` says how.
+
+mod closed;
+mod in_flight;
+mod lane;
+mod open;
+mod reading;
+mod schedule;
+mod thread_time;
+mod timeline;
+mod trace;
+mod watch;
+
+pub use closed::measure_closed;
+pub use open::measure_open;
+pub(crate) use open::unused_name;
+pub use schedule::{Phase, Schedule};
+pub(crate) use thread_time::{sharpen_timers, thread_cpu_time};
+pub use trace::{TraceReplay, trace_phases};
+pub use watch::SystemWatch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The wish to end early, shared between threads.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What lanes and readers of a round tell one another: how much there is to read.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    acknowledged: AtomicU64,
+    /// By group.
+    consumed: Vec<AtomicU64>,
+    lanes_have_ended: AtomicBool,
+    /// A connection broke: there is no point in going on.
+    has_failed: AtomicBool,
+}
+
+impl Shared {
+    /// `preloaded` records are there already.
+    fn new(group_count: u32, preloaded: u64) -> Self {
+        let consumed = (0..group_count).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            acknowledged: AtomicU64::new(preloaded),
+            consumed,
+            lanes_have_ended: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
+        }
+    }
+
+    fn add_acknowledged(&self, count: u64) {
+        self.acknowledged.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn add_consumed(&self, group: u32, count: u64) {
+        if let Some(consumed) = self.consumed.get(group as usize) {
+            consumed.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    fn fail(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
+    }
+
+    fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
+    fn end_lanes(&self) {
+        self.lanes_have_ended.store(true, Ordering::Release);
+    }
+
+    /// Nothing more is coming, and this group has all there is.
+    fn is_all_read(&self, group: u32) -> bool {
+        let consumed = self.consumed.get(group as usize).map_or(0, |consumed| consumed.load(Ordering::Relaxed));
+        self.lanes_have_ended.load(Ordering::Acquire) && consumed >= self.acknowledged.load(Ordering::Relaxed)
+    }
+}

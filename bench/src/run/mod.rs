@@ -1,0 +1,219 @@
+//! A whole run: which steps a round has, in which order, round after round.
+//!
+//! Steps are interleaved: every round has each yardstick and each workload on each system once, a load as near as can be to
+//! what it is compared with. Measuring one system five times and then the other compares two stretches of time, not two
+//! systems. A run that is asked to stop ends after what is under way and keeps what is whole.
+
+mod machine;
+mod output;
+mod preflight;
+mod target;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use sluice_tuning::ScratchFolder;
+
+pub use machine::describe_machine;
+pub use output::Output;
+pub use preflight::preflight;
+pub use target::{SluiceTarget, Target};
+
+use crate::error::BenchError;
+use crate::floor::can_spin;
+use crate::load::Stop;
+use crate::measurement::Measurement;
+use crate::options::BenchOptions;
+use crate::result::{RESULT_VERSION, Run};
+use crate::summary::{Series, SeriesOf, summarize};
+use crate::workload::{Workload, YardstickName};
+use crate::yardsticks::Yardsticks;
+
+/// A yardstick takes no longer than this in each round.
+const YARDSTICK_DURATION_MAX: Duration = Duration::from_millis(700);
+/// Measured in every run, whatever the workloads are.
+const ALWAYS: [YardstickName; 8] = [
+    YardstickName::Probe,
+    YardstickName::FloorAsleep,
+    YardstickName::FloorSpinning,
+    YardstickName::Loopback,
+    YardstickName::Memcpy,
+    YardstickName::Crc32c,
+    YardstickName::RawWrite,
+    YardstickName::RawRead,
+];
+
+/// Where a run is, told before each step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Steps done so far and steps in all.
+    pub done: u64,
+    pub total: u64,
+    /// What comes now, as `round 2/5: spike on sluice`.
+    pub what: String,
+}
+
+/// What a run has left behind, whole or not.
+#[derive(Debug)]
+pub struct Finished {
+    pub run: Run,
+    pub output: Output,
+    /// What ended it before its time; the rounds before that are in `run`.
+    pub failure: Option<BenchError>,
+}
+
+/// One thing measured once in every round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Yardstick(YardstickName),
+    /// Index of the workload, and of the target.
+    Load(usize, usize),
+}
+
+/// Measures what `options` ask for, on Sluice and on `peers`, and leaves it in a folder. Blocks for as long as that takes; run it
+/// on a thread that lives until it returns, since a broker started here dies with its thread.
+///
+/// # Errors When an option is out of bounds, the folder is in memory, or the results cannot be written. What goes wrong later
+/// is in [`Finished::failure`]; a broker that dies in the middle is an outcome of its round.
+pub fn run(
+    options: &BenchOptions,
+    peers: Vec<Box<dyn Target>>,
+    stop: &Stop,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Finished, BenchError> {
+    let workloads = options.check()?;
+    let machine = describe_machine(existing(&options.data_dir));
+    let warnings = preflight(&options.data_dir, &machine)?;
+    let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let output = Output::create(options.out.as_deref(), &started_at, &options.workloads)?;
+    let folder = ScratchFolder::create(&options.data_dir)?;
+    let sluice = SluiceTarget::new(options, &folder)?;
+    let mut run = Run {
+        version: RESULT_VERSION,
+        started_at,
+        machine,
+        commit: option_env!("SLUICE_COMMIT").map(str::to_owned),
+        build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+        settings: sluice.settings(),
+        warnings,
+        interrupted: false,
+        results: Vec::new(),
+    };
+    let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(sluice)];
+    targets.extend(peers.into_iter().map(|peer| -> Box<dyn Target + '_> { peer }));
+    let mut rounds = Rounds { options, workloads, targets, yardsticks: Yardsticks::new(&folder), series: Vec::new() };
+    run.warnings.extend(rounds.left_out());
+    let steps = rounds.steps();
+    rounds.series = steps.iter().map(|&step| rounds.series_of(step)).collect();
+    let mut told = Told { progress, done: 0, total: steps.len() as u64 * u64::from(options.rounds) };
+    let mut failure = None;
+    for round in 1..=options.rounds {
+        let measured = rounds.measure_round(&steps, round, &mut told, stop);
+        run.interrupted = stop.is_asked();
+        failure = measured.err();
+        run.warnings.extend(failure.as_ref().map(|error| format!("the run ended in round {round}: {error}")));
+        run.results = summarize(&rounds.series, &run);
+        output.save(&run)?;
+        if run.interrupted || failure.is_some() {
+            break;
+        }
+    }
+    Ok(Finished { run, output, failure })
+}
+
+/// Counts steps and tells where the run is.
+struct Told<'a> {
+    progress: &'a mut dyn FnMut(&Progress),
+    done: u64,
+    total: u64,
+}
+
+/// The folder, or the nearest above it that exists.
+fn existing(folder: &Path) -> &Path {
+    folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."))
+}
+
+struct Rounds<'a> {
+    options: &'a BenchOptions,
+    workloads: Vec<Workload>,
+    targets: Vec<Box<dyn Target + 'a>>,
+    yardsticks: Yardsticks<'a>,
+    series: Vec<Series>,
+}
+
+impl Rounds<'_> {
+    /// Every step of a round, in order: before a workload what it is held against, at the end the other limits.
+    fn steps(&self) -> Vec<Step> {
+        let mut steps: Vec<Step> = Vec::new();
+        let mut add = |step: Step| {
+            if !steps.contains(&step) {
+                steps.push(step);
+            }
+        };
+        for (index, workload) in self.workloads.iter().enumerate() {
+            workload.yardstick.into_iter().chain(workload.read_yardstick).for_each(|name| add(Step::Yardstick(name)));
+            for (number, target) in self.targets.iter().enumerate() {
+                if target.can_run(workload) {
+                    add(Step::Load(index, number));
+                }
+            }
+        }
+        ALWAYS.into_iter().for_each(|name| add(Step::Yardstick(name)));
+        steps.retain(|step| *step != Step::Yardstick(YardstickName::FloorSpinning) || can_spin());
+        steps
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !can_spin() {
+            notes.push("one core: the spinning floor needs two and was left out".to_owned());
+        }
+        for target in &self.targets {
+            for workload in self.workloads.iter().filter(|workload| !target.can_run(workload)) {
+                notes.push(format!("{} has no part in {}: it cannot do that", target.name(), workload.name));
+            }
+        }
+        notes
+    }
+
+    fn series_of(&self, step: Step) -> Series {
+        let of = match step {
+            Step::Yardstick(name) => SeriesOf::Yardstick(name),
+            Step::Load(workload, target) => {
+                let (workload, target) = (&self.workloads[workload], &self.targets[target]);
+                SeriesOf::Load {
+                    workload: Box::new(workload.clone()),
+                    system: target.name().to_owned(),
+                    acknowledgement: target.acknowledgement(workload.acks),
+                    settings: target.settings(),
+                }
+            }
+        };
+        Series { of, rounds: Vec::new() }
+    }
+
+    /// Every step once, or those up to a wish to stop or a failure.
+    fn measure_round(&mut self, steps: &[Step], round: u32, told: &mut Told<'_>, stop: &Stop) -> Result<(), BenchError> {
+        for (index, &step) in steps.iter().enumerate() {
+            if stop.is_asked() {
+                break;
+            }
+            let what = format!("round {round}/{}: {}", self.options.rounds, self.series[index].label());
+            (told.progress)(&Progress { done: told.done, total: told.total, what });
+            let measured = self.measure(step, stop)?;
+            self.series[index].rounds.extend(measured);
+            told.done += 1;
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self, step: Step, stop: &Stop) -> Result<Option<Measurement>, BenchError> {
+        match step {
+            Step::Yardstick(name) => {
+                let asked = self.options.seconds.map_or(YARDSTICK_DURATION_MAX, Duration::from_secs_f64);
+                self.yardsticks.measure(name, asked.min(YARDSTICK_DURATION_MAX))
+            }
+            Step::Load(workload, target) => self.targets[target].measure(&self.workloads[workload], stop).map(Some),
+        }
+    }
+}

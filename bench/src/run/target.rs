@@ -1,0 +1,188 @@
+//! What is measured beside the yardsticks: Sluice here, peers in programs of their own.
+//!
+//! A target that goes away in the middle of a round says so in the round's outcome; the next round begins with it started anew.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use sluice_tuning::ScratchFolder;
+
+use crate::broker::{Broker, OwnBrokerPlan};
+use crate::error::BenchError;
+use crate::load::{Stop, measure_open};
+use crate::loads::{RestartLog, RestartScene, measure_closed, measure_idle};
+use crate::measurement::Measurement;
+use crate::options::BenchOptions;
+use crate::result::RoundOutcome;
+use crate::sluice::SluiceSystem;
+use crate::system::{AcksAsked, System};
+use crate::workload::{Load, RestartLoad, Workload};
+
+/// One system, round by round.
+pub trait Target {
+    fn name(&self) -> &str;
+
+    /// Whether it can be measured with this workload at all; one that cannot is left out, with a note.
+    fn can_run(&self, workload: &Workload) -> bool;
+
+    /// What an acknowledgement means, in a line, and whether it comes after a flush.
+    fn acknowledgement(&self, acks: AcksAsked) -> (String, bool);
+
+    /// One round. A system that went away is an outcome of the round.
+    ///
+    /// # Errors When it could not be started, or refused what a round depends on.
+    fn measure(&mut self, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError>;
+
+    /// Its effective settings, as text.
+    fn settings(&self) -> String;
+}
+
+/// A broker of our own, or one given by its address.
+pub struct SluiceTarget<'a> {
+    options: &'a BenchOptions,
+    folder: &'a ScratchFolder,
+    executable: PathBuf,
+    settings: String,
+    system: Option<SluiceSystem>,
+    scene: Option<(String, RestartScene)>,
+    /// Each broker of our own has a folder of its own.
+    started: u32,
+}
+
+impl<'a> SluiceTarget<'a> {
+    pub fn new(options: &'a BenchOptions, folder: &'a ScratchFolder) -> Result<Self, BenchError> {
+        let executable = std::env::current_exe().map_err(BenchError::io("the path of this program"))?;
+        let settings = if options.broker.is_some() { String::new() } else { settings(&executable, options) };
+        Ok(Self { options, folder, executable, settings, system: None, scene: None, started: 0 })
+    }
+
+    fn plan(&mut self, name: &str) -> OwnBrokerPlan {
+        self.started += 1;
+        let name = format!("{name}-{}", self.started);
+        let log_path = self.folder.join(&format!("{name}.log"));
+        let data_dir = self.folder.join(&name);
+        OwnBrokerPlan { executable: self.executable.clone(), data_dir, config: self.options.config.clone(), log_path }
+    }
+
+    fn system(&mut self) -> Result<&mut SluiceSystem, BenchError> {
+        if self.system.is_none() {
+            let broker = match &self.options.broker {
+                Some(address) => {
+                    let broker = Broker::external(address, self.options.broker_pid);
+                    // One that is not there is no broker that died.
+                    broker.connect()?;
+                    broker
+                }
+                None => {
+                    let mut broker = Broker::start(&self.plan("broker"))?;
+                    broker.wait_until_ready()?;
+                    broker
+                }
+            };
+            self.system = Some(SluiceSystem::new(broker, self.settings.clone()));
+        }
+        Ok(self.system.as_mut().expect("it was just put there"))
+    }
+
+    fn measure_restart(&mut self, name: &str, load: &RestartLoad, stop: &Stop) -> Result<Measurement, BenchError> {
+        // Another broker beside it would take its share of the machine.
+        self.system = None;
+        if self.scene.as_ref().is_none_or(|(of, _)| of != name) {
+            let log = RestartLog { value_len: load.log_len, partition_count: load.partition_count };
+            let plan = self.plan("restart");
+            let duration = std::time::Duration::from_secs_f64(load.seconds);
+            self.scene = Some((name.to_owned(), RestartScene::prepare(plan, log, duration)?));
+        }
+        if stop.is_asked() {
+            return Err(BenchError::Interrupted);
+        }
+        let (_, scene) = self.scene.as_mut().expect("it was just put there");
+        let measured = scene.measure();
+        if measured.is_err() {
+            self.scene = None;
+        }
+        measured
+    }
+
+    fn measure_load(&mut self, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {
+        if let Load::Restart(load) = &workload.load {
+            return self.measure_restart(&workload.name, load, stop);
+        }
+        self.scene = None;
+        let system = self.system()?;
+        match &workload.load {
+            Load::Open(load) => measure_open(system, workload, load, stop),
+            Load::Closed(load) => measure_closed(system, &workload.name, load, stop),
+            Load::Idle { seconds } => measure_idle(system, *seconds, stop),
+            Load::Restart(_) => unreachable!("it was measured above"),
+        }
+    }
+
+    /// Why the broker went away or cannot be relied on; the next round has a new one.
+    fn bury(&mut self, error: BenchError) -> Measurement {
+        let error = match self.system.take() {
+            Some(mut system) => system.broker.explain(error),
+            None => error,
+        };
+        Measurement { outcome: RoundOutcome::BrokerDied, outcome_because: Some(error.to_string()), ..Measurement::default() }
+    }
+}
+
+impl Target for SluiceTarget<'_> {
+    fn name(&self) -> &str {
+        "sluice"
+    }
+
+    fn can_run(&self, _: &Workload) -> bool {
+        true
+    }
+
+    fn acknowledgement(&self, acks: AcksAsked) -> (String, bool) {
+        let what = SluiceSystem::new(Broker::external("", None), String::new());
+        (what.acknowledgement(acks), what.flushed(acks))
+    }
+
+    fn measure(&mut self, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {
+        // A broker that cannot even be started is no outcome of a round.
+        if !matches!(workload.load, Load::Restart(_)) {
+            self.system()?;
+        }
+        match self.measure_load(workload, stop) {
+            Ok(measured) if measured.outcome == RoundOutcome::BrokerDied => {
+                let because = measured.outcome_because.clone().unwrap_or_default();
+                let buried = self.bury(BenchError::protocol(&because));
+                Ok(Measurement { outcome_because: buried.outcome_because, ..measured })
+            }
+            Err(BenchError::Interrupted) => {
+                let outcome_because = Some(BenchError::Interrupted.to_string());
+                Ok(Measurement { outcome: RoundOutcome::Interrupted, outcome_because, ..Measurement::default() })
+            }
+            // What the user asked for cannot be had: no other round will do better.
+            Err(error @ (BenchError::Option { .. } | BenchError::ProcessUnknown { .. })) => Err(error),
+            Err(error) => Ok(self.bury(error)),
+            Ok(measured) => Ok(measured),
+        }
+    }
+
+    fn settings(&self) -> String {
+        self.settings.clone()
+    }
+}
+
+/// What the broker says its defaults are, and what the user's file makes of them.
+fn settings(executable: &std::path::Path, options: &BenchOptions) -> String {
+    let printed = Command::new(executable).args(["serve", "--print-config"]).output();
+    let defaults = printed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let keys = defaults.lines().map(|line| line.trim_start_matches("# ")).filter(|line| is_setting(line));
+    let mut text: String = keys.map(|line| format!("{line}\n")).collect();
+    if let Some(config) = &options.config {
+        text.push_str(&format!("\n# {}, which stands above them\n", config.display()));
+        text.push_str(&std::fs::read_to_string(config).unwrap_or_default());
+    }
+    text
+}
+
+fn is_setting(line: &str) -> bool {
+    let key = line.split(" = ").next().unwrap_or_default();
+    line.contains(" = ") && !key.is_empty() && key.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
+}

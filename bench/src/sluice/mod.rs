@@ -1,0 +1,91 @@
+//! Sluice as a system of the generator: lean connections that speak the native protocol, with none of the client library's
+//! tasks between the clock and the socket.
+
+mod poller;
+mod producer;
+mod reader;
+mod wire;
+
+use std::collections::HashMap;
+
+use crate::broker::{BenchTopic, Broker};
+use crate::error::BenchError;
+use crate::process::Process;
+use crate::system::{AcksAsked, LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
+use producer::SluiceProducer;
+use reader::SluiceReader;
+use sluice_protocol::Acks;
+
+/// A broker, with the topics that were made on it.
+#[derive(Debug)]
+pub struct SluiceSystem {
+    pub broker: Broker,
+    settings: String,
+    topics: HashMap<String, BenchTopic>,
+}
+
+impl SluiceSystem {
+    /// `settings` are the broker's, as text, as far as they are known.
+    pub fn new(broker: Broker, settings: String) -> Self {
+        Self { broker, settings, topics: HashMap::new() }
+    }
+
+    fn topic(&self, topic: &Topic) -> Result<&BenchTopic, BenchError> {
+        self.topics.get(&topic.name).ok_or_else(|| BenchError::protocol(format!("the topic {} was not made here", topic.name)))
+    }
+}
+
+impl System for SluiceSystem {
+    fn name(&self) -> &str {
+        "sluice"
+    }
+
+    fn acknowledgement(&self, acks: AcksAsked) -> String {
+        match acks {
+            AcksAsked::All => "flushed to the device on every in-sync replica (of one broker: on it)",
+            AcksAsked::Leader => "flushed to the device on the leader",
+            AcksAsked::None => "none: the socket has taken it, nothing more is known",
+        }
+        .to_owned()
+    }
+
+    fn flushed(&self, acks: AcksAsked) -> bool {
+        acks != AcksAsked::None
+    }
+
+    fn create_topic(&mut self, plan: &TopicPlan) -> Result<Topic, BenchError> {
+        let made = self.broker.create_topic(&plan.name, plan.partition_count)?;
+        self.topics.insert(plan.name.clone(), made);
+        Ok(Topic { name: plan.name.clone(), partition_count: plan.partition_count, acks: plan.acks })
+    }
+
+    fn delete_topic(&mut self, topic: &Topic) -> Result<(), BenchError> {
+        let Some(made) = self.topics.remove(&topic.name) else { return Ok(()) };
+        self.broker.delete_topic(&made)
+    }
+
+    fn producer(&mut self, topic: &Topic, plan: &LanePlan) -> Result<Box<dyn Producer + Send>, BenchError> {
+        let acks = match topic.acks {
+            AcksAsked::None => Acks::None,
+            AcksAsked::Leader => Acks::Leader,
+            AcksAsked::All => Acks::All,
+        };
+        Ok(Box::new(SluiceProducer::open(self.topic(topic)?, plan, acks)?))
+    }
+
+    fn reader(&mut self, topic: &Topic, plan: &ReadPlan) -> Result<Box<dyn Reader + Send>, BenchError> {
+        Ok(Box::new(SluiceReader::open(self.topic(topic)?, plan)?))
+    }
+
+    fn processes(&self) -> Vec<Process> {
+        self.broker.process().into_iter().collect()
+    }
+
+    fn settle(&self) -> Result<(), BenchError> {
+        self.broker.settle()
+    }
+
+    fn settings(&self) -> String {
+        self.settings.clone()
+    }
+}

@@ -1,0 +1,79 @@
+//! `sluice bench` as a user runs it: its own broker, a folder of results, one array of JSON, and bad input.
+
+mod common;
+
+use common::{folder, run, sluice};
+use serde_json::Value;
+
+/// A short spike with a consumer, and the figure that is asked for most.
+const SPIKE: &str = "about = 'A short spike'
+partitions = 2
+readers = 1
+yardstick = 'floor-asleep'
+warm_up_s = 0.1
+[spike]
+base_per_s = 500
+factor = 4
+base_s = 0.1
+rise_s = 0.1
+hold_s = 0.2
+settle_s = 0.1
+";
+
+#[test]
+fn a_run_measures_its_own_broker_and_leaves_a_folder() {
+    let folder = folder();
+    let workload = folder.path().join("mine.toml");
+    std::fs::write(&workload, SPIKE).expect("a workload file");
+    let out = folder.path().join("out");
+    let mut bench = sluice();
+    bench.args(["bench", "run", "single-record", "--rounds", "1", "--seconds", "0.5", "--json"]).arg(&workload);
+    bench.arg("--data-dir").arg(folder.path().join("data")).arg("--out").arg(&out);
+    let ended = run(&mut bench).expect(0, &[out.to_str().expect("a path of text")]);
+    let results: Value = serde_json::from_str(&ended.stdout).expect("one array and nothing else");
+    let of = |workload: &str| -> &Value {
+        let named = |result: &&Value| result["workload"] == workload && result["system"] == "sluice";
+        results.as_array().expect("an array").iter().find(named).expect("a result")
+    };
+    for workload in ["single-record", "mine"] {
+        let result = of(workload);
+        // On a busy machine the generator may be late, and has to say so; nothing else may be wrong.
+        assert!(["whole", "generator_behind"].contains(&result["outcome"].as_str().expect("an outcome")), "{result}");
+        assert_eq!(result["rounds"].as_array().map(Vec::len), Some(1), "{workload}");
+        assert!(result["latency_us"]["p50"].is_f64() && result["ratio"].is_f64(), "{workload}");
+        assert!(result["broker_cpu_s_per_gb"].is_f64() && result["write_amplification"].is_f64(), "{workload}");
+        assert!(result["settings"].as_str().is_some_and(|text| text.contains("tail_budget_len")), "{workload}");
+    }
+    let spike = of("mine");
+    assert_eq!((&spike["loop"], &spike["acks"], &spike["flushed"]), (&"open".into(), &"all".into(), &true.into()));
+    let all: u64 = spike["timeline"].as_array().expect("intervals").iter().filter_map(|second| second["consumed"].as_u64()).sum();
+    assert_eq!(all, 50 + 50 + 125 + 400 + 50, "what the phases add up to was sent and read: {spike}");
+    let written = std::fs::read(out.join("results.json")).expect("the results");
+    assert_eq!(serde_json::from_slice::<Value>(&written).expect("JSON")["version"], 1);
+    // A second run does not write over the first.
+    let mut again = sluice();
+    again.args(["bench", "run", "yardsticks", "--rounds", "1"]).arg("--out").arg(&out);
+    run(again.arg("--data-dir").arg(folder.path())).expect(2, &["--out"]);
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_runs() {
+    let folder = folder();
+    let file = folder.path().join("odd.toml");
+    let run_with = |args: &[&str]| run(sluice().args(["bench", "run"]).args(args).arg("--data-dir").arg(folder.path()));
+    run_with(&["spiek"]).expect(2, &["did you mean spike?"]);
+    run_with(&["steady", "--rounds", "0"]).expect(2, &["--rounds"]);
+    run_with(&["restart", "--broker", "127.0.0.1:1"]).expect(2, &["--broker"]);
+    for (text, part) in [
+        ("about = 'x'\nrate_per_s = 5\nspeed = 9", "speed"),
+        ("about = 'x'\nrate_per_s = 0", "rate of zero"),
+        ("about = 'x'\nloop = 'closed'\nwindow = 3", "window"),
+    ] {
+        std::fs::write(&file, text).expect("a workload file");
+        run_with(&[file.to_str().expect("a path of text")]).expect(2, &["odd.toml", part]);
+    }
+    let listed = run(sluice().args(["bench", "list"])).expect(0, &[]);
+    assert!(listed.stdout.contains("connections-1000") && listed.stdout.contains("flash sale"), "{}", listed.stdout);
+    let spike = run(sluice().args(["bench", "list", "spike"])).expect(0, &[]);
+    assert!(spike.stdout.contains("[spike]"), "{}", spike.stdout);
+}
