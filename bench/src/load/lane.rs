@@ -10,12 +10,11 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use sluice_tuning::LatencyHistogram;
-
+use super::figures::LaneFigures;
 use super::in_flight::{Handed, InFlight};
 use super::schedule::Schedule;
 use super::thread_time::{sharpen_timers, thread_cpu_time};
-use super::timeline::{Event, Timeline};
+use super::timeline::Event;
 use super::{Shared, Stop};
 use crate::error::BenchError;
 use crate::system::{Flow, LanePlan, Outcome, Producer, Record, STAMP_LEN, Settled};
@@ -41,31 +40,6 @@ pub(super) struct LaneJob<'a> {
     pub is_stamped: bool,
     pub shared: &'a Shared,
     pub stop: &'a Stop,
-}
-
-/// What one lane saw.
-#[derive(Clone, Debug)]
-pub(super) struct LaneFigures {
-    pub latencies: LatencyHistogram,
-    pub latencies_refused_first: LatencyHistogram,
-    pub service: LatencyHistogram,
-    pub late: LatencyHistogram,
-    pub timeline: Timeline,
-    /// Handed over for the first time, and acknowledged, within the counted time.
-    pub offered_count: u64,
-    pub acknowledged_count: u64,
-    /// Acknowledged at all.
-    pub acknowledged_total: u64,
-    pub refused_count: u64,
-    pub refused_because: Option<String>,
-    pub failed_count: u64,
-    pub failed_because: Option<String>,
-    pub timed_out_count: u64,
-    /// Due, and never handed over: the system had no room for them.
-    pub unoffered_count: u64,
-    pub cpu_time: Duration,
-    /// The connection broke, and with it this lane.
-    pub error: Option<String>,
 }
 
 struct FlowState {
@@ -110,8 +84,9 @@ pub(super) fn run_lane(producer: Box<dyn Producer + Send>, plan: LanePlan, job: 
         lane.figures.error = Some(error.to_string());
         job.shared.fail();
     }
-    lane.figures.timed_out_count += (lane.in_flight.len() + lane.waiting.len()) as u64;
-    lane.figures.timed_out_count += lane.flows.iter().map(|flow| flow.again.len() as u64).sum::<u64>();
+    lane.figures.timed_out_count += lane.in_flight.len() as u64;
+    let again: usize = lane.flows.iter().map(|flow| flow.again.len()).sum();
+    lane.figures.refused_to_the_end_count = (lane.waiting.len() + again) as u64;
     lane.figures.unoffered_count = lane.count - lane.flows.iter().map(|flow| flow.next).sum::<u64>();
     lane.figures.cpu_time = thread_cpu_time().saturating_sub(cpu_before);
     lane.figures
@@ -315,79 +290,6 @@ impl<'a> Lane<'a> {
 
     fn at(&self, ns: u64) -> Instant {
         self.job.begin + Duration::from_nanos(ns)
-    }
-}
-
-impl LaneFigures {
-    fn new(round_seconds: f64) -> Self {
-        Self {
-            latencies: LatencyHistogram::new(),
-            latencies_refused_first: LatencyHistogram::new(),
-            service: LatencyHistogram::new(),
-            late: LatencyHistogram::new(),
-            timeline: Timeline::new(round_seconds),
-            offered_count: 0,
-            acknowledged_count: 0,
-            acknowledged_total: 0,
-            refused_count: 0,
-            refused_because: None,
-            failed_count: 0,
-            failed_because: None,
-            timed_out_count: 0,
-            unoffered_count: 0,
-            cpu_time: Duration::ZERO,
-            error: None,
-        }
-    }
-
-    fn offered(&mut self, schedule: &Schedule, now_ns: u64, due_ns: u64) {
-        self.timeline.add(now_ns, Event::Offered);
-        if schedule.counted_ns().contains(&now_ns) {
-            self.offered_count += 1;
-            self.late.record(Duration::from_nanos(now_ns.saturating_sub(due_ns)));
-        }
-    }
-
-    fn acknowledged(&mut self, schedule: &Schedule, handed: &Handed, now_ns: u64, value_len: u64) {
-        let counted_ns = schedule.counted_ns();
-        let latency_ns = now_ns.saturating_sub(handed.intended_ns);
-        self.timeline.add(now_ns, Event::Acknowledged { value_len });
-        self.timeline.heat(handed.intended_ns, latency_ns);
-        self.acknowledged_total += 1;
-        if counted_ns.contains(&now_ns) {
-            self.acknowledged_count += 1;
-        }
-        if counted_ns.contains(&handed.intended_ns) {
-            let row = if handed.was_refused { &mut self.latencies_refused_first } else { &mut self.latencies };
-            row.record(Duration::from_nanos(latency_ns));
-        }
-        if counted_ns.contains(&handed.handed_ns) {
-            self.service.record(Duration::from_nanos(now_ns.saturating_sub(handed.handed_ns)));
-        }
-    }
-
-    /// Adds another lane's.
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.latencies.merge(&other.latencies);
-        self.latencies_refused_first.merge(&other.latencies_refused_first);
-        self.service.merge(&other.service);
-        self.late.merge(&other.late);
-        self.timeline.merge(&other.timeline);
-        self.offered_count += other.offered_count;
-        self.acknowledged_count += other.acknowledged_count;
-        self.acknowledged_total += other.acknowledged_total;
-        self.refused_count += other.refused_count;
-        self.failed_count += other.failed_count;
-        self.timed_out_count += other.timed_out_count;
-        self.unoffered_count += other.unoffered_count;
-        self.cpu_time += other.cpu_time;
-        for (own, other) in [
-            (&mut self.refused_because, &other.refused_because),
-            (&mut self.failed_because, &other.failed_because),
-            (&mut self.error, &other.error),
-        ] {
-            *own = own.take().or_else(|| other.clone());
-        }
     }
 }
 

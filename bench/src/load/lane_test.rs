@@ -1,6 +1,7 @@
 use super::*;
 use crate::load::schedule::Phase;
 use crate::system::RefusedBecause;
+use sluice_tuning::LatencyHistogram;
 
 const STALL: std::ops::Range<u64> = 60_000_000..140_000_000;
 

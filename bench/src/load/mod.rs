@@ -4,6 +4,7 @@
 //! The expensive mistake this package guards against is coordinated omission: `lane` says how.
 
 mod closed;
+mod figures;
 mod in_flight;
 mod lane;
 mod open;

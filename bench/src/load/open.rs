@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use sluice_tuning::LatencyHistogram;
 
-use super::lane::{LaneFigures, LaneJob, run_lane};
+use super::figures::LaneFigures;
+use super::lane::{LaneJob, run_lane};
 use super::reading::{ReadFigures, ReadJob, run_reader};
 use super::schedule::{Phase, Schedule};
 use super::timeline::Timeline;
@@ -287,6 +288,10 @@ impl Seen {
                 "{share:.0} % of the records asked for were never handed over, for want of room in the window: the rate reached is \
                  what the system takes, and the latency is that of what was handed over"
             ));
+        }
+        if self.lanes.refused_to_the_end_count > 0 {
+            let count = self.lanes.refused_to_the_end_count;
+            notes.push(format!("{count} records were refused and not offered again before the end of the round"));
         }
         notes
     }
