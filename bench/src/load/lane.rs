@@ -155,6 +155,12 @@ impl<'a> Lane<'a> {
     fn take_due(&mut self, now_ns: u64) {
         let due = self.job.schedule.lane_due(now_ns, self.plan.lane, self.plan.lane_count);
         let flow_count = self.flows.len() as u64;
+        let turns = due.saturating_sub(self.fallen_due) / flow_count;
+        if turns > 0 {
+            self.flows.iter_mut().for_each(|flow| flow.due += turns);
+            (0..flow_count as u32).for_each(|index| self.activate(index));
+            self.fallen_due += turns * flow_count;
+        }
         while self.fallen_due < due {
             let index = (self.fallen_due % flow_count) as u32;
             self.flows[index as usize].due += 1;

@@ -26,6 +26,26 @@ pub use watch::SystemWatch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::error::BenchError;
+use crate::loads::measure_idle;
+use crate::measurement::Measurement;
+use crate::system::System;
+use crate::workload::{Load, Workload};
+
+/// One round of a workload that needs nothing but a [`System`]: an open or closed load, or none.
+///
+/// # Errors When the round could not begin, or the workload is one for a broker of our own (`restart`).
+pub fn measure(system: &mut dyn System, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {
+    match &workload.load {
+        Load::Open(load) => measure_open(system, workload, load, stop),
+        Load::Closed(load) => measure_closed(system, workload, load, stop),
+        Load::Idle { seconds } => measure_idle(system, *seconds, stop),
+        Load::Restart(_) => {
+            Err(BenchError::Option { problem: format!("{} is only for a broker that is killed here", workload.name) })
+        }
+    }
+}
+
 /// The wish to end early, shared between threads.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);

@@ -67,11 +67,14 @@ impl RestartScene {
 
     /// Kills the broker under load and starts it again.
     pub fn measure(&mut self) -> Result<Measurement, BenchError> {
-        let Some(mut broker) = self.broker.take() else {
-            return Err(BenchError::BrokerEnded {
-                problem: "did not come back in an earlier round".to_owned(),
-                log: String::new(),
-            });
+        let mut broker = match self.broker.take() {
+            Some(broker) => broker,
+            None => {
+                let mut broker = Broker::start(&self.plan)?;
+                let served = self.wait_until_served(&broker);
+                served.map_err(|error| broker.explain(error))?;
+                broker
+            }
         };
         let workers = self.located(&broker).and_then(|topic| workers(&topic)).map_err(|error| broker.explain(error))?;
         let plan = PipelinePlan { window: WINDOW, warm_up: Duration::ZERO, duration: SERVE_TIMEOUT, value_len_max: u64::MAX };
@@ -92,6 +95,11 @@ impl RestartScene {
         self.broker = Some(broker);
         let recoveries = recoveries(&self.plan.log_lines()[said_before.len()..]);
         Ok(Measurement { seconds_to_listen, seconds_to_serve, recoveries, ..Measurement::default() })
+    }
+
+    /// Ends the broker while something else is measured; the log stays.
+    pub fn rest(&mut self) {
+        self.broker = None;
     }
 
     /// The same topic at the present addresses: a started broker has other ports.

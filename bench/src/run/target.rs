@@ -44,6 +44,8 @@ pub struct SluiceTarget<'a> {
     executable: PathBuf,
     settings: String,
     system: Option<SluiceSystem>,
+    /// Of the broker of our own that runs.
+    data_dir: Option<PathBuf>,
     scene: Option<(String, RestartScene)>,
     /// Each broker of our own has a folder of its own.
     started: u32,
@@ -53,7 +55,7 @@ impl<'a> SluiceTarget<'a> {
     pub fn new(options: &'a BenchOptions, folder: &'a ScratchFolder) -> Result<Self, BenchError> {
         let executable = std::env::current_exe().map_err(BenchError::io("the path of this program"))?;
         let settings = if options.broker.is_some() { String::new() } else { settings(&executable, options) };
-        Ok(Self { options, folder, executable, settings, system: None, scene: None, started: 0 })
+        Ok(Self { options, folder, executable, settings, system: None, data_dir: None, scene: None, started: 0 })
     }
 
     fn plan(&mut self, name: &str) -> OwnBrokerPlan {
@@ -74,7 +76,9 @@ impl<'a> SluiceTarget<'a> {
                     broker
                 }
                 None => {
-                    let mut broker = Broker::start(&self.plan("broker"))?;
+                    let plan = self.plan("broker");
+                    let mut broker = Broker::start(&plan)?;
+                    self.data_dir = Some(plan.data_dir);
                     broker.wait_until_ready()?;
                     broker
                 }
@@ -84,9 +88,18 @@ impl<'a> SluiceTarget<'a> {
         Ok(self.system.as_mut().expect("it was just put there"))
     }
 
+    /// Ends the broker, if it is ours, and removes what it wrote.
+    fn end_system(&mut self) {
+        self.system = None;
+        if let Some(data_dir) = self.data_dir.take() {
+            // What cannot be removed now goes with the scratch folder.
+            let _ = std::fs::remove_dir_all(data_dir);
+        }
+    }
+
     fn measure_restart(&mut self, name: &str, load: &RestartLoad, stop: &Stop) -> Result<Measurement, BenchError> {
         // Another broker beside it would take its share of the machine.
-        self.system = None;
+        self.end_system();
         if self.scene.as_ref().is_none_or(|(of, _)| of != name) {
             let log = RestartLog { value_len: load.log_len, partition_count: load.partition_count };
             let plan = self.plan("restart");
@@ -108,7 +121,9 @@ impl<'a> SluiceTarget<'a> {
         if let Load::Restart(load) = &workload.load {
             return self.measure_restart(&workload.name, load, stop);
         }
-        self.scene = None;
+        if let Some((_, scene)) = &mut self.scene {
+            scene.rest();
+        }
         let system = self.system()?;
         match &workload.load {
             Load::Open(load) => measure_open(system, workload, load, stop),
@@ -120,10 +135,11 @@ impl<'a> SluiceTarget<'a> {
 
     /// Why the broker went away or cannot be relied on; the next round has a new one.
     fn bury(&mut self, error: BenchError) -> Measurement {
-        let error = match self.system.take() {
-            Some(mut system) => system.broker.explain(error),
+        let error = match &mut self.system {
+            Some(system) => system.broker.explain(error),
             None => error,
         };
+        self.end_system();
         Measurement { outcome: RoundOutcome::BrokerDied, outcome_because: Some(error.to_string()), ..Measurement::default() }
     }
 }

@@ -28,34 +28,53 @@ const DRAIN_S: f64 = 10.0;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WorkloadFile {
+    /// What it is for, in a line.
     about: String,
+    /// Names of the same workload elsewhere.
     #[serde(default)]
     aliases: Vec<String>,
+    /// `open` (the default), `closed`, `idle` or `restart`.
     #[serde(default, rename = "loop")]
     kind: Kind,
+    /// 1 unless told otherwise.
     #[serde(default = "one")]
     partitions: u32,
+    /// Bytes; 1024.
     value_len: Option<usize>,
+    /// `all` (the default), `leader` or `none`.
     acks: Option<AcksAsked>,
+    /// What latency or throughput, and the readers' throughput, are held against.
     yardstick: Option<YardstickName>,
     read_yardstick: Option<YardstickName>,
     /// Counted time; a spike, a trace and phases have their own.
     seconds: Option<f64>,
+    /// How much to ask for: one of these four.
     rate_per_s: Option<f64>,
     spike: Option<SpikeFile>,
     trace: Option<TraceFile>,
     phase: Option<Vec<PhaseFile>>,
+    /// Ahead of it, uncounted, at its first rate; a tenth of it, half a second at least.
     warm_up_s: Option<f64>,
+    /// Threads that produce; 1.
     lanes: Option<u32>,
+    /// Over all lanes; one each.
     connections: Option<u32>,
+    /// Batches in flight for each partition of a connection; 5.
     window: Option<u32>,
+    /// Bytes of values in a batch; 256 KiB.
     batch_len_max: Option<usize>,
+    /// What falls due within this goes out together; 100.
     tick_us: Option<f64>,
+    /// After the schedule's end what is due is still offered, and readers read on, for this long at most; 10.
     drain_s: Option<f64>,
+    /// Readers of each group; none unless told otherwise. Each group reads everything.
     readers: Option<u32>,
     groups: Option<u32>,
+    /// Records a second that a group takes at most while the schedule lasts.
     consume_per_s: Option<f64>,
+    /// Written before the round, for readers to catch up with.
     preload_mb: Option<f64>,
+    /// Written before a restart.
     log_mb: Option<f64>,
 }
 
