@@ -4,6 +4,7 @@
 //! filling, and once it is full there is no room. So batches widen under load by themselves, and at low load each record goes
 //! out alone. No producer id: a refused record may be offered again without an order to keep. Absent: retries.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -38,6 +39,8 @@ pub(super) struct SluiceProducer {
     flows: Vec<FlowState>,
     /// (partition, connection) to the flow's number.
     by_place: HashMap<(u32, u32), usize>,
+    /// The place asked for last, and its flow: records of one flow come in a row.
+    last_place: Cell<Option<((u32, u32), usize)>>,
     /// Flows that took a record since the last flush, or whose window was full then.
     dirty: Vec<usize>,
     requests: HashMap<(usize, u32), Vec<Batch>>,
@@ -73,6 +76,7 @@ impl SluiceProducer {
             poller,
             flows: Vec::new(),
             by_place: HashMap::new(),
+            last_place: Cell::new(None),
             dirty: Vec::new(),
             requests: HashMap::new(),
             unsent: Vec::new(),
@@ -112,7 +116,14 @@ impl SluiceProducer {
     }
 
     fn flow_of(&self, partition: u32, connection: u32) -> usize {
-        *self.by_place.get(&(partition, connection)).expect("records come over the flows of the lane's plan")
+        let place = (partition, connection);
+        if let Some((last, flow)) = self.last_place.get().filter(|(last, _)| *last == place) {
+            debug_assert_eq!(self.by_place.get(&last), Some(&flow), "a flow keeps its number");
+            return flow;
+        }
+        let flow = *self.by_place.get(&place).expect("records come over the flows of the lane's plan");
+        self.last_place.set(Some((place, flow)));
+        flow
     }
 
     /// Closes the batches that may go out and sends them, request by request.
