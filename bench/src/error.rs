@@ -18,6 +18,8 @@ pub enum BenchError {
     Io { what: String, source: io::Error },
     /// The benchmark's own broker did not start, or ended before it was told to. `log` is the end of what it wrote.
     BrokerEnded { problem: String, log: String },
+    /// Results that cannot be read, or must not be written over.
+    Results { problem: String },
     /// The broker could not be reached, or the connection broke.
     Connection { address: String, source: io::Error },
     /// The broker answered with something this program does not understand.
@@ -44,7 +46,7 @@ impl BenchError {
 impl fmt::Display for BenchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Option { problem } => f.write_str(problem),
+            Self::Option { problem } | Self::Results { problem } => f.write_str(problem),
             Self::Probe(error) => error.fmt(f),
             Self::Io { what, source } => write!(f, "{what}: {source}"),
             Self::BrokerEnded { problem, log } if log.is_empty() => write!(f, "the benchmark's broker: {problem}"),

@@ -21,13 +21,13 @@ pub mod payload;
 pub mod pipelined;
 pub mod process;
 mod received;
+pub mod report;
 pub mod result;
 pub mod run;
 pub mod sluice;
 pub mod spread;
 pub mod summary;
 pub mod system;
-mod table;
 pub mod workload;
 pub mod yardsticks;
 
