@@ -38,7 +38,10 @@ pub(super) fn bottom_axis(svg: &mut Markup, scale: &Scale, bottom: f64, ticks: &
     for (index, (value, label)) in ticks.iter().enumerate() {
         let x = scale.at(*value);
         svg.empty("line", &[("class", &"tick"), ("x1", &Px(x)), ("x2", &Px(x)), ("y1", &Px(bottom)), ("y2", &Px(bottom + 5.0))]);
-        let class = if ticks.len() > 5 && index % 2 == 1 { "x minor" } else { "x" };
+        let minor = if ticks.len() > 5 && index % 2 == 1 { " minor" } else { "" };
+        // Near the right edge letters stand to the left of their place.
+        let class = format!("{}{minor}", if x > RIGHT - 24.0 { "y" } else { "x" });
+        let x = if x > RIGHT - 24.0 { x + 10.0 } else { x };
         svg.element("text", &[("class", &class), ("x", &Px(x)), ("y", &Px(bottom + 20.0))], label);
     }
     svg.empty("line", &[("class", &"axis"), ("x1", &Px(LEFT)), ("x2", &Px(RIGHT)), ("y1", &Px(bottom)), ("y2", &Px(bottom))]);

@@ -52,11 +52,20 @@ pub(super) fn draw(result: &WorkloadResult, latency_us_range: (f64, f64)) -> Opt
     Some(svg)
 }
 
-/// The least and the greatest latency in any of these timelines.
+/// From the least to the greatest latency in any of these timelines. One record in two thousand may be quicker than the
+/// least and is drawn as if it had that: a handful must not flatten all others. None is ever drawn quicker than it was.
 pub(super) fn latency_us_range(results: &[&WorkloadResult]) -> (f64, f64) {
+    const QUICKER_SHARE: f64 = 0.0005;
     let buckets = results.iter().flat_map(|result| &result.timeline).flat_map(|second| &second.heat);
-    let used = buckets.filter(|(upper_us, count)| *count > 0 && *upper_us > 0.0).map(|(upper_us, _)| *upper_us);
-    let (least, greatest) = used.fold((f64::INFINITY, 0.0f64), |(least, greatest), us| (least.min(us), greatest.max(us)));
+    let mut used: Vec<(f64, u64)> = buckets.filter(|(upper_us, count)| *count > 0 && *upper_us > 0.0).copied().collect();
+    used.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let total: f64 = used.iter().map(|(_, count)| *count as f64).sum();
+    let mut quicker = 0.0;
+    let least = used.iter().find(|(_, count)| {
+        quicker += *count as f64;
+        quicker > total * QUICKER_SHARE
+    });
+    let (least, greatest) = (least.map_or(1.0, |bucket| bucket.0), used.last().map_or(1.0, |bucket| bucket.0));
     (least / bucket_ratio(), greatest)
 }
 
@@ -81,7 +90,8 @@ fn heat_map(svg: &mut Markup, columns: &[Column], x: &Scale, (least, greatest): 
     for column in columns {
         let (left, right) = (x.at(column.from_s), x.at(column.until_s));
         for (upper_us, count) in column.heat.iter().filter(|(upper_us, count)| *count > 0 && *upper_us > 0.0) {
-            let (top, bottom) = (y.at(*upper_us), y.at(upper_us / bucket_ratio()));
+            let upper_us = upper_us.max(least * bucket_ratio());
+            let (top, bottom) = (y.at(upper_us), y.at(upper_us / bucket_ratio()));
             let shade = (shades.at(column.per_s(*count)) as usize).min(SHADE_COUNT - 1);
             let cell = format!("M{} {}H{}V{}H{}Z", Px(left), Px(top), Px(right), Px(bottom), Px(left));
             paths[shade].push_str(&cell);
@@ -189,4 +199,19 @@ fn whole_column(svg: &mut Markup, column: &Column, x: &Scale, bottom: f64) {
     let place: [Attribute<'_>; 5] =
         [("class", &"hover"), ("x", &Px(left)), ("y", &Px(TOP)), ("width", &Px(right - left)), ("height", &Px(bottom - TOP))];
     svg.titled("rect", &place, &title);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::Second;
+
+    #[test]
+    fn a_handful_of_quick_records_does_not_flatten_the_map_and_one_slow_one_shows() {
+        let heat = vec![(1.0, 1), (1000.0, 9_999), (1_000_000.0, 1)];
+        let result = WorkloadResult { timeline: vec![Second { heat, ..Second::default() }], ..WorkloadResult::default() };
+        let (least, greatest) = latency_us_range(&[&result]);
+        assert!((700.0..1000.0).contains(&least) && (greatest - 1_000_000.0).abs() < 1e-6, "{least} {greatest}");
+        assert!(draw(&result, (least, greatest)).is_some());
+    }
 }
