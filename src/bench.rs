@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use sluice_bench::result::RoundOutcome;
 use sluice_bench::run::Finished;
-use sluice_bench::{BenchError, Run, Stop, workload};
+use sluice_bench::{BenchError, Run, Stop, report, workload};
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Subcommand)]
@@ -17,6 +18,8 @@ use std::time::Duration;
   sluice bench run single-record bulk --rounds 9         more rounds for a steadier median
   sluice bench run mine.toml --broker 10.0.0.7:7400      a workload of your own, on a broker that runs
   sluice bench run yardsticks --data-dir /data           what the machine itself can do, without a broker
+  sluice bench report bench-results/20261122-101500-spike
+  sluice bench compare before/results.json after/results.json
 
 Each figure stands beside those of yardsticks measured in the same rounds, because only the ratio carries over to another
 machine.")]
@@ -25,6 +28,10 @@ pub(crate) enum BenchCommand {
     List(ListArgs),
     /// Measure workloads, in turns with the machine's own limits
     Run(RunArgs),
+    /// Show what a run left behind, and make its page anew
+    Report(ReportArgs),
+    /// Say what changed from one run to another, and whether that is more than noise
+    Compare(CompareArgs),
 }
 
 #[derive(Args)]
@@ -40,10 +47,43 @@ pub(crate) struct RunArgs {
     options: sluice_bench::BenchOptions,
 }
 
+#[derive(Args)]
+#[command(after_help = "Examples:
+  sluice bench report bench-results/20261122-101500-spike
+  sluice bench report run.json                            what `bench run --json` printed, or a results.json")]
+pub(crate) struct ReportArgs {
+    /// A folder of results, or a file of them
+    #[arg(value_name = "DIR")]
+    results: PathBuf,
+    /// Print one JSON array instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  sluice bench compare bench-results/before bench-results/after
+  sluice bench compare a.json b.json --json
+
+A change counts when it is larger than what the rounds of one run differ by; the rule stands above the table.")]
+pub(crate) struct CompareArgs {
+    /// The older run: its folder, or a file of results
+    #[arg(value_name = "A")]
+    before: PathBuf,
+    /// The newer one
+    #[arg(value_name = "B")]
+    after: PathBuf,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
 pub(crate) fn run(command: BenchCommand) -> Result<(), Failure> {
     match command {
         BenchCommand::List(args) => list(&args),
         BenchCommand::Run(args) => measure(&args),
+        BenchCommand::Report(args) => show(&args),
+        BenchCommand::Compare(args) => compare(&args),
     }
 }
 
@@ -77,15 +117,34 @@ fn measure(args: &RunArgs) -> Result<(), Failure> {
         bar.set_message(progress.what.clone());
     });
     bar.finish_and_clear();
-    let Finished { run, output, failure: ended_by } = measured.map_err(failure)?;
+    let Finished { run, written, failure: ended_by } = measured.map_err(failure)?;
     if args.options.json {
-        print_line(&sluice_bench::to_json(&run))?;
-        eprintln!("results: {}", output.path().display());
+        print_line(&report::json(&run))?;
+        eprintln!("results: {}\nreport: {}", written.results.display(), written.html.display());
     } else {
-        print_line(run.to_string().trim_end())?;
-        print_line(&format!("\nresults: {}", output.path().display()))?;
+        print_line(&run.to_string())?;
+        print_line(&format!("\nresults: {}\nreport: {}", written.results.display(), written.html.display()))?;
     }
     ended_by.map_or_else(|| verdict(&run), |error| Err(failure(error)))
+}
+
+fn show(args: &ReportArgs) -> Result<(), Failure> {
+    let run = report::folder::read(&args.results).map_err(failure)?;
+    if args.json {
+        return print_line(&report::json(&run));
+    }
+    print_line(&run.to_string())?;
+    if !args.results.is_dir() {
+        return Ok(());
+    }
+    let written = report::folder::write(&args.results, &run).map_err(failure)?;
+    print_line(&format!("\nreport: {}", written.html.display()))
+}
+
+fn compare(args: &CompareArgs) -> Result<(), Failure> {
+    let read = |path| report::folder::read(path).map_err(failure);
+    let comparison = report::compare(&read(&args.before)?, &read(&args.after)?);
+    if args.json { print_line(&comparison.to_json()) } else { print_line(comparison.to_string().trim_end()) }
 }
 
 /// What was measured is printed and kept, and yet the run may not have been what was asked for.
@@ -121,7 +180,7 @@ fn failure(error: BenchError) -> Failure {
 
 fn status(error: &BenchError) -> ExitStatus {
     match error {
-        BenchError::Option { .. } | BenchError::ProcessUnknown { .. } => ExitStatus::Usage,
+        BenchError::Option { .. } | BenchError::ProcessUnknown { .. } | BenchError::Results { .. } => ExitStatus::Usage,
         BenchError::Connection { .. } => ExitStatus::Unreachable,
         BenchError::Refused { .. } => ExitStatus::Refused,
         BenchError::Interrupted => ExitStatus::Interrupted,

@@ -50,10 +50,19 @@ fn a_run_measures_its_own_broker_and_leaves_a_folder() {
     assert_eq!(all, 50 + 50 + 125 + 400 + 50, "what the phases add up to was sent and read: {spike}");
     let written = std::fs::read(out.join("results.json")).expect("the results");
     assert_eq!(serde_json::from_slice::<Value>(&written).expect("JSON")["version"], 1);
+    assert!(std::fs::read_to_string(out.join("report.html")).expect("a page").contains("A short spike"));
+    let shown = run(sluice().args(["bench", "report"]).arg(&out)).expect(0, &[]);
+    assert!(shown.stdout.contains("A short spike") && shown.stdout.contains("report.html"), "{}", shown.stdout);
+    let compared = run(sluice().args(["bench", "compare", "--json"]).arg(&out).arg(out.join("results.json"))).expect(0, &[]);
+    let compared: Value = serde_json::from_str(&compared.stdout).expect("one object");
+    assert!(compared["changes"].as_array().is_some_and(|changes| !changes.is_empty()), "{compared}");
     // A second run does not write over the first.
     let mut again = sluice();
     again.args(["bench", "run", "yardsticks", "--rounds", "1"]).arg("--out").arg(&out);
-    run(again.arg("--data-dir").arg(folder.path())).expect(2, &["--out"]);
+    run(again.arg("--data-dir").arg(folder.path())).expect(2, &["another folder"]);
+    let old = folder.path().join("old.json");
+    std::fs::write(&old, r#"{"version": 999}"#).expect("a file");
+    run(sluice().args(["bench", "report"]).arg(&old)).expect(2, &["999", "another version"]);
 }
 
 #[test]

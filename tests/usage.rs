@@ -98,7 +98,7 @@ fn what_is_no_folder_and_no_file_is_named_with_what_to_do() {
     run(sluice().args(["log", "verify", file])).expect(1, &[file, "is no file of a broker", "data folder"]);
     run(sluice().args(["orphan", "list", "--data-dir", file])).expect(74, &[file, "is no folder", remedy]);
     run(sluice().args(["serve", "--data-dir", file])).expect(74, &[file, "choose another path"]);
-    run(sluice().args(["bench", "idle", "--data-dir", file])).expect(1, &[file, "--data-dir"]);
+    run(sluice().args(["bench", "run", "idle", "--data-dir", file])).expect(1, &[file, "--data-dir"]);
 }
 
 #[test]

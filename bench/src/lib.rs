@@ -37,9 +37,3 @@ pub use options::BenchOptions;
 pub use result::{Run, WorkloadResult};
 pub use run::{Progress, run};
 pub use workload::Workload;
-
-/// One array of all results.
-#[must_use]
-pub fn to_json(run: &Run) -> String {
-    serde_json::to_string_pretty(&run.results).expect("results are plain numbers and texts")
-}

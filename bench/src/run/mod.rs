@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use sluice_tuning::ScratchFolder;
 
 pub use machine::describe_machine;
-pub use output::Output;
+pub use output::output_folder;
 pub use preflight::preflight;
 pub use target::{SluiceTarget, Target};
 
@@ -24,6 +24,7 @@ use crate::floor::can_spin;
 use crate::load::Stop;
 use crate::measurement::Measurement;
 use crate::options::BenchOptions;
+use crate::report::folder::{self, Written};
 use crate::result::{RESULT_VERSION, Run};
 use crate::summary::{Series, SeriesOf, summarize};
 use crate::workload::{Workload, YardstickName};
@@ -57,7 +58,7 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Finished {
     pub run: Run,
-    pub output: Output,
+    pub written: Written,
     /// What ended it before its time; the rounds before that are in `run`.
     pub failure: Option<BenchError>,
 }
@@ -85,9 +86,10 @@ pub fn run(
     let machine = describe_machine(existing(&options.data_dir));
     let warnings = preflight(&options.data_dir, &machine)?;
     let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let output = Output::create(options.out.as_deref(), &started_at, &options.workloads)?;
-    let folder = ScratchFolder::create(&options.data_dir)?;
-    let sluice = SluiceTarget::new(options, &folder)?;
+    let out = output_folder(options.out.as_deref(), &started_at, &options.workloads);
+    folder::check(&out, &started_at)?;
+    let scratch = ScratchFolder::create(&options.data_dir)?;
+    let sluice = SluiceTarget::new(options, &scratch)?;
     let mut run = Run {
         version: RESULT_VERSION,
         started_at,
@@ -101,24 +103,25 @@ pub fn run(
     };
     let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(sluice)];
     targets.extend(peers.into_iter().map(|peer| -> Box<dyn Target + '_> { peer }));
-    let mut rounds = Rounds { options, workloads, targets, yardsticks: Yardsticks::new(&folder), series: Vec::new() };
+    let mut rounds = Rounds { options, workloads, targets, yardsticks: Yardsticks::new(&scratch), series: Vec::new() };
     run.warnings.extend(rounds.left_out());
     let steps = rounds.steps();
     rounds.series = steps.iter().map(|&step| rounds.series_of(step)).collect();
     let mut told = Told { progress, done: 0, total: steps.len() as u64 * u64::from(options.rounds) };
     let mut failure = None;
+    let mut written = folder::write(&out, &run)?;
     for round in 1..=options.rounds {
         let measured = rounds.measure_round(&steps, round, &mut told, stop);
         run.interrupted = stop.is_asked();
         failure = measured.err();
         run.warnings.extend(failure.as_ref().map(|error| format!("the run ended in round {round}: {error}")));
         run.results = summarize(&rounds.series, &run);
-        output.save(&run)?;
+        written = folder::write(&out, &run)?;
         if run.interrupted || failure.is_some() {
             break;
         }
     }
-    Ok(Finished { run, output, failure })
+    Ok(Finished { run, written, failure })
 }
 
 /// Counts steps and tells where the run is.
