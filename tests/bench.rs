@@ -42,6 +42,8 @@ fn a_run_measures_its_own_broker_and_leaves_a_folder() {
         assert_eq!(result["rounds"].as_array().map(Vec::len), Some(1), "{workload}");
         assert!(result["latency_us"]["p50"].is_f64() && result["ratio"].is_f64(), "{workload}");
         assert!(result["broker_cpu_s_per_gb"].is_f64() && result["write_amplification"].is_f64(), "{workload}");
+        let stages: Vec<&str> = result["stages"].as_array().expect("stages").iter().filter_map(|s| s["name"].as_str()).collect();
+        assert_eq!(stages, ["admit", "queue", "write_flush", "replicate", "answer"], "{workload}");
         assert!(result["settings"].as_str().is_some_and(|text| text.contains("tail_budget_len")), "{workload}");
     }
     let spike = of("mine");

@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::BenchError;
+use crate::measurement::StageTimes;
 use crate::process::Process;
 
 /// Bytes at the front of every value: the intended send time, nanoseconds on the generator's own clock, little endian.
@@ -215,6 +216,20 @@ pub trait System {
     ///
     /// # Errors When its processes cannot be looked at.
     fn settle(&self) -> Result<(), BenchError>;
+
+    /// A load begins, whose [`Self::stages`] will be asked for.
+    ///
+    /// # Errors When the system does not answer.
+    fn begin_stages(&mut self) -> Result<(), BenchError> {
+        Ok(())
+    }
+
+    /// Where the time of the load's produces went, by the system's own account; warm-up included. Empty when it keeps none.
+    ///
+    /// # Errors When the system does not answer.
+    fn stages(&mut self) -> Result<Vec<StageTimes>, BenchError> {
+        Ok(Vec::new())
+    }
 
     /// The settings it runs with, as text.
     fn settings(&self) -> String {

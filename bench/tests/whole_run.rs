@@ -11,9 +11,9 @@ use sluice_bench::result::{LoopKind, RoundOutcome};
 use sluice_bench::{BenchOptions, Run, Stop, WorkloadResult, run};
 use sluice_model::ErrorCode;
 use sluice_protocol::{
-    Api, CreateTopicAnswer, CreateTopicRequest, DeleteTopicAnswer, Durability, HelloAnswer, Message, MetadataAnswer,
-    MetadataRequest, PREFIX_LEN, PartitionMetadata, Prefix, ProduceAnswer, ProduceRequest, ProducedPartition, ShardAddress,
-    TopicMetadata, decode, encode, supported_versions,
+    Api, CreateTopicAnswer, CreateTopicRequest, DeleteTopicAnswer, DescribeMetricsAnswer, Durability, HelloAnswer, Message,
+    MetadataAnswer, MetadataRequest, PREFIX_LEN, PartitionMetadata, Prefix, ProduceAnswer, ProduceRequest, ProducedPartition,
+    ShardAddress, TopicMetadata, decode, encode, supported_versions,
 };
 
 /// A broker in memory with one shard, whose only topic has as many partitions as was last asked for.
@@ -78,6 +78,7 @@ impl Pretended {
             Api::DeleteTopic => reply(id, &DeleteTopicAnswer::default()),
             Api::Metadata => reply(id, &self.metadata(decode::<MetadataRequest>(body).expect("a valid body"))),
             Api::Produce => reply(id, &self.produced(decode::<ProduceRequest>(body).expect("a valid body"))?),
+            Api::DescribeMetrics => reply(id, &DescribeMetricsAnswer::default()),
             other => panic!("a benchmark has no use for {other}"),
         })
     }
@@ -85,10 +86,10 @@ impl Pretended {
     fn metadata(&self, request: MetadataRequest) -> MetadataAnswer {
         let partition = |partition| PartitionMetadata { partition, leader: Some(1), ..PartitionMetadata::default() };
         let count = u32::try_from(self.partition_count.load(Ordering::Relaxed)).expect("a partition count");
-        let name = request.topics.expect("a topic asked for by name").remove(0);
-        let topic = TopicMetadata { name, partitions: (0..count).map(partition).collect(), ..TopicMetadata::default() };
+        let topic = |name| TopicMetadata { name, partitions: (0..count).map(partition).collect(), ..TopicMetadata::default() };
+        let topics = request.topics.expect("topics asked for by name").into_iter().map(topic).collect();
         let shard = ShardAddress { broker_id: 1, shard: 0, host: "127.0.0.1".to_owned(), port: self.port };
-        MetadataAnswer { shards: vec![shard], topics: vec![topic], ..MetadataAnswer::default() }
+        MetadataAnswer { shards: vec![shard], topics, ..MetadataAnswer::default() }
     }
 
     fn produced(&self, request: ProduceRequest) -> Option<ProduceAnswer> {

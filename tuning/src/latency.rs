@@ -54,6 +54,12 @@ impl LatencyHistogram {
         self.samples_ns.saturating_record(latency_ns);
     }
 
+    /// Records the same latency `count` times.
+    pub fn record_n(&mut self, latency: Duration, count: u64) {
+        let latency_ns = u64::try_from(latency.as_nanos()).unwrap_or(LATENCY_NS_MAX).clamp(1, LATENCY_NS_MAX);
+        self.samples_ns.saturating_record_n(latency_ns, count);
+    }
+
     /// Adds every sample of `other`; percentiles afterwards are those of the union.
     pub fn merge(&mut self, other: &Self) {
         self.samples_ns.add(&other.samples_ns).expect("all histograms of this type have the same bounds");

@@ -42,6 +42,7 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &ClosedLoad, stop: &
     let plan = LanePlan { lane: 0, lane_count: 1, partition_count, connection_count: 1, batch_len_max, window: 1 };
     let mut round =
         Round { producer: system.producer(topic, &plan)?, value: vec![0x5a; load.value_len], refused: Refused::default() };
+    system.begin_stages()?;
     let watch = SystemWatch::begin(system)?;
     let (cpu_before, begun_at) = (thread_cpu_time(), Instant::now());
     let mut sample_count = 0;
@@ -61,6 +62,7 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &ClosedLoad, stop: &
         generator_cpu_percent: Some(100.0 * used.as_secs_f64() / begun_at.elapsed().as_secs_f64().max(1e-9)),
         refused_count: round.refused.count,
         refused_because: round.refused.because,
+        stages: system.stages()?,
         broker: watch.finish(system, acknowledged)?,
         ..Measurement::default()
     })

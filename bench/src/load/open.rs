@@ -70,6 +70,7 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &St
     let readers = readers(system, topic, load)?;
     let group_count = load.consume.as_ref().map_or(0, |consume| consume.groups);
     let shared = Shared::new(group_count, preloaded);
+    system.begin_stages()?;
     let watch = SystemWatch::begin(system)?;
     let begin = Instant::now() + LEAD;
     let job = LaneJob {
@@ -87,9 +88,17 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &St
     let total = seen.lanes.acknowledged_total;
     let acknowledged = Acknowledged { record_count: total, value_len: total * load.value_len as u64 };
     // Of a system that has gone there are no figures.
-    let broker = if shared.has_failed() { BrokerFigures::default() } else { watch.finish(system, acknowledged)? };
+    let (stages, broker) = if shared.has_failed() {
+        (Vec::new(), BrokerFigures::default())
+    } else {
+        (system.stages()?, watch.finish(system, acknowledged)?)
+    };
     let preloaded = (preloaded, preloaded * load.value_len as u64);
-    Ok(Measurement { broker, ..seen.measurement(&schedule, load, Ended { wall, preloaded, is_interrupted: stop.is_asked() }) })
+    Ok(Measurement {
+        broker,
+        stages,
+        ..seen.measurement(&schedule, load, Ended { wall, preloaded, is_interrupted: stop.is_asked() })
+    })
 }
 
 /// Writes what has to be there before the round; how many records that were.

@@ -17,6 +17,7 @@ use crate::load::{Stop, SystemWatch, thread_cpu_time, unused_name};
 use crate::measurement::{Acknowledged, Measurement};
 use crate::payload::{BatchShape, PreparedProduce};
 use crate::sluice::SluiceSystem;
+use crate::system::System;
 use crate::workload::ClosedLoad;
 
 /// One record to each partition of a topic goes out at once, in one request per shard; a sample ends when the last is
@@ -29,8 +30,9 @@ pub fn measure_closed(system: &mut SluiceSystem, name: &str, load: &ClosedLoad, 
     measured.and_then(|value| deleted.map(|()| value))
 }
 
-fn measure(system: &SluiceSystem, topic: &BenchTopic, load: &ClosedLoad, stop: &Stop) -> Result<Measurement, BenchError> {
+fn measure(system: &mut SluiceSystem, topic: &BenchTopic, load: &ClosedLoad, stop: &Stop) -> Result<Measurement, BenchError> {
     let mut lanes = connect_shards(topic, load.value_len)?;
+    system.begin_stages()?;
     let watch = SystemWatch::begin(system)?;
     let mut acknowledged = Acknowledged::default();
     let mut refusals = Refusals::default();
@@ -51,6 +53,7 @@ fn measure(system: &SluiceSystem, topic: &BenchTopic, load: &ClosedLoad, stop: &
         generator_cpu_percent: Some(100.0 * used.as_secs_f64() / begun_at.elapsed().as_secs_f64().max(1e-9)),
         refused_count: refusals.count,
         refused_because: refusals.because,
+        stages: system.stages()?,
         broker: watch.finish(system, acknowledged)?,
         ..Measurement::default()
     })

@@ -4,17 +4,19 @@
 mod poller;
 mod producer;
 mod reader;
+mod stages;
 mod wire;
 
 use std::collections::HashMap;
 
 use crate::broker::{BenchTopic, Broker};
 use crate::error::BenchError;
+use crate::measurement::StageTimes;
 use crate::process::Process;
 use crate::system::{AcksAsked, LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
 use producer::SluiceProducer;
 use reader::SluiceReader;
-use sluice_protocol::Acks;
+use sluice_protocol::{Acks, DescribeMetricsAnswer};
 
 /// A broker, with the topics that were made on it.
 #[derive(Debug)]
@@ -22,12 +24,14 @@ pub struct SluiceSystem {
     pub broker: Broker,
     settings: String,
     topics: HashMap<String, BenchTopic>,
+    /// What the shards had counted when a load began.
+    metrics_before: Vec<DescribeMetricsAnswer>,
 }
 
 impl SluiceSystem {
     /// `settings` are the broker's, as text, as far as they are known.
     pub fn new(broker: Broker, settings: String) -> Self {
-        Self { broker, settings, topics: HashMap::new() }
+        Self { broker, settings, topics: HashMap::new(), metrics_before: Vec::new() }
     }
 
     fn topic(&self, topic: &Topic) -> Result<&BenchTopic, BenchError> {
@@ -83,6 +87,15 @@ impl System for SluiceSystem {
 
     fn settle(&self) -> Result<(), BenchError> {
         self.broker.settle()
+    }
+
+    fn begin_stages(&mut self) -> Result<(), BenchError> {
+        self.metrics_before = stages::ask(&self.broker)?;
+        Ok(())
+    }
+
+    fn stages(&mut self) -> Result<Vec<StageTimes>, BenchError> {
+        Ok(stages::between(&self.metrics_before, &stages::ask(&self.broker)?))
     }
 
     fn settings(&self) -> String {
