@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
+use sluice_tuning::FolderError;
 use sluice_tuning::folder::refuse_memory;
 
 use crate::error::BenchError;
@@ -29,7 +30,7 @@ const NAMED_MAX: usize = 3;
 ///
 /// # Errors When the folder is in memory or cannot be looked at.
 pub fn preflight(folder: &Path, machine: &Machine) -> Result<Vec<String>, BenchError> {
-    fs::create_dir_all(folder).map_err(crate::error::at(folder))?;
+    fs::create_dir_all(folder).map_err(|source| FolderError::Io { path: folder.to_path_buf(), source })?;
     refuse_memory(folder)?;
     let mut warnings = Vec::new();
     if cfg!(debug_assertions) {
