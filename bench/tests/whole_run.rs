@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sluice_bench::broker::Broker;
 use sluice_bench::result::{LoopKind, RoundOutcome};
-use sluice_bench::{BenchOptions, Run, Stop, WorkloadResult, run};
+use sluice_bench::sluice::SluiceSystem;
+use sluice_bench::{BenchOptions, Run, Stop, WorkloadResult, load, run};
 use sluice_model::ErrorCode;
 use sluice_protocol::{
     Api, CreateTopicAnswer, CreateTopicRequest, DeleteTopicAnswer, DescribeMetricsAnswer, Durability, HelloAnswer, Message,
@@ -167,6 +169,22 @@ fn every_load_is_held_against_its_yardstick_of_the_same_rounds() {
     assert!(!result(&run, "crowd").timeline.is_empty());
     assert!(run.results.iter().any(|result| result.workload == "probe" && result.latency_us.is_some()));
     assert_eq!(run.version, sluice_bench::result::RESULT_VERSION);
+}
+
+#[test]
+fn any_system_is_measured_by_the_same_generator_open_or_closed() {
+    let (address, broker) = start(Behaviour::RefusesSome);
+    let mut system = SluiceSystem::new(Broker::external(&address, None), String::new());
+    for name in ["single-record", "partitions-64", "acks-leader"] {
+        let workload = sluice_bench::workload::find(name).expect("a workload").remove(0).lasting(0.05);
+        let before = broker.produce_count.load(Ordering::Relaxed);
+        let measured = load::measure(&mut system, &workload, &Stop::default()).expect("a round");
+        assert!(broker.produce_count.load(Ordering::Relaxed) > before, "{name}");
+        assert!(measured.latencies.is_some_and(|latencies| latencies.count() > 0), "{name}");
+        assert!(measured.refused_count > 0 && measured.failed_count == 0, "{name}");
+    }
+    let restart = sluice_bench::workload::find("restart").expect("a workload").remove(0);
+    assert!(load::measure(&mut system, &restart, &Stop::default()).is_err(), "only a broker of our own is killed");
 }
 
 #[test]
