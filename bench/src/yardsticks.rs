@@ -16,6 +16,7 @@ use crate::machine_speed::{measure_crc32c, measure_loopback, measure_memcpy};
 use crate::measurement::Measurement;
 use crate::workload::YardstickName;
 
+const SEQUENTIAL_NAME: &str = "probe-sequential";
 /// Requests a second of the paced floor.
 const FLOOR_PER_S: f64 = 1000.0;
 /// Memory needs no longer: it does not share a queue with anything.
@@ -36,6 +37,16 @@ impl<'a> Yardsticks<'a> {
 
     /// Measures one for about `duration`. The floor is left out (`None`) where the machine has no core for each side.
     pub fn measure(&mut self, name: YardstickName, duration: Duration) -> Result<Option<Measurement>, BenchError> {
+        let measured = self.try_measure(name, duration);
+        if measured.is_err() {
+            // A file that did not fit leaves no room for anything else.
+            self.sequential = None;
+            let _ = std::fs::remove_file(self.folder.join(SEQUENTIAL_NAME));
+        }
+        measured
+    }
+
+    fn try_measure(&mut self, name: YardstickName, duration: Duration) -> Result<Option<Measurement>, BenchError> {
         let bare = BenchError::io("the bare server");
         Ok(Some(match name {
             YardstickName::Probe => {
@@ -68,7 +79,7 @@ impl<'a> Yardsticks<'a> {
         let file = match self.sequential.take() {
             Some(file) => file,
             None => {
-                let mut file = SequentialFile::create(&self.folder.join("probe-sequential"), SEQUENTIAL_FILE_LEN)?;
+                let mut file = SequentialFile::create(&self.folder.join(SEQUENTIAL_NAME), SEQUENTIAL_FILE_LEN)?;
                 file.measure_write(SEQUENTIAL_DEPTH, Duration::ZERO)?;
                 file
             }

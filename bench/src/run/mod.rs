@@ -103,7 +103,8 @@ pub fn run(
     };
     let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(sluice)];
     targets.extend(peers.into_iter().map(|peer| -> Box<dyn Target + '_> { peer }));
-    let mut rounds = Rounds { options, workloads, targets, yardsticks: Yardsticks::new(&scratch), series: Vec::new() };
+    let mut rounds =
+        Rounds { options, workloads, targets, yardsticks: Yardsticks::new(&scratch), series: Vec::new(), problems: Vec::new() };
     run.warnings.extend(rounds.left_out());
     let steps = rounds.steps();
     rounds.series = steps.iter().map(|&step| rounds.series_of(step)).collect();
@@ -114,6 +115,11 @@ pub fn run(
         let measured = rounds.measure_round(&steps, round, &mut told, stop);
         run.interrupted = stop.is_asked();
         failure = measured.err();
+        for problem in rounds.problems.drain(..) {
+            if !run.warnings.contains(&problem) {
+                run.warnings.push(problem);
+            }
+        }
         run.warnings.extend(failure.as_ref().map(|error| format!("the run ended in round {round}: {error}")));
         run.results = summarize(&rounds.series, &run);
         written = folder::write(&out, &run)?;
@@ -142,6 +148,8 @@ struct Rounds<'a> {
     targets: Vec<Box<dyn Target + 'a>>,
     yardsticks: Yardsticks<'a>,
     series: Vec<Series>,
+    /// Yardsticks that could not be taken.
+    problems: Vec<String>,
 }
 
 impl Rounds<'_> {
@@ -203,8 +211,12 @@ impl Rounds<'_> {
             }
             let what = format!("round {round}/{}: {}", self.options.rounds, self.series[index].label());
             (told.progress)(&Progress { done: told.done, total: told.total, what });
-            let measured = self.measure(step, stop)?;
-            self.series[index].rounds.extend(measured);
+            match (step, self.measure(step, stop)) {
+                (_, Ok(measured)) => self.series[index].rounds.extend(measured),
+                // A disk that is too small for a yardstick's file has room for a load: its results lack a ratio, and say why.
+                (Step::Yardstick(name), Err(error)) => self.problems.push(format!("{} was not measured: {error}", name.name())),
+                (Step::Load(..), Err(error)) => return Err(error),
+            }
             told.done += 1;
         }
         Ok(())
