@@ -146,7 +146,7 @@ fn scrub_parts(kind: &ScrubKind) -> Parts {
         ScrubKind::Footer(error) => prefixed("segment footer", block_parts(error)),
         ScrubKind::Disagrees { field } => parts(&format!("segment footer: {field}"), "what the frames say", "something else"),
         ScrubKind::NotZero { actual } => parts("padding", "zeros", format_args!("{actual:02x}")),
-        ScrubKind::Unreadable => parts("the device", "the bytes that were written", "a failed read"),
+        ScrubKind::Unreadable => parts("the device failed to read it", "the bytes that were written", "an error"),
         other => parts(&other.to_string(), "what was written", "something else"),
     }
 }

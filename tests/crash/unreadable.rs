@@ -69,9 +69,10 @@ fn bytes_that_cannot_be_read_are_damage_of_their_range_and_the_rest_is_served() 
     assert_eq!(offsets(&broker).0, kept, "after a restart");
     broker.kill();
 
-    // The device gives it again: a pass of the scrubber proves it good.
+    // The device gives it again: what was found before is refused until a pass of the scrubber proves it good.
     preload.shift_clock_ms(0);
-    run(with(&preload).args(["log", "verify"]).arg(&data_dir)).expect(0, &[]);
+    let verified = run(with(&preload).args(["log", "verify"]).arg(&data_dir)).expect(6, &[]);
+    assert!(verified.stdout.contains("what was found before"), "{}", verified.stdout);
     let mut broker = start(&["--set", "scrub_interval_ms=100"]);
     let began = std::time::Instant::now();
     while offsets(&broker).1 != Some(0) {
@@ -80,4 +81,5 @@ fn bytes_that_cannot_be_read_are_damage_of_their_range_and_the_rest_is_served() 
     assert_eq!(offsets(&broker).0, (0..RECORDS).collect::<Vec<_>>());
     run(&mut broker.command(&["broker", "describe"])).expect(0, &[]);
     assert_eq!(broker.terminate(), Some(0));
+    run(with(&preload).args(["log", "verify"]).arg(&data_dir)).expect(0, &[]);
 }
