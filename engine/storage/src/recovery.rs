@@ -73,6 +73,12 @@ pub struct RecoverShard<'a> {
     pub assigned: Vec<(TopicPartition, PlacementEpoch)>,
     /// Partitions that other shards recovered and this one owns from now on.
     pub imports: Vec<PartitionCheckpoint>,
+    /// Partitions that this shard was recovered for in the same start, and another one owns from now on. Its checkpoints
+    /// name them as they are here until that one's do; their files are not looked at, since that one may be at work with
+    /// them already.
+    pub handed_over: Vec<PartitionCheckpoint>,
+    /// Whether `assigned` is all that the shard is to have, so that it can be rebuilt from segments.
+    pub may_rebuild: bool,
 }
 
 /// A shard that can serve.
@@ -120,6 +126,10 @@ pub enum RecoveryError {
     IncarnationTooLow {
         found: u64,
         given: u64,
+    },
+    /// Both checkpoint slots are lost, and the shard is not to be rebuilt now.
+    CheckpointsLost {
+        shard: ShardIndex,
     },
     /// The configured journal has no possible shape.
     JournalShape {
@@ -195,17 +205,21 @@ async fn find_checkpoint<D: Disk>(
             return Err(RecoveryError::OtherVersion { path, found: found.into(), known });
         }
     }
+    let bad = slots.iter().filter(|slot| slot.is_lost()).count();
+    let is_good = slots.iter().any(|slot| matches!(slot, SlotFound::Good(_)));
+    // A shard that is being made has its first slot before its journal and before its second slot.
+    let in_use = is_good || bad == 2 || has_files(disk, &plan.layout.shard_journal_dir(plan.shard)).await?;
+    if in_use && !is_good && !plan.may_rebuild {
+        return Err(RecoveryError::CheckpointsLost { shard: plan.shard });
+    }
     for (index, slot) in slots.iter().enumerate() {
         if matches!(slot, SlotFound::Unreadable { .. }) {
             forget_slot(disk, &plan.layout, plan.shard, index).await?;
         }
     }
-    let bad = slots.iter().filter(|slot| slot.is_lost()).count();
     let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
     let newest = good.max_by_key(|found| found.slot_sequence);
     report.checkpoint_slots_bad = u32::try_from(bad).expect("two slots");
-    // A shard that is being made has its first slot before its journal and before its second slot.
-    let in_use = bad == 2 || has_files(disk, &plan.layout.shard_journal_dir(plan.shard)).await?;
     Ok(match newest {
         Some(found) => FoundShard::Checkpoint(found),
         None if in_use => FoundShard::CheckpointsLost,
@@ -284,11 +298,12 @@ async fn create_shard<D: Disk>(
 async fn start_anew<D: Disk>(disk: &D, plan: RecoverShard<'_>, rest: Rest<D>) -> Result<RecoveredShard<D>, RecoveryError> {
     let Rest { mut files, mut ring, next_sequence, found, mut partitions, mut report } = rest;
     let removed: Vec<_> = partitions.values_mut().flat_map(|partition| partition.log.plan_remove_segments()).collect();
+    let kept = partitions.values().map(|partition| partition.log.checkpoint(partition.high_watermark));
     let checkpoint = ShardCheckpoint {
         shard: plan.shard,
         incarnation: plan.incarnation,
         journal_sequence: next_sequence,
-        partitions: partitions.values().map(|partition| partition.log.checkpoint(partition.high_watermark)).collect(),
+        partitions: plan.handed_over.iter().cloned().chain(kept).collect(),
     };
     let geometry = plan.journal.geometry();
     let mut checkpoints = Checkpoints::open(disk, &plan.layout, plan.shard, found.as_deref(), geometry).await?;
@@ -373,6 +388,11 @@ impl fmt::Display for RecoveryError {
             Self::IncarnationTooLow { found, given } => {
                 write!(f, "incarnation {given} is not above {found}, under which the shard was used")
             }
+            Self::CheckpointsLost { shard } => write!(
+                f,
+                "neither checkpoint of shard {shard} can be read, and partitions move: nothing was changed; start again when the device \
+                 gives them back, or once with as many shards as before, so that the shard is rebuilt"
+            ),
             Self::JournalShape { file_len, file_count, group_len_target } => {
                 write!(f, "no journal has {file_count} files of {file_len} bytes and groups of {group_len_target}")
             }

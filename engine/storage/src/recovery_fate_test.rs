@@ -3,8 +3,13 @@
 use super::damage_tests::{six_groups, start};
 use super::tests::{Scenario, power_cycled};
 use super::*;
+use crate::checkpoint_slots::{SlotFound, read_slots};
+use crate::disk::OpenMode;
+use crate::layout::segment_file;
+use crate::testing::executor::block_on;
+use crate::testing::fault_disk::FaultDisk;
 use crate::testing::frames::test_partition;
-use crate::testing::test_shard::{TestShard, TestSizes};
+use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
 
 #[test]
@@ -57,4 +62,38 @@ fn an_import_replaces_what_the_shard_knew_and_journal_entries_older_than_it() {
     let mut again = TestShard::start(&power_cycled(&shard.disk), 3, TestSizes::default()).unwrap();
     assert_eq!(again.shard.partitions[&id].placement_epoch, PlacementEpoch(2));
     scenario.model.check(&mut again, usize::MAX, "imported, and again");
+}
+
+#[test]
+fn a_partition_that_is_handed_over_stays_named_and_its_files_are_not_looked_at() {
+    let mut scenario = six_groups();
+    let id = test_partition(0);
+    scenario.shard.write_back(WriteBackKind::Everything);
+    scenario.shard.flush();
+    scenario.shard.checkpoint();
+    let given = scenario.shard.log(id).checkpoint(Offset::ZERO);
+    assert!(given.recovery_point.position > 0);
+    for slots_lost in [false, true] {
+        let disk = power_cycled(&scenario.shard.disk);
+        let dir = test_layout().partition_dir(id);
+        let of_others = |disk: &FaultDisk| disk.files().into_keys().filter(|path| path.starts_with(&dir)).collect::<Vec<_>>();
+        // Whoever has it now has deleted all of its records, and begun another segment.
+        for path in of_others(&disk) {
+            block_on(disk.remove_file(&path)).unwrap();
+        }
+        let theirs = segment_file(&dir, Offset(700));
+        block_on(async { disk.open(&theirs, OpenMode::CreateNew).await.map(drop) }).unwrap();
+        for slot in (0..2).filter(|_| slots_lost) {
+            disk.flip_bit(&test_layout().checkpoint_slot(TEST_SHARD, slot), 30, 1);
+        }
+        let shard = TestShard::start_handing_over(&disk, 2, TestSizes::default(), vec![given.clone()]).unwrap();
+        assert!(!shard.shard.partitions.contains_key(&id) && shard.shard.partitions.contains_key(&test_partition(1)));
+        let report = shard.report();
+        assert!(report.damaged.is_empty() && report.set_aside.is_empty() && report.rebuilt == slots_lost, "{report}");
+        assert_eq!(of_others(&shard.disk), [theirs]);
+        for slot in block_on(read_slots(&shard.disk, &test_layout(), TEST_SHARD)).unwrap() {
+            let SlotFound::Good(found) = slot else { panic!("a slot is not good") };
+            assert!(found.checkpoint.partitions.contains(&given), "{:?}", found.checkpoint);
+        }
+    }
 }

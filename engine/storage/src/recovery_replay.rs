@@ -22,8 +22,8 @@ use crate::recovery_truncation::{FoundTruncation, Truncations, truncate_restored
 use crate::run_bounded::run_bounded;
 use crate::write_back::WriteBackKind;
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{Offset, TopicPartition};
-use std::collections::BTreeMap;
+use sluice_model::{Offset, PlacementEpoch, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 
@@ -37,6 +37,8 @@ pub(crate) struct Replay<'a, D: Disk> {
     disk: &'a D,
     plan: &'a RecoverShard<'a>,
     truncations: Truncations,
+    /// Whatever is found of them here is in segments already, and those are another shard's.
+    handed_over: BTreeSet<TopicPartition>,
     partitions: BTreeMap<TopicPartition, Found<D>>,
     held_sequence_max: u64,
     /// The last group of which anything was lost; 0 while there is none.
@@ -61,8 +63,9 @@ impl<'a, D: Disk> Replay<'a, D> {
             disk,
             plan,
             truncations,
+            handed_over: plan.handed_over.iter().map(|partition| partition.id).collect(),
             partitions: BTreeMap::new(),
-            held_sequence_max: 0,
+            held_sequence_max: plan.handed_over.iter().map(|of| of.recovery_point.held.sequence).max().unwrap_or(0),
             lost_sequence: 0,
             window: None,
             report,
@@ -95,9 +98,13 @@ impl<'a, D: Disk> Replay<'a, D> {
         Ok(())
     }
 
+    fn fate(&self, id: TopicPartition, placement_epoch: Option<PlacementEpoch>) -> PartitionFate {
+        if self.handed_over.contains(&id) { PartitionFate::Elsewhere } else { (self.plan.fate)(id, placement_epoch) }
+    }
+
     async fn take(&mut self, partition: PartitionCheckpoint) -> Result<(), RecoveryError> {
         let id = partition.id;
-        let fate = (self.plan.fate)(id, Some(partition.placement_epoch));
+        let fate = self.fate(id, Some(partition.placement_epoch));
         let found = match fate {
             PartitionFate::Deleted | PartitionFate::Elsewhere => Found::Skipped,
             PartitionFate::Recover(_) => {
@@ -259,7 +266,7 @@ impl<'a, D: Disk> Replay<'a, D> {
     async fn settle(&mut self, id: TopicPartition, address: EntryAddress, entry: &JournalEntry<'_>) -> Result<(), RecoveryError> {
         match self.partitions.get(&id) {
             None => {
-                let fate = (self.plan.fate)(id, None);
+                let fate = self.fate(id, None);
                 if let PartitionFate::Recover(_) = fate {
                     self.report.unknown.insert(id);
                 }

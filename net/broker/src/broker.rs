@@ -224,6 +224,7 @@ impl Starting {
                 view: Arc::clone(&self.view),
                 imports: self.prepared.imports.remove(&index).unwrap_or_default(),
                 owners: self.prepared.owners.clone(),
+                handed_over: self.prepared.handed_over.remove(&index).unwrap_or_default(),
                 mailbox: receiver,
                 to_control: to_control.clone(),
                 progress: report.clone(),

@@ -50,6 +50,8 @@ pub(crate) struct ShardStart {
     pub(crate) imports: Vec<PartitionCheckpoint>,
     /// Whose folder has the newest state of each partition.
     pub(crate) owners: BTreeMap<TopicPartition, ShardIndex>,
+    /// What others take over from this shard.
+    pub(crate) handed_over: Vec<PartitionCheckpoint>,
     pub(crate) mailbox: Receiver<ToShard>,
     pub(crate) to_control: Sender<ToControl>,
     pub(crate) progress: Sender<(ShardIndex, ShardProgress)>,
@@ -123,6 +125,7 @@ async fn open(shard: &Shard, start: &ShardStart) -> Result<(ShardPartitions, Rec
         assigned: start.view.assignments(shard.index()),
         imports: start.imports.clone(),
         owners: start.owners.clone(),
+        handed_over: start.handed_over.clone(),
         deleted: start.view.deleted(),
         pacer: Rc::new(PartitionPace::new(pacer.clone())),
     };

@@ -120,6 +120,8 @@ pub struct OpenShard {
     /// What [`crate::prepare`] found: the last state of partitions that another shard had before, and who has what.
     pub imports: Vec<PartitionCheckpoint>,
     pub owners: BTreeMap<TopicPartition, ShardIndex>,
+    /// What it found of partitions that leave this shard. Those they move to may serve them before this one is open.
+    pub handed_over: Vec<PartitionCheckpoint>,
     /// Topics that were deleted; what is found of them is removed.
     pub deleted: BTreeSet<TopicId>,
     pub pacer: Rc<dyn Pace>,
@@ -129,7 +131,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Recovers what the shard's folder holds, takes over what is placed here now, and checkpoints. Nothing is
     /// served before this is done.
     pub async fn open(disk: D, clock: C, open: OpenShard) -> Result<(Self, RecoveryReport), OpenError> {
-        let OpenShard { config, incarnation, assigned, imports, owners, deleted, pacer } = open;
+        let OpenShard { config, incarnation, assigned, imports, owners, handed_over, deleted, pacer } = open;
         let memory = TailMemory::new(config.tail_budget as u64);
         let fates = Fates::new(config.shard, &assigned, &owners, &deleted);
         let placement: BTreeMap<_, _> = assigned.iter().map(|a| (a.id, a.placement_epoch)).collect();
@@ -146,6 +148,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             fate: &|id, placement_epoch| fates.of(id, placement_epoch),
             assigned: placement.iter().map(|(&id, &placement_epoch)| (id, placement_epoch)).collect(),
             imports: imports.collect(),
+            handed_over: handed_over.clone(),
+            may_rebuild: true,
         };
         // What was admitted has its room in the reserve, at a start as well.
         let reserve_path = config.layout.reserve(config.shard);
@@ -163,7 +167,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             ran_full: false,
             incarnation,
             checkpointed_at: 0,
-            handed_over: Vec::new(),
+            handed_over,
             opening: Vec::new(),
         };
         let parts =
@@ -196,10 +200,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             self.shared.partitions.borrow_mut().insert(id, cell);
         }
         let mut background = self.shared.background.lock().await;
-        // What moves away now is kept in the checkpoint until the shard it moves to has it in its own; what no topic is
-        // known of is kept until an operator says what is to become of it.
-        background.handed_over =
-            recovered.into_values().map(|partition| partition.log.checkpoint(partition.high_watermark)).collect();
+        // What moves away now is in the checkpoint until the shard it moves to has it in its own; what no topic is known
+        // of is kept beside it until an operator says what is to become of it.
+        let kept = recovered.into_values().map(|partition| partition.log.checkpoint(partition.high_watermark));
+        background.handed_over.extend(kept);
         // Both slots, or the loss of the newer one would lose a partition that the older one does not name yet: the next
         // move would leave its records behind in the journal.
         self.checkpoint_both(&mut background).await.map_err(OpenError::checkpoint)?;

@@ -40,6 +40,8 @@ pub struct Prepared {
     pub owners: BTreeMap<TopicPartition, ShardIndex>,
     /// Partitions that move to this shard, with all their records in segments.
     pub imports: BTreeMap<ShardIndex, Vec<PartitionCheckpoint>>,
+    /// The same partitions, by the shard that they leave.
+    pub handed_over: BTreeMap<ShardIndex, Vec<PartitionCheckpoint>>,
     /// Of the folders that had to be recovered for that.
     pub reports: Vec<RecoveryReport>,
 }
@@ -68,11 +70,15 @@ pub async fn prepare<D: Disk>(disk: &D, prepare: Prepare) -> Result<Prepared, Op
             fate: &|id, placement_epoch| fates.of(id, placement_epoch),
             assigned: Vec::new(),
             imports: Vec::new(),
+            handed_over: Vec::new(),
+            // What else it holds is not known here.
+            may_rebuild: false,
         };
         let mut recovered = recover_shard(disk, plan).await.map_err(|error| OpenError::Recovery(Box::new(error)))?;
         for (id, to) in moves {
             if let Some(partition) = recovered.partitions.remove(&id) {
                 let checkpoint = partition.log.checkpoint(partition.high_watermark);
+                prepared.handed_over.entry(owner).or_default().push(checkpoint.clone());
                 prepared.imports.entry(to).or_default().push(checkpoint);
             }
         }

@@ -2,14 +2,21 @@
 
 mod support;
 
-use sluice_model::ShardIndex;
+use sluice_model::{Offset, ShardIndex};
 use sluice_partition::{OpenError, Prepared};
 use sluice_storage::layout::Layout;
+use sluice_storage::recovery::RecoveryError;
 use sluice_storage::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use support::start::{Placed, open_prepared, start_shards};
 use support::{TestProducer, TestShard, id};
+
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+fn layout() -> Layout {
+    Layout::new(Path::new("/data"))
+}
 
 /// Where each partition is, by start: its shard and placement epoch.
 type Placement = [(u16, u32)];
@@ -79,13 +86,57 @@ fn a_shard_that_opens_late_leaves_alone_what_moved_to_one_that_is_at_work() {
         producers[1..].iter_mut().for_each(|producer| early.append(&producer.frame_of(4000), round).unwrap());
         early.settle();
     }
+    // Of one partition those segments are removed which that shard does know.
+    early.partitions.delete_records(id(1), Offset(50), 99).unwrap();
+    early.settle();
     early.advance_ms(10_000);
     early.settle();
-    let files: BTreeSet<_> = disk.files().into_keys().collect();
-    let late = open_prepared(&disk, 0, &placed(TWO), &mut prepared, 2);
-    let gone: Vec<_> = files.iter().filter(|path| !disk.files().contains_key(*path)).collect();
-    assert!(gone.is_empty() && late.report.set_aside.is_empty(), "{gone:?} are gone: {}", late.report);
-    (1..3).for_each(|p| assert_eq!(early.read_all(p, 0).unwrap().len(), 60, "partition {p}"));
+    let folder = |files: Files| -> Files {
+        files.into_iter().filter(|(path, _)| (1..3).any(|p| path.starts_with(layout().partition_dir(id(p))))).collect()
+    };
+    let files = folder(disk.files());
+    let mut late = open_prepared(&disk, 0, &placed(TWO), &mut prepared, 2);
+    assert!(late.report.is_clean() && late.report.set_aside.is_empty(), "{}", late.report);
+    assert!(folder(disk.files()) == files, "a file of another shard's partitions was touched");
+    assert_eq!(late.read_all(0, 0).unwrap().len(), 20);
+    let check = |early: &mut TestShard| {
+        assert_eq!(early.read_all(1, 50).unwrap().len(), 10);
+        assert_eq!(early.read_all(2, 0).unwrap().len(), 60);
+    };
+    check(&mut early);
+    drop((early, late));
+    let crashed = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
+    check(&mut start(&crashed, TWO, 3)[1]);
+}
+
+/// The checkpoints of a shard are there when it is looked at, and not when it is recovered for what leaves it: nothing may
+/// be rebuilt that nobody would know the rest of.
+#[test]
+fn a_shard_whose_checkpoints_are_gone_when_partitions_leave_it_is_not_rebuilt_for_that() {
+    let disk = FaultDisk::new(6);
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    let mut shards = start(&disk, ONE, 1);
+    fill(&mut shards, ONE, &mut producers, 60);
+    shards[0].advance_ms(10_000);
+    shards[0].settle();
+    drop(shards);
+    let mut refused = 0;
+    for nth in 0..20 {
+        let image = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
+        let files = image.files();
+        image.fail(FaultKind::Open, nth);
+        image.fail(FaultKind::Open, nth + 1);
+        if let Err(OpenError::Recovery(error)) = try_prepare(&image, TWO, 2)
+            && let RecoveryError::CheckpointsLost { shard: ShardIndex(0) } = *error
+        {
+            assert!(error.to_string().contains("nothing was changed") && files == image.files(), "{error}");
+            refused += 1;
+        }
+        image.clear_faults();
+        let mut shards = start(&image, TWO, 3);
+        (0..3).for_each(|p| assert_eq!(count(&mut shards, p), 60, "opening calls {nth} and {} failed", nth + 1));
+    }
+    assert_eq!(refused, 1, "both slots are opened once more, one after the other");
 }
 
 #[test]

@@ -158,6 +158,7 @@ impl World {
                 assigned: assigned.map(|(_, assignment)| assignment).collect(),
                 imports: prepared.imports.remove(&index).unwrap_or_default(),
                 owners: prepared.owners.clone(),
+                handed_over: prepared.handed_over.remove(&index).unwrap_or_default(),
                 deleted: self.control.deleted.clone(),
                 pacer: Rc::new(Unpaced),
             };

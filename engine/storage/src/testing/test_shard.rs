@@ -65,6 +65,13 @@ fn journal_config(sizes: TestSizes) -> JournalConfig {
     }
 }
 
+/// What comes from other shards, and what goes to them.
+#[derive(Default)]
+struct Moved {
+    imports: Vec<PartitionCheckpoint>,
+    handed_over: Vec<PartitionCheckpoint>,
+}
+
 impl TestShard {
     /// Recovers (or makes) the shard as a start with this number.
     pub fn start(disk: &FaultDisk, number: u64, sizes: TestSizes) -> Result<Self, RecoveryError> {
@@ -78,7 +85,7 @@ impl TestShard {
         sizes: TestSizes,
         fate: &dyn Fn(TopicPartition, Option<PlacementEpoch>) -> PartitionFate,
     ) -> Result<Self, RecoveryError> {
-        Self::recover(disk, number, sizes, fate, Vec::new())
+        Self::recover(disk, number, sizes, fate, Moved::default())
     }
 
     pub fn start_importing(
@@ -88,7 +95,19 @@ impl TestShard {
         imports: Vec<PartitionCheckpoint>,
     ) -> Result<Self, RecoveryError> {
         let config = LogConfig { segment_len: sizes.segment_len, ..LogConfig::default() };
-        Self::recover(disk, number, sizes, &|_, _| PartitionFate::Recover(config), imports)
+        let moved = Moved { imports, handed_over: Vec::new() };
+        Self::recover(disk, number, sizes, &|_, _| PartitionFate::Recover(config), moved)
+    }
+
+    pub fn start_handing_over(
+        disk: &FaultDisk,
+        number: u64,
+        sizes: TestSizes,
+        handed_over: Vec<PartitionCheckpoint>,
+    ) -> Result<Self, RecoveryError> {
+        let config = LogConfig { segment_len: sizes.segment_len, ..LogConfig::default() };
+        let moved = Moved { imports: Vec::new(), handed_over };
+        Self::recover(disk, number, sizes, &|_, _| PartitionFate::Recover(config), moved)
     }
 
     fn recover(
@@ -96,7 +115,7 @@ impl TestShard {
         number: u64,
         sizes: TestSizes,
         fate: &dyn Fn(TopicPartition, Option<PlacementEpoch>) -> PartitionFate,
-        imports: Vec<PartitionCheckpoint>,
+        moved: Moved,
     ) -> Result<Self, RecoveryError> {
         let memory = TailMemory::new(sizes.tail_budget_len);
         let incarnation = Incarnation { number, random: number.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
@@ -109,7 +128,9 @@ impl TestShard {
             fate,
             // Those of the tests that are there at all.
             assigned: (0..3).map(|index| (test_partition(index), PlacementEpoch(1))).collect(),
-            imports,
+            imports: moved.imports,
+            handed_over: moved.handed_over,
+            may_rebuild: true,
         };
         let shard = block_on(recover_shard(disk, plan))?;
         Ok(Self { disk: disk.clone(), memory, shard, incarnation, sizes, removals: Vec::new() })

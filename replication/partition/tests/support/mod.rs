@@ -15,6 +15,7 @@ use sluice_partition::{
     Acks, Completed, Completion, Failure, FetchRefusal, FetchedFrames, OpenError, OpenShard, PartitionAssignment,
     PartitionSettings, Partitions, PartitionsConfig, ProduceRefusal,
 };
+use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::journal::JournalConfig;
 use sluice_storage::layout::Layout;
 use sluice_storage::recovery_report::RecoveryReport;
@@ -53,6 +54,7 @@ pub(crate) struct Setup {
     pub(crate) assigned: Vec<PartitionAssignment>,
     pub(crate) imports: Vec<sluice_storage::checkpoint::PartitionCheckpoint>,
     pub(crate) owners: BTreeMap<TopicPartition, ShardIndex>,
+    pub(crate) handed_over: Vec<PartitionCheckpoint>,
     pub(crate) deleted: BTreeSet<TopicId>,
     pub(crate) pacer: Rc<dyn Pace>,
 }
@@ -71,6 +73,7 @@ impl Setup {
             assigned: (0..partitions).map(|p| assignment(p, start)).collect(),
             imports: Vec::new(),
             owners: BTreeMap::new(),
+            handed_over: Vec::new(),
             deleted: BTreeSet::new(),
             pacer: Rc::new(Unpaced),
         }
@@ -123,6 +126,7 @@ pub(crate) fn open_shard(setup: Setup) -> OpenShard {
         assigned: setup.assigned,
         imports: setup.imports,
         owners: setup.owners,
+        handed_over: setup.handed_over,
         deleted: setup.deleted,
         pacer: setup.pacer,
     }

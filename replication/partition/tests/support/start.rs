@@ -60,6 +60,7 @@ pub(crate) fn open_prepared(disk: &FaultDisk, shard: u16, placed: &[Placed], pre
         assigned: mine.map(|(_, assignment)| assignment).collect(),
         imports: prepared.imports.remove(&ShardIndex(shard)).unwrap_or_default(),
         owners: prepared.owners.clone(),
+        handed_over: prepared.handed_over.remove(&ShardIndex(shard)).unwrap_or_default(),
         ..Setup::new(0, 1)
     };
     TestShard::open(disk, setup)
