@@ -254,12 +254,27 @@ fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
     Ok(entries)
 }
 
+/// How often a folder is made whose folder above goes meanwhile: each time another shard has to be as quick again.
+const FOLDER_ATTEMPTS: u32 = 100;
+
+/// A folder above may go while it is still empty: another shard has removed the last partition of a topic that is being
+/// deleted. It is then made once more.
 fn create_durably(path: &Path) -> io::Result<()> {
+    for _ in 1..FOLDER_ATTEMPTS {
+        match try_create_durably(path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {}
+            result => return result,
+        }
+    }
+    try_create_durably(path)
+}
+
+fn try_create_durably(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
     let above = parent(path);
-    create_durably(&above)?;
+    try_create_durably(&above)?;
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         result => result?,
@@ -292,4 +307,39 @@ fn free_len(path: &Path) -> io::Result<u64> {
     // SAFETY: the call succeeded and has filled the buffer.
     let found = unsafe { found.assume_init() };
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// One shard writes the first segment of a partition while others remove theirs of the same, deleted topic.
+    #[test]
+    fn a_folder_is_made_though_the_one_above_is_removed_whenever_it_is_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let topic = dir.path().join("topic");
+        for n in 0..60 {
+            let ended = AtomicBool::new(false);
+            let partition = topic.join(format!("{n}"));
+            std::thread::scope(|scope| {
+                // Once, at whatever moment it is empty.
+                scope.spawn(|| {
+                    while !ended.load(Ordering::Relaxed) && fs::remove_dir(&topic).is_err() {
+                        std::thread::yield_now();
+                    }
+                });
+                let made = create_durably(&partition);
+                ended.store(true, Ordering::Relaxed);
+                made.unwrap_or_else(|error| panic!("folder {n}: {error}"));
+            });
+            assert!(partition.is_dir());
+            fs::remove_dir_all(&topic).unwrap();
+        }
+        // What is in the way for good is said.
+        let file = dir.path().join("file");
+        fs::write(&file, b"").unwrap();
+        assert_eq!(create_durably(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(create_durably(&file.join("partition")).is_err());
+    }
 }
