@@ -23,6 +23,7 @@ mod units;
 use clap::{Parser, Subcommand};
 use exit_status::Failure;
 use logging::LoggingArgs;
+use std::io::Write;
 use std::process::ExitCode;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -85,7 +86,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.is_quiet() {
-                eprintln!("{failure}");
+                // The exit status still tells when nothing can be written.
+                let _ = writeln!(std::io::stderr(), "{failure}");
             }
             ExitCode::from(failure.status as u8)
         }

@@ -34,6 +34,25 @@ fn a_folder_in_use_by_another_broker_is_named_with_its_process() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_ends_no_broker() {
+    let (folder, address) = (folder(), format!("127.0.0.1:{}", common::free_port()));
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("a device that is always full");
+    let taken = TcpListener::bind(&address).unwrap();
+    let status = serve(&folder.path().join("data"), &address).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(76), "a failure keeps its status");
+    drop(taken);
+
+    let mut broker = serve(&folder.path().join("data"), &address).stderr(full()).spawn().unwrap();
+    let began = std::time::Instant::now();
+    while run(sluice().args(["topic", "list", "--broker", &address])).status != Some(0) {
+        assert!(broker.try_wait().unwrap().is_none(), "the broker ended");
+        assert!(began.elapsed() < common::PATIENCE, "the broker does not serve");
+    }
+    common::terminate(&broker);
+    assert_eq!(broker.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_read_only_folder_is_named() {
     let folder = folder();
     let data_dir = folder.path().join("data");
