@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sluice_model::frame::{FrameHeader, ProducerBatch};
 use sluice_model::ids::{ProducerEpoch, ProducerId, Sequence, TopicPartition};
 use sluice_model::limits::FRAME_BODY_LEN_MAX;
-use sluice_model::record_batch::{NewRecord, RecordsBuilder};
+use sluice_model::record_batch::{BuiltRecords, NewRecord, RecordsBuilder};
 use sluice_protocol::{Acks, PREFIX_LEN, Prefix, ProducePartition, ProduceRequest, encode};
 
 use crate::error::BenchError;
@@ -79,6 +79,11 @@ fn frame(id: TopicPartition, shape: BatchShape) -> Result<Vec<u8>, BenchError> {
     let Some(built) = records.take() else {
         return Err(BenchError::protocol("a batch without records"));
     };
+    Ok([frame_header(id, &built).as_bytes().as_slice(), &built.body].concat())
+}
+
+/// The header of a batch without producer id, as all of the benchmark's are.
+pub(crate) fn frame_header(id: TopicPartition, built: &BuiltRecords) -> FrameHeader {
     let batch = ProducerBatch {
         topic_partition: id,
         attributes: 0,
@@ -89,8 +94,7 @@ fn frame(id: TopicPartition, shape: BatchShape) -> Result<Vec<u8>, BenchError> {
         base_timestamp_ms: built.base_timestamp_ms,
         max_timestamp_ms: built.max_timestamp_ms,
     };
-    let header = FrameHeader::new(batch, &built.body);
-    Ok([header.as_bytes().as_slice(), &built.body].concat())
+    FrameHeader::new(batch, &built.body)
 }
 
 fn incompressible(state: &mut u64, len: usize) -> Vec<u8> {

@@ -8,10 +8,10 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sluice_model::ids::{ProducerEpoch, ProducerId, Sequence, TopicPartition};
+use sluice_model::ErrorCode;
+use sluice_model::ids::TopicPartition;
 use sluice_model::limits::FRAME_BODY_LEN_MAX;
-use sluice_model::record_batch::{BuiltRecords, NewRecord, RecordsBuilder};
-use sluice_model::{ErrorCode, FrameHeader, ProducerBatch};
+use sluice_model::record_batch::{NewRecord, RecordsBuilder};
 use sluice_protocol::{Acks, Api, Durability, Prefix, ProduceAnswer, ProducePartition, ProduceRequest, Refusal, access, encode};
 
 use super::poller::Poller;
@@ -19,6 +19,7 @@ use super::wire::Wire;
 use crate::broker::BenchTopic;
 use crate::connection::{may_come_later, refusal_of};
 use crate::error::BenchError;
+use crate::payload::frame_header;
 use crate::system::{LanePlan, Outcome, Producer, Record, RefusedBecause, Settled};
 
 /// One request holds this many bytes of frames, or one frame.
@@ -164,7 +165,7 @@ impl SluiceProducer {
         for &(_, number) in flows {
             let flow = &mut self.flows[number];
             let Some(built) = flow.records.take() else { continue };
-            let header = header(flow.id, &built);
+            let header = frame_header(flow.id, &built);
             partitions.push(ProducePartition {
                 topic_id: flow.id.topic_id.0,
                 partition: flow.id.partition.0,
@@ -288,20 +289,6 @@ impl Producer for SluiceProducer {
         self.settle_sent(settled);
         Ok(())
     }
-}
-
-fn header(id: TopicPartition, built: &BuiltRecords) -> FrameHeader {
-    let batch = ProducerBatch {
-        topic_partition: id,
-        attributes: 0,
-        producer_id: ProducerId::NONE,
-        producer_epoch: ProducerEpoch::NONE,
-        base_sequence: Sequence::NONE,
-        record_count: built.record_count,
-        base_timestamp_ms: built.base_timestamp_ms,
-        max_timestamp_ms: built.max_timestamp_ms,
-    };
-    FrameHeader::new(batch, &built.body)
 }
 
 /// One for each batch of the request, in its order.
