@@ -14,7 +14,7 @@ use crate::exit_status::Failure;
 use crate::units;
 use serde_json::{Map, Value};
 use settings::{Kind, Setting};
-use sluice_metadata::nearest::nearest;
+use sluice_model::nearest::nearest;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use sluice_model::nearest::nearest;
+
 use super::{Workload, parse};
 use crate::error::{BenchError, at};
 
@@ -82,12 +84,6 @@ pub fn find(name: &str) -> Result<Vec<Workload>, BenchError> {
     Err(BenchError::Option { problem: format!("unknown workload {name:?}{hint} (`sluice bench list` shows all)") })
 }
 
-/// The candidate with the fewest letters to change, when these are few enough for a slip of the finger.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = candidates.map(|candidate| (edit_distance(name, candidate), candidate)).min()?;
-    (near.0 <= near.1.len().max(name.len()) / 2).then_some(near.1)
-}
-
 fn embedded(one: &Embedded) -> Result<Workload, BenchError> {
     let trace = |_: &str| Ok(TRACE.to_owned());
     parse(one.name, one.text, &trace).map_err(|problem| wrong(&format!("{}.toml", one.name), &problem))
@@ -105,22 +101,6 @@ fn read_file(path: &Path) -> Result<Workload, BenchError> {
 
 fn wrong(file: &str, problem: &str) -> BenchError {
     BenchError::Option { problem: format!("workload file {file}: {problem}") }
-}
-
-/// Levenshtein's.
-fn edit_distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, &against) in other.iter().enumerate() {
-            let substituted = diagonal + usize::from(letter != against);
-            diagonal = row[column + 1];
-            row[column + 1] = substituted.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod file;
 
 use std::time::Duration;
 
-pub use catalog::{ALL, Listed, find, list, nearest};
+pub use catalog::{ALL, Listed, find, list};
 pub use file::parse;
 
 use crate::load::Phase;

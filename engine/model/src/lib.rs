@@ -9,6 +9,7 @@ pub mod frame;
 pub mod ids;
 pub mod leader_epoch_history;
 pub mod limits;
+pub mod nearest;
 pub mod producer_table;
 pub mod record_batch;
 pub mod stage_histogram;

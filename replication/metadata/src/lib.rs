@@ -13,7 +13,6 @@ pub mod batch;
 pub mod human_value;
 pub mod identity;
 pub mod image;
-pub mod nearest;
 pub mod record;
 pub mod refusal;
 pub mod topic_name;

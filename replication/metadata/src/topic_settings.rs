@@ -4,12 +4,12 @@
 //! today's bounds: getters clamp. Deliberately absent: settings of a broker, which are the program's.
 
 use crate::human_value::{self, Unit, ValueError};
-use crate::nearest::nearest;
 use crate::record::SettingOverride;
 use crate::refusal::{Refusal, SettingFault};
 use sluice_model::limits::{
     FRAME_BODY_LEN_MAX, FRAME_LEN_MAX_DEFAULT, SEGMENT_LEN_DEFAULT, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SETTINGS_PER_TOPIC_MAX,
 };
+use sluice_model::nearest::nearest;
 use std::collections::BTreeMap;
 
 /// The stored value of a setting that is `none`.
