@@ -15,6 +15,8 @@ use std::time::Duration;
 #[command(after_help = "Examples:
   sluice bench list                                      every workload, and what it is for
   sluice bench run spike                                 on a broker started for the purpose in the current folder
+  sluice bench run spike --system sluice --system sluice-client
+                                                         and what a program gets through the client library, beside it
   sluice bench run single-record bulk --rounds 9         more rounds for a steadier median
   sluice bench run mine.toml --broker 10.0.0.7:7400      a workload of your own, on a broker that runs
   sluice bench run yardsticks --data-dir /data           what the machine itself can do, without a broker

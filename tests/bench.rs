@@ -28,15 +28,18 @@ fn a_run_measures_its_own_broker_and_leaves_a_folder() {
     let out = folder.path().join("out");
     let mut bench = sluice();
     bench.args(["bench", "run", "single-record", "--rounds", "1", "--seconds", "0.5", "--json"]).arg(&workload);
+    bench.args(["--system", "sluice", "--system", "sluice-client"]);
     bench.arg("--data-dir").arg(folder.path().join("data")).arg("--out").arg(&out);
     let ended = run(&mut bench).expect(0, &[out.to_str().expect("a path of text")]);
     let results: Value = serde_json::from_str(&ended.stdout).expect("one array and nothing else");
-    let of = |workload: &str| -> &Value {
-        let named = |result: &&Value| result["workload"] == workload && result["system"] == "sluice";
+    let of = |workload: &str, system: &str| -> &Value {
+        let named = |result: &&Value| result["workload"] == workload && result["system"] == system;
         results.as_array().expect("an array").iter().find(named).expect("a result")
     };
-    for workload in ["single-record", "mine"] {
-        let result = of(workload);
+    for (workload, system) in
+        ["single-record", "mine"].into_iter().flat_map(|workload| [(workload, "sluice"), (workload, "sluice-client")])
+    {
+        let result = of(workload, system);
         // On a busy machine the generator may be late, and has to say so; nothing else may be wrong.
         assert!(["whole", "generator_behind"].contains(&result["outcome"].as_str().expect("an outcome")), "{result}");
         assert_eq!(result["rounds"].as_array().map(Vec::len), Some(1), "{workload}");
@@ -45,11 +48,16 @@ fn a_run_measures_its_own_broker_and_leaves_a_folder() {
         let stages: Vec<&str> = result["stages"].as_array().expect("stages").iter().filter_map(|s| s["name"].as_str()).collect();
         assert_eq!(stages, ["admit", "queue", "write_flush", "replicate", "answer"], "{workload}");
         assert!(result["settings"].as_str().is_some_and(|text| text.contains("tail_budget_len")), "{workload}");
+        let names_client = result["settings"].as_str().is_some_and(|text| text.contains("ProducerConfig"));
+        assert_eq!(names_client, system == "sluice-client", "{workload}");
     }
-    let spike = of("mine");
-    assert_eq!((&spike["loop"], &spike["acks"], &spike["flushed"]), (&"open".into(), &"all".into(), &true.into()));
-    let all: u64 = spike["timeline"].as_array().expect("intervals").iter().filter_map(|second| second["consumed"].as_u64()).sum();
-    assert_eq!(all, 50 + 50 + 125 + 400 + 50, "what the phases add up to was sent and read: {spike}");
+    for system in ["sluice", "sluice-client"] {
+        let spike = of("mine", system);
+        assert_eq!((&spike["loop"], &spike["acks"], &spike["flushed"]), (&"open".into(), &"all".into(), &true.into()));
+        let intervals = spike["timeline"].as_array().expect("intervals");
+        let all: u64 = intervals.iter().filter_map(|second| second["consumed"].as_u64()).sum();
+        assert_eq!(all, 50 + 50 + 125 + 400 + 50, "what the phases add up to was sent and read: {spike}");
+    }
     let written = std::fs::read(out.join("results.json")).expect("the results");
     assert_eq!(serde_json::from_slice::<Value>(&written).expect("JSON")["version"], 1);
     assert!(std::fs::read_to_string(out.join("report.html")).expect("a page").contains("A short spike"));
@@ -74,6 +82,7 @@ fn bad_input_is_refused_before_anything_runs() {
     let run_with = |args: &[&str]| run(sluice().args(["bench", "run"]).args(args).arg("--data-dir").arg(folder.path()));
     run_with(&["spiek"]).expect(2, &["did you mean spike?"]);
     run_with(&["steady", "--rounds", "0"]).expect(2, &["--rounds"]);
+    run_with(&["steady", "--system", "sluise"]).expect(2, &["--system", "did you mean sluice?"]);
     run_with(&["restart", "--broker", "127.0.0.1:1"]).expect(2, &["--broker"]);
     for (text, part) in [
         ("about = 'x'\nrate_per_s = 5\nspeed = 9", "speed"),

@@ -95,6 +95,10 @@ impl Broker {
         Ok(broker)
     }
 
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn process(&self) -> Option<Process> {
         self.process
     }

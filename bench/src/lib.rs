@@ -4,10 +4,12 @@
 //! broker's figure means little on its own; its ratio to them carries over to other machines. The expensive mistake is to
 //! compare figures of different minutes, so [`run`] interleaves everything and reports medians with their range.
 //!
-//! Deliberately absent: the client library on the measured path (its tasks would be measured too), opinions on what is fast
-//! enough. The front door is [`run::run`].
+//! Sluice itself is measured over lean connections ([`sluice`]); what a program gets through the client library stands beside
+//! that as a system of its own ([`client`]). Deliberately absent: opinions on what is fast enough. The front door is
+//! [`run::run`].
 
 pub mod broker;
+pub mod client;
 pub mod closed_loop;
 pub mod connection;
 pub mod error;

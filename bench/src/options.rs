@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sluice_model::nearest::nearest;
 
 use crate::error::BenchError;
 use crate::workload::{Load, Workload, find};
@@ -13,12 +14,37 @@ pub const SECONDS_MAX: f64 = 3600.0;
 /// Stands among the workloads for none: the machine's own limits alone.
 pub const YARDSTICKS: &str = "yardsticks";
 
+/// A way to Sluice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SystemName {
+    /// Lean connections that speak the native protocol.
+    Sluice,
+    /// The native client library.
+    SluiceClient,
+}
+
+impl SystemName {
+    pub const ALL: [Self; 2] = [Self::Sluice, Self::SluiceClient];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sluice => "sluice",
+            Self::SluiceClient => crate::client::NAME,
+        }
+    }
+}
+
 /// The arguments of `sluice bench run`.
 #[derive(Clone, Debug, Args)]
 pub struct BenchOptions {
     /// What to measure: names from `sluice bench list`, paths of workload files, `all`, or `yardsticks`
     #[arg(value_name = "WORKLOAD", required = true)]
     pub workloads: Vec<String>,
+    /// How Sluice is reached: sluice (lean connections, the broker alone) or sluice-client (what a program gets through the
+    /// client library); give it twice for both, in turns
+    #[arg(long = "system", value_name = "NAME", default_value = "sluice")]
+    pub systems: Vec<String>,
     /// Measure this broker instead of one started for the purpose; put --data-dir on the same device
     #[arg(long, value_name = "ADDR")]
     pub broker: Option<String>,
@@ -50,6 +76,7 @@ impl Default for BenchOptions {
     fn default() -> Self {
         Self {
             workloads: vec![YARDSTICKS.to_owned()],
+            systems: vec![SystemName::Sluice.name().to_owned()],
             broker: None,
             broker_pid: None,
             config: None,
@@ -90,6 +117,25 @@ impl BenchOptions {
         Ok(selected)
     }
 
+    /// The ways to Sluice asked for, each once.
+    ///
+    /// # Errors An unknown name, with the nearest one.
+    pub fn systems(&self) -> Result<Vec<SystemName>, BenchError> {
+        let mut systems = Vec::new();
+        for name in &self.systems {
+            let known = SystemName::ALL.map(SystemName::name);
+            let Some(index) = known.iter().position(|known| known == name) else {
+                let hint = nearest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                let problem = format!("--system {name:?} is none of {}{hint}", known.join(", "));
+                return Err(BenchError::Option { problem });
+            };
+            if !systems.contains(&SystemName::ALL[index]) {
+                systems.push(SystemName::ALL[index]);
+            }
+        }
+        Ok(systems)
+    }
+
     /// Why this broker cannot be measured with the workload.
     fn impossible(&self, workload: &Workload) -> Option<BenchError> {
         self.broker.as_ref()?;
@@ -120,6 +166,8 @@ mod tests {
         assert!(with(|o| o.rounds = 0).contains("--rounds"));
         assert!(with(|o| o.seconds = Some(0.0)).contains("--seconds"));
         assert!(with(|o| o.seconds = Some(f64::NAN)).contains("--seconds"));
+        let error = BenchOptions { systems: vec!["sluice-clent".to_owned()], ..BenchOptions::default() }.systems();
+        assert!(error.expect_err("no such system").to_string().contains("did you mean sluice-client?"));
         assert!(with(|o| o.workloads = vec!["blk".to_owned()]).contains("did you mean bulk?"));
         let away = |name: &str| BenchOptions {
             broker: Some("x:1".to_owned()),
@@ -128,6 +176,14 @@ mod tests {
         };
         assert!(away("idle").check().expect_err("no process").to_string().contains("--broker-pid"));
         assert!(away("restart").check().expect_err("not ours to kill").to_string().contains("--broker"));
+    }
+
+    #[test]
+    fn each_way_to_sluice_is_measured_once() {
+        let systems = ["sluice-client", "sluice", "sluice-client"].map(str::to_owned).to_vec();
+        let options = BenchOptions { systems, ..BenchOptions::default() };
+        assert_eq!(options.systems().expect("known"), [SystemName::SluiceClient, SystemName::Sluice]);
+        assert_eq!(BenchOptions::default().systems().expect("known"), [SystemName::Sluice]);
     }
 
     #[test]

@@ -116,6 +116,8 @@ pub struct Record<'a> {
 pub enum Outcome {
     /// As good as [`System::acknowledgement`] says.
     Acknowledged,
+    /// Acknowledged, after the system refused it so often and its client offered it again by itself.
+    AcknowledgedLater { refusal_count: u32 },
     /// Certainly not written; may be offered again after this.
     Refused { retry_after: Duration, because: RefusedBecause },
     /// Not acknowledged, for a reason that offering again does not mend.
@@ -229,6 +231,12 @@ pub trait System {
     /// # Errors When the system does not answer.
     fn stages(&mut self) -> Result<Vec<StageTimes>, BenchError> {
         Ok(Vec::new())
+    }
+
+    /// Processor time of this process that a client library of the system has used on threads of its own: the generator's is
+    /// counted where it runs.
+    fn client_cpu_time(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// The settings it runs with, as text.

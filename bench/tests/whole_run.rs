@@ -5,17 +5,20 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sluice_bench::broker::Broker;
+use sluice_bench::client::ClientSystem;
+use sluice_bench::measurement::Measurement;
 use sluice_bench::result::{LoopKind, RoundOutcome};
 use sluice_bench::sluice::SluiceSystem;
 use sluice_bench::{BenchOptions, Run, Stop, WorkloadResult, load, run};
 use sluice_model::ErrorCode;
+use sluice_model::limits::MESSAGE_LEN_MAX;
 use sluice_protocol::{
-    Api, CreateTopicAnswer, CreateTopicRequest, DeleteTopicAnswer, DescribeMetricsAnswer, Durability, HelloAnswer, Message,
-    MetadataAnswer, MetadataRequest, PREFIX_LEN, PartitionMetadata, Prefix, ProduceAnswer, ProduceRequest, ProducedPartition,
-    ShardAddress, TopicMetadata, decode, encode, supported_versions,
+    Api, CreateTopicAnswer, CreateTopicRequest, DeleteTopicAnswer, DescribeMetricsAnswer, Durability, HelloAnswer,
+    InitProducerAnswer, Message, MetadataAnswer, MetadataRequest, PREFIX_LEN, PartitionMetadata, Prefix, ProduceAnswer,
+    ProducePartition, ProduceRequest, ProducedPartition, ShardAddress, TopicMetadata, decode, encode, supported_versions,
 };
 
 /// A broker in memory with one shard, whose only topic has as many partitions as was last asked for.
@@ -23,6 +26,7 @@ struct Pretended {
     port: u16,
     partition_count: AtomicU64,
     produce_count: AtomicU64,
+    is_dead: AtomicBool,
     behaviour: Behaviour,
 }
 
@@ -35,16 +39,22 @@ enum Behaviour {
     AcknowledgesWeakly,
     /// Closes the connection at the hundredth produce.
     GoesAway,
+    /// Ends at the tenth produce: nobody listens any more.
+    Dies,
 }
 
 fn start(behaviour: Behaviour) -> (String, Arc<Pretended>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("its address");
     let (partition_count, produce_count) = (AtomicU64::new(0), AtomicU64::new(0));
-    let broker = Arc::new(Pretended { port: address.port(), partition_count, produce_count, behaviour });
+    let broker =
+        Arc::new(Pretended { port: address.port(), partition_count, produce_count, is_dead: AtomicBool::new(false), behaviour });
     let shared = broker.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            if shared.is_dead.load(Ordering::Relaxed) {
+                return;
+            }
             let broker = shared.clone();
             std::thread::spawn(move || broker.serve(stream));
         }
@@ -71,7 +81,10 @@ impl Pretended {
     fn answer(&self, prefix: &Prefix, body: &[u8]) -> Option<Vec<u8>> {
         let id = prefix.correlation_id;
         Some(match prefix.api().expect("a known api") {
-            Api::Hello => reply(id, &HelloAnswer { versions: supported_versions(), ..HelloAnswer::default() }),
+            Api::Hello => {
+                let message_len_max = u32::try_from(MESSAGE_LEN_MAX).expect("a limit of the wire");
+                reply(id, &HelloAnswer { versions: supported_versions(), message_len_max, ..HelloAnswer::default() })
+            }
             Api::CreateTopic => {
                 let request = decode::<CreateTopicRequest>(body).expect("a valid body");
                 self.partition_count.store(request.partitions.into(), Ordering::Relaxed);
@@ -80,6 +93,7 @@ impl Pretended {
             Api::DeleteTopic => reply(id, &DeleteTopicAnswer::default()),
             Api::Metadata => reply(id, &self.metadata(decode::<MetadataRequest>(body).expect("a valid body"))),
             Api::Produce => reply(id, &self.produced(decode::<ProduceRequest>(body).expect("a valid body"))?),
+            Api::InitProducer => reply(id, &InitProducerAnswer::default()),
             Api::DescribeMetrics => reply(id, &DescribeMetricsAnswer::default()),
             other => panic!("a benchmark has no use for {other}"),
         })
@@ -88,7 +102,9 @@ impl Pretended {
     fn metadata(&self, request: MetadataRequest) -> MetadataAnswer {
         let partition = |partition| PartitionMetadata { partition, leader: Some(1), ..PartitionMetadata::default() };
         let count = u32::try_from(self.partition_count.load(Ordering::Relaxed)).expect("a partition count");
-        let topic = |name| TopicMetadata { name, partitions: (0..count).map(partition).collect(), ..TopicMetadata::default() };
+        let partitions: Vec<_> = (0..count).map(partition).collect();
+        let topic =
+            |name| TopicMetadata { name, frame_len_max: 1 << 20, partitions: partitions.clone(), ..TopicMetadata::default() };
         let topics = request.topics.expect("topics asked for by name").into_iter().map(topic).collect();
         let shard = ShardAddress { broker_id: 1, shard: 0, host: "127.0.0.1".to_owned(), port: self.port };
         MetadataAnswer { shards: vec![shard], topics, ..MetadataAnswer::default() }
@@ -98,13 +114,25 @@ impl Pretended {
         let number = self.produce_count.fetch_add(1, Ordering::Relaxed);
         let (error, durability) = match self.behaviour {
             Behaviour::GoesAway if number >= 100 => return None,
+            Behaviour::Dies if number >= 10 => {
+                self.is_dead.store(true, Ordering::Relaxed);
+                // So that the one who listens looks at the flag.
+                drop(TcpStream::connect(("127.0.0.1", self.port)));
+                return None;
+            }
             Behaviour::RefusesSome if number.is_multiple_of(3) => (ErrorCode::Overloaded, Durability::None),
             Behaviour::AcknowledgesWeakly => (ErrorCode::None, Durability::Flushed),
             _ => (ErrorCode::None, Durability::Committed),
         };
-        let partition =
-            ProducedPartition { error: error as u16, durability: durability as u8, retry_after_ms: 1, ..Default::default() };
-        Some(ProduceAnswer { partitions: vec![partition; request.partitions.len()] })
+        let partition = |of: &ProducePartition| ProducedPartition {
+            topic_id: of.topic_id,
+            partition: of.partition,
+            error: error as u16,
+            durability: durability as u8,
+            retry_after_ms: 1,
+            ..Default::default()
+        };
+        Some(ProduceAnswer { partitions: request.partitions.iter().map(partition).collect() })
     }
 }
 
@@ -185,6 +213,37 @@ fn any_system_is_measured_by_the_same_generator_open_or_closed() {
     }
     let restart = sluice_bench::workload::find("restart").expect("a workload").remove(0);
     assert!(load::measure(&mut system, &restart, &Stop::default()).is_err(), "only a broker of our own is killed");
+}
+
+/// The same, by way of the client library.
+fn measure_client(behaviour: Behaviour, workload: &str, seconds: f64) -> Measurement {
+    let (address, _broker) = start(behaviour);
+    let mut sluice = SluiceSystem::new(Broker::external(&address, None), String::new());
+    let workload = sluice_bench::workload::find(workload).expect("a workload").remove(0).lasting(seconds);
+    let mut client = ClientSystem::new(&mut sluice).expect("threads");
+    load::measure(&mut client, &workload, &Stop::default()).expect("a round")
+}
+
+#[test]
+fn the_client_library_is_a_system_like_any_other() {
+    for workload in ["single-record", "partitions-64", "acks-leader", "acks-none"] {
+        let measured = measure_client(Behaviour::Answers, workload, 0.1);
+        assert_eq!((measured.refused_count, measured.failed_count, measured.timed_out_count), (0, 0, 0), "{workload}");
+        assert!(measured.latencies.is_some_and(|latencies| latencies.count() > 0), "{workload}");
+        assert!(measured.generator_cpu_percent.is_some_and(|percent| percent > 0.0), "{workload}");
+    }
+    let refused = measure_client(Behaviour::RefusesSome, "acks-leader", 0.2);
+    assert!(refused.refused_count > 0 && refused.failed_count == 0, "{} failed", refused.failed_count);
+    assert!(refused.latencies_refused_first.is_some(), "what the client offered again has a row of its own");
+    let weak = measure_client(Behaviour::AcknowledgesWeakly, "acks-all", 0.1);
+    assert!(weak.failed_because.is_some_and(|because| because.contains("Flushed")) && weak.latencies.is_none());
+}
+
+#[test]
+fn a_client_that_waits_for_a_dead_broker_ends_the_round() {
+    let measured = measure_client(Behaviour::Dies, "acks-all", 0.5);
+    assert_eq!(measured.outcome, RoundOutcome::BrokerDied);
+    assert!(measured.outcome_because.is_some_and(|because| because.contains("127.0.0.1")));
 }
 
 #[test]

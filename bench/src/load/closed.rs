@@ -44,7 +44,7 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &ClosedLoad, stop: &
         Round { producer: system.producer(topic, &plan)?, value: vec![0x5a; load.value_len], refused: Refused::default() };
     system.begin_stages()?;
     let watch = SystemWatch::begin(system)?;
-    let (cpu_before, begun_at) = (thread_cpu_time(), Instant::now());
+    let (cpu_before, begun_at) = (thread_cpu_time() + system.client_cpu_time(), Instant::now());
     let mut sample_count = 0;
     let figures = closed_loop(Duration::from_secs_f64(load.seconds), || {
         if stop.is_asked() {
@@ -53,7 +53,7 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &ClosedLoad, stop: &
         sample_count += 1;
         round.exchange(partition_count)
     })?;
-    let used = thread_cpu_time().saturating_sub(cpu_before);
+    let used = (thread_cpu_time() + system.client_cpu_time()).saturating_sub(cpu_before);
     let record_count = sample_count * u64::from(partition_count);
     let acknowledged = Acknowledged { record_count, value_len: record_count * load.value_len as u64 };
     Ok(Measurement {
@@ -97,6 +97,10 @@ impl Round {
             for Settled { token, outcome } in settled.drain(..) {
                 match outcome {
                     Outcome::Acknowledged => left -= 1,
+                    Outcome::AcknowledgedLater { refusal_count } => {
+                        self.refused.count += u64::from(refusal_count);
+                        left -= 1;
+                    }
                     Outcome::Refused { retry_after, because } => {
                         self.refused.count += 1;
                         self.refused.because = Some(because.to_string());

@@ -245,6 +245,13 @@ impl<'a> Lane<'a> {
                     acknowledged += 1;
                     self.figures.acknowledged(self.job.schedule, &handed, now_ns, self.job.value_len as u64);
                 }
+                Outcome::AcknowledgedLater { refusal_count } => {
+                    acknowledged += 1;
+                    let handed = Handed { was_refused: true, ..handed };
+                    self.figures.refused_count += u64::from(refusal_count);
+                    self.figures.timeline.add(now_ns, Event::Refused);
+                    self.figures.acknowledged(self.job.schedule, &handed, now_ns, self.job.value_len as u64);
+                }
                 Outcome::Refused { retry_after, because } => {
                     self.figures.refused_count += 1;
                     self.figures.refused_because = Some(because.to_string());

@@ -22,6 +22,8 @@ enum Kind {
     IsFull,
     /// Refuses each of the first ten records once.
     RefusesTen,
+    /// Refuses each of the first ten records three times, and its client offers them again by itself.
+    OffersAgainItself,
     /// Breaks at the twentieth record.
     Breaks,
     NeverAnswers,
@@ -64,6 +66,9 @@ impl Producer for Fake {
             let outcome = if self.kind == Kind::RefusesTen && self.refusals < 10 {
                 self.refusals += 1;
                 Outcome::Refused { retry_after: Duration::from_millis(30), because: RefusedBecause::from("full") }
+            } else if self.kind == Kind::OffersAgainItself && self.refusals < 10 {
+                self.refusals += 1;
+                Outcome::AcknowledgedLater { refusal_count: 3 }
             } else {
                 Outcome::Acknowledged
             };
@@ -146,6 +151,13 @@ fn what_was_refused_first_has_a_row_of_its_own_from_the_same_intended_time() {
     assert_eq!(figures.latencies.count(), schedule.count() - 10);
     assert!(figures.latencies_refused_first.quantile_us(0.0) >= 29_900.0, "none is offered again before its time");
     assert_eq!(figures.refused_because.as_deref(), Some("full"));
+}
+
+#[test]
+fn what_a_client_offered_again_by_itself_is_in_that_row_too() {
+    let (figures, schedule) = run(Kind::OffersAgainItself, 0.1);
+    assert_eq!((figures.refused_count, figures.latencies_refused_first.count()), (30, 10));
+    assert_eq!((figures.latencies.count(), figures.acknowledged_total), (schedule.count() - 10, schedule.count()));
 }
 
 #[test]

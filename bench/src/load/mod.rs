@@ -19,7 +19,7 @@ pub use closed::measure_closed;
 pub use open::measure_open;
 pub(crate) use open::unused_name;
 pub use schedule::{Phase, Schedule};
-pub(crate) use thread_time::{sharpen_timers, thread_cpu_time};
+pub(crate) use thread_time::{clock_time, sharpen_timers, thread_cpu_time};
 pub use trace::{TraceReplay, trace_phases};
 pub use watch::SystemWatch;
 

@@ -72,6 +72,7 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &St
     let shared = Shared::new(group_count, preloaded);
     system.begin_stages()?;
     let watch = SystemWatch::begin(system)?;
+    let client_cpu_before = system.client_cpu_time();
     let begin = Instant::now() + LEAD;
     let job = LaneJob {
         schedule: &schedule,
@@ -85,6 +86,7 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &St
     };
     let seen = run_threads(lanes, readers, job, load);
     let wall = begin.elapsed();
+    let client_cpu_time = system.client_cpu_time().saturating_sub(client_cpu_before);
     let total = seen.lanes.acknowledged_total;
     let acknowledged = Acknowledged { record_count: total, value_len: total * load.value_len as u64 };
     // Of a system that has gone there are no figures.
@@ -97,7 +99,7 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &St
     Ok(Measurement {
         broker,
         stages,
-        ..seen.measurement(&schedule, load, Ended { wall, preloaded, is_interrupted: stop.is_asked() })
+        ..seen.measurement(&schedule, load, Ended { wall, client_cpu_time, preloaded, is_interrupted: stop.is_asked() })
     })
 }
 
@@ -195,6 +197,7 @@ struct Seen {
 /// How a round ended.
 struct Ended {
     wall: Duration,
+    client_cpu_time: Duration,
     /// Records and bytes that were there before it.
     preloaded: (u64, u64),
     is_interrupted: bool,
@@ -213,7 +216,8 @@ impl Seen {
         let counted_s = ((counted_ns.end - counted_ns.start) as f64 / 1e9).max(1e-9);
         let asked = schedule.asked_between(counted_ns.start, counted_ns.end);
         let (outcome, outcome_because) = self.outcome(ended.is_interrupted);
-        let cpu_time = lanes.cpu_time + self.readers.iter().map(|reader| reader.cpu_time).sum::<Duration>();
+        let cpu_time =
+            lanes.cpu_time + self.readers.iter().map(|reader| reader.cpu_time).sum::<Duration>() + ended.client_cpu_time;
         let reached_per_s = lanes.acknowledged_count as f64 / counted_s;
         let read_s = self.read_seconds(counted_s, ended.preloaded.0 > 0);
         let read = |figure: fn(&ReadFigures) -> u64, total: fn(&ReadFigures) -> u64| {

@@ -8,9 +8,14 @@ const TIMER_SLACK_NS: libc::c_ulong = 1_000;
 
 /// Processor time of the calling thread, user and system. Zero where the kernel does not say.
 pub(crate) fn thread_cpu_time() -> Duration {
+    clock_time(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// What this clock of processor time shows. Zero where the kernel does not say, and for the clock of a thread that has ended.
+pub(crate) fn clock_time(clock: libc::clockid_t) -> Duration {
     let mut time = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: `time` has room for one timespec.
-    if unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, time.as_mut_ptr()) } != 0 {
+    if unsafe { libc::clock_gettime(clock, time.as_mut_ptr()) } != 0 {
         return Duration::ZERO;
     }
     // SAFETY: clock_gettime returned 0, so it filled the structure.

@@ -83,25 +83,25 @@ pub fn run(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Finished, BenchError> {
     let workloads = options.check()?;
+    let systems = options.systems()?;
     let machine = describe_machine(existing(&options.data_dir));
     let warnings = preflight(&options.data_dir, &machine)?;
     let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let out = output_folder(options.out.as_deref(), &started_at, &options.workloads);
     folder::check(&out, &started_at)?;
     let scratch = ScratchFolder::create(&options.data_dir)?;
-    let sluice = SluiceTarget::new(options, &scratch)?;
+    let mut targets = SluiceTarget::all(&systems, options, &scratch)?;
     let mut run = Run {
         version: RESULT_VERSION,
         started_at,
         machine,
         commit: option_env!("SLUICE_COMMIT").map(str::to_owned),
         build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
-        settings: sluice.settings(),
+        settings: targets.first().map(|sluice| sluice.settings()).unwrap_or_default(),
         warnings,
         interrupted: false,
         results: Vec::new(),
     };
-    let mut targets: Vec<Box<dyn Target + '_>> = vec![Box::new(sluice)];
     targets.extend(peers.into_iter().map(|peer| -> Box<dyn Target + '_> { peer }));
     let mut rounds =
         Rounds { options, workloads, targets, yardsticks: Yardsticks::new(&scratch), series: Vec::new(), problems: Vec::new() };

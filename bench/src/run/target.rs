@@ -2,17 +2,20 @@
 //!
 //! A target that goes away in the middle of a round says so in the round's outcome; the next round begins with it started anew.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::process::Command;
+use std::rc::Rc;
 
 use sluice_tuning::ScratchFolder;
 
 use crate::broker::{Broker, OwnBrokerPlan};
+use crate::client::{self, ClientSystem};
 use crate::error::BenchError;
-use crate::load::{Stop, measure_open};
+use crate::load::{self, Stop, measure_open};
 use crate::loads::{RestartLog, RestartScene, measure_closed, measure_idle};
 use crate::measurement::Measurement;
-use crate::options::BenchOptions;
+use crate::options::{BenchOptions, SystemName};
 use crate::result::RoundOutcome;
 use crate::sluice::SluiceSystem;
 use crate::system::{AcksAsked, System};
@@ -37,8 +40,58 @@ pub trait Target {
     fn settings(&self) -> String;
 }
 
-/// A broker of our own, or one given by its address.
+/// Sluice, over one of the ways to it.
 pub struct SluiceTarget<'a> {
+    system: SystemName,
+    /// One for all ways, so that no idle broker stands beside the one that is measured.
+    host: Rc<RefCell<SluiceHost<'a>>>,
+}
+
+impl<'a> SluiceTarget<'a> {
+    /// A target for each of `systems`, all of them on one broker: one of our own, or one given by its address.
+    ///
+    /// # Errors When the path of this program is not known.
+    pub fn all(
+        systems: &[SystemName],
+        options: &'a BenchOptions,
+        folder: &'a ScratchFolder,
+    ) -> Result<Vec<Box<dyn Target + 'a>>, BenchError> {
+        let host = Rc::new(RefCell::new(SluiceHost::new(options, folder)?));
+        let target = |&system: &SystemName| -> Box<dyn Target + 'a> { Box::new(Self { system, host: host.clone() }) };
+        Ok(systems.iter().map(target).collect())
+    }
+}
+
+impl Target for SluiceTarget<'_> {
+    fn name(&self) -> &str {
+        self.system.name()
+    }
+
+    /// No client has a part in how a broker idles or comes back.
+    fn can_run(&self, workload: &Workload) -> bool {
+        self.system == SystemName::Sluice || matches!(workload.load, Load::Open(_) | Load::Closed(_))
+    }
+
+    fn acknowledgement(&self, acks: AcksAsked) -> (String, bool) {
+        let what = SluiceSystem::new(Broker::external("", None), String::new());
+        (what.acknowledgement(acks), what.flushed(acks))
+    }
+
+    fn measure(&mut self, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {
+        self.host.borrow_mut().measure(self.system, workload, stop)
+    }
+
+    fn settings(&self) -> String {
+        let of_broker = self.host.borrow().settings.clone();
+        match self.system {
+            SystemName::Sluice => of_broker,
+            SystemName::SluiceClient => of_broker + &client::settings(),
+        }
+    }
+}
+
+/// A broker of our own, or one given by its address.
+struct SluiceHost<'a> {
     options: &'a BenchOptions,
     folder: &'a ScratchFolder,
     executable: PathBuf,
@@ -51,8 +104,8 @@ pub struct SluiceTarget<'a> {
     started: u32,
 }
 
-impl<'a> SluiceTarget<'a> {
-    pub fn new(options: &'a BenchOptions, folder: &'a ScratchFolder) -> Result<Self, BenchError> {
+impl<'a> SluiceHost<'a> {
+    fn new(options: &'a BenchOptions, folder: &'a ScratchFolder) -> Result<Self, BenchError> {
         let executable = std::env::current_exe().map_err(BenchError::io("the path of this program"))?;
         let settings = if options.broker.is_some() { String::new() } else { settings(&executable, options) };
         Ok(Self { options, folder, executable, settings, system: None, data_dir: None, scene: None, started: 0 })
@@ -117,7 +170,7 @@ impl<'a> SluiceTarget<'a> {
         measured
     }
 
-    fn measure_load(&mut self, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {
+    fn measure_load(&mut self, name: SystemName, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {
         if let Load::Restart(load) = &workload.load {
             return self.measure_restart(&workload.name, load, stop);
         }
@@ -125,6 +178,9 @@ impl<'a> SluiceTarget<'a> {
             scene.rest();
         }
         let system = self.system()?;
+        if name == SystemName::SluiceClient {
+            return load::measure(&mut ClientSystem::new(system)?, workload, stop);
+        }
         match &workload.load {
             Load::Open(load) => measure_open(system, workload, load, stop),
             Load::Closed(load) => measure_closed(system, &workload.name, load, stop),
@@ -142,28 +198,13 @@ impl<'a> SluiceTarget<'a> {
         self.end_system();
         Measurement { outcome: RoundOutcome::BrokerDied, outcome_because: Some(error.to_string()), ..Measurement::default() }
     }
-}
 
-impl Target for SluiceTarget<'_> {
-    fn name(&self) -> &str {
-        "sluice"
-    }
-
-    fn can_run(&self, _: &Workload) -> bool {
-        true
-    }
-
-    fn acknowledgement(&self, acks: AcksAsked) -> (String, bool) {
-        let what = SluiceSystem::new(Broker::external("", None), String::new());
-        (what.acknowledgement(acks), what.flushed(acks))
-    }
-
-    fn measure(&mut self, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {
+    fn measure(&mut self, name: SystemName, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {
         // A broker that cannot even be started is no outcome of a round.
         if !matches!(workload.load, Load::Restart(_)) {
             self.system()?;
         }
-        match self.measure_load(workload, stop) {
+        match self.measure_load(name, workload, stop) {
             Ok(measured) if measured.outcome == RoundOutcome::BrokerDied => {
                 let because = measured.outcome_because.clone().unwrap_or_default();
                 let buried = self.bury(BenchError::protocol(&because));
@@ -178,10 +219,6 @@ impl Target for SluiceTarget<'_> {
             Err(error) => Ok(self.bury(error)),
             Ok(measured) => Ok(measured),
         }
-    }
-
-    fn settings(&self) -> String {
-        self.settings.clone()
     }
 }
 

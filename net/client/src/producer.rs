@@ -110,6 +110,17 @@ impl Producer {
         taken.inspect(|_| permit.forget())
     }
 
+    /// As [`Self::try_send`], with a callback as [`Self::send_with`] has it.
+    pub fn try_send_with(
+        &self,
+        record: ProducerRecord<'_>,
+        callback: impl FnOnce(Delivery) + Send + 'static,
+    ) -> Result<(), SendError> {
+        let permit = self.try_reserve(&record)?;
+        let taken = self.append(&record, permit.num_permits(), &mut Some(|confirm: Confirm| confirm.on_outcome(callback)));
+        taken.inspect(|()| permit.forget())
+    }
+
     async fn send_then<T>(&self, record: ProducerRecord<'_>, then: impl FnOnce(Confirm) -> T) -> Result<T, SendError> {
         // Lets the driver send what is full when both share a thread. Before the record is taken, so that a caller that
         // stops waiting here knows that it is not.
