@@ -44,8 +44,9 @@ pub enum StartAt {
     /// The high watermark: only what comes from now on.
     End,
     Offset(u64),
-    /// The first batch with a record at or after this time, milliseconds since 1970. Records of that batch before the
-    /// time are handed out too.
+    /// The first record whose timestamp is this or later, milliseconds since 1970; what comes after it is handed out
+    /// whatever its timestamp. Where there is none yet, as [`Self::End`]. Until the record is found, a position may be that
+    /// of an earlier record of its batch.
     Timestamp(i64),
 }
 
@@ -101,6 +102,7 @@ impl Consumer {
                 address: partition.address.clone(),
                 fetch_offset: 0,
                 position: 0,
+                from_ms: None,
                 generation: self.generations.fetch_add(1 << 32, Ordering::Relaxed),
                 in_flight: false,
                 stopped: false,
@@ -114,8 +116,8 @@ impl Consumer {
             });
         }
         let starts = assignments.iter().map(|a| (a.topic.as_str(), a.partition, a.start)).collect::<Vec<_>>();
-        let offsets = self.resolve(&starts).await?;
-        cursors.iter_mut().zip(offsets).for_each(|(cursor, offset)| cursor.seek(offset));
+        let places = self.resolve(&starts).await?;
+        cursors.iter_mut().zip(places).for_each(|(cursor, place)| cursor.begin_at(place));
         lock(&self.shared.state).replace(cursors);
         self.shared.wake.notify_one();
         Ok(())

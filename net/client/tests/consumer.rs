@@ -89,13 +89,58 @@ async fn it_seeks_by_offset_time_and_to_both_ends() {
     consumer.seek("t", 0, StartAt::Beginning).await.unwrap();
     assert_eq!(take(&mut consumer, 100).await, expected(0, 0..100));
     consumer.seek("t", 0, StartAt::Timestamp(1042)).await.unwrap();
-    let first = consumer.poll(LONG).await.unwrap().unwrap();
-    assert!(first.first_offset() <= 42 && first.next_offset() > 42, "{first:?}");
-    assert!(first.records().any(|r| r.timestamp_ms == 1042));
+    assert_eq!(take(&mut consumer, 58).await, expected(0, 42..100));
     consumer.seek("t", 0, StartAt::End).await.unwrap();
     assert!(consumer.poll(MOMENT).await.unwrap().is_none());
     let missing = consumer.seek("t", 9, StartAt::End).await.unwrap_err();
     assert!(missing.to_string().contains("numbered from 0"), "{missing}");
+}
+
+/// Two batches of records with timestamps in no order.
+async fn fill_unordered(broker: &FakeBroker) {
+    let producer = Producer::new(broker.client().await, ProducerConfig { linger_ms: 1000, ..Default::default() }).await.unwrap();
+    for timestamps in [&[5i64, 9, 3, 9, 1][..], &[2, 20, 4]] {
+        for &timestamp_ms in timestamps {
+            let record = ProducerRecord { timestamp_ms: Some(timestamp_ms), ..ProducerRecord::new("t", b"x") };
+            producer.send(record).await.unwrap();
+        }
+        producer.flush().await;
+    }
+    producer.close().await;
+    assert_eq!(broker.state().topics["t"].partitions[0].frames.len(), 2);
+}
+
+#[tokio::test]
+async fn a_time_begins_at_the_first_record_that_is_not_older_and_nothing_after_it_is_left_out() {
+    let broker = FakeBroker::start(&[("t", 1)], 1).await;
+    fill_unordered(&broker).await;
+    let offsets = async |at_ms, until: u64| {
+        let consumer = consumer(&broker, ConsumerConfig::default(), &[(0, StartAt::Timestamp(at_ms))]).await;
+        let (mut stream, mut offsets) = (consumer.stream(), Vec::new());
+        while offsets.last() != Some(&(until - 1)) {
+            let record = tokio::time::timeout(LONG, stream.next()).await.expect("a record comes").unwrap().unwrap();
+            assert_eq!(consumer.position("t", 0), Some(record.offset + 1));
+            offsets.push(record.offset);
+        }
+        offsets
+    };
+    for (at_ms, first) in [(0, 0), (5, 0), (6, 1), (9, 1), (10, 6), (20, 6)] {
+        assert_eq!(offsets(at_ms, 8).await, (first..8).collect::<Vec<_>>(), "from {at_ms}");
+    }
+    // The broker knows its batch by the record at 1, which is gone: no other of it is as new, and the next batch has one.
+    Admin::new(broker.client().await).delete_records("t", 0, 4).await.unwrap();
+    assert_eq!(offsets(3, 8).await, [6, 7]);
+}
+
+#[tokio::test]
+async fn a_time_that_no_record_has_reached_is_the_end() {
+    let broker = FakeBroker::start(&[("t", 1)], 1).await;
+    fill_unordered(&broker).await;
+    let mut consumer = consumer(&broker, ConsumerConfig::default(), &[(0, StartAt::Timestamp(21))]).await;
+    let producer = Producer::new(broker.client().await, ProducerConfig::default()).await.unwrap();
+    let record = ProducerRecord { timestamp_ms: Some(7), ..ProducerRecord::new("t", b"new") };
+    producer.send(record).await.unwrap();
+    assert_eq!(take(&mut consumer, 1).await, [(0, 8, "new".to_owned())]);
 }
 
 #[tokio::test]

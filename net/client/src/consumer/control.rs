@@ -10,12 +10,12 @@ use std::sync::Arc;
 impl Consumer {
     /// Goes on in an assigned partition at another place; also after an error there. A paused partition stays paused.
     pub async fn seek(&self, topic: &str, partition: u32, start: StartAt) -> Result<(), ClientError> {
-        let offset = self.resolve(&[(topic, partition, start)]).await?[0];
+        let place = self.resolve(&[(topic, partition, start)]).await?[0];
         let info = self.shared.client.topic(topic).await?;
         self.with_cursor(topic, partition, |cursor| {
             cursor.topic_id = info.topic_id;
             cursor.address = info.partitions.get(partition as usize).and_then(|p| p.address.clone());
-            cursor.seek(offset);
+            cursor.begin_at(place);
         })?;
         self.shared.wake.notify_one();
         Ok(())

@@ -41,6 +41,14 @@ pub(super) enum Next {
     Refresh,
 }
 
+/// Where to go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) offset: u64,
+    /// What `Cursor::from_ms` is there.
+    pub(super) from_ms: Option<i64>,
+}
+
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub(super) topic: Arc<str>,
@@ -51,6 +59,8 @@ pub(super) struct Cursor {
     pub(super) fetch_offset: u64,
     /// The next offset to hand out.
     pub(super) position: u64,
+    /// Records older than this, milliseconds since 1970, are stepped over until the first that is not.
+    pub(super) from_ms: Option<i64>,
     /// Counts seeks; answers to fetches of an older one are thrown away.
     pub(super) generation: u64,
     /// A fetch is on the wire.
@@ -70,7 +80,13 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Goes on at `offset`, whatever was before.
+    /// Goes on at a place that was asked for.
+    pub(super) fn begin_at(&mut self, place: Place) {
+        self.seek(place.offset);
+        self.from_ms = place.from_ms;
+    }
+
+    /// Goes on at `offset`, whatever was before. A time that is looked for is still looked for.
     pub(super) fn seek(&mut self, offset: u64) {
         self.generation += 1;
         (self.fetch_offset, self.position) = (offset, offset);
@@ -155,7 +171,10 @@ impl Cursor {
         let (start, end) = (entry.log_start_offset, entry.high_watermark);
         match reset {
             ResetPolicy::Earliest => self.fetch_offset = start,
-            ResetPolicy::Latest => self.fetch_offset = end,
+            ResetPolicy::Latest => {
+                self.fetch_offset = end;
+                self.from_ms = None;
+            }
             ResetPolicy::Error => {
                 let cause = ConsumeCause::OffsetOutOfRange { offset: self.fetch_offset, start, end };
                 arrivals.push(Arrival::Stopped(self.stop(cause)));

@@ -8,6 +8,7 @@ const TOPIC: TopicId = TopicId([3; 16]);
 
 fn cursor(offset: u64) -> Cursor {
     Cursor {
+        from_ms: None,
         topic: "t".into(),
         partition: 1,
         topic_id: TOPIC,

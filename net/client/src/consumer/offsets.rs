@@ -1,5 +1,6 @@
 //! Offsets by place and by time, of any partitions, assigned or not.
 
+use super::cursor::Place;
 use super::{Assignment, Consumer, StartAt};
 use crate::admin::Admin;
 use crate::config::{ConsumerConfig, ResetPolicy};
@@ -87,25 +88,29 @@ impl Consumer {
 
     async fn offsets_at(&self, partitions: &[(&str, u32)], place: StartAt) -> Result<Vec<u64>, ClientError> {
         let asked: Vec<_> = partitions.iter().map(|&(topic, partition)| (topic, partition, place)).collect();
-        self.resolve(&asked).await
+        Ok(self.resolve(&asked).await?.into_iter().map(|place| place.offset).collect())
     }
 
-    /// The offset of each place.
-    pub(super) async fn resolve(&self, starts: &[(&str, u32, StartAt)]) -> Result<Vec<u64>, ClientError> {
+    /// Where each of these is. Of a time the broker knows the batch; the record in it is found when it comes.
+    pub(super) async fn resolve(&self, starts: &[(&str, u32, StartAt)]) -> Result<Vec<Place>, ClientError> {
         let admin = Admin::new(self.shared.client.clone());
-        let mut offsets = vec![0; starts.len()];
+        let mut places = vec![Place::default(); starts.len()];
         let mut questions = Vec::new();
         for (index, &(topic, partition, start)) in starts.iter().enumerate() {
             match start {
-                StartAt::Offset(offset) => offsets[index] = offset,
+                StartAt::Offset(offset) => places[index].offset = offset,
                 start => questions.push((index, topic, partition, start)),
             }
         }
         let asked: Vec<(&str, u32, StartAt)> =
             questions.iter().map(|&(_, topic, partition, start)| (topic, partition, start)).collect();
-        for ((index, ..), listed) in questions.iter().zip(admin.list_offsets(&asked).await?) {
-            offsets[*index] = listed.offset;
+        for ((index, _, _, start), listed) in questions.iter().zip(admin.list_offsets(&asked).await?) {
+            let from_ms = match start {
+                StartAt::Timestamp(at_ms) if listed.timestamp_ms >= 0 => Some(*at_ms),
+                _ => None,
+            };
+            places[*index] = Place { offset: listed.offset, from_ms };
         }
-        Ok(offsets)
+        Ok(places)
     }
 }

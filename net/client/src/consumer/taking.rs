@@ -3,7 +3,7 @@
 //! The expensive mistake is a position that runs ahead of what the application has: it would skip the difference when
 //! it begins there again. So a position moves when a record leaves here, not when its batch arrives.
 
-use super::cursor::Arrival;
+use super::cursor::{Arrival, Cursor};
 use super::error::ConsumeError;
 use super::fetcher::ConsumerShared;
 use super::record_batch::RecordBatch;
@@ -32,8 +32,13 @@ impl ConsumerShared {
         loop {
             let (mut ready, topic) = {
                 let mut state = lock(&self.state);
-                let Some(ready) = state.take_ready(self.now_ms()) else { return Ok(None) };
-                let topic = state.cursors[ready.cursor].topic.clone();
+                let Some(mut ready) = state.take_ready(self.now_ms()) else { return Ok(None) };
+                let cursor = &mut state.cursors[ready.cursor];
+                let topic = cursor.topic.clone();
+                if let Some(from_ms) = cursor.from_ms {
+                    // Under the lock, so that no other stream takes the next batch before this one's place is known.
+                    step_to_time(cursor, &mut ready.arrival, from_ms, self.config.decompressed_len_max);
+                }
                 if state.has_ready() {
                     // Another stream may wait, and one notification wakes one.
                     self.arrived.notify_one();
@@ -115,5 +120,23 @@ impl ConsumerShared {
             drop(state);
             self.arrived.notify_one();
         }
+    }
+}
+
+/// Leaves out of a batch what is older than the time its partition is to begin at; all of it when nothing is not. A batch that
+/// cannot be read stays as it is, and is an error when it is read again.
+fn step_to_time(cursor: &mut Cursor, arrival: &mut Arrival, from_ms: i64, len_max: usize) {
+    let Arrival::Frame { bytes, first_offset } = arrival else { return };
+    let Ok(batch) = RecordBatch::read(cursor.topic.clone(), bytes, *first_offset, len_max) else { return };
+    if batch.is_control() {
+        return;
+    }
+    match batch.records().find(|record| record.timestamp_ms >= from_ms).map(|record| record.offset) {
+        Some(offset) => {
+            *first_offset = offset;
+            cursor.position = cursor.position.max(offset);
+            cursor.from_ms = None;
+        }
+        None => *arrival = Arrival::Skipped { until: batch.next_offset() },
     }
 }

@@ -256,7 +256,9 @@ fn list_offset(state: &mut State, wanted: &ListOffsetsPartition) -> ListedOffset
         at_ms => {
             let headers = partition.frames.iter().map(|f| *FrameHeader::parse_sealed(f).unwrap());
             let found = headers.into_iter().find(|h| h.max_timestamp_ms.to_native() >= at_ms);
-            found.map_or((partition.next_offset, -1), |h| (h.base_offset().0, h.max_timestamp_ms.to_native()))
+            found.map_or((partition.next_offset, -1), |h| {
+                (h.base_offset().0.max(partition.log_start_offset), h.max_timestamp_ms.to_native())
+            })
         }
     };
     ListedOffset { offset, timestamp_ms, ..Default::default() }
