@@ -219,7 +219,7 @@ impl Producer {
             return Err(SendError::TopicNotPrepared { topic: record.topic.into() });
         };
         let slot = accumulator.choose(topic, record).map_err(|refusal| SendError::of(record.topic, refusal))?;
-        let appended = accumulator.append(slot, shared.now_us(), &new_record, reserved);
+        let appended = accumulator.append(slot, || shared.now_us(), &new_record, reserved);
         let Appended { confirm, wake, filled } = appended.map_err(|refusal| SendError::of(record.topic, refusal))?;
         let partition = confirm.partition();
         let taken = then.take().expect("a record is taken once")(confirm);

@@ -202,11 +202,12 @@ impl Accumulator {
         RECORD_OVERHEAD_MAX + record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers
     }
 
-    /// Writes a record into its partition's batch; `reserved` bytes of memory go with it.
+    /// Writes a record into its partition's batch; `reserved` bytes of memory go with it. The clock is read for the first
+    /// record of a batch only.
     pub(crate) fn append(
         &mut self,
         slot: SlotIndex,
-        now_us: u64,
+        now_us: impl FnOnce() -> u64,
         record: &NewRecord<'_>,
         reserved: usize,
     ) -> Result<Appended, AppendRefusal> {
@@ -237,7 +238,7 @@ impl Accumulator {
             self.next_serial += 1;
             self.unsettled.insert(serial);
             wake = true;
-            OpenBatch { cell: BatchCell::new(entry.id.partition.0), serial, since_us: now_us, reserved: 0 }
+            OpenBatch { cell: BatchCell::new(entry.id.partition.0), serial, since_us: now_us(), reserved: 0 }
         });
         self.taken.records += 1;
         self.taken.bytes += (entry.builder.len() - len_before) as u64;

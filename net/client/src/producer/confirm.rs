@@ -100,7 +100,9 @@ impl Future for Confirm {
 
 impl Drop for Confirm {
     fn drop(&mut self) {
-        if let (Some(place), CellState::Waiting { wakers, .. }) = (self.place, &mut *lock(&self.batch.state)) {
+        // Most never waited, and need not ask for the lock that all records of a batch share.
+        let Some(place) = self.place else { return };
+        if let CellState::Waiting { wakers, .. } = &mut *lock(&self.batch.state) {
             wakers[place] = None;
         }
     }
