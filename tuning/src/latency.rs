@@ -65,6 +65,14 @@ impl LatencyHistogram {
         self.samples_ns.add(&other.samples_ns).expect("all histograms of this type have the same bounds");
     }
 
+    /// HdrHistogram's own measures of how it keeps values: buckets, each twice as wide as the one before, and steps in each.
+    #[must_use]
+    pub fn buckets(&self) -> (u64, u64) {
+        let buckets = u64::from(self.samples_ns.buckets());
+        // All buckets but the first share their lower half with the one before.
+        (buckets, 2 * self.samples_ns.distinct_values() as u64 / (buckets + 1))
+    }
+
     /// How many samples were recorded.
     pub fn count(&self) -> u64 {
         self.samples_ns.len()

@@ -1,10 +1,12 @@
 //! A result's percentile curve in HdrHistogram's own text format, for its plotter and whatever else reads `.hgrm`.
 //!
 //! Values are milliseconds: what the plotter takes them for unless told otherwise. The line of the greatest sample, at 1.0,
-//! has no fourth column, since 1/(1 - 1.0) is no number; readers leave it out. Absent: the line about buckets, which is
-//! about how a histogram was kept and not about what it holds.
+//! has no fourth column, since 1/(1 - 1.0) is no number; readers leave it out. The last line is about the buckets of the
+//! histogram that the samples were kept in; some readers know by it that the text is whole.
 
 use std::fmt::Write;
+
+use sluice_tuning::LatencyHistogram;
 
 use crate::result::WorkloadResult;
 
@@ -23,6 +25,8 @@ pub(super) fn text(result: &WorkloadResult) -> Option<String> {
         let _ = writeln!(text, "#[Mean    = {:>14.6}, StdDeviation   = {:>14.6}]", mean_us / 1e3, deviation_us / 1e3);
     }
     let _ = writeln!(text, "#[Max     = {:>14.6}, Total count    = {:>14}]", last.latency_us / 1e3, last.count);
+    let (buckets, steps) = LatencyHistogram::new().buckets();
+    let _ = writeln!(text, "#[Buckets = {buckets:>14}, SubBuckets     = {steps:>14}]");
     Some(text)
 }
 
@@ -30,7 +34,6 @@ pub(super) fn text(result: &WorkloadResult) -> Option<String> {
 mod tests {
     use super::*;
     use crate::result::percentiles;
-    use sluice_tuning::LatencyHistogram;
     use std::time::Duration;
 
     #[test]
@@ -55,6 +58,8 @@ mod tests {
         let (ms, inverse): (f64, f64) = (half[0].parse().expect("ms"), half[3].parse().expect("a number"));
         assert!((ms - 0.5).abs() < 0.001 && (inverse - 2.0).abs() < 0.001, "{half:?}");
         assert!(text.contains("#[Mean    =       0.500") && text.contains("Total count    =           1000]"), "{text}");
+        // 2,048 steps at three digits, doubled 31 times until they reach an hour of nanoseconds.
+        assert_eq!(text.lines().last(), Some("#[Buckets =             32, SubBuckets     =           2048]"));
         assert_eq!(super::text(&WorkloadResult::default()), None);
     }
 }
