@@ -29,10 +29,23 @@ impl LoopFigures {
 
 /// Runs `exchange` back to back: first for a tenth of `duration` uncounted, then for `duration`, at least once.
 pub fn closed_loop<E>(duration: Duration, mut exchange: impl FnMut() -> Result<(), E>) -> Result<LoopFigures, E> {
+    warm_up(duration, &mut exchange)?;
+    timed_loop(duration, exchange)
+}
+
+/// What goes uncounted ahead of [`timed_loop`]: at least one exchange.
+pub fn warm_up<E>(duration: Duration, mut exchange: impl FnMut() -> Result<(), E>) -> Result<(), E> {
     let warm_until = Instant::now() + duration / WARM_UP_SHARE;
-    while Instant::now() < warm_until {
+    loop {
         exchange()?;
+        if Instant::now() >= warm_until {
+            return Ok(());
+        }
     }
+}
+
+/// Runs `exchange` back to back for `duration`, at least once.
+pub fn timed_loop<E>(duration: Duration, mut exchange: impl FnMut() -> Result<(), E>) -> Result<LoopFigures, E> {
     let mut latencies = LatencyHistogram::new();
     let begun_at = Instant::now();
     let mut sent_at = begun_at;

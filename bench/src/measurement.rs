@@ -62,7 +62,7 @@ pub struct StageTimes {
     pub total_ns: u64,
 }
 
-/// What the load cost the broker.
+/// What the load cost the broker, warm-up left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BrokerFigures {
@@ -76,7 +76,7 @@ pub struct BrokerFigures {
     pub write_amplification: Option<f64>,
 }
 
-/// All that was acknowledged during a load, uncounted warm-up included.
+/// All that was acknowledged from the begin of the counted time on, until the load had ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Acknowledged {
     pub record_count: u64,

@@ -219,14 +219,14 @@ pub trait System {
     /// # Errors When its processes cannot be looked at.
     fn settle(&self) -> Result<(), BenchError>;
 
-    /// A load begins, whose [`Self::stages`] will be asked for.
+    /// The counted time of a load begins, whose [`Self::stages`] will be asked for.
     ///
     /// # Errors When the system does not answer.
     fn begin_stages(&mut self) -> Result<(), BenchError> {
         Ok(())
     }
 
-    /// Where the time of the load's produces went, by the system's own account; warm-up included. Empty when it keeps none.
+    /// Where the time of the produces since then went, by the system's own account. Empty when it keeps none.
     ///
     /// # Errors When the system does not answer.
     fn stages(&mut self) -> Result<Vec<StageTimes>, BenchError> {

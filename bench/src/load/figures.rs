@@ -30,6 +30,7 @@ pub(super) struct LaneFigures {
     pub refused_to_the_end_count: u64,
     /// Due, and never handed over: the system had no room for them.
     pub unoffered_count: u64,
+    /// Within the counted time.
     pub cpu_time: Duration,
     /// The connection broke, and with it this lane.
     pub error: Option<String>,

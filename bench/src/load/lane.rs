@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::figures::LaneFigures;
 use super::in_flight::{Handed, InFlight};
 use super::schedule::Schedule;
-use super::thread_time::{sharpen_timers, thread_cpu_time};
+use super::thread_time::{CountedCpu, sharpen_timers, wait_for};
 use super::timeline::Event;
 use super::{Shared, Stop};
 use crate::error::BenchError;
@@ -72,13 +72,14 @@ struct Lane<'a> {
     fallen_due: u64,
     count: u64,
     value: Vec<u8>,
+    cpu: CountedCpu,
     figures: LaneFigures,
 }
 
 /// Runs a lane to its end: until every record has an outcome, or the patience of `job` is over, or the connection breaks.
 pub(super) fn run_lane(producer: Box<dyn Producer + Send>, plan: LanePlan, job: LaneJob<'_>) -> LaneFigures {
     sharpen_timers();
-    let cpu_before = thread_cpu_time();
+    wait_for(job.begin);
     let mut lane = Lane::new(producer, plan, job);
     if let Err(error) = lane.run() {
         lane.figures.error = Some(error.to_string());
@@ -88,7 +89,7 @@ pub(super) fn run_lane(producer: Box<dyn Producer + Send>, plan: LanePlan, job: 
     let again: usize = lane.flows.iter().map(|flow| flow.again.len()).sum();
     lane.figures.refused_to_the_end_count = (lane.waiting.len() + again) as u64;
     lane.figures.unoffered_count = lane.count - lane.flows.iter().map(|flow| flow.next).sum::<u64>();
-    lane.figures.cpu_time = thread_cpu_time().saturating_sub(cpu_before);
+    lane.figures.cpu_time = lane.cpu.used();
     lane.figures
 }
 
@@ -116,6 +117,7 @@ impl<'a> Lane<'a> {
             fallen_due: 0,
             count: job.schedule.lane_count(plan.lane, plan.lane_count),
             value: incompressible(job.value_len, plan.lane),
+            cpu: CountedCpu::new(job.schedule.counted_ns()),
             figures: LaneFigures::new(job.schedule.seconds()),
         }
     }
@@ -127,6 +129,7 @@ impl<'a> Lane<'a> {
         let end_ns = offers_end_ns + OUTCOME_PATIENCE.as_nanos() as u64;
         loop {
             let now_ns = self.now_ns();
+            self.cpu.look(now_ns);
             let may_offer = now_ns < offers_end_ns;
             let mut handed = 0;
             if may_offer {

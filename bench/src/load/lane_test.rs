@@ -42,6 +42,7 @@ impl Producer for Fake {
 
     fn send(&mut self, record: &Record<'_>, token: u64) -> Result<(), BenchError> {
         assert!(record.value.len() >= STAMP_LEN);
+        assert!(Instant::now() >= self.begin, "nothing is handed over before a round begins");
         self.waiting.push(token);
         if self.kind == Kind::Breaks && token == 19 {
             return Err(BenchError::protocol("gone"));
@@ -81,7 +82,7 @@ impl Producer for Fake {
 fn run(kind: Kind, seconds: f64) -> (LaneFigures, Schedule) {
     let phase = Phase { name: "load".to_owned(), seconds, from_per_s: 1000.0, to_per_s: 1000.0, is_counted: true };
     let schedule = Schedule::new(&[phase]);
-    let (shared, stop, begin) = (Shared::new(0, 0), Stop::default(), Instant::now());
+    let (shared, stop, begin) = (Shared::new(0, 0), Stop::default(), Instant::now() + Duration::from_millis(10));
     let job = LaneJob {
         schedule: &schedule,
         begin,

@@ -12,14 +12,16 @@ mod reading;
 mod schedule;
 mod thread_time;
 mod timeline;
+mod topic;
 mod trace;
 mod watch;
 
 pub use closed::measure_closed;
+pub(crate) use closed::{Exchange, Refused, measure_exchange};
 pub use open::measure_open;
-pub(crate) use open::unused_name;
 pub use schedule::{Phase, Schedule};
 pub(crate) use thread_time::{clock_time, sharpen_timers, thread_cpu_time};
+pub(crate) use topic::{on_fresh_topic, unused_name};
 pub use trace::{TraceReplay, trace_phases};
 pub use watch::SystemWatch;
 
@@ -86,6 +88,10 @@ impl Shared {
 
     fn add_acknowledged(&self, count: u64) {
         self.acknowledged.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
     }
 
     fn add_consumed(&self, group: u32, count: u64) {

@@ -1,5 +1,6 @@
 //! One round of an open load on one system: topic, threads, and what all of them saw together.
 
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use sluice_tuning::LatencyHistogram;
@@ -9,16 +10,19 @@ use super::lane::{LaneJob, run_lane};
 use super::reading::{ReadFigures, ReadJob, run_reader};
 use super::schedule::{Phase, Schedule};
 use super::timeline::Timeline;
+use super::topic::on_fresh_topic;
 use super::watch::SystemWatch;
 use super::{Shared, Stop};
 use crate::error::BenchError;
-use crate::measurement::{Acknowledged, BrokerFigures, Measurement};
+use crate::measurement::{Acknowledged, BrokerFigures, Measurement, StageTimes};
 use crate::result::RoundOutcome;
-use crate::system::{LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
+use crate::system::{LanePlan, Producer, ReadPlan, Reader, System, Topic};
 use crate::workload::{OpenLoad, Workload};
 
 /// From the moment all threads are told to the first intended time: long enough for each to be waiting.
 const LEAD: Duration = Duration::from_millis(20);
+/// Whether a round is over is looked at as often as this.
+const WAIT_MAX: Duration = Duration::from_millis(50);
 /// The generator is behind when its p99 hand-over is later than this, and late by this share of what is measured.
 const LATE_US_MAX: f64 = 1_000.0;
 const LATE_SHARE_MAX: f64 = 0.2;
@@ -39,28 +43,7 @@ pub fn measure_open(
     load: &OpenLoad,
     stop: &Stop,
 ) -> Result<Measurement, BenchError> {
-    let plan = TopicPlan {
-        name: unused_name(&workload.name),
-        partition_count: load.partition_count,
-        acks: workload.acks,
-        value_len_max: load.value_len,
-    };
-    let topic = system.create_topic(&plan)?;
-    let measured = measure_on(system, &topic, load, stop);
-    // After a failed round the system may be gone: the failure is what matters.
-    let deleted = system.delete_topic(&topic);
-    let measured = measured?;
-    if measured.outcome == RoundOutcome::Whole {
-        deleted?;
-    }
-    Ok(measured)
-}
-
-/// A topic name that no other benchmark on the same system uses.
-pub(crate) fn unused_name(workload: &str) -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNTER: AtomicU32 = AtomicU32::new(0);
-    format!("bench-{workload}-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+    on_fresh_topic(system, workload, |system, topic| measure_on(system, topic, load, stop))
 }
 
 fn measure_on(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &Stop) -> Result<Measurement, BenchError> {
@@ -70,9 +53,7 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &St
     let readers = readers(system, topic, load)?;
     let group_count = load.consume.as_ref().map_or(0, |consume| consume.groups);
     let shared = Shared::new(group_count, preloaded);
-    system.begin_stages()?;
-    let watch = SystemWatch::begin(system)?;
-    let client_cpu_before = system.client_cpu_time();
+    let mut counted = Counted::begin(system, &shared)?;
     let begin = Instant::now() + LEAD;
     let job = LaneJob {
         schedule: &schedule,
@@ -84,22 +65,20 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &St
         shared: &shared,
         stop,
     };
-    let seen = run_threads(lanes, readers, job, load);
-    let wall = begin.elapsed();
-    let client_cpu_time = system.client_cpu_time().saturating_sub(client_cpu_before);
-    let total = seen.lanes.acknowledged_total;
-    let acknowledged = Acknowledged { record_count: total, value_len: total * load.value_len as u64 };
+    let mut watched = Ok(());
+    let seen = run_threads(lanes, readers, job, load, |is_over| watched = counted.watch(system, &job, is_over));
     // Of a system that has gone there are no figures.
-    let (stages, broker) = if shared.has_failed() {
-        (Vec::new(), BrokerFigures::default())
+    let (stages, broker, client_cpu_time) = if shared.has_failed() {
+        (Vec::new(), BrokerFigures::default(), Duration::ZERO)
     } else {
-        (system.stages()?, watch.finish(system, acknowledged)?)
+        watched?;
+        counted.finish(system, &shared, load)?
     };
     let preloaded = (preloaded, preloaded * load.value_len as u64);
     Ok(Measurement {
         broker,
         stages,
-        ..seen.measurement(&schedule, load, Ended { wall, client_cpu_time, preloaded, is_interrupted: stop.is_asked() })
+        ..seen.measurement(&schedule, load, Ended { client_cpu_time, preloaded, is_interrupted: stop.is_asked() })
     })
 }
 
@@ -124,7 +103,7 @@ fn preload(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &Stop)
         stop,
     };
     let lanes = producers(system, topic, load)?;
-    let seen = run_threads(lanes, Vec::new(), job, load);
+    let seen = run_threads(lanes, Vec::new(), job, load, |_| ());
     if let Some(problem) = seen.lanes.error {
         return Err(BenchError::protocol(format!("while the log was written ahead of the round: {problem}")));
     }
@@ -159,7 +138,79 @@ fn readers(system: &mut dyn System, topic: &Topic, load: &OpenLoad) -> Result<Re
     Ok(readers)
 }
 
-fn run_threads(lanes: Lanes, readers: Readers, job: LaneJob<'_>, load: &OpenLoad) -> Seen {
+/// What the counted time costs: warm-up is in none of it, and what the system does afterwards for these records is.
+struct Counted {
+    watch: SystemWatch,
+    acknowledged_before: u64,
+    client_cpu_before: Duration,
+    /// Of the system's client in this process, until the counted time's end.
+    client_cpu_time: Duration,
+    /// What was begun before the warm-up.
+    with_warm_up: Option<Box<Self>>,
+}
+
+impl Counted {
+    fn begin(system: &mut dyn System, shared: &Shared) -> Result<Self, BenchError> {
+        system.begin_stages()?;
+        let watch = SystemWatch::begin(system)?;
+        let (acknowledged_before, client_cpu_before) = (shared.acknowledged(), system.client_cpu_time());
+        Ok(Self { watch, acknowledged_before, client_cpu_before, client_cpu_time: Duration::ZERO, with_warm_up: None })
+    }
+
+    /// Waits for the counted time and through it, while lanes and readers run, and begins anew with it. On a machine so busy that
+    /// all is acknowledged before this thread wakes, what was begun before it stands, warm-up included.
+    fn watch(&mut self, system: &mut dyn System, job: &LaneJob<'_>, is_over: &dyn Fn() -> bool) -> Result<(), BenchError> {
+        let counted_ns = job.schedule.counted_ns();
+        let at = |ns: u64| job.begin + Duration::from_nanos(ns);
+        if counted_ns.start > 0 && wait_until(at(counted_ns.start), is_over) {
+            let counted = Self::begin(system, job.shared)?;
+            if !is_over() {
+                self.with_warm_up = Some(Box::new(std::mem::replace(self, counted)));
+            }
+        }
+        wait_until(at(counted_ns.end), is_over);
+        self.client_cpu_time = system.client_cpu_time().saturating_sub(self.client_cpu_before);
+        Ok(())
+    }
+
+    fn finish(
+        self,
+        system: &mut dyn System,
+        shared: &Shared,
+        load: &OpenLoad,
+    ) -> Result<(Vec<StageTimes>, BrokerFigures, Duration), BenchError> {
+        let record_count = shared.acknowledged().saturating_sub(self.acknowledged_before);
+        if let Some(with_warm_up) = self.with_warm_up.filter(|_| record_count == 0) {
+            let client_cpu_time = self.client_cpu_time;
+            return Self { client_cpu_time, ..*with_warm_up }.finish(system, shared, load);
+        }
+        let acknowledged = Acknowledged { record_count, value_len: record_count * load.value_len as u64 };
+        Ok((system.stages()?, self.watch.finish(system, acknowledged)?, self.client_cpu_time))
+    }
+}
+
+/// Sleeps; false when the round is over.
+fn wait_until(at: Instant, is_over: &dyn Fn() -> bool) -> bool {
+    loop {
+        let left = at.saturating_duration_since(Instant::now());
+        if is_over() {
+            return false;
+        }
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(WAIT_MAX));
+    }
+}
+
+/// Runs every lane and reader to its end, and `meanwhile` on this thread; it can ask whether all lanes have ended.
+fn run_threads(
+    lanes: Lanes,
+    readers: Readers,
+    job: LaneJob<'_>,
+    load: &OpenLoad,
+    meanwhile: impl FnOnce(&dyn Fn() -> bool),
+) -> Seen {
     let (readers_per_group, per_s_max) = match &load.consume {
         Some(consume) => (f64::from(consume.readers), consume.per_s_max),
         None => (1.0, None),
@@ -181,6 +232,7 @@ fn run_threads(lanes: Lanes, readers: Readers, job: LaneJob<'_>, load: &OpenLoad
             scope.spawn(move || run_reader(reader, read_job))
         };
         let readers: Vec<_> = readers.into_iter().map(spawn).collect();
+        meanwhile(&|| lanes.iter().all(ScopedJoinHandle::is_finished));
         let lanes: Vec<LaneFigures> = lanes.into_iter().map(|lane| lane.join().expect("a lane does not panic")).collect();
         job.shared.end_lanes();
         let readers = readers.into_iter().map(|reader| reader.join().expect("a reader does not panic")).collect();
@@ -196,7 +248,6 @@ struct Seen {
 
 /// How a round ended.
 struct Ended {
-    wall: Duration,
     client_cpu_time: Duration,
     /// Records and bytes that were there before it.
     preloaded: (u64, u64),
@@ -232,7 +283,7 @@ impl Seen {
             service: some(&lanes.service),
             end_to_end: self.end_to_end(),
             generator_late: some(&lanes.late),
-            generator_cpu_percent: Some(100.0 * cpu_time.as_secs_f64() / ended.wall.as_secs_f64().max(1e-9)),
+            generator_cpu_percent: Some(100.0 * cpu_time.as_secs_f64() / counted_s),
             asked_per_s: Some(asked as f64 / counted_s),
             offered_per_s: Some(lanes.offered_count as f64 / counted_s),
             reached_per_s: Some(reached_per_s),
@@ -313,3 +364,7 @@ impl Seen {
 fn some(latencies: &LatencyHistogram) -> Option<LatencyHistogram> {
     (latencies.count() > 0).then(|| latencies.clone())
 }
+
+#[cfg(test)]
+#[path = "open_test.rs"]
+mod tests;

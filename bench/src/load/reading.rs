@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sluice_tuning::LatencyHistogram;
 
 use super::schedule::Schedule;
-use super::thread_time::{sharpen_timers, thread_cpu_time};
+use super::thread_time::{CountedCpu, sharpen_timers, wait_for};
 use super::timeline::{Event, Timeline};
 use super::{Shared, Stop};
 use crate::system::{ReadBatch, Reader};
@@ -46,7 +46,8 @@ pub(super) struct ReadFigures {
 /// Reads until this reader's group has all that was acknowledged and no more is coming, or its patience is over.
 pub(super) fn run_reader(mut reader: Box<dyn Reader + Send>, job: ReadJob<'_>) -> ReadFigures {
     sharpen_timers();
-    let cpu_before = thread_cpu_time();
+    wait_for(job.begin);
+    let mut cpu = CountedCpu::new(job.schedule.counted_ns());
     let mut figures = ReadFigures {
         group: job.group,
         end_to_end: LatencyHistogram::new(),
@@ -63,7 +64,9 @@ pub(super) fn run_reader(mut reader: Box<dyn Reader + Send>, job: ReadJob<'_>) -
     let end_s = job.schedule.seconds();
     loop {
         let now = Instant::now();
-        let now_s = now.saturating_duration_since(job.begin).as_secs_f64();
+        let since_begin = now.saturating_duration_since(job.begin);
+        let now_s = since_begin.as_secs_f64();
+        cpu.look(u64::try_from(since_begin.as_nanos()).unwrap_or(u64::MAX));
         let is_late = now_s > end_s + job.drain.as_secs_f64();
         if job.shared.is_all_read(job.group) || is_late || job.stop.is_asked() || job.shared.has_failed() {
             break;
@@ -83,7 +86,7 @@ pub(super) fn run_reader(mut reader: Box<dyn Reader + Send>, job: ReadJob<'_>) -
             job.shared.add_consumed(job.group, batch.stamps.len() as u64);
         }
     }
-    figures.cpu_time = thread_cpu_time().saturating_sub(cpu_before);
+    figures.cpu_time = cpu.used();
     figures
 }
 

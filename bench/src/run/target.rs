@@ -183,7 +183,7 @@ impl<'a> SluiceHost<'a> {
         }
         match &workload.load {
             Load::Open(load) => measure_open(system, workload, load, stop),
-            Load::Closed(load) => measure_closed(system, &workload.name, load, stop),
+            Load::Closed(load) => measure_closed(system, workload, load, stop),
             Load::Idle { seconds } => measure_idle(system, *seconds, stop),
             Load::Restart(_) => unreachable!("it was measured above"),
         }

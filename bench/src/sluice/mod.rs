@@ -34,7 +34,7 @@ impl SluiceSystem {
         Self { broker, settings, topics: HashMap::new(), metrics_before: Vec::new() }
     }
 
-    fn topic(&self, topic: &Topic) -> Result<&BenchTopic, BenchError> {
+    pub(crate) fn topic(&self, topic: &Topic) -> Result<&BenchTopic, BenchError> {
         self.topics.get(&topic.name).ok_or_else(|| BenchError::protocol(format!("the topic {} was not made here", topic.name)))
     }
 }
