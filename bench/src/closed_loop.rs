@@ -10,6 +10,10 @@ use sluice_tuning::LatencyHistogram;
 
 use crate::load::sharpen_timers;
 
+/// A paced loop that has taken this many times as long as it was meant to ends.
+const PACED_OVERRUN_MAX: u32 = 4;
+/// A paced loop that reaches less of its rate than this is saturated.
+const PACED_SHARE_MIN: f64 = 0.95;
 /// Part of the measuring time that goes ahead of it, uncounted.
 const WARM_UP_SHARE: u32 = 10;
 
@@ -59,7 +63,8 @@ pub fn timed_loop<E>(duration: Duration, mut exchange: impl FnMut() -> Result<()
 }
 
 /// Runs `exchange` at `per_s`, one at a time, for a tenth of `duration` uncounted and then for `duration`. An exchange that is
-/// late because the one before it was slow counts from the time at which it was due.
+/// late because the one before it was slow counts from the time at which it was due. Where each takes longer than a turn lasts
+/// the queue never drains, and the latencies are those of a queue: [`saturation`] says so. It ends after four times as long.
 pub fn paced_loop<E>(per_s: f64, duration: Duration, mut exchange: impl FnMut() -> Result<(), E>) -> Result<LoopFigures, E> {
     sharpen_timers();
     let begun_at = Instant::now();
@@ -76,6 +81,45 @@ pub fn paced_loop<E>(per_s: f64, duration: Duration, mut exchange: impl FnMut() 
         if due_after >= warm_up {
             latencies.record(due_at.elapsed());
         }
+        if begun_at.elapsed() > PACED_OVERRUN_MAX * (warm_up + duration) {
+            break;
+        }
     }
-    Ok(LoopFigures { latencies, seconds: duration.as_secs_f64() })
+    let seconds = begun_at.elapsed().saturating_sub(warm_up).max(duration).as_secs_f64();
+    Ok(LoopFigures { latencies, seconds })
+}
+
+/// That a paced loop did not reach the rate it was asked for, in words; `None` when it did.
+#[must_use]
+pub fn saturation(figures: &LoopFigures, per_s: f64) -> Option<String> {
+    let reached = figures.per_s();
+    (reached < PACED_SHARE_MIN * per_s).then(|| {
+        format!(
+            "saturated: it answered {reached:.0} of {per_s:.0} requests a second, one at a time, so its latency is that of a \
+             queue that grew to the end"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paced_loop_that_cannot_keep_up_says_so_and_ends() {
+        let (duration, begun_at) = (Duration::from_millis(20), Instant::now());
+        let mut count = 0;
+        let slow = paced_loop(1000.0, duration, || {
+            count += 1;
+            std::thread::sleep(Duration::from_millis(50));
+            Ok::<_, std::convert::Infallible>(())
+        });
+        let figures = slow.unwrap_or_default();
+        assert!(count < 22 && begun_at.elapsed() >= Duration::from_millis(88), "{count} exchanges: it was cut short");
+        let text = saturation(&figures, 1000.0).expect("it is saturated");
+        assert!(text.contains("of 1000 requests"), "{text}");
+        let mut on_time = LoopFigures { seconds: 1.0, ..LoopFigures::default() };
+        on_time.latencies.record_n(Duration::from_micros(100), 951);
+        assert_eq!(saturation(&on_time, 1000.0), None);
+    }
 }

@@ -185,7 +185,8 @@ mod tests {
             assert!(figures.latencies.count() > 0 && figures.per_s() > 0.0, "{mode:?}");
         }
         let paced = measure_floor_open(&mut file, 1000.0, Duration::from_millis(30)).expect("a paced floor");
-        assert!(paced.latencies.count() >= 30, "every request of the schedule is sent: {}", paced.latencies.count());
+        let (count, slow) = (paced.latencies.count(), crate::closed_loop::saturation(&paced, 1000.0));
+        assert!(count >= 30 || slow.is_some(), "every request of the schedule is sent, or it says why not: {count}");
         assert!(measure_echo(Duration::from_millis(10)).expect("an echo").latencies.count() > 0);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sluice_tuning::probe::{DURABLE_FILE_LEN, SEQUENTIAL_DEPTH, SEQUENTIAL_FILE_LEN};
 use sluice_tuning::{DurableBlockFile, ScratchFolder, SequentialFile, Throughput};
 
-use crate::closed_loop::LoopFigures;
+use crate::closed_loop::{LoopFigures, saturation};
 use crate::error::BenchError;
 use crate::floor::{WaitMode, can_spin, measure_echo, measure_floor, measure_floor_open};
 use crate::machine_speed::{measure_crc32c, measure_loopback, measure_memcpy};
@@ -57,7 +57,7 @@ impl<'a> Yardsticks<'a> {
             YardstickName::FloorSpinning => {
                 latencies(measure_floor(WaitMode::Spinning, self.durable()?, duration).map_err(bare)?)
             }
-            YardstickName::Floor1000 => latencies(measure_floor_open(self.durable()?, FLOOR_PER_S, duration).map_err(bare)?),
+            YardstickName::Floor1000 => paced(measure_floor_open(self.durable()?, FLOOR_PER_S, duration).map_err(bare)?),
             YardstickName::LoopbackEcho => latencies(measure_echo(duration).map_err(bare)?),
             YardstickName::Loopback => throughput(measure_loopback(duration).map_err(BenchError::io("a stream over loopback"))?),
             YardstickName::Memcpy => throughput(measure_memcpy(duration.min(MEMORY_DURATION_MAX))),
@@ -91,6 +91,11 @@ impl<'a> Yardsticks<'a> {
 fn latencies(figures: LoopFigures) -> Measurement {
     let reached_per_s = Some(figures.per_s());
     Measurement { latencies: Some(figures.latencies), reached_per_s, ..Measurement::default() }
+}
+
+fn paced(figures: LoopFigures) -> Measurement {
+    let notes = saturation(&figures, FLOOR_PER_S).into_iter().collect();
+    Measurement { asked_per_s: Some(FLOOR_PER_S), notes, ..latencies(figures) }
 }
 
 fn throughput(moved: Throughput) -> Measurement {

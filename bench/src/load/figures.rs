@@ -8,12 +8,19 @@ use super::in_flight::Handed;
 use super::schedule::Schedule;
 use super::timeline::{Event, Timeline};
 
+/// The generator is behind when a percentile would be smaller by more than this, and by more than this share of it, had every
+/// record been handed over in time. The first is what it may take to wake a sleeping core or two, which is none of its making.
+const LATE_US_MAX: f64 = 250.0;
+const LATE_SHARE_MAX: f64 = 0.2;
+
 /// What one lane saw.
 #[derive(Clone, Debug)]
 pub(super) struct LaneFigures {
     pub latencies: LatencyHistogram,
     pub latencies_refused_first: LatencyHistogram,
     pub service: LatencyHistogram,
+    /// `latencies`, each less what the generator was late by with it: what they would be, had it been on time.
+    pub punctual: LatencyHistogram,
     pub late: LatencyHistogram,
     pub timeline: Timeline,
     /// Handed over for the first time, and acknowledged, within the counted time.
@@ -42,6 +49,7 @@ impl LaneFigures {
             latencies: LatencyHistogram::new(),
             latencies_refused_first: LatencyHistogram::new(),
             service: LatencyHistogram::new(),
+            punctual: LatencyHistogram::new(),
             late: LatencyHistogram::new(),
             timeline: Timeline::new(round_seconds),
             offered_count: 0,
@@ -80,10 +88,26 @@ impl LaneFigures {
         if counted_ns.contains(&handed.intended_ns) || counted_ns.contains(&now_ns) {
             let row = if handed.was_refused { &mut self.latencies_refused_first } else { &mut self.latencies };
             row.record(Duration::from_nanos(latency_ns));
+            if !handed.was_refused {
+                self.punctual.record(Duration::from_nanos(latency_ns.saturating_sub(handed.late_ns)));
+            }
         }
         if counted_ns.contains(&handed.handed_ns) {
             self.service.record(Duration::from_nanos(now_ns.saturating_sub(handed.handed_ns)));
         }
+    }
+
+    /// What the generator itself has made the figures worse by, when that is more than it may be.
+    pub(super) fn lateness(&self) -> Option<String> {
+        [(0.5, "p50"), (0.99, "p99")].into_iter().find_map(|(quantile, name)| {
+            let (latency_us, punctual_us) = (self.latencies.quantile_us(quantile), self.punctual.quantile_us(quantile));
+            let own_us = latency_us - punctual_us;
+            (own_us > LATE_US_MAX && own_us > LATE_SHARE_MAX * latency_us).then(|| {
+                format!(
+                    "{own_us:.0} of the {latency_us:.0} µs of its {name} are its own: it handed over late, while there was room"
+                )
+            })
+        })
     }
 
     /// Adds another lane's.
@@ -91,6 +115,7 @@ impl LaneFigures {
         self.latencies.merge(&other.latencies);
         self.latencies_refused_first.merge(&other.latencies_refused_first);
         self.service.merge(&other.service);
+        self.punctual.merge(&other.punctual);
         self.late.merge(&other.late);
         self.timeline.merge(&other.timeline);
         self.offered_count += other.offered_count;

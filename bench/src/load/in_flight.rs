@@ -6,6 +6,8 @@ pub(super) struct Handed {
     /// Nanoseconds from the schedule's begin.
     pub intended_ns: u64,
     pub handed_ns: u64,
+    /// How late the generator was with it, nanoseconds: from the later of the intended time and the moment there was room.
+    pub late_ns: u64,
     /// Index of the lane's flow.
     pub flow: u32,
     /// It was refused before and offered again.

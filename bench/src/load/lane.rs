@@ -227,7 +227,8 @@ impl<'a> Lane<'a> {
                 state.due -= 1;
                 let due_ns = intended_ns.max(state.room_since_ns);
                 self.figures.offered(self.job.schedule, now_ns, due_ns);
-                Handed { intended_ns, handed_ns: now_ns, flow: number, was_refused: false }
+                let late_ns = now_ns.saturating_sub(due_ns);
+                Handed { intended_ns, handed_ns: now_ns, late_ns, flow: number, was_refused: false }
             }
         };
         let flow = state.flow;

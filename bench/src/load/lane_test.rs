@@ -174,3 +174,23 @@ fn what_is_never_answered_has_timed_out() {
     assert_eq!(figures.acknowledged_total, 0);
     assert_eq!(figures.unoffered_count + figures.timed_out_count, schedule.count());
 }
+
+#[test]
+fn the_generator_is_behind_when_the_figures_would_be_better_had_it_been_on_time() {
+    let us = Duration::from_micros;
+    // (latency, of which the generator's own): of 100 records so many are like the second.
+    let behind = |usual: (u64, u64), odd: (u64, u64), odd_count: u64| {
+        let mut figures = LaneFigures::new(1.0);
+        for ((latency, own), count) in [(usual, 100 - odd_count), (odd, odd_count)] {
+            figures.latencies.record_n(us(latency), count);
+            figures.punctual.record_n(us(latency - own), count);
+        }
+        figures.lateness()
+    };
+    assert_eq!(behind((300, 80), (400, 150), 2), None, "to wake a core takes that long");
+    assert_eq!(behind((300, 10), (5_000, 900), 2), None, "less than a fifth of what is measured");
+    assert_eq!(behind((300, 10), (5_000, 4_000), 0), None);
+    let text = behind((300, 10), (1_000, 600), 2).expect("more than half of the p99 is the generator's");
+    assert!(text.contains("p99") && text.contains("of the 1000 µs"), "{text}");
+    assert!(behind((2_000, 900), (2_000, 900), 0).expect("nearly half").contains("p50"));
+}

@@ -23,9 +23,6 @@ use crate::workload::{OpenLoad, Workload};
 const LEAD: Duration = Duration::from_millis(20);
 /// Whether a round is over is looked at as often as this.
 const WAIT_MAX: Duration = Duration::from_millis(50);
-/// The generator is behind when its p99 hand-over is later than this, and late by this share of what is measured.
-const LATE_US_MAX: f64 = 1_000.0;
-const LATE_SHARE_MAX: f64 = 0.2;
 /// Asked for when records are written ahead of a round: more than anything takes.
 const PRELOAD_PER_S: f64 = 20e6;
 const PRELOAD_PATIENCE: Duration = Duration::from_secs(600);
@@ -315,12 +312,10 @@ impl Seen {
         if let Some(error) = error {
             return (RoundOutcome::BrokerDied, Some(error.clone()));
         }
-        let late_us = self.lanes.late.quantile_us(0.99);
-        if late_us > LATE_US_MAX && late_us > LATE_SHARE_MAX * self.lanes.latencies.quantile_us(0.99) {
-            let because = format!("its p99 hand-over was {late_us:.0} µs after the intended time, while the system had room");
-            return (RoundOutcome::GeneratorBehind, Some(because));
+        match self.lanes.lateness() {
+            Some(because) => (RoundOutcome::GeneratorBehind, Some(because)),
+            None => (RoundOutcome::Whole, None),
         }
-        (RoundOutcome::Whole, None)
     }
 
     fn end_to_end(&self) -> Option<LatencyHistogram> {
