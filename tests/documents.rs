@@ -1,5 +1,5 @@
 //! Every path that README.md, ARCHITECTURE.md, CONTRIBUTING.md and engine/storage/FAULTS.md name exists, and every test
-//! that the last one names.
+//! that the last one names. Every example in the client's documentation runs somewhere.
 
 use std::path::Path;
 
@@ -39,6 +39,55 @@ fn every_test_that_the_table_of_faults_names_exists() {
             "FAULTS.md names {name}, which is no test"
         );
     }
+}
+
+/// An example needs no broker and is a test of rustdoc's, or it is a file of `net/client/examples`, word for word, and
+/// `tests/client.rs` runs that against a broker.
+#[test]
+fn every_example_of_the_client_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let client = root.join("net/client");
+    let runner = std::fs::read_to_string(root.join("tests/client.rs")).expect("tests/client.rs");
+    let mut shown = 0;
+    for path in sources(&client.join("src")) {
+        let text = std::fs::read_to_string(&path).expect("a source file");
+        let mut lines = text.lines().map(str::trim_start);
+        while let Some(line) = lines.next() {
+            let Some(kind) = ["//! ```", "/// ```"].iter().find_map(|fence| line.strip_prefix(fence)) else { continue };
+            shown += 1;
+            let first = lines.next().unwrap_or_default();
+            match kind {
+                "" => assert!(!first.starts_with("#![doc"), "{}: {first} would need a broker", path.display()),
+                "no_run" => assert!(
+                    first.starts_with("#![doc = include_str!(\"../examples/"),
+                    "{}: {first:?} would be compiled and never run: make it a file of examples",
+                    path.display()
+                ),
+                kind => panic!("{}: an example that is {kind} does not run", path.display()),
+            }
+            while lines.next().is_some_and(|line| !line.ends_with("```")) {}
+        }
+    }
+    assert!(shown >= 3, "only {shown} examples were found: the search for them is broken");
+    for path in sources(&client.join("examples")) {
+        let name = path.file_stem().expect("a file").to_string_lossy().into_owned();
+        let is_run = runner.contains(&format!("examples/{name}.rs")) && runner.contains(&format!("{name}::"));
+        assert!(is_run, "tests/client.rs does not run the example {name}");
+    }
+}
+
+/// Every file of Rust in a folder and those in it.
+fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// Targets of links, and words in backquotes that look like a path of the repository.

@@ -4,14 +4,16 @@
 //! type of the application has alignment 1 and may lie at any address, so archives that another program wrote without
 //! `unaligned`, or with `big_endian` or another pointer width, are laid out differently and are not readable any more;
 //! a crate that asks for `aligned`, `big_endian`, `pointer_width_16` or `pointer_width_64` does not build beside this one;
-//! and reading a field costs an unaligned load, which on today's processors is hardly more. [`rkyv`] is exported, so that
-//! an application uses the same one.
+//! and reading a field costs an unaligned load, which on today's processors is hardly more. `sluice_client::rkyv` is
+//! the same crate again, for an application to use.
 //!
 //! ```no_run
 #![doc = include_str!("../examples/quickstart.rs")]
 //! ```
 //!
-//! (This very program runs against a broker among the tests, as do all in `examples`.)
+//! Beside this crate it needs `tokio` with the features `macros` and `rt-multi-thread`, and a broker: `sluice serve`. (This
+//! very program runs against one among the tests, as do all in `examples`, which also has a flash sale's order intake, a
+//! slow downstream and an exactly-once sink.)
 //!
 //! What it promises: the outcome of every record sent is one of three, and true (`Delivery`); what is acknowledged is
 //! written once, in the order it was sent per partition; a consumer gets every record of a partition in order, once,
