@@ -7,6 +7,7 @@
 use crate::checkpoint::SealedSegmentInfo;
 use crate::disk::Disk;
 use crate::frame_walk::undamaged;
+use crate::read_turns::Turns;
 use crate::restored_index::RestoredIndex;
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
 use crate::segment_format::{SegmentEnd, SegmentFooter};
@@ -30,7 +31,7 @@ impl FooterPlan {
             let is_short = extent.end_position <= WALK_LEN_MAX;
             let (index, last_end) = if gathered.is_whole() {
                 (gathered.index.followed_by(&footer.index), Some(gathered.end_position))
-            } else if is_short && let Some(index) = undamaged(file.index(&extent).await)? {
+            } else if is_short && let Some(index) = undamaged(file.index(&extent, &Turns::UNPACED).await)? {
                 let last_end = file.frames_end(&index.offsets, &extent).await?;
                 (index.as_ref().clone().followed_by(&footer.index), last_end)
             } else if gathered.index.frame_count > 0 {

@@ -9,6 +9,7 @@ use crate::careful_read::read_blocks;
 use crate::damage::{DamageKind, SegmentDamage};
 use crate::disk::{DiskFile, is_device_error};
 use crate::frame_walk::{FrameWalk, WalkError, WalkStep, WalkedFrame};
+use crate::read_turns::Turns;
 use crate::segment_format::{block_down, block_up};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FRAME_HEADER_LEN, FrameHeader, Offset};
@@ -27,6 +28,7 @@ pub struct FrameReader<F: DiskFile> {
     window: Window<F::Buffer>,
     /// Of the window: positions in the file.
     unreadable: Vec<Range<u64>>,
+    turns: Turns,
 }
 
 /// Part of the file in memory.
@@ -51,7 +53,14 @@ impl<F: DiskFile> FrameReader<F> {
     pub fn new(file: F, mut walk: FrameWalk, window_len: usize) -> Self {
         walk.pass_bad_pads();
         let window_len = window_len.next_multiple_of(BLOCK_LEN).max(BLOCK_LEN);
-        Self { file, walk, window_len, window_position: 0, window: Window::Empty, unreadable: Vec::new() }
+        Self { file, walk, window_len, window_position: 0, window: Window::Empty, unreadable: Vec::new(), turns: Turns::UNPACED }
+    }
+
+    /// Each window is read in a turn of its own.
+    #[must_use]
+    pub(crate) fn in_turns(mut self, turns: &Turns) -> Self {
+        self.turns = turns.clone();
+        self
     }
 
     #[must_use]
@@ -175,7 +184,9 @@ impl<F: DiskFile> FrameReader<F> {
 
     async fn read(&mut self, position: u64, wanted: usize, left: usize) -> io::Result<Window<F::Buffer>> {
         self.unreadable.clear();
-        match self.file.read_at(position, wanted.max(self.window_len.min(left))).await {
+        let len = wanted.max(self.window_len.min(left));
+        let _turn = self.turns.take(len).await;
+        match self.file.read_at(position, len).await {
             Ok(buffer) => Ok(Window::Whole(buffer)),
             Err(error) if is_device_error(&error) => {
                 self.window_len = self.window_len.min(CAREFUL_WINDOW_LEN);

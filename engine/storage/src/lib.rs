@@ -34,6 +34,7 @@ mod open_segments;
 mod pending_group;
 mod proven_run;
 pub mod read_plan;
+pub mod read_turns;
 pub mod recovery;
 pub mod recovery_decision;
 mod recovery_journal;

@@ -3,7 +3,7 @@
 //! Whole frames only, in order, never more bytes than asked for. Memory is trusted; everything from a disk is
 //! proved good on the way out: header checksum, body checksum, partition, offsets, chain. The expensive mistake is
 //! a read that holds the log while it waits for the device: a plan owns its file and its limits, and a segment that
-//! is removed meanwhile stays readable to it. Deliberately absent: pacing (see [`DiskRead::len_hint`]) and waiting.
+//! is removed meanwhile stays readable to it. Deliberately absent: waiting for frames.
 
 use crate::active_segment::{ActiveSegment, FRAMES_START};
 use crate::damage::{DamagedRange, SegmentDamage};
@@ -13,6 +13,7 @@ use crate::frame_walk::{FrameWalk, WalkError, WalkRange, WalkedFrame, undamaged}
 use crate::log::Log;
 use crate::offset_index::{OffsetEntry, OffsetIndex};
 use crate::proven_run::find_proven_run;
+use crate::read_turns::Turns;
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
 use bytes::Bytes;
 use sluice_model::Offset;
@@ -205,37 +206,41 @@ impl<D: Disk> Log<D> {
 
 impl<D: Disk> DiskRead<D> {
     /// Bytes it will read from the device, about; an index that has to be loaded first is not counted.
-    #[must_use]
-    pub fn len_hint(&self) -> u64 {
+    fn len_hint(&self) -> u64 {
         let left = self.extent.end_position;
         (self.len_max as u64 + INDEX_INTERVAL_LEN).min(left)
     }
 
     /// Reads, verifies and gives out frames. Damage behind the first good frames ends the answer before it. What a
     /// truncation has reached meanwhile is not given out: [`DiskReadError::Removed`]. Who puts one answer together
-    /// from several reads has to drop the earlier ones then.
-    pub async fn run(self) -> Result<ReadFrames, DiskReadError> {
-        let read = self.read().await;
+    /// from several reads has to drop the earlier ones then. Each window is read in a turn of its own.
+    pub async fn run_in_turns(self, turns: &Turns) -> Result<ReadFrames, DiskReadError> {
+        let read = self.read(turns).await;
         if self.segment.is_truncated() { Err(DiskReadError::Removed) } else { read }
     }
 
-    async fn read(&self) -> Result<ReadFrames, DiskReadError> {
+    /// The same at once, for tools and tests.
+    pub async fn run(self) -> Result<ReadFrames, DiskReadError> {
+        self.run_in_turns(&Turns::UNPACED).await
+    }
+
+    async fn read(&self, turns: &Turns) -> Result<ReadFrames, DiskReadError> {
         let file = self.segment.open(self.extent.end_offset).await?;
         let loaded;
         let entries = match &self.start {
             WalkStart::Known(entries) => entries,
             WalkStart::Load(extent) => {
-                loaded = self.segment.index_towards(extent, self.offset).await?;
+                loaded = self.segment.index_towards(extent, self.offset, turns).await?;
                 &loaded.offsets
             }
         };
         let range = match entries.find(self.offset) {
             Some(entry) => walk_range(&self.segment, &self.extent, entry),
-            None => self.segment.walk_from_start(&file, &self.extent).await?,
+            None => self.segment.walk_from_start(&file, &self.extent, turns).await?,
         };
         let again = file.clone();
         let window_len = (self.len_hint() as usize).min(WINDOW_LEN_MAX);
-        let mut reader = FrameReader::new(file, FrameWalk::new(range, self.offset), window_len);
+        let mut reader = FrameReader::new(file, FrameWalk::new(range, self.offset), window_len).in_turns(turns);
         let mut out = Vec::new();
         let mut next_offset = self.offset;
         loop {
@@ -248,7 +253,7 @@ impl<D: Disk> DiskRead<D> {
                 Ok(None) => break,
                 Err(WalkError::Damaged(_)) if !out.is_empty() => break,
                 Err(WalkError::Damaged(damage)) => {
-                    let (damage, behind) = self.narrowed(again.clone(), damage, entries).await?;
+                    let (damage, behind) = self.narrowed(again.clone(), damage, entries, turns).await?;
                     match behind.filter(|_| damage.range.until <= self.offset) {
                         // What is asked for lies behind it.
                         Some((position, prev_header_crc)) => reader.resume_at(position, damage.range.until, prev_header_crc),
@@ -285,6 +290,7 @@ impl<D: Disk> DiskRead<D> {
         file: D::File,
         mut damage: SegmentDamage,
         entries: &OffsetIndex,
+        turns: &Turns,
     ) -> Result<(SegmentDamage, Option<(u64, u32)>), WalkError> {
         let DamagedRange { from, until } = damage.range;
         if until < self.extent.end_offset {
@@ -294,7 +300,7 @@ impl<D: Disk> DiskRead<D> {
         let known = match &self.start {
             WalkStart::Known(_) => entries.next_after(damage.position),
             WalkStart::Load(extent) => {
-                let whole = undamaged(self.segment.whole_index(extent).await).map_err(WalkError::Io)?;
+                let whole = undamaged(self.segment.whole_index(extent, turns).await).map_err(WalkError::Io)?;
                 let Some(known) = whole.and_then(|index| index.offsets.next_after(damage.position)) else {
                     // Then no run of frames behind the damage arrives at the recorded end.
                     return Ok((damage, None));
@@ -305,7 +311,7 @@ impl<D: Disk> DiskRead<D> {
         let SegmentExtent { end_position, end_offset, last_header_crc, .. } = self.extent;
         let end = (end_position, end_offset, last_header_crc);
         let bound = known.map_or(end, |entry| (u64::from(entry.position), entry.base_offset, entry.prev_header_crc));
-        let found = self.find_behind(file, &damage, bound).await.map_err(WalkError::Io)?;
+        let found = self.find_behind(file, &damage, bound, turns).await.map_err(WalkError::Io)?;
         let behind = found.or(known.map(|_| bound));
         damage.range.until = behind.map_or(until, |(_, offset, _)| offset).max(from);
         Ok((damage, behind.map(|(position, _, prev_header_crc)| (position, prev_header_crc))))
@@ -318,6 +324,7 @@ impl<D: Disk> DiskRead<D> {
         file: D::File,
         damage: &SegmentDamage,
         bound: (u64, Offset, u32),
+        turns: &Turns,
     ) -> io::Result<Option<(u64, Offset, u32)>> {
         let (end_position, end_offset, last_header_crc) = bound;
         let position = damage.position + 1;
@@ -330,7 +337,7 @@ impl<D: Disk> DiskRead<D> {
             end_position,
             end_offset,
         };
-        let mut reader = FrameReader::new(file, FrameWalk::new(stretch, end_offset), PROOF_WINDOW_LEN);
+        let mut reader = FrameReader::new(file, FrameWalk::new(stretch, end_offset), PROOF_WINDOW_LEN).in_turns(turns);
         let run = find_proven_run(&mut reader, position, last_header_crc).await?;
         Ok(run.map(|run| (run.position, run.offset, run.prev_header_crc)))
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::log::tests::{Bench, dir};
 use crate::read_plan::ReadPlan;
+use crate::read_turns::Turns;
 use crate::scrub::tests::scrub_log;
 use crate::testing::executor::block_on;
 use crate::testing::fault_disk::FaultDisk;
@@ -69,7 +70,7 @@ fn no_step_of_sealing_reads_more_than_a_piece_however_much_is_gathered() {
         if pieces_max == usize::MAX {
             assert!((40..60).contains(&pieces), "{pieces} pieces");
             let handle = block_on(file.open(extent.end_offset)).expect("it opens");
-            let walked = block_on(file.rebuild_index(handle, &extent)).expect("it can be walked");
+            let walked = block_on(file.rebuild_index(handle, &extent, &Turns::UNPACED)).expect("it can be walked");
             assert_eq!(walked.offsets, footer.index.offsets);
             assert_eq!(
                 (walked.frame_count, walked.append_time_ms_max),

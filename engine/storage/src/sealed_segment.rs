@@ -14,6 +14,7 @@ use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
 use crate::layout;
 use crate::offset_index::OffsetEntry;
 use crate::open_segments::{OpenSegment, OpenSegments};
+use crate::read_turns::Turns;
 use crate::segment_format::{SegmentFooter, SegmentTrailer};
 use crate::segment_index::SegmentIndex;
 use sluice_model::limits::BLOCK_LEN;
@@ -162,33 +163,45 @@ impl<D: Disk> SegmentFile<D> {
 
     /// An index of `extent` that goes at least as far as `offset`, where there is no damage before it. What a restart has
     /// left unread is walked as far as readers come and not to its end, however long it is.
-    pub(crate) async fn index_towards(&self, extent: &SegmentExtent, offset: Offset) -> Result<Rc<SegmentIndex>, WalkError> {
+    pub(crate) async fn index_towards(
+        &self,
+        extent: &SegmentExtent,
+        offset: Offset,
+        turns: &Turns,
+    ) -> Result<Rc<SegmentIndex>, WalkError> {
         let is_whole = self.index.borrow().as_ref().is_some_and(|(end, _)| *end == extent.end_offset);
-        let whole = if is_whole || extent.footer_end.is_some() { Some(self.index(extent).await?) } else { None };
+        let whole = if is_whole || extent.footer_end.is_some() { Some(self.index(extent, turns).await?) } else { None };
         let file = self.open(extent.end_offset).await?;
         let unread = match &whole {
-            None => self.walk_from_start(&file, extent).await?,
+            None => self.walk_from_start(&file, extent, turns).await?,
             Some(index) => match index.offsets.unread_at(offset) {
                 Some((from, until)) => self.unread_range(from, until),
                 None => return Ok(index.clone()),
             },
         };
-        match self.walk_unread(file, unread, offset).await {
+        match self.walk_unread(file, unread, offset, turns).await {
             // What lies behind damage is known only when all of it is walked.
-            Err(WalkError::Damaged(_)) => self.whole_index(extent).await,
+            Err(WalkError::Damaged(_)) => self.whole_index(extent, turns).await,
             walked => walked,
         }
     }
 
     /// Goes on with the walk over `unread` until it has passed `offset`, or begins it.
-    async fn walk_unread(&self, file: D::File, unread: WalkRange, offset: Offset) -> Result<Rc<SegmentIndex>, WalkError> {
+    async fn walk_unread(
+        &self,
+        file: D::File,
+        unread: WalkRange,
+        offset: Offset,
+        turns: &Turns,
+    ) -> Result<Rc<SegmentIndex>, WalkError> {
         let begun = self.begun_index.borrow().clone().filter(|begun| begun.next.end_offset == unread.end_offset);
         let begun = begun.unwrap_or(BegunIndex { index: Rc::default(), next: unread });
         if begun.next.offset > offset {
             return Ok(begun.index);
         }
         let mut index = begun.index.as_ref().clone();
-        let mut reader = FrameReader::new(file, FrameWalk::new(begun.next, unread.end_offset), REBUILD_WINDOW_LEN);
+        let walk = FrameWalk::new(begun.next, unread.end_offset);
+        let mut reader = FrameReader::new(file, walk, REBUILD_WINDOW_LEN).in_turns(turns);
         while reader.walk().next_offset() <= offset {
             match reader.next().await? {
                 Some(frame) => index.on_frame(frame.position, &frame.header),
@@ -230,7 +243,7 @@ impl<D: Disk> SegmentFile<D> {
     }
 
     /// The index of everything in `extent`: from the cache, from the footer, or else from a walk.
-    pub(crate) async fn index(&self, extent: &SegmentExtent) -> Result<Rc<SegmentIndex>, WalkError> {
+    pub(crate) async fn index(&self, extent: &SegmentExtent, turns: &Turns) -> Result<Rc<SegmentIndex>, WalkError> {
         let cached = self.index.borrow().as_ref().filter(|(end, _)| *end == extent.end_offset).map(|(_, index)| index.clone());
         if let Some(index) = cached {
             self.used.set(true);
@@ -238,12 +251,12 @@ impl<D: Disk> SegmentFile<D> {
         }
         let file = self.open(extent.end_offset).await?;
         let from_footer = match extent.footer_end {
-            Some(file_len) => self.read_footer(&file, file_len, extent.end_offset).await,
+            Some(file_len) => self.read_footer(&file, file_len, extent.end_offset, turns).await,
             None => Err(WalkError::Damaged(self.damage(0, DamageKind::NoFrame, extent.end_offset))),
         };
         let index = match from_footer {
             Ok(footer) => footer.index,
-            Err(WalkError::Damaged(_)) => self.rebuild_index(file, extent).await?,
+            Err(WalkError::Damaged(_)) => self.rebuild_index(file, extent, turns).await?,
             Err(error) => return Err(error),
         };
         Ok(self.keep_index(extent, index))
@@ -252,7 +265,7 @@ impl<D: Disk> SegmentFile<D> {
     /// The footer of a sealed segment; `Damaged` when it has none that is good.
     pub(crate) async fn footer(&self, extent: &SegmentExtent) -> Result<SegmentFooter, WalkError> {
         let file = self.open(extent.end_offset).await?;
-        self.read_footer(&file, extent.footer_end.unwrap_or(0), extent.end_offset).await
+        self.read_footer(&file, extent.footer_end.unwrap_or(0), extent.end_offset, &Turns::UNPACED).await
     }
 
     /// How far readers have had the segment walked, bytes.
@@ -261,7 +274,13 @@ impl<D: Disk> SegmentFile<D> {
         self.begun_index.borrow().as_ref().map(|begun| begun.next.position)
     }
 
-    async fn read_footer(&self, file: &D::File, file_len: u64, end_offset: Offset) -> Result<SegmentFooter, WalkError> {
+    async fn read_footer(
+        &self,
+        file: &D::File,
+        file_len: u64,
+        end_offset: Offset,
+        turns: &Turns,
+    ) -> Result<SegmentFooter, WalkError> {
         let damaged = |position, error| WalkError::Damaged(self.damage(position, DamageKind::Block(error), end_offset));
         let trailer_position = file_len.saturating_sub(BLOCK_LEN as u64);
         let block = self.read(file, trailer_position, BLOCK_LEN, end_offset).await?;
@@ -272,18 +291,19 @@ impl<D: Disk> SegmentFile<D> {
         }
         // Bounded by the file's length, which fits u32.
         let footer_len = usize::try_from(trailer.footer_len).unwrap_or(usize::MAX);
+        let _turn = turns.take(footer_len).await;
         let bytes = self.read(file, trailer.footer_position, footer_len, end_offset).await?;
         SegmentFooter::decode(&bytes, &trailer).map_err(|error| damaged(trailer.footer_position, error))
     }
 
     /// The same without any part left unread, which costs a walk over all of it where a restart left one.
-    pub(crate) async fn whole_index(&self, extent: &SegmentExtent) -> Result<Rc<SegmentIndex>, WalkError> {
-        let index = self.index(extent).await?;
+    pub(crate) async fn whole_index(&self, extent: &SegmentExtent, turns: &Turns) -> Result<Rc<SegmentIndex>, WalkError> {
+        let index = self.index(extent, turns).await?;
         if !index.is_partial() {
             return Ok(index);
         }
         let file = self.open(extent.end_offset).await?;
-        let index = self.rebuild_index(file, extent).await?;
+        let index = self.rebuild_index(file, extent, turns).await?;
         Ok(self.keep_index(extent, index))
     }
 

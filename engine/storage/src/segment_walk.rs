@@ -11,6 +11,7 @@ use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
 use crate::offset_index::OffsetIndex;
 use crate::proven_run::find_proven_run;
 use crate::read_plan::walk_range;
+use crate::read_turns::Turns;
 use crate::sealed_segment::{REBUILD_WINDOW_LEN, SegmentExtent, SegmentFile};
 use crate::segment_format::SegmentHeader;
 use crate::segment_index::SegmentIndex;
@@ -21,13 +22,19 @@ use std::io;
 impl<D: Disk> SegmentFile<D> {
     /// A walk over all of `extent`, from what the header block says. Without a good one the segment before it says what
     /// the first frame follows, or else the frames do, when they chain to the recorded end.
-    pub(crate) async fn walk_from_start(&self, file: &D::File, extent: &SegmentExtent) -> Result<WalkRange, WalkError> {
+    pub(crate) async fn walk_from_start(
+        &self,
+        file: &D::File,
+        extent: &SegmentExtent,
+        turns: &Turns,
+    ) -> Result<WalkRange, WalkError> {
         let damage = match self.known_start(file, extent).await {
             Err(WalkError::Damaged(damage)) => damage,
             known => return known,
         };
         let unknown = self.start(extent, 0);
-        let mut reader = FrameReader::new(file.clone(), FrameWalk::new(unknown, extent.end_offset), REBUILD_WINDOW_LEN);
+        let walk = FrameWalk::new(unknown, extent.end_offset);
+        let mut reader = FrameReader::new(file.clone(), walk, REBUILD_WINDOW_LEN).in_turns(turns);
         let run = find_proven_run(&mut reader, BLOCK_LEN as u64, extent.last_header_crc).await.map_err(WalkError::Io)?;
         let run = run.filter(|run| run.position == BLOCK_LEN as u64 && run.offset == self.base_offset);
         let run = run.ok_or(WalkError::Damaged(damage))?;
@@ -62,9 +69,15 @@ impl<D: Disk> SegmentFile<D> {
 
     /// Walks the segment from its header. What lies behind damage counts only when it chains to the recorded end
     /// without a gap, so that no record that imitates a frame is ever taken for one.
-    pub(crate) async fn rebuild_index(&self, file: D::File, extent: &SegmentExtent) -> Result<SegmentIndex, WalkError> {
-        let start = self.walk_from_start(&file, extent).await?;
-        let mut reader = FrameReader::new(file, FrameWalk::new(start, extent.end_offset), REBUILD_WINDOW_LEN);
+    pub(crate) async fn rebuild_index(
+        &self,
+        file: D::File,
+        extent: &SegmentExtent,
+        turns: &Turns,
+    ) -> Result<SegmentIndex, WalkError> {
+        let start = self.walk_from_start(&file, extent, turns).await?;
+        let walk = FrameWalk::new(start, extent.end_offset);
+        let mut reader = FrameReader::new(file, walk, REBUILD_WINDOW_LEN).in_turns(turns);
         let mut index = SegmentIndex::default();
         loop {
             match reader.next().await {

@@ -11,6 +11,7 @@ use crate::frame_walk::FrameWalk;
 use crate::log::Log;
 use crate::offset_index::{OffsetEntry, OffsetIndex};
 use crate::read_plan::{DiskReadError, WalkStart, walk_range};
+use crate::read_turns::Turns;
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
 use sluice_model::{FrameHeader, Offset};
 use std::rc::Rc;
@@ -84,10 +85,10 @@ impl<D: Disk> TimestampLookup<D> {
         !self.candidates.is_empty()
     }
 
-    /// `None` when no frame reaches the timestamp.
-    pub async fn run(self) -> Result<Option<FoundTimestamp>, DiskReadError> {
+    /// `None` when no frame reaches the timestamp. Whole segments may have to be walked for it, a window in each turn.
+    pub async fn run_in_turns(self, turns: &Turns) -> Result<Option<FoundTimestamp>, DiskReadError> {
         for candidate in &self.candidates {
-            let searched = self.search(candidate).await;
+            let searched = self.search(candidate, turns).await;
             if candidate.segment.is_truncated() {
                 return Err(DiskReadError::Removed);
             }
@@ -98,19 +99,24 @@ impl<D: Disk> TimestampLookup<D> {
         Ok(self.in_memory)
     }
 
-    async fn search(&self, candidate: &Candidate<D>) -> Result<Option<FoundTimestamp>, DiskReadError> {
+    /// The same at once, for tools and tests.
+    pub async fn run(self) -> Result<Option<FoundTimestamp>, DiskReadError> {
+        self.run_in_turns(&Turns::UNPACED).await
+    }
+
+    async fn search(&self, candidate: &Candidate<D>, turns: &Turns) -> Result<Option<FoundTimestamp>, DiskReadError> {
         let Candidate { segment, extent, start } = candidate;
         let file = segment.open(extent.end_offset).await?;
         let entry: Option<OffsetEntry> = match start {
             WalkStart::Known(entries) => entries.entries().first().copied(),
-            WalkStart::Load(indexed) => segment.index(indexed).await?.find_timestamp(self.timestamp_ms),
+            WalkStart::Load(indexed) => segment.index(indexed, turns).await?.find_timestamp(self.timestamp_ms),
         };
         let range = match entry {
             Some(entry) => walk_range(segment, extent, entry),
-            None => segment.walk_from_start(&file, extent).await?,
+            None => segment.walk_from_start(&file, extent, turns).await?,
         };
         // Bodies are not looked at, so they are not verified either.
-        let mut reader = FrameReader::new(file, FrameWalk::new(range, Offset(u64::MAX)), WINDOW_LEN);
+        let mut reader = FrameReader::new(file, FrameWalk::new(range, Offset(u64::MAX)), WINDOW_LEN).in_turns(turns);
         while let Some(frame) = reader.next().await? {
             if let Some(found) = found(&frame.header, self.timestamp_ms, self.log_start) {
                 return Ok(Some(found));

@@ -22,6 +22,7 @@ use crate::held_state::HeldState;
 use crate::layout::segment_file;
 use crate::log::Log;
 use crate::read_plan::walk_range;
+use crate::read_turns::Turns;
 use crate::sealed_segment::{SealedSegment, SegmentExtent, SegmentFile, linked};
 use crate::segment_cut::{PendingCut, SegmentCut};
 use crate::segment_format::{SegmentEnd, SegmentFooter, SegmentHeader, block_up};
@@ -259,7 +260,7 @@ impl<D: Disk> TruncatePlan<D> {
             return Ok(*known);
         }
         let walk = match file.open(extent.end_offset).await {
-            Ok(handle) => file.walk_from_start(&handle, extent).await,
+            Ok(handle) => file.walk_from_start(&handle, extent, &Turns::UNPACED).await,
             Err(error) => Err(error),
         };
         match walk {
@@ -303,7 +304,7 @@ impl<D: Disk> TruncatePlan<D> {
 
     async fn start(&self, segment: &ThroughSegment<D>) -> Result<WalkRange, WalkError> {
         let handle = segment.file.open(segment.extent.end_offset).await?;
-        segment.file.walk_from_start(&handle, &segment.extent).await
+        segment.file.walk_from_start(&handle, &segment.extent, &Turns::UNPACED).await
     }
 
     /// The first frame behind `position` that an index vouches for, when it is not above the cut.

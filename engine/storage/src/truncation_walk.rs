@@ -8,6 +8,7 @@ use crate::damage::DamagedRange;
 use crate::disk::{Disk, DiskFile};
 use crate::frame_reader::FrameReader;
 use crate::frame_walk::{WalkError, WalkRange, undamaged};
+use crate::read_turns::Turns;
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
 use crate::segment_index::SegmentIndex;
 use sluice_model::limits::BATCHES_PER_PRODUCER;
@@ -55,10 +56,10 @@ impl<D: Disk> ThroughSegment<D> {
     /// What is known of its frames' positions; `None` when that is damaged too.
     pub(crate) async fn index(&self) -> io::Result<Option<SegmentIndex>> {
         let Some((before, newer)) = &self.open else {
-            return Ok(undamaged(self.file.whole_index(&self.extent).await)?.map(|index| index.as_ref().clone()));
+            return Ok(undamaged(self.file.whole_index(&self.extent, &Turns::UNPACED).await)?.map(|index| index.as_ref().clone()));
         };
         let Some(before) = before else { return Ok(Some(newer.clone())) };
-        let before = undamaged(self.file.index(before).await)?;
+        let before = undamaged(self.file.index(before, &Turns::UNPACED).await)?;
         Ok(Some(before.map_or_else(SegmentIndex::default, |index| index.as_ref().clone()).followed_by(newer)))
     }
 }

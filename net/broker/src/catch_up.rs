@@ -11,7 +11,7 @@ use event_listener::Event;
 use sluice_model::{Offset, TopicPartition};
 use sluice_partition::{CatchUpRead, CaughtUp, FetchRefusal};
 use sluice_protocol::{FetchedPartition, ListedOffset};
-use sluice_shard::{DirectDisk, PaceClass, Pacer, Reservation, Wake};
+use sluice_shard::{DirectDisk, Pacer, Reservation, Wake};
 use sluice_storage::read_plan::DiskReadError;
 use sluice_storage::timestamp_lookup::TimestampLookup;
 use std::cell::RefCell;
@@ -24,8 +24,6 @@ pub(crate) const CATCH_UP_TASKS: usize = 4;
 const PIECE_LEN: usize = 256 * 1024;
 /// Bytes of one partition that one fetch is served from disk, unless a single frame is larger.
 pub(crate) const DISK_PART_LEN: usize = 4 * PIECE_LEN;
-/// What a lookup by time reads at most, bytes; for the pacer.
-const LOOKUP_LEN: u64 = 128 * 1024;
 
 /// What one partition brings to a fetch answer.
 pub(crate) enum PartFrames {
@@ -184,8 +182,7 @@ impl CatchUp {
     async fn look_up(&self, mut job: OffsetsJob) -> OffsetsJob {
         for part in &mut job.parts {
             let Some(lookup) = part.lookup.take() else { continue };
-            let permit = self.pacer.acquire(PaceClass::CatchUpRead, LOOKUP_LEN).await;
-            match lookup.run().await {
+            match self.partitions.look_up(lookup).await {
                 Ok(Some(found)) if found.offset.0 < part.answer.offset => {
                     part.answer.offset = found.offset.0;
                     part.answer.timestamp_ms = found.timestamp_ms;
@@ -196,7 +193,6 @@ impl CatchUp {
                     (part.answer.error, part.answer.text) = (error.code(), error.text);
                 }
             }
-            drop(permit);
         }
         job
     }

@@ -1,4 +1,5 @@
-//! One answer put together from several reads of a log's segments, piece by piece and each in its turn at the device.
+//! One answer put together from several reads of a log's segments, piece by piece and each in its turn at the device;
+//! and searches by time, which read as they do.
 //!
 //! Between two pieces anything may happen to the log. The expensive mistake is an answer whose first frames a truncation
 //! has removed meanwhile and whose later ones came after it: a truncation always comes with a new leader epoch, so what
@@ -6,13 +7,16 @@
 //! budgets.
 
 use crate::fetch::FetchedFrames;
-use crate::pace::PaceClass;
+use crate::pace::ReadPace;
 use crate::partitions::Partitions;
 use crate::refusal::FetchRefusal;
 use bytes::Bytes;
 use sluice_model::{Clock, LeaderEpoch, Offset, TopicPartition};
 use sluice_storage::disk::Disk;
 use sluice_storage::read_plan::{DiskReadError, ReadFrames};
+use sluice_storage::read_turns::Turns;
+use sluice_storage::timestamp_lookup::{FoundTimestamp, TimestampLookup};
+use std::rc::Rc;
 
 /// Plans for one answer whose segment was removed or truncated before they were done, before it is left at that.
 const REPLANS_MAX: usize = 4;
@@ -67,11 +71,21 @@ impl Answer {
 }
 
 impl<D: Disk, C: Clock> Partitions<D, C> {
+    /// Runs a search by time. However much it has to walk, each window of it waits its turn at the device.
+    pub async fn look_up(&self, lookup: TimestampLookup<D>) -> Result<Option<FoundTimestamp>, DiskReadError> {
+        lookup.run_in_turns(&self.read_turns()).await
+    }
+
+    fn read_turns(&self) -> Turns {
+        Turns::of(Rc::new(ReadPace::new(self.shared.pacer.clone())))
+    }
+
     /// Reads until there are `len_max` bytes or the rest is in memory. Damage behind the first good frames ends the answer
     /// before it; all of it that is met is quarantined.
     pub async fn catch_up(&self, read: CatchUpRead) -> CaughtUp {
         let CatchUpRead { id, .. } = read;
         let (mut answer, mut replans_left, mut piece_len) = (Answer::begin(&read), REPLANS_MAX, read.piece_len);
+        let turns = self.read_turns();
         loop {
             let leader_epoch = self.leader_epoch(id);
             if answer.leader_epoch.is_some() && leader_epoch != answer.leader_epoch {
@@ -101,9 +115,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 Err(refusal) if is_first => return CaughtUp::Refused(refusal),
                 Ok(FetchedFrames::Empty) | Err(_) => break,
             };
-            let permit = self.shared.pacer.acquire(PaceClass::CatchUpRead, plan.len_hint() as usize).await;
-            let result = plan.run().await;
-            drop(permit);
+            let result = plan.run_in_turns(&turns).await;
             match result {
                 Ok(frames) => {
                     if answer.take(frames) {

@@ -1,8 +1,10 @@
 //! What the machine does about device work that is not produce: it makes it wait its turn.
 
+use sluice_storage::read_turns::{ReadTurns, Turn};
 use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 /// Why device work is done, which says how long it may be made to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,23 @@ pub type PacePermit = Box<dyn Any>;
 pub trait Pace {
     /// Waits until `len` bytes of this class may go to the device.
     fn acquire(&self, class: PaceClass, len: usize) -> Pin<Box<dyn Future<Output = PacePermit>>>;
+}
+
+/// Turns of reads for fetches.
+pub(crate) struct ReadPace {
+    pacer: Rc<dyn Pace>,
+}
+
+impl ReadPace {
+    pub(crate) fn new(pacer: Rc<dyn Pace>) -> Self {
+        Self { pacer }
+    }
+}
+
+impl ReadTurns for ReadPace {
+    fn turn(&self, len: usize) -> Pin<Box<dyn Future<Output = Turn>>> {
+        self.pacer.acquire(PaceClass::CatchUpRead, len)
+    }
 }
 
 /// No pacing at all, for tests and tools.

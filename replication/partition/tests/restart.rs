@@ -4,11 +4,11 @@ mod support;
 
 use sluice_model::Offset;
 use sluice_partition::pace::{Pace, PaceClass, PacePermit};
-use sluice_partition::{Completed, FetchRefusal, ProduceRefusal};
+use sluice_partition::{CatchUpRead, Completed, FetchRefusal, ProduceRefusal};
 use sluice_storage::commit_group::GroupHeader;
 use sluice_storage::restored_index::INDEX_PIECE_LEN;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -287,4 +287,59 @@ fn a_segment_of_before_a_restart_is_sealed_in_bounded_steps() {
     let pieces = turns.iter().filter(|(class, len, _)| (*class, *len) == (PaceClass::WriteBack, INDEX_PIECE_LEN)).count();
     assert!(pieces >= 15, "only {pieces} pieces of the index were read");
     assert_eq!(shard.read_all(0, 0).unwrap().len(), 140);
+}
+
+#[test]
+fn who_meets_damage_walks_a_segment_a_window_in_each_turn() {
+    // What is broken of a segment of 4 MiB, sealed or not, and how much at least has to be walked for it.
+    for (what, segment_len, bad) in [
+        ("nothing, and all of it is unread", 6 << 20, None),
+        ("a frame of what is unread", 6 << 20, Some(2 << 20)),
+        ("a header block", 6 << 20, Some(100)),
+        ("a trailer", 4 << 20, Some((4 << 20) - 4096 + 100)),
+    ] {
+        let (disk, turns) = (FaultDisk::new(1), Rc::new(RefCell::new(Vec::new())));
+        let setup = |start| {
+            let mut setup = Setup { tail_budget: 8 << 20, ..Setup::new(1, start) };
+            setup.assigned[0].settings.segment_len = segment_len;
+            setup.pacer = Rc::new(Watch { disk: disk.clone(), turns: turns.clone() });
+            setup
+        };
+        let mut shard = TestShard::open(&disk, setup(1));
+        fill(&mut shard, &mut [TestProducer::new(0, 5)], 90, 50_000);
+        shard.advance_ms(3000);
+        drop(shard);
+        let path = disk.files().into_keys().find(|path| path.ends_with("00000000000000000000.log")).expect("a segment");
+        if let Some(position) = bad {
+            let position = position.min(disk.files()[&path].len() as u64 - 4096 + 100);
+            disk.flip_bit(&path, position, 3);
+        }
+        let mut shard = TestShard::open(&disk, setup(2));
+        for (asked, offset) in [("a read", Some(Offset(60))), ("a search by time", None)] {
+            turns.borrow_mut().clear();
+            let (before, partitions) = (disk.read_len(), shard.partitions.clone());
+            let done = Rc::new(Cell::new(false));
+            let set = done.clone();
+            shard.spawn(async move {
+                match offset {
+                    Some(offset) => {
+                        partitions.catch_up(CatchUpRead { id: id(0), offset, len_max: 100_000, piece_len: 100_000 }).await;
+                    }
+                    None => {
+                        let lookup = partitions.offset_for_timestamp(id(0), i64::MAX).expect("it is led here");
+                        let _damaged_or_none = partitions.look_up(lookup).await;
+                    }
+                }
+                set.set(true);
+            });
+            shard.settle();
+            assert!(done.get(), "{what}: {asked}");
+            let turns = turns.borrow();
+            let read = turns.iter().map(|turn| turn.2).chain([disk.read_len()]).collect::<Vec<_>>();
+            let longest = read.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+            println!("{what}: {asked} takes {} turns for {} bytes, {longest} at most", turns.len(), disk.read_len() - before);
+            assert!(longest <= 600_000, "{what}: {asked} reads {longest} bytes in one turn");
+            assert!(turns.iter().all(|(class, ..)| *class == PaceClass::CatchUpRead));
+        }
+    }
 }
