@@ -1,7 +1,7 @@
 //! A shard that has lost both checkpoints and its journal, or part of it: refused, shown, accepted, served.
 
 use super::{accept_loss, filled, produce_by, verify};
-use crate::common::{Broker, folder, run, sluice};
+use crate::common::{Broker, folder, free_port, run, sluice};
 use std::fs;
 use std::path::Path;
 
@@ -88,4 +88,25 @@ fn a_shard_folder_that_is_gone_is_made_from_segments_even_after_a_start_that_ref
     let shown = accept_loss(dir, &[]).expect(2, &[]).stdout;
     assert!(shown.contains("no checkpoint and no journal names it any more"), "{shown}");
     accepts(dir, &address);
+}
+
+#[test]
+fn a_start_that_is_refused_with_another_number_of_shards_leaves_the_advised_one_as_it_was() {
+    let folder = folder();
+    let dir = folder.path();
+    let mut broker = Broker::start_at(dir, &format!("127.0.0.1:{}", free_port()), &["--shards", "2"]);
+    let address = broker.address.clone();
+    broker.create_topic("t", 5);
+    produce_by(&broker, &["produce", "t"], 500);
+    broker.kill();
+    (0..2).for_each(|slot| fs::remove_file(dir.join(format!("shard-1/checkpoint-{slot}"))).unwrap());
+    for _ in 0..2 {
+        start_refused(dir, &address, 71, &["shard 1 has lost both checkpoints", "as many shards as before"]);
+    }
+    let mut broker = Broker::start_at(dir, &address, &["--shards", "2"]);
+    assert_eq!(consumed(&broker), 500);
+    assert_eq!(broker.terminate(), Some(0));
+    // Nothing is lost any more, so everything may move.
+    let broker = Broker::start_at(dir, &address, &[]);
+    assert_eq!(consumed(&broker), 500);
 }

@@ -13,13 +13,13 @@ use crate::control_message::{CONTROL_MAILBOX_LEN, MAILBOX_LEN, ToControl, ToShar
 use crate::control_thread::ControlThread;
 use crate::data_folder::DataFolder;
 use crate::metrics::BrokerCounters;
-use crate::preparation::{compare_ages, held_partitions, prepare_shards, survey_folder};
+use crate::preparation::{compare_ages, held_partitions, prepare_shards, refuse_moves, survey_folder};
 use crate::readiness::{Readiness, RecoveredFolder};
 use crate::shard_main::{ShardEnd, ShardStart, shard_main};
 use crate::start_error::StartError;
 use crate::view::View;
 use async_channel::Sender;
-use sluice_controller::Controller;
+use sluice_controller::{CommandError, Controller};
 use sluice_metadata::{ClusterId, FolderId, RegisterBroker};
 use sluice_model::{BrokerId, Incarnation, ShardIndex};
 use sluice_partition::Prepared;
@@ -105,7 +105,10 @@ pub fn start_listening(config: BrokerConfig) -> Result<Broker, StartError> {
         addresses: advertised(&config, &addresses)?,
         held: held_partitions(&survey),
     };
-    controller.register_broker(&registration).map_err(|error| StartError::Metadata { problem: error.to_string() })?;
+    let metadata = |error: CommandError| StartError::Metadata { problem: error.to_string() };
+    let foreseen = View { broker: BROKER, image: Arc::new(controller.foresee(&registration).map_err(metadata)?) };
+    refuse_moves(&foreseen, &survey, cores.len())?;
+    controller.register_broker(&registration).map_err(metadata)?;
     let view = Arc::new(View { broker: BROKER, image: Arc::new(controller.image().clone()) });
     let config = Arc::new(config);
     let prepared = prepare_shards(&config, &folder, moving, &view, &survey, cores.len())?;

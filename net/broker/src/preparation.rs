@@ -12,7 +12,7 @@ use crate::view::View;
 use sluice_controller::Controller;
 use sluice_metadata::{HeldPartitions, Placement};
 use sluice_model::{Incarnation, ShardIndex};
-use sluice_partition::{HeldPlacement, Prepare, Prepared, Survey, prepare, survey};
+use sluice_partition::{HeldPlacement, PartitionAssignment, Prepare, Prepared, Survey, check_moves, prepare, survey};
 use sluice_shard::{Shard, ShardConfig, run_shard};
 use sluice_storage::layout::Layout;
 use std::sync::Arc;
@@ -62,6 +62,18 @@ pub(crate) fn held_partitions(survey: &Survey) -> HeldPartitions {
     }
 }
 
+/// Refuses a start that would move partitions while a shard has lost its checkpoints. `view` is what the metadata would say
+/// of it; nothing is recorded yet, so that a start with as many shards as before finds everything where it was.
+pub(crate) fn refuse_moves(view: &View, survey: &Survey, shard_count: usize) -> Result<(), StartError> {
+    let refused = check_moves(survey, &placed(view, shard_count));
+    refused.map_err(|error| StartError::Recovery { shard: 0, problem: error.to_string() })
+}
+
+fn placed(view: &View, shard_count: usize) -> Vec<(ShardIndex, PartitionAssignment)> {
+    let shards = (0..).map(ShardIndex).take(shard_count);
+    shards.flat_map(|index| view.assignments(index).into_iter().map(move |assigned| (index, assigned))).collect()
+}
+
 /// Recovers the shard folders that partitions move away from, on a shard that serves nobody.
 pub(crate) fn prepare_shards(
     config: &Arc<BrokerConfig>,
@@ -76,21 +88,19 @@ pub(crate) fn prepare_shards(
         let held_here = |id| survey.held.get(&id).is_none_or(|held| held.shard == shard);
         view.assignments(shard).iter().all(|assigned| held_here(assigned.id))
     };
-    if shards().all(stays) {
+    // A shard that has lost its checkpoints may have had what nobody is known to hold.
+    if survey.lost.is_empty() && shards().all(stays) {
         let owners = survey.held.iter().map(|(&id, held)| (id, held.shard)).collect();
         return Ok(Prepared { owners, ..Prepared::default() });
     }
     let (config, layout, view) = (Arc::clone(config), folder.layout.clone(), Arc::clone(view));
     let main = move |shard: Shard| async move {
-        let shards = (0..).map(ShardIndex).take(shard_count);
         let journal_layout = layout.clone();
         let plan = Prepare {
             layout,
             incarnation,
             tail_budget: config.tail_budget_len,
-            assigned: shards
-                .flat_map(|index| view.assignments(index).into_iter().map(move |assigned| (index, assigned)))
-                .collect(),
+            assigned: placed(&view, shard_count),
             deleted: view.deleted(),
             journal_of: Box::new(move |index| journal_config(&config, &journal_layout, index)),
         };

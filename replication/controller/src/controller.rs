@@ -102,6 +102,16 @@ impl Controller {
         self.last_index
     }
 
+    /// What a registration would lead to; nothing is recorded.
+    pub fn foresee(&self, request: &RegisterBroker) -> Result<Image, CommandError> {
+        let batch = Batch { records: on_register_broker(&self.image, request)? };
+        let mut image = self.image.clone();
+        if let Err(error) = image.apply_batch(&batch) {
+            panic!("a registration was decided on this image and does not apply: {error}");
+        }
+        Ok(image)
+    }
+
     pub fn register_broker(&mut self, request: &RegisterBroker) -> Result<Applied, CommandError> {
         self.run(|image| on_register_broker(image, request))
     }

@@ -39,6 +39,7 @@ pub use catch_up::{CatchUpRead, CaughtUp};
 pub use completions::{CommitTimes, Completed, Completion};
 pub use fetch::{Fetched, FetchedFrames};
 pub use lifecycle::{OpenError, OpenShard};
+pub use lost_shards::check_moves;
 pub use partitions::{PartitionStatus, Partitions, ShardStatus};
 pub use preparation::{Prepare, Prepared, prepare};
 pub use refusal::{Failure, FetchRefusal, Overload, ProduceRefusal};

@@ -50,7 +50,7 @@ pub struct Prepared {
 pub async fn prepare<D: Disk>(disk: &D, prepare: Prepare) -> Result<Prepared, OpenError> {
     let surveyed = survey(disk, &prepare.layout, usize::MAX).await?;
     let owners: BTreeMap<_, _> = surveyed.held.into_iter().map(|(id, held)| (id, held.shard)).collect();
-    refuse_moves(&surveyed.lost, &prepare, &owners)?;
+    refuse_moves(&surveyed.lost, &prepare.assigned, &owners)?;
     let mut leaving: BTreeMap<ShardIndex, BTreeMap<TopicPartition, ShardIndex>> = BTreeMap::new();
     for (shard, assignment) in &prepare.assigned {
         if let Some(&owner) = owners.get(&assignment.id).filter(|owner| *owner != shard) {
