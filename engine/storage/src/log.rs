@@ -97,9 +97,9 @@ impl<D: Disk> Log<D> {
             .collect();
         let active = ActiveSegment::restored(file(point.segment_base), point);
         for (at, segment) in sealed.iter().enumerate() {
-            segment.file.set_follows(linked(segment.info.base_offset, at.checked_sub(1).map(|before| &sealed[before])));
+            segment.file.set_follows(linked(segment.info.base_offset, at.checked_sub(1).map(|before| &sealed[before].info)));
         }
-        active.file.set_follows(linked(active.base_offset, sealed.back()));
+        active.file.set_follows(linked(active.base_offset, sealed.back().map(|before| &before.info)));
         let mut log = Self {
             tail: Tail::new(*id, memory.clone()),
             held: HeldState::new(*point, checkpoint.epochs.clone(), checkpoint.producers.clone()),

@@ -60,9 +60,9 @@ pub(crate) struct SegmentExtent {
 }
 
 /// What the first frame of the segment at `base_offset` follows, when that is known.
-pub(crate) fn linked<D: Disk>(base_offset: Offset, before: Option<&SealedSegment<D>>) -> Option<u32> {
+pub(crate) fn linked(base_offset: Offset, before: Option<&SealedSegmentInfo>) -> Option<u32> {
     match before {
-        Some(before) => (before.info.next_offset == base_offset).then_some(before.info.last_header_crc),
+        Some(before) => (before.next_offset == base_offset).then_some(before.last_header_crc),
         None => (base_offset == Offset::ZERO).then_some(0),
     }
 }

@@ -13,6 +13,7 @@ use crate::scrub_finding::{ScrubFinding, ScrubKind};
 use crate::scrub_read::read_for_scrub;
 use crate::scrub_seen::SeenFrames;
 use crate::scrub_segment::{Expected, SegmentScrub};
+use crate::sealed_segment::linked;
 use crate::segment_format::SegmentTrailer;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{Offset, TopicPartition};
@@ -150,14 +151,6 @@ fn of_active(path: &Path, checkpoint: &PartitionCheckpoint, base_offset: Offset)
         straddle: None,
         entries: Vec::new(),
     })
-}
-
-/// What the first frame of the segment follows, when that is known.
-fn linked(base_offset: Offset, before: Option<&SealedSegmentInfo>) -> Option<u32> {
-    match before {
-        Some(before) => (before.next_offset == base_offset).then_some(before.last_header_crc),
-        None => (base_offset == Offset::ZERO).then_some(0),
-    }
 }
 
 #[cfg(test)]

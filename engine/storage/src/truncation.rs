@@ -142,7 +142,7 @@ impl<D: Disk> Log<D> {
                 segment.file.set_truncated();
             }
             let file = SegmentFile::new(&self.disk, &self.dir, self.id(), cut.info.base_offset, self.memory.open_segments());
-            file.set_follows(linked(cut.info.base_offset, self.sealed.back()));
+            file.set_follows(linked(cut.info.base_offset, self.sealed.back().map(|before| &before.info)));
             self.sealed.push_back(SealedSegment { info: cut.info, file, unflushed: None });
         }
         self.open_segment(end_offset, last_header_crc);
