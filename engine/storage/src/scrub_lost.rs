@@ -11,6 +11,7 @@ use crate::offset_index::OffsetEntry;
 use crate::scrub_finding::ScrubKind;
 use crate::scrub_segment::{SegmentScrub, Stage};
 use sluice_model::{FRAME_HEADER_LEN, FrameError, FrameHeader, Offset};
+use std::ops::Range;
 
 /// Damage whose end is not known yet.
 #[derive(Debug)]
@@ -20,6 +21,16 @@ pub(crate) struct Lost {
     pub(crate) search_from: Option<u64>,
     /// The base offset of the first one since the last damage.
     pub(crate) resumed: Option<Offset>,
+    /// Bad bodies of frames since then: theirs to lose only once the frames have proved themselves.
+    pub(crate) bodies: Vec<BadBody>,
+}
+
+/// A frame whose header is good and whose body is not.
+#[derive(Debug)]
+pub(crate) struct BadBody {
+    bytes: Range<u64>,
+    kind: DamageKind,
+    range: DamagedRange,
 }
 
 /// What looking for a later frame has come to.
@@ -56,12 +67,7 @@ impl SegmentScrub {
             footer.on_damage();
         }
         if let (DamageKind::Frame(FrameError::BatchCrc { .. }), Some(header)) = (damage.kind, self.header_at(damage.position)) {
-            // The header vouches for itself and for where the next frame begins.
-            let end = damage.position + header.frame_len() as u64;
-            self.check_pad(damage.position);
-            self.report(damage.position..end, ScrubKind::Segment(damage.kind), Some(damage.range));
-            self.walk.resume_at(end, header.next_offset(), header.header_crc.to_native());
-            self.checked = end;
+            self.on_bad_body(&damage, &header);
             return;
         }
         // What is no pad before it belongs to the damage.
@@ -75,9 +81,28 @@ impl SegmentScrub {
             }
             None => {
                 let damage = SegmentDamage { position: from, ..damage };
-                self.lost = Some(Lost { damage, search_from: Some(from + 1), resumed: None });
+                self.lost = Some(Lost { damage, search_from: Some(from + 1), resumed: None, bodies: Vec::new() });
             }
         }
+    }
+
+    /// The header vouches for itself and for where the next frame begins. Behind damage that is so once the header, too, has
+    /// proved itself: a record that imitates a frame costs no offsets that it names.
+    fn on_bad_body(&mut self, damage: &SegmentDamage, header: &FrameHeader) {
+        let SegmentDamage { position, kind, range, .. } = *damage;
+        if self.lost.is_some() && !self.on_unproven_frame(&WalkedFrame { position, header: *header }) {
+            return;
+        }
+        let end = position + header.frame_len() as u64;
+        match &mut self.lost {
+            Some(lost) => lost.bodies.push(BadBody { bytes: position..end, kind, range }),
+            None => {
+                self.check_pad(position);
+                self.report(position..end, ScrubKind::Segment(kind), Some(range));
+            }
+        }
+        self.walk.resume_at(end, header.next_offset(), header.header_crc.to_native());
+        self.checked = end;
     }
 
     /// Looks for a frame behind damage in the bytes at hand.
@@ -115,6 +140,9 @@ impl SegmentScrub {
         if let Some(seen) = &mut self.seen {
             seen.forget_unproven();
         }
+        if let Some(lost) = &mut self.lost {
+            lost.bodies.clear();
+        }
         if links {
             // It follows the last good frame: what lies between is no frame.
             self.settle_lost(header.base_offset());
@@ -140,12 +168,17 @@ impl SegmentScrub {
         }
         let SegmentDamage { position, kind, range, .. } = lost.damage;
         let range = DamagedRange { from: range.from, until };
-        let end = self.walk.position().max(position + 1);
+        let bodies: Vec<BadBody> = lost.bodies.into_iter().filter(|body| body.range.from >= until).collect();
+        let first_body = bodies.first().map_or(u64::MAX, |body| body.bytes.start);
+        let end = self.walk.position().min(first_body).max(position + 1);
         if range.from < range.until {
             self.report(position..end, ScrubKind::Segment(kind), Some(range));
         } else {
             let actual = self.slice(position, end).iter().copied().find(|byte| *byte != 0).unwrap_or_default();
             self.report(position..end, ScrubKind::NotZero { actual }, None);
+        }
+        for BadBody { bytes, kind, range } in bodies {
+            self.report(bytes, ScrubKind::Segment(kind), Some(range));
         }
     }
 

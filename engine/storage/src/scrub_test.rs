@@ -147,11 +147,13 @@ fn every_bit_of_every_segment_is_found_with_the_offsets_it_costs() {
     assert_eq!(scrub_log(shard.log(id), None), []);
 }
 
-/// A frame whose one record holds whole sealed frames of the same partition, at offsets above its own.
-fn imitating_frame(source: &mut FrameSource, seed: u64) -> TestFrame {
+/// A frame whose one record holds whole sealed frames of the same partition, at offsets above its own; one of them with a
+/// bad body, when that is asked for.
+fn imitating_frame(source: &mut FrameSource, seed: u64, is_bad: bool) -> TestFrame {
     let mut forger = FrameSource::new(source.id, seed);
     forger.next_offset = Offset(source.next_offset.0 + 2);
-    let forged: Vec<u8> = (0..3).flat_map(|_| forger.next(1, 40).bytes()).collect();
+    let mut forged: Vec<u8> = (0..3).flat_map(|_| forger.next(1, 40).bytes()).collect();
+    forged[140 + 120] ^= u8::from(is_bad);
     let body = [&[7; 60][..], &forged, &[9; 80]].concat();
     let batch = sluice_model::ProducerBatch {
         topic_partition: source.id,
@@ -181,7 +183,7 @@ fn a_record_that_imitates_frames_is_never_taken_for_them() {
     let id = test_partition(0);
     let mut source = shard.source(id, 38);
     for n in 0..24 {
-        let frame = if n % 4 == 2 { imitating_frame(&mut source, n) } else { source.next(1, 700) };
+        let frame = if n % 4 == 2 { imitating_frame(&mut source, n, n % 8 == 2) } else { source.next(1, 700) };
         shard.append(&frame);
         shard.commit();
     }
@@ -377,4 +379,31 @@ fn a_file_that_is_gone_or_cut_short_costs_what_it_held() {
     let lost = Some(DamagedRange { from: *base_offset, until: end_offset });
     let kind = ScrubKind::Segment(DamageKind::FileMissing);
     assert_eq!(findings, [ScrubFinding { file: path.clone(), position: 0, kind, id: Some(id), lost }]);
+}
+
+#[test]
+fn bad_bodies_behind_damage_cost_their_own_frames() {
+    let (mut shard, files) = small_shard(41);
+    let id = test_partition(0);
+    let (path, base_offset, end, placed) = files.first().expect("a sealed segment");
+    let disk = shard.disk.clone();
+    for footer_is_good in [true, false] {
+        if !footer_is_good {
+            disk.flip_bit(path, end - 20, 2);
+        }
+        for (header, body) in (0..placed.len()).flat_map(|at| (at + 1..placed.len()).map(move |body| (at, body))) {
+            disk.flip_bit(path, placed[header].bytes.start + 30, 1);
+            disk.flip_bit(path, placed[body].bytes.start + 130, 1);
+            let findings = scrub_log(shard.log(id), Some(*base_offset));
+            let what = format!("frames {header} and {body}, good footer: {footer_is_good}: {findings:?}");
+            let lost: Vec<DamagedRange> = findings.iter().filter_map(|finding| finding.lost).collect();
+            // Right behind the damage a bad body is one with it, unless an index vouches for its header.
+            let one = DamagedRange { from: placed[header].offsets.from, until: placed[body].offsets.until };
+            let apart = [placed[header].offsets, placed[body].offsets];
+            assert!(lost == apart || lost == [one] && body == header + 1, "{what}");
+            disk.flip_bit(path, placed[header].bytes.start + 30, 1);
+            disk.flip_bit(path, placed[body].bytes.start + 130, 1);
+            shard.log(id).forget_damage();
+        }
+    }
 }
