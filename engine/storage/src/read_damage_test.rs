@@ -219,3 +219,55 @@ fn a_forged_header_hides_no_good_frame_behind_it() {
         assert_eq!(read_around(&mut bench), (rest, lost.to_vec()), "{what}, without one");
     }
 }
+
+/// A log whose first segment was deleted, so that only the header block of the next one says what its first frame
+/// follows; that rots, the footer too, and a frame near the end.
+#[test]
+fn a_rotten_header_block_costs_nothing_where_frames_behind_it_are_bad_too() {
+    for is_sealed in [true, false] {
+        let mut bench = Bench::new(51, 200_000);
+        for _ in 0..(if is_sealed { 400 } else { 300 }) {
+            bench.append(2, 1000);
+        }
+        bench.write_all_and_evict();
+        let first = bench.log.sealed.front().expect("it is sealed").info.next_offset;
+        let mut checkpoint = bench.log.checkpoint(Offset::ZERO);
+        checkpoint.sealed.retain(|info| info.base_offset == first);
+        assert_eq!(checkpoint.sealed.len(), usize::from(is_sealed));
+        checkpoint.log_start_offset = first;
+        let path = segment_file(&dir(), first);
+        let begin = bench.frames.iter().position(|frame| frame.header.base_offset() == first).expect("a boundary");
+        let end = checkpoint.sealed.first().map_or(bench.log.log_end_offset(), |info| info.next_offset);
+        let count = bench.frames[begin..].iter().take_while(|frame| frame.header.base_offset() < end).count();
+        let at = |frame: usize| BLOCK + frame as u64 * 1100;
+        bench.disk.flip_bit(&path, 40, 1);
+        if let Some(info) = checkpoint.sealed.first() {
+            bench.disk.flip_bit(&path, info.file_len - 20, 1);
+        }
+        bench.disk.flip_bit(&path, at(count - 2) + 20, 1);
+        bench.log = Log::restore(bench.disk.clone(), dir(), &checkpoint, bench.config, bench.memory.clone());
+        let read = |offset| match bench.log.read(offset, 50_000, bench.log.log_end_offset()) {
+            Ok(ReadPlan::Disk(read)) => block_on(read.run()).map(|frames| frames.slices.concat()),
+            _ => panic!("{offset} is on disk"),
+        };
+        for frame in 0..count - 2 {
+            let given = read(bench.frames[begin + frame].header.base_offset()).unwrap_or_else(|error| panic!("{frame}: {error}"));
+            assert!(bench.bytes_from(begin + frame).starts_with(&given) && !given.is_empty(), "{frame}");
+        }
+        let bad = bench.frames[begin + count - 2].header;
+        let Err(DiskReadError::Damaged(damage)) = read(bad.base_offset()) else { panic!("it is damaged") };
+        assert!(damage.range.from == bad.base_offset(), "{damage}");
+        // A truncation keeps what lies below it, and the file.
+        if !is_sealed {
+            let cut = bench.frames[begin + count / 2].header.base_offset();
+            let truncation = block_on(bench.log.plan_truncate(cut).run()).expect("it can be cut");
+            assert_eq!(truncation.end_offset(), cut);
+            bench.log.truncate(truncation, address(1000));
+            let plan = bench.log.plan_cut().expect("files are to be cut");
+            let done = block_on(plan.run()).expect("they can be");
+            bench.log.on_cut(done);
+            let kept = bench.bytes_from(begin);
+            assert!(kept.starts_with(&bench.read_all(first, 50_000)) && bench.log.damaged().is_empty());
+        }
+    }
+}
