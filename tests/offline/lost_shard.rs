@@ -86,7 +86,8 @@ fn a_shard_folder_that_is_gone_is_made_from_segments_even_after_a_start_that_ref
     fs::remove_dir_all(dir.join("journal/shard-0")).unwrap();
     start_refused(dir, &address, 71, &["has segments that no checkpoint and no journal names", "accept-loss"]);
     let shown = accept_loss(dir, &[]).expect(2, &[]).stdout;
-    assert!(shown.contains("no checkpoint and no journal names it any more"), "{shown}");
+    assert!(shown.contains("both checkpoints are lost, and the journal in"), "{shown}");
+    assert!(!dir.join("shard-0").exists() && !dir.join("journal/shard-0").exists(), "a refused start leaves nothing behind");
     accepts(dir, &address);
 }
 

@@ -47,6 +47,7 @@ mod recovery_replayed;
 pub mod recovery_report;
 mod recovery_segments;
 mod recovery_truncation;
+mod recovery_unknown;
 pub mod restored_index;
 pub mod retention;
 mod run_bounded;

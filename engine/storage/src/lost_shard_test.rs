@@ -1,5 +1,6 @@
 use super::*;
 use crate::checkpoint_slots::FoundCheckpoint;
+use crate::disk::{DiskFile, OpenMode};
 use crate::layout::{journal_file, segment_file};
 use crate::segment_check::tests::several_segments;
 use crate::testing::executor::block_on;
@@ -9,6 +10,7 @@ use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use crate::unnamed_partition::{name_partitions, unnamed_partition};
 use crate::write_back::WriteBackKind;
 use sluice_model::Offset;
+use std::path::Path;
 
 /// All of a partition in segments, and its frames.
 fn stopped(seed: u64) -> (FaultDisk, Vec<Vec<u8>>, Offset) {
@@ -61,9 +63,28 @@ fn unnamed(seed: u64) -> (FaultDisk, Vec<Vec<u8>>, Offset) {
     let (disk, frames, end) = stopped(seed);
     remove_slots(&disk);
     remove_journal(&disk, 0..TestSizes::default().journal_file_count);
-    let shard = TestShard::start(&disk, 2, TestSizes::default()).expect("it is made");
+    // Its files are not there while that happens: no shard is made over them.
+    let files = disk.files();
+    let start = || TestShard::start(&disk, 2, TestSizes::default());
+    assert!(matches!(start(), Err(RecoveryError::UnknownData { id }) if id == test_partition(0)) && disk.files() == files);
+    files.keys().for_each(|path| block_on(disk.remove_file(path)).unwrap());
+    let dir = test_layout().partition_dir(test_partition(0));
+    block_on(disk.sync_dir(&dir)).unwrap();
+    let shard = start().expect("it is made");
     assert!(shard.report().created && shard.shard.partitions.is_empty());
-    (shard.disk.clone(), frames, end)
+    for (path, bytes) in files {
+        block_on(put_back(&disk, &path, &bytes)).unwrap();
+    }
+    block_on(disk.sync_dir(&dir)).unwrap();
+    (disk, frames, end)
+}
+
+async fn put_back(disk: &FaultDisk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = disk.open(path, OpenMode::CreateNew).await?;
+    let mut buffer = disk.buffer(bytes.len());
+    buffer.copy_from_slice(bytes);
+    file.write_at(0, buffer).await?;
+    file.sync().await
 }
 
 fn newest(disk: &FaultDisk) -> FoundCheckpoint {

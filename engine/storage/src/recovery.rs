@@ -39,6 +39,7 @@ use crate::recovery_rebuild_journal::find_journal;
 use crate::recovery_replay::Replay;
 use crate::recovery_report::RecoveryReport;
 use crate::recovery_truncation::Truncations;
+use crate::recovery_unknown::refuse_unknown_data;
 use crate::write_back::WriteBackError;
 use sluice_model::{Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +137,10 @@ pub enum RecoveryError {
         file_len: u64,
         file_count: u32,
         group_len_target: usize,
+    },
+    /// Nothing names this partition, and there are files in its folder.
+    UnknownData {
+        id: TopicPartition,
     },
     /// A segment cannot be completed, because what stands in it below the recovery point is damaged.
     Segment(SegmentDamage),
@@ -297,6 +302,7 @@ async fn create_shard<D: Disk>(
 /// the configured one. Then files without a name are set aside.
 async fn start_anew<D: Disk>(disk: &D, plan: RecoverShard<'_>, rest: Rest<D>) -> Result<RecoveredShard<D>, RecoveryError> {
     let Rest { mut files, mut ring, next_sequence, found, mut partitions, mut report } = rest;
+    refuse_unknown_data(disk, &plan, &partitions).await?;
     let removed: Vec<_> = partitions.values_mut().flat_map(|partition| partition.log.plan_remove_segments()).collect();
     let kept = partitions.values().map(|partition| partition.log.checkpoint(partition.high_watermark));
     let checkpoint = ShardCheckpoint {
@@ -396,6 +402,7 @@ impl fmt::Display for RecoveryError {
             Self::JournalShape { file_len, file_count, group_len_target } => {
                 write!(f, "no journal has {file_count} files of {file_len} bytes and groups of {group_len_target}")
             }
+            Self::UnknownData { id } => write!(f, "partition {id} has segments that no checkpoint and no journal names"),
             Self::Segment(damage) => write!(f, "recovery: {damage}"),
         }
     }

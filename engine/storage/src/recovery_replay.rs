@@ -167,6 +167,10 @@ impl<'a, D: Disk> Replay<'a, D> {
         if let Some(Found::Recovered(partition)) = self.partitions.get_mut(&id) {
             partition.log_start_offset = partition.log_start_offset.max(log_start_offset);
             partition.possibly_short |= doubted;
+            if partition.placement_epoch == PlacementEpoch(0) {
+                // Neither placed here nor in a checkpoint: the journal alone names it.
+                self.report.unknown.insert(id);
+            }
         }
     }
 

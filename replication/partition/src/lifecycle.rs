@@ -69,6 +69,13 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    fn recovery(error: RecoveryError) -> Self {
+        match error {
+            RecoveryError::UnknownData { id } => Self::UnknownData { id },
+            error => Self::Recovery(Box::new(error)),
+        }
+    }
+
     fn checkpoint(failure: Failure) -> Self {
         Self::Checkpoint(Box::new(failure))
     }
@@ -154,7 +161,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         // What was admitted has its room in the reserve, at a start as well.
         let reserve_path = config.layout.reserve(config.shard);
         release_if_short(&disk, &reserve_path, config.tail_budget as u64).await.map_err(OpenError::Reserve)?;
-        let recovered = recover_shard(&disk, plan).await.map_err(|error| OpenError::Recovery(Box::new(error)))?;
+        let recovered = recover_shard(&disk, plan).await.map_err(OpenError::recovery)?;
 
         let reserve = SpaceReserve::open(&disk, reserve_path, config.tail_budget as u64).await.map_err(OpenError::Reserve)?;
         let floor_path = config.layout.clock(config.shard);
@@ -192,10 +199,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let id = assignment.id;
             let cell = match recovered.remove(&id) {
                 Some(own) => self.restored(&assignment, own)?,
-                None => {
-                    self.assert_no_data(id).await?;
-                    self.created(&assignment)
-                }
+                // Recovery has made sure that there is nothing in its folder.
+                None => self.created(&assignment),
             };
             self.shared.partitions.borrow_mut().insert(id, cell);
         }

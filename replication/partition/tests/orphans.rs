@@ -3,8 +3,9 @@
 
 mod support;
 
-use sluice_model::{LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
-use sluice_partition::{Survey, survey};
+use sluice_model::{LeaderEpoch, PartitionIndex, ShardIndex, TopicId, TopicPartition};
+use sluice_partition::{OpenError, Survey, survey};
+use sluice_storage::disk::Disk;
 use sluice_storage::layout::Layout;
 use sluice_storage::testing::executor::block_on;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
@@ -139,4 +140,46 @@ fn a_leader_epoch_below_that_of_the_records_is_refused() {
     setup.assigned[0].leader_epoch = LeaderEpoch(6);
     let Err(error) = TestShard::try_open(&disk, setup) else { panic!("it opened") };
     assert!(error.to_string().contains("leader epoch 7 and would be led under 6"), "{error}");
+}
+
+/// Both slots of a shard are lost, and the metadata does not know all that its journal names.
+#[test]
+fn an_orphan_that_the_journal_alone_names_is_reported_after_a_rebuild() {
+    let (disk, _, held) = before_it_was_forgotten();
+    for shard in 0..2 {
+        for slot in 0..2 {
+            disk.flip_bit(&layout().checkpoint_slot(ShardIndex(shard), slot), 30, 1);
+        }
+    }
+    let known = [(id(0), 0, 1), (id(1), 1, 1)];
+    let shards = start(&disk, 2, &known, 2);
+    for (shard, p) in shards.iter().zip(0..) {
+        assert!(shard.report.rebuilt, "{}", shard.report);
+        assert_eq!(shard.report.unknown.iter().copied().collect::<Vec<_>>(), [orphan(p)], "{}", shard.report);
+    }
+    drop(shards);
+    adopted(&disk, &known, &held, 20, "after a rebuild");
+}
+
+/// The folder of a shard is missing: a start that is refused must leave nothing where it is to be put back.
+#[test]
+fn a_start_over_segments_that_nobody_names_writes_nothing() {
+    let disk = FaultDisk::new(4);
+    let mut shard = TestShard::open(&disk, Setup::new(1, 1));
+    fill(std::slice::from_mut(&mut shard), &mut [TestProducer::new(0, 5)], 30);
+    shard.advance_ms(4000);
+    drop(shard);
+    let whole = disk.files();
+    let is_segment = |path: &Path| path.starts_with(layout().partitions_dir());
+    let others: Vec<_> = whole.keys().filter(|path| !is_segment(path)).collect();
+    for path in &others {
+        block_on(disk.remove_file(path)).unwrap();
+    }
+    let left = disk.files();
+    assert!(!left.is_empty() && left.keys().all(|path| is_segment(path)));
+    for start in 2..4 {
+        let Err(error) = TestShard::try_open(&disk, Setup::new(1, start)) else { panic!("it opened") };
+        assert!(matches!(error, OpenError::UnknownData { id: unknown } if unknown == id(0)), "{error}");
+        assert!(disk.files() == left, "{:?}", disk.files().keys());
+    }
 }
