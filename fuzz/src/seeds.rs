@@ -217,7 +217,6 @@ fn segments() -> Vec<Seed> {
         ("segment", "sealed".into(), pack(segment::SEALED, footer)),
         ("segment", "sealed-anew".into(), pack(segment::SEALED | segment::SEAL_FRAMES | segment::TRUE_TRAILER, footer)),
         ("segment", "active".into(), pack(segment::SEAL_FRAMES | segment::KNOWN_END, &[])),
-        ("segment", "unproven".into(), pack(0, &[])),
     ]
 }
 

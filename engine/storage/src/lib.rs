@@ -67,7 +67,6 @@ pub mod segment_cut;
 pub mod segment_format;
 pub mod segment_index;
 pub mod segment_repair;
-pub mod segment_scan;
 mod segment_walk;
 mod tail;
 pub mod testing;
