@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 const BLOCK: u64 = BLOCK_LEN as u64;
-const WINDOW_LEN: u64 = 1024 * 1024;
+const WINDOW_LEN: usize = 1024 * 1024;
 
 /// A group whose header is good.
 #[derive(Clone, Debug)]
@@ -46,12 +46,13 @@ pub(crate) type EntryAt<'a> = (EntryAddress, u64, Result<JournalEntry<'a>, Entry
 /// Sees each needed group with its entries.
 pub(crate) type OnGroup<'a> = dyn FnMut(&Group, &[EntryAt<'_>]) + 'a;
 
-/// Every group with a good header in the shard's files, in the order of files and positions.
-pub(crate) fn groups(shard: &ShardFiles) -> io::Result<Vec<Group>> {
+/// Every group with a good header in the shard's files, in the order of files and positions. What the device does not give
+/// is a finding.
+fn groups(shard: &ShardFiles, findings: &mut Vec<Finding>) -> io::Result<Vec<Group>> {
     let wanted = shard.newest().map(|found| (found.checkpoint.incarnation, found.checkpoint.journal_sequence));
     let mut groups = Vec::new();
     for path in &shard.journal {
-        scan_file(path, shard, &mut groups)?;
+        scan_file(path, shard, &mut groups, findings)?;
     }
     // Without a checkpoint the newest incarnation counts, from its first group on.
     let newest = groups.iter().map(|group| group.header.incarnation).max().unwrap_or_default();
@@ -64,8 +65,9 @@ pub(crate) fn groups(shard: &ShardFiles) -> io::Result<Vec<Group>> {
 
 /// Reads what a start would read, in sequence, and judges it.
 pub(crate) fn verify(shard: &ShardFiles, files: &Files, on_group: &mut OnGroup<'_>) -> io::Result<JournalSummary> {
-    let all = groups(shard)?;
-    let mut summary = JournalSummary { group_count: all.len() as u64, ..JournalSummary::default() };
+    let mut summary = JournalSummary::default();
+    let all = groups(shard, &mut summary.findings)?;
+    summary.group_count = all.len() as u64;
     let mut needed: Vec<&Group> = all.iter().filter(|group| group.needed).collect();
     needed.sort_by_key(|group| (group.header.sequence, !group.body_ok));
     needed.dedup_by_key(|group| group.header.sequence);
@@ -116,7 +118,8 @@ pub(crate) fn verify(shard: &ShardFiles, files: &Files, on_group: &mut OnGroup<'
 }
 
 fn read_group(group: &Group, chains: &mut Chains, summary: &mut JournalSummary, on_group: &mut OnGroup<'_>) -> io::Result<()> {
-    let bytes = PlainFile::open(&group.path)?.read(group.position, group.header.group_len()).map_err(about(&group.path))?;
+    let file = PlainFile::open(&group.path)?;
+    let (bytes, _) = file.read_around(group.position, group.header.group_len()).map_err(about(&group.path))?;
     let body = group_body(&bytes, &group.header).unwrap_or_default();
     let actual = crc32c::crc32c(body);
     if actual != group.header.body_crc {
@@ -243,15 +246,25 @@ fn is_of(group: &Group, incarnation: Incarnation) -> bool {
     group.header.incarnation == incarnation
 }
 
-fn scan_file(path: &Path, shard: &ShardFiles, groups: &mut Vec<Group>) -> io::Result<()> {
+fn scan_file(path: &Path, shard: &ShardFiles, groups: &mut Vec<Group>, findings: &mut Vec<Finding>) -> io::Result<()> {
     let file = PlainFile::open(path)?;
     let file_len = file.file_len()?;
     let (mut window_position, mut window) = (0u64, Vec::new());
-    let mut position = 0u64;
+    let (mut position, mut unreadable_until) = (0u64, 0u64);
     while position < file_len {
         if position + BLOCK > window_position + window.len() as u64 {
-            window = file.read(position, usize::try_from(WINDOW_LEN).unwrap_or(BLOCK_LEN)).map_err(about(path))?;
-            window_position = position;
+            let (bytes, failed) = file.read_around(position, WINDOW_LEN).map_err(about(path))?;
+            for (at, error) in failed {
+                if at >= unreadable_until {
+                    findings.push(unreadable(path, at, &error));
+                }
+                // One finding says it of blocks that follow one another, and of one that is read twice.
+                unreadable_until = unreadable_until.max(at + BLOCK + 1);
+            }
+            (window_position, window) = (position, bytes);
+            if window.is_empty() {
+                break;
+            }
         }
         let start = usize::try_from(position - window_position).map_err(io::Error::other)?;
         let parsed = GroupHeader::parse(window.get(start..).unwrap_or_default());
@@ -259,13 +272,17 @@ fn scan_file(path: &Path, shard: &ShardFiles, groups: &mut Vec<Group>) -> io::Re
             position += BLOCK;
             continue;
         };
-        let bytes = file.read(position, header.group_len()).map_err(about(path))?;
+        let (bytes, _) = file.read_around(position, header.group_len()).map_err(about(path))?;
         let body_ok = group_body(&bytes, &header).is_some_and(|body| crc32c::crc32c(body) == header.body_crc);
         groups.push(Group { header, header_crc, body_ok, needed: false, path: path.to_owned(), position });
         // A header inside another group's body (a record may imitate one) is stepped over with that body.
         position += if body_ok { header.group_len() as u64 } else { BLOCK };
     }
     Ok(())
+}
+
+fn unreadable(path: &Path, position: u64, error: &io::Error) -> Finding {
+    Finding::new(path, position, "the device failed to read it", "the bytes that were written", error)
 }
 
 /// Which file it was that could not be read.

@@ -5,7 +5,7 @@
 //! so any executor will do.
 
 use sluice_model::limits::BLOCK_LEN;
-use sluice_storage::disk::{DirEntry, Disk, DiskFile, OpenMode};
+use sluice_storage::disk::{DirEntry, Disk, DiskFile, OpenMode, is_device_error};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -51,6 +51,31 @@ impl PlainFile {
         }
         bytes.truncate(filled);
         Ok(bytes)
+    }
+
+    /// The same from a device that fails some of it: zeros stand for the blocks that it does not give, and the second value
+    /// says which these are, and why. `position` is a multiple of `BLOCK_LEN`.
+    pub(crate) fn read_around(&self, position: u64, len: usize) -> io::Result<(Vec<u8>, Vec<(u64, io::Error)>)> {
+        match self.read(position, len) {
+            Err(error) if is_device_error(&error) => {}
+            read => return Ok((read?, Vec::new())),
+        }
+        let left = self.file_len()?.saturating_sub(position);
+        let len = usize::try_from(left).map_or(len, |left| left.min(len));
+        let (mut bytes, mut failed) = (Vec::with_capacity(len), Vec::new());
+        while bytes.len() < len {
+            let (at, piece) = (position + bytes.len() as u64, BLOCK_LEN.min(len - bytes.len()));
+            match self.read(at, piece) {
+                Ok(read) if read.is_empty() => break,
+                Ok(read) => bytes.extend_from_slice(&read),
+                Err(error) if is_device_error(&error) => {
+                    bytes.resize(bytes.len() + piece, 0);
+                    failed.push((at, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((bytes, failed))
     }
 
     /// The block at `position`, zeros where the file has none.

@@ -82,4 +82,12 @@ fn bytes_that_cannot_be_read_are_damage_of_their_range_and_the_rest_is_served() 
     run(&mut broker.command(&["broker", "describe"])).expect(0, &[]);
     assert_eq!(broker.terminate(), Some(0));
     run(with(&preload).args(["log", "verify"]).arg(&data_dir)).expect(0, &[]);
+
+    // The same of a journal: a finding with its file and position, and the rest is looked at.
+    preload.fail_reads("/0000.journal", 8192..16_385);
+    let verified = run(with(&preload).args(["log", "verify"]).arg(&data_dir)).expect(6, &["damage"]);
+    let found: Vec<&str> = verified.stdout.lines().filter(|line| line.contains("the device failed to read it")).collect();
+    assert!(matches!(found[..], [one] if one.contains("0000.journal at byte 8192: ")), "{}", verified.stdout);
+    assert!(verified.stdout.contains(SEGMENT), "{}", verified.stdout);
+    run(with(&preload).args(["log", "dump"]).arg(&data_dir)).expect(0, &[]);
 }
