@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) struct Meta {
     pub(crate) folder_id: FolderId,
-    journal_dir: Option<PathBuf>,
+    journal_dir: PathBuf,
 }
 
 /// `None` when the file is not there.
@@ -28,8 +28,13 @@ pub(crate) fn read_meta(layout: &Layout) -> Result<Option<Meta>, Failure> {
     let id = meta.get("folder_id").and_then(|id| id.as_str()).filter(|id| id.len() == 32);
     let id = id.and_then(|id| u128::from_str_radix(id, 16).ok());
     let id = id.ok_or_else(|| unusable(format!("{} is damaged: it has no folder_id", path.display())))?;
-    let journal_dir = meta.get("journal_dir").and_then(|dir| dir.as_str()).map(PathBuf::from);
-    Ok(Some(Meta { folder_id: FolderId(id.to_be_bytes()), journal_dir }))
+    let lacks = |field: &str| unusable(format!("{} is damaged: it has no {field}", path.display()));
+    // What a start asks for, too: a file that it refuses is not good.
+    for field in ["format_version", "incarnation_number"] {
+        meta.get(field).and_then(serde_json::Value::as_u64).ok_or_else(|| lacks(field))?;
+    }
+    let journal_dir = meta.get("journal_dir").and_then(|dir| dir.as_str()).ok_or_else(|| lacks("journal_dir"))?;
+    Ok(Some(Meta { folder_id: FolderId(id.to_be_bytes()), journal_dir: PathBuf::from(journal_dir) }))
 }
 
 fn unusable(what: String) -> Failure {
@@ -45,10 +50,7 @@ pub(crate) fn layout_of(root: &Path) -> Result<Layout, Failure> {
     if journal_owner(&layout).is_some_and(|owner| owner == meta.folder_id.to_string()) {
         return Ok(layout);
     }
-    Ok(match meta.journal_dir {
-        Some(dir) => layout.with_journal_dir(&dir),
-        None => layout,
-    })
+    Ok(layout.with_journal_dir(&meta.journal_dir))
 }
 
 /// Whose journal lies where this folder's should.

@@ -6,7 +6,7 @@
 
 use super::files::{Files, ShardFiles};
 use super::finding::{Finding, crc};
-use super::plain_disk::PlainFile;
+use super::plain_disk::{PlainFile, ReadAround};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{Incarnation, Offset, TopicPartition};
 use sluice_storage::commit_group::{ENTRY_HEADER_LEN, Entries, EntryError, GROUP_HEADER_LEN, GroupHeader, JournalEntry};
@@ -119,7 +119,7 @@ pub(crate) fn verify(shard: &ShardFiles, files: &Files, on_group: &mut OnGroup<'
 
 fn read_group(group: &Group, chains: &mut Chains, summary: &mut JournalSummary, on_group: &mut OnGroup<'_>) -> io::Result<()> {
     let file = PlainFile::open(&group.path)?;
-    let (bytes, _) = file.read_around(group.position, group.header.group_len()).map_err(about(&group.path))?;
+    let ReadAround { bytes, .. } = file.read_around(group.position, group.header.group_len()).map_err(about(&group.path))?;
     let body = group_body(&bytes, &group.header).unwrap_or_default();
     let actual = crc32c::crc32c(body);
     if actual != group.header.body_crc {
@@ -253,7 +253,7 @@ fn scan_file(path: &Path, shard: &ShardFiles, groups: &mut Vec<Group>, findings:
     let (mut position, mut unreadable_until) = (0u64, 0u64);
     while position < file_len {
         if position + BLOCK > window_position + window.len() as u64 {
-            let (bytes, failed) = file.read_around(position, WINDOW_LEN).map_err(about(path))?;
+            let ReadAround { bytes, failed } = file.read_around(position, WINDOW_LEN).map_err(about(path))?;
             for (at, error) in failed {
                 if at >= unreadable_until {
                     findings.push(unreadable(path, at, &error));
@@ -272,7 +272,7 @@ fn scan_file(path: &Path, shard: &ShardFiles, groups: &mut Vec<Group>, findings:
             position += BLOCK;
             continue;
         };
-        let (bytes, _) = file.read_around(position, header.group_len()).map_err(about(path))?;
+        let ReadAround { bytes, .. } = file.read_around(position, header.group_len()).map_err(about(path))?;
         let body_ok = group_body(&bytes, &header).is_some_and(|body| crc32c::crc32c(body) == header.body_crc);
         groups.push(Group { header, header_crc, body_ok, needed: false, path: path.to_owned(), position });
         // A header inside another group's body (a record may imitate one) is stepped over with that body.

@@ -28,6 +28,12 @@ pub(crate) struct PlainFile {
     path: Rc<PathBuf>,
 }
 
+/// What a device has given: zeros stand for the blocks that it did not, and `failed` says where these are, and why.
+pub(crate) struct ReadAround {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) failed: Vec<(u64, io::Error)>,
+}
+
 impl PlainFile {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { file: Rc::new(File::open(path)?), path: Rc::new(path.to_owned()) })
@@ -53,16 +59,15 @@ impl PlainFile {
         Ok(bytes)
     }
 
-    /// The same from a device that fails some of it: zeros stand for the blocks that it does not give, and the second value
-    /// says which these are, and why. `position` is a multiple of `BLOCK_LEN`.
-    pub(crate) fn read_around(&self, position: u64, len: usize) -> io::Result<(Vec<u8>, Vec<(u64, io::Error)>)> {
+    /// The same from a device that fails some of it. `position` is a multiple of `BLOCK_LEN`.
+    pub(crate) fn read_around(&self, position: u64, len: usize) -> io::Result<ReadAround> {
         match self.read(position, len) {
             Err(error) if is_device_error(&error) => {}
-            read => return Ok((read?, Vec::new())),
+            read => return Ok(ReadAround { bytes: read?, failed: Vec::new() }),
         }
         let left = self.file_len()?.saturating_sub(position);
         let len = usize::try_from(left).map_or(len, |left| left.min(len));
-        let (mut bytes, mut failed) = (Vec::with_capacity(len), Vec::new());
+        let (mut bytes, mut failed) = (Vec::<u8>::with_capacity(len), Vec::new());
         while bytes.len() < len {
             let (at, piece) = (position + bytes.len() as u64, BLOCK_LEN.min(len - bytes.len()));
             match self.read(at, piece) {
@@ -75,7 +80,7 @@ impl PlainFile {
                 Err(error) => return Err(error),
             }
         }
-        Ok((bytes, failed))
+        Ok(ReadAround { bytes, failed })
     }
 
     /// The block at `position`, zeros where the file has none.

@@ -111,3 +111,21 @@ fn a_start_that_is_refused_with_another_number_of_shards_leaves_the_advised_one_
     let broker = Broker::start_at(dir, &address, &[]);
     assert_eq!(consumed(&broker), 500);
 }
+
+/// What a start refuses, nobody calls good.
+#[test]
+fn a_rotten_name_in_what_says_whose_folder_it_is_is_refused_by_all() {
+    let folder = folder();
+    let dir = folder.path();
+    let mut broker = Broker::start(dir);
+    let address = broker.address.clone();
+    assert_eq!(broker.terminate(), Some(0));
+    let text = fs::read_to_string(dir.join("meta.json")).unwrap();
+    for field in ["format_version", "folder_id", "incarnation_number", "journal_dir"] {
+        fs::write(dir.join("meta.json"), text.replace(field, &field.replace('o', "O"))).unwrap();
+        verify(dir).expect(74, &["meta.json is damaged", field, "sluice orphan new-metadata"]);
+        start_refused(dir, &address, 74, &["meta.json is damaged", "sluice orphan new-metadata"]);
+    }
+    fs::write(dir.join("meta.json"), text).unwrap();
+    verify(dir).expect(0, &[]);
+}

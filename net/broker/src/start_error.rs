@@ -66,8 +66,8 @@ impl fmt::Display for StartError {
             ),
             Self::Damaged { path, problem } => write!(
                 f,
-                "{} is damaged ({problem}): nothing was changed; restore this file from a copy, or move the data folder away to \
-                 begin with an empty one",
+                "{} is damaged ({problem}): nothing was changed; restore this file from a copy; without one move it away, and \
+                 `sluice orphan new-metadata` makes a new one",
                 path.display()
             ),
             Self::MetadataMissing { path } => write!(
