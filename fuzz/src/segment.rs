@@ -217,9 +217,11 @@ fn read_all(disk: &FaultDisk, dir: &Path, checkpoint: &PartitionCheckpoint) -> b
     while offset < end {
         offset = match log.read(offset, LEN_MAX, end) {
             Ok(ReadPlan::Disk(read)) => match block_on(read.run()) {
+                Ok(frames) if frames.next_offset > offset => frames.next_offset,
                 Ok(frames) => {
-                    assert!(frames.next_offset > offset, "a read goes on");
-                    frames.next_offset
+                    // Inputs may say that the log ends within a frame, which no checkpoint does: that frame is not given.
+                    assert!(frames.slices.is_empty(), "what is given goes on");
+                    return false;
                 }
                 Err(DiskReadError::Damaged(damage)) => {
                     let DamagedRange { from, until } = damage.range;
