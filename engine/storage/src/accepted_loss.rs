@@ -1,7 +1,7 @@
 //! A loss that an operator accepts: what it consists of, and the checkpoint that says so.
 //!
 //! Only on a stopped shard, and only by command: nothing in a start or in recovery comes here. Both slots are written,
-//! so that the older one does not bring the refusal back. The expensive mistake is to accept more than was shown:
+//! and the spare, so that none of them brings the refusal back. The expensive mistake is to accept more than was shown:
 //! what is written is made from the same value that is shown. Deliberately absent: asking.
 
 use crate::checkpoint::{DAMAGED_RANGES_MAX, PartitionCheckpoint, ShardCheckpoint};
@@ -132,7 +132,7 @@ impl ShardLoss {
         checkpoints.set_ring_state(if gone { RingState::Rebuilt } else { self.found.ring_state });
         checkpoints.write(&self.found.checkpoint).await?;
         checkpoints.write(&self.found.checkpoint).await?;
-        Ok(())
+        checkpoints.write_spare(&self.found.checkpoint).await
     }
 }
 

@@ -19,9 +19,10 @@ use crate::scrub_slot::SlotContent;
 use sluice_model::ShardIndex;
 use sluice_model::limits::BLOCK_LEN;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use crate::checkpoint_codec::RingState;
+pub use crate::checkpoint_spare::read_spare;
 
 const BLOCK: u64 = BLOCK_LEN as u64;
 /// A slot is written in pieces of this many bytes, so that its size does not decide how much memory that takes.
@@ -33,6 +34,7 @@ const BODY_LEN_MAX: u64 = 4 << 30;
 pub struct Checkpoints<D: Disk> {
     disk: D,
     pub(crate) files: [D::File; 2],
+    spare: D::File,
     /// What each slot holds; zeros while that is unknown or torn.
     pub(crate) content: [SlotContent; 2],
     slot_sequence: u64,
@@ -118,10 +120,12 @@ impl<D: Disk> Checkpoints<D> {
             open_or_create(disk, &layout.checkpoint_slot(shard, 0)).await?,
             open_or_create(disk, &layout.checkpoint_slot(shard, 1)).await?,
         ];
+        let spare = open_or_create(disk, &layout.checkpoint_spare(shard)).await?;
         disk.sync_dir(&dir).await?;
         Ok(Self {
             disk: disk.clone(),
             files,
+            spare,
             content: [SlotContent::default(); 2],
             slot_sequence: newest.map_or(0, |found| found.slot_sequence),
             next: newest.map_or(0, |found| 1 - found.slot),
@@ -140,14 +144,28 @@ impl<D: Disk> Checkpoints<D> {
     pub async fn write(&mut self, checkpoint: &ShardCheckpoint) -> io::Result<u64> {
         let slot = self.next;
         self.content[slot] = SlotContent::default();
-        let file = self.files[slot].clone();
+        let len = self.write_file(&self.files[slot].clone(), self.slot_sequence + 1, checkpoint).await?;
+        self.slot_sequence += 1;
+        self.content[slot] = SlotContent { slot_sequence: self.slot_sequence, journal_sequence: checkpoint.journal_sequence };
+        self.next = 1 - slot;
+        Ok(len)
+    }
+
+    /// Writes the spare (`checkpoint_spare`); durable when it returns. After an error it is torn, and the slots are what
+    /// they were.
+    pub async fn write_spare(&self, checkpoint: &ShardCheckpoint) -> io::Result<()> {
+        self.write_file(&self.spare, self.slot_sequence, checkpoint).await?;
+        Ok(())
+    }
+
+    async fn write_file(&self, file: &D::File, slot_sequence: u64, checkpoint: &ShardCheckpoint) -> io::Result<u64> {
         let mut body = SlotBody { disk: self.disk.clone(), file: file.clone(), pending: Vec::new(), len: 0, crc: 0 };
         for partition in &checkpoint.partitions {
             body.put(partition).await?;
         }
         body.flush().await?;
         let header = SlotHeader {
-            slot_sequence: self.slot_sequence + 1,
+            slot_sequence,
             shard: checkpoint.shard,
             incarnation: checkpoint.incarnation,
             journal_sequence: checkpoint.journal_sequence,
@@ -161,9 +179,6 @@ impl<D: Disk> Checkpoints<D> {
         header.write(&mut block);
         file.write_at(0, block).await?;
         file.sync().await?;
-        self.slot_sequence += 1;
-        self.content[slot] = SlotContent { slot_sequence: self.slot_sequence, journal_sequence: checkpoint.journal_sequence };
-        self.next = 1 - slot;
         Ok(BLOCK + header.body_len.next_multiple_of(BLOCK))
     }
 
@@ -222,15 +237,19 @@ async fn open_or_create<D: Disk>(disk: &D, path: &Path) -> io::Result<D::File> {
 }
 
 async fn read_slot<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex, slot: usize) -> io::Result<SlotFound> {
-    match try_read_slot(disk, layout, shard, slot).await {
+    read_file(disk, &layout.checkpoint_slot(shard, slot), shard, slot).await
+}
+
+/// The checkpoint in a file, which counts as that of `slot`.
+pub(crate) async fn read_file<D: Disk>(disk: &D, path: &Path, shard: ShardIndex, slot: usize) -> io::Result<SlotFound> {
+    match try_read_file(disk, path, shard, slot).await {
         Err(error) if is_device_error(&error) => Ok(SlotFound::Unreadable { error: error.to_string() }),
         other => other,
     }
 }
 
-async fn try_read_slot<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex, slot: usize) -> io::Result<SlotFound> {
-    let path: PathBuf = layout.checkpoint_slot(shard, slot);
-    let file = match disk.open(&path, OpenMode::Existing).await {
+async fn try_read_file<D: Disk>(disk: &D, path: &Path, shard: ShardIndex, slot: usize) -> io::Result<SlotFound> {
+    let file = match disk.open(path, OpenMode::Existing).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SlotFound::Missing),
         opened => opened?,
     };

@@ -4,7 +4,7 @@
 //! DATA/lock
 //! DATA/meta.json                                              format version, folder id
 //! DATA/metadata.redb                                          the controller's log
-//! DATA/shard-{N}/checkpoint-{0,1}
+//! DATA/shard-{N}/checkpoint-{0,1}                            and checkpoint-spare, for when both are lost
 //! DATA/shard-{N}/reserve                                      space that is kept free for what was admitted
 //! DATA/shard-{N}/clock                                        the last time that was believed
 //! DATA/partitions/{topic id}/{partition}/{base offset}.log
@@ -99,6 +99,12 @@ impl Layout {
     #[must_use]
     pub fn journal_owner(&self) -> PathBuf {
         journal_owner(&self.journal_dir)
+    }
+
+    /// What a shard began with, for the case that both slots are lost.
+    #[must_use]
+    pub fn checkpoint_spare(&self, shard: ShardIndex) -> PathBuf {
+        self.shard_dir(shard).join("checkpoint-spare")
     }
 
     #[must_use]

@@ -52,7 +52,7 @@ pub async fn find_lost_shard<D: Disk>(
     let Some(problem) = journal_problem(disk, layout, shard, file_count).await? else { return Ok(None) };
     let mut partitions = Vec::new();
     for &(id, placement_epoch) in placed {
-        let rebuilt = rebuild_partition(disk, layout, (id, placement_epoch), Named::default()).await?;
+        let rebuilt = rebuild_partition(disk, layout, (id, placement_epoch), Named::default(), None).await?;
         let journal_from = Some(rebuilt.checkpoint.recovery_point.offset);
         partitions.push(PartitionLoss { id, damaged: Vec::new(), possibly_short: None, journal_from });
     }

@@ -23,7 +23,10 @@
 use crate::batch_cache::TailMemory;
 use crate::checkpoint::{PartitionCheckpoint, ShardCheckpoint};
 use crate::checkpoint_codec::RingState;
-use crate::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, Checkpoints, FoundCheckpoint, SlotFound, forget_slot, read_slots};
+use crate::checkpoint_slots::{
+    CHECKPOINT_FORMAT_VERSION, Checkpoints, FoundCheckpoint, SlotFound, forget_slot, read_slots, read_spare,
+};
+use crate::checkpoint_spare::write_spare_if_room;
 use crate::damage::{DamagedRange, SegmentDamage};
 use crate::disk::Disk;
 use crate::journal::{Journal, JournalConfig, JournalStart};
@@ -238,13 +241,15 @@ async fn rebuild_shard<D: Disk>(
     mut plan: RecoverShard<'_>,
     mut report: RecoveryReport,
 ) -> Result<RecoveredShard<D>, RecoveryError> {
-    let journal = find_journal(disk, &plan).await?;
+    let spare = read_spare(disk, &plan.layout, plan.shard).await?;
+    let journal = find_journal(disk, &plan, spare.as_deref()).await?;
     check_incarnation(&plan, journal.incarnation_number_max)?;
     report.rebuilt = true;
     report.torn_group_cut = journal.plan.torn_group_cut;
     report.ends_marked = journal.plan.ends_marked;
     let truncations = Truncations::find::<D>(&journal.files, &journal.plan.steps).await?;
-    let rebuilt = rebuild_partitions(disk, &plan, &journal, &truncations).await?;
+    let rebuilt =
+        rebuild_partitions(disk, &plan, &journal, &truncations, spare.as_deref().map(|spare| &spare.checkpoint)).await?;
     let found: Vec<_> = rebuilt.iter().map(|rebuilt| (rebuilt.checkpoint.id, rebuilt.log_start, rebuilt.doubted)).collect();
     let imports = std::mem::take(&mut plan.imports);
     let mut replay = Replay::new(disk, &plan, truncations, report);
@@ -324,6 +329,7 @@ async fn start_anew<D: Disk>(disk: &D, plan: RecoverShard<'_>, rest: Rest<D>) ->
         checkpoints.set_ring_state(RingState::InUse);
     }
     write_both(&mut checkpoints, &checkpoint).await?;
+    write_spare_if_room(&checkpoints, &checkpoint).await?;
     remove_segments(disk, &removed).await?;
     // The folder of a partition that is placed elsewhere is another shard's, which may be at work there already.
     let placed_here: BTreeSet<TopicPartition> = plan.assigned.iter().map(|(id, _)| *id).collect();
@@ -429,6 +435,10 @@ mod truncation_tests;
 #[cfg(test)]
 #[path = "recovery_rebuild_test.rs"]
 mod rebuild_tests;
+
+#[cfg(test)]
+#[path = "recovery_rebuild_cases_test.rs"]
+mod rebuild_cases_tests;
 
 #[cfg(test)]
 #[path = "recovery_missing_test.rs"]

@@ -6,22 +6,24 @@
 //! first doubt the segments end and the journal goes on. Where the journal begins later, a hole is damage: it is
 //! quarantined, and what proves itself behind it is kept.
 //!
-//! The expensive mistake is to end a log early and to write over what follows: nothing is written here, and only the
-//! journal's own copies ever replace what stood in a file. Deliberately absent: what operators had accepted as lost,
-//! and log starts inside a segment that the journal no longer names. Both were only in the checkpoints.
+//! The expensive mistake is to end a log early and to write over what follows: nothing is changed here, and only the
+//! journal's own copies ever replace what stood in a file. What neither segments nor journal say (log starts, what
+//! operators had accepted as lost) comes from the spare checkpoint, when that one is left (`recovery_rebuild_kept`).
+//! Deliberately absent: the log as it comes together (`recovery_rebuild_log`).
 
-use crate::checkpoint::{PartitionCheckpoint, RecoveryPoint, SealedSegmentInfo};
+use crate::checkpoint::{PartitionCheckpoint, SealedSegmentInfo};
 use crate::damage::{BlockError, DamageKind, DamagedRange};
-use crate::damaged_ranges::joined;
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::frame_reader::FrameReader;
 use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
 use crate::layout::{Layout, segment_base_offset, segment_file};
 use crate::recovery::RecoveryError;
+use crate::recovery_rebuild_flush::rewrite;
 use crate::recovery_rebuild_journal::{InSegments, Named};
-use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_up};
+use crate::recovery_rebuild_log::{RebuiltLog, Walked};
+use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer};
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FrameHeader, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, TopicPartition};
+use sluice_model::{FrameHeader, Offset, PlacementEpoch, TopicPartition};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -29,7 +31,7 @@ use std::path::PathBuf;
 const BLOCK: u64 = BLOCK_LEN as u64;
 const WINDOW_LEN: usize = 1024 * 1024;
 /// No log gets here.
-const OFFSET_MAX: Offset = Offset(u64::MAX / 2);
+pub(crate) const OFFSET_MAX: Offset = Offset(u64::MAX / 2);
 
 /// A partition as its segments have it.
 pub(crate) struct Rebuilt {
@@ -55,13 +57,15 @@ impl Rebuilt {
     }
 }
 
-/// Rebuilds one partition; `named` is what the journal says of it.
+/// Rebuilds one partition; `named` is what the journal says of it, `kept` what the spare does.
 pub(crate) async fn rebuild_partition<D: Disk>(
     disk: &D,
     layout: &Layout,
     (id, placement_epoch): (TopicPartition, PlacementEpoch),
-    named: Named,
+    mut named: Named,
+    kept: Option<&PartitionCheckpoint>,
 ) -> Result<Rebuilt, RecoveryError> {
+    named.log_start = named.log_start.max(kept.map_or(Offset::ZERO, |kept| kept.log_start_offset));
     let dir = layout.partition_dir(id);
     let mut bases: Vec<Offset> = match disk.read_dir(&dir).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -69,19 +73,27 @@ pub(crate) async fn rebuild_partition<D: Disk>(
     };
     bases.sort_unstable();
     let mut rebuild = Rebuild { disk, dir, id, named, log: RebuiltLog::default() };
-    // Segments before the first one there is are missing, not deleted, and the journal has what they held.
-    let first = bases.first().copied().unwrap_or(OFFSET_MAX);
-    let missing = named.log_start < first && named.first.is_some_and(|in_journal| in_journal < first);
-    if missing || bases.is_empty() {
-        let begin = named.first.map_or(named.log_start, |first| first.min(named.log_start));
-        (rebuild.log.start, rebuild.log.end) = (begin, begin);
-        rebuild.log.last_header_crc = (named.first == Some(begin)).then_some(named.first_chain);
-    } else {
-        (rebuild.log.start, rebuild.log.end) = (first, first);
+    // Without a file, what was before the journal's first frame was deleted, or the spare says that it is missing.
+    let begin = bases.first().copied().or(named.first).or(kept.map(|kept| kept.log_start_offset)).unwrap_or(named.log_start);
+    (rebuild.log.start, rebuild.log.end) = (begin, begin);
+    // Segments before the first one there is are missing, not deleted, when the journal has what they held.
+    let missing = named.log_start < begin && named.first.is_some_and(|in_journal| in_journal < begin);
+    if !missing && !bases.is_empty() {
         rebuild.take_segments(&bases).await?;
         rebuild.disk.sync_dir(&rebuild.dir).await?;
     }
-    Ok(rebuild.log.finish(id, placement_epoch, named))
+    let mut log = rebuild.log;
+    log.begin_in_journal(named);
+    match kept {
+        Some(kept) => log.end_where_kept(kept, named),
+        // Whether nothing was ever written, or all of it deleted, nothing is left to say.
+        None => log.doubted |= log.last_header_crc.is_none() && log.end == Offset::ZERO,
+    }
+    let mut rebuilt = log.finish(id, placement_epoch, named);
+    if let Some(kept) = kept {
+        rebuilt.add_kept(kept, named);
+    }
+    Ok(rebuilt)
 }
 
 struct Rebuild<'a, D: Disk> {
@@ -90,21 +102,6 @@ struct Rebuild<'a, D: Disk> {
     id: TopicPartition,
     named: Named,
     log: RebuiltLog,
-}
-
-/// What has come together so far.
-#[derive(Default)]
-struct RebuiltLog {
-    start: Offset,
-    end: Offset,
-    /// `header_crc` of the last frame, once there is one.
-    last_header_crc: Option<u32>,
-    epochs: LeaderEpochHistory,
-    producers: ProducerTable,
-    sealed: Vec<SealedSegmentInfo>,
-    damaged: Vec<DamagedRange>,
-    doubted: bool,
-    behind_cut: BTreeMap<Offset, u32>,
 }
 
 /// One segment's file, and how much of it is taken.
@@ -119,15 +116,6 @@ struct Segment<F> {
     trailer: Option<SegmentTrailer>,
 }
 
-/// Where a walk ended.
-struct Walked {
-    end: Offset,
-    end_position: u64,
-    last_header_crc: u32,
-    damaged: Vec<DamagedRange>,
-    stopped: Option<DamageKind>,
-}
-
 impl<D: Disk> Rebuild<'_, D> {
     async fn take_segments(&mut self, bases: &[Offset]) -> Result<(), RecoveryError> {
         for (index, &base) in bases.iter().enumerate() {
@@ -139,10 +127,13 @@ impl<D: Disk> Rebuild<'_, D> {
                 return Ok(());
             }
             let segment = self.open(base).await?;
-            // A process that was killed has left what a power cut may still take, and the journal will begin anew.
-            segment.file.sync().await?;
-            let next_base = bases.get(index + 1).copied();
-            let goes_on = match segment.trailer {
+            let next_base = self.next_begun(&bases[index + 1..]).await?;
+            let maybe_unflushed = self.named.first.is_some_and(|first| next_base.is_none_or(|next| first < next));
+            if maybe_unflushed {
+                rewrite(self.disk, &segment.file, segment.file_len).await?;
+            }
+            // A later segment begins where this one ends: a trailer that says otherwise is of an earlier life.
+            let goes_on = match segment.trailer.filter(|trailer| next_base.is_none_or(|next| trailer.next_offset <= next)) {
                 Some(trailer) => self.take_sealed(&segment, trailer, next_base).await?,
                 None => self.take_unsealed(&segment, next_base).await?,
             };
@@ -151,6 +142,23 @@ impl<D: Disk> Rebuild<'_, D> {
             }
         }
         Ok(())
+    }
+
+    /// The first of these segments that holds a frame. One that was begun and holds nothing says nothing either.
+    async fn next_begun(&self, bases: &[Offset]) -> Result<Option<Offset>, RecoveryError> {
+        for &base in bases {
+            let segment = self.open(base).await?;
+            if segment.trailer.is_some() || self.holds_frame(&segment).await? {
+                return Ok(Some(base));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn holds_frame(&self, segment: &Segment<D::File>) -> Result<bool, RecoveryError> {
+        let head = segment.file.read_at(BLOCK, BLOCK_LEN).await?;
+        let header = FrameHeader::parse_sealed(&head).ok();
+        Ok(header.is_some_and(|header| header.topic_partition() == self.id && header.base_offset() == segment.base))
     }
 
     /// Whether the journal has everything from this offset on.
@@ -310,61 +318,5 @@ async fn resumed<F: DiskFile>(reader: &mut FrameReader<F>) -> Result<bool, Recov
         Ok(found) => Ok(found),
         Err(WalkError::Damaged(_)) => Ok(false),
         Err(WalkError::Io(error)) => Err(error.into()),
-    }
-}
-
-impl RebuiltLog {
-    /// Bytes from a device never reach the assertion that epochs grow.
-    fn takes(&self, header: &FrameHeader) -> bool {
-        let last = self.epochs.entries().last();
-        last.is_none_or(|&(epoch, start)| {
-            epoch == header.leader_epoch() || epoch < header.leader_epoch() && start < header.base_offset()
-        }) && header.next_offset() <= OFFSET_MAX
-    }
-
-    fn on_frame(&mut self, header: &FrameHeader) {
-        self.epochs.on_append(header.leader_epoch(), header.base_offset());
-        self.producers.on_append(header);
-    }
-
-    /// The segment ends at the last good frame of it, and has no footer.
-    fn end_without_footer(&mut self, base: Offset, walked: &Walked) {
-        self.damaged.extend(&walked.damaged);
-        if walked.end == base {
-            return;
-        }
-        self.sealed.push(SealedSegmentInfo {
-            base_offset: base,
-            next_offset: walked.end,
-            file_len: block_up(walked.end_position) + BLOCK,
-            last_header_crc: walked.last_header_crc,
-            append_time_ms_max: i64::MAX,
-            timestamp_ms_max: i64::MAX,
-            has_footer: false,
-        });
-        (self.end, self.last_header_crc) = (walked.end, Some(walked.last_header_crc));
-        self.doubted = false;
-    }
-
-    fn finish(self, id: TopicPartition, placement_epoch: PlacementEpoch, named: Named) -> Rebuilt {
-        let recovery_point = RecoveryPoint {
-            offset: self.end,
-            segment_base: self.end,
-            prev_header_crc: self.last_header_crc.unwrap_or_default(),
-            ..RecoveryPoint::default()
-        };
-        let checkpoint = PartitionCheckpoint {
-            placement_epoch,
-            log_start_offset: self.start,
-            // What is in segments was acknowledged, or may be: it is recovered as a whole.
-            high_watermark: OFFSET_MAX,
-            recovery_point,
-            epochs: self.epochs,
-            producers: self.producers,
-            sealed: self.sealed,
-            damaged: joined(&[], &self.damaged),
-            ..PartitionCheckpoint::empty(id)
-        };
-        Rebuilt { checkpoint, log_start: named.log_start, doubted: self.doubted, behind_cut: self.behind_cut }
     }
 }

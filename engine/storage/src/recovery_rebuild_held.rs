@@ -4,6 +4,7 @@
 //! truncation that was carried out before: the frames that came after it, acknowledged, would be cut off, and where the
 //! journal is damaged they are nowhere else. Deliberately absent: what a segment holds (`recovery_rebuild`).
 
+use crate::checkpoint::{PartitionCheckpoint, ShardCheckpoint};
 use crate::disk::Disk;
 use crate::entry_address::EntryAddress;
 use crate::recovery::{PartitionFate, RecoverShard, RecoveryError};
@@ -13,15 +14,23 @@ use crate::recovery_truncation::Truncations;
 use sluice_model::{PlacementEpoch, TopicPartition};
 use std::collections::BTreeMap;
 
-/// What is placed here and what the journal names, with the last entry that each one's segments hold.
+/// What is placed here, what the spare names and what the journal does, with the last entry that each one's segments hold.
 pub(crate) async fn rebuild_partitions<D: Disk>(
     disk: &D,
     plan: &RecoverShard<'_>,
     journal: &FoundJournal<D>,
     truncations: &Truncations,
+    spare: Option<&ShardCheckpoint>,
 ) -> Result<Vec<Rebuilt>, RecoveryError> {
     let named = journal.named().await?;
+    let kept: BTreeMap<TopicPartition, &PartitionCheckpoint> =
+        spare.into_iter().flat_map(|spare| &spare.partitions).map(|partition| (partition.id, partition)).collect();
     let mut wanted: BTreeMap<TopicPartition, PlacementEpoch> = plan.assigned.iter().copied().collect();
+    for (&id, kept) in &kept {
+        if matches!((plan.fate)(id, Some(kept.placement_epoch)), PartitionFate::Recover(_)) {
+            wanted.entry(id).or_insert(kept.placement_epoch);
+        }
+    }
     for &id in named.keys() {
         if matches!((plan.fate)(id, None), PartitionFate::Recover(_)) {
             wanted.entry(id).or_insert(PlacementEpoch(0));
@@ -31,7 +40,11 @@ pub(crate) async fn rebuild_partitions<D: Disk>(
     let mut rebuilt = Vec::with_capacity(wanted.len());
     for (id, placement_epoch) in wanted {
         let named = named.get(&id).copied().unwrap_or_default();
-        rebuilt.push(rebuild_partition(disk, &plan.layout, (id, placement_epoch), named).await?);
+        let kept_here = kept.get(&id).copied();
+        let mut partition = rebuild_partition(disk, &plan.layout, (id, placement_epoch), named, kept_here).await?;
+        // A spare that does not name it says that no record of it was ever taken.
+        partition.doubted &= spare.is_none() || kept_here.is_some() || !partition.checkpoint.sealed.is_empty();
+        rebuilt.push(partition);
     }
     let held = journal.held(&rebuilt.iter().map(|rebuilt| (rebuilt.checkpoint.id, rebuilt.in_segments())).collect()).await?;
     for partition in &mut rebuilt {

@@ -6,6 +6,7 @@
 //! mistake is to take an older incarnation for the newest: what was acknowledged since would be left out. Deliberately
 //! absent: segments (`recovery_rebuild`).
 
+use crate::checkpoint_slots::FoundCheckpoint;
 use crate::commit_group::{Entries, GroupHeader, JournalEntry, other_group_version};
 use crate::disk::{Disk, DiskFile};
 use crate::entry_address::EntryAddress;
@@ -63,25 +64,34 @@ pub(crate) struct HeldEntry {
 }
 
 /// Opens and scans it. Its ring has the shape that its files have.
-pub(crate) async fn find_journal<D: Disk>(disk: &D, plan: &RecoverShard<'_>) -> Result<FoundJournal<D>, RecoveryError> {
+pub(crate) async fn find_journal<D: Disk>(
+    disk: &D,
+    plan: &RecoverShard<'_>,
+    spare: Option<&FoundCheckpoint>,
+) -> Result<FoundJournal<D>, RecoveryError> {
     let dir = plan.layout.shard_journal_dir(plan.shard);
     let missing = |error| RecoveryError::JournalMissing { dir: dir.clone(), error };
     let ring = match found_geometry(disk, &dir).await {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => return Err(missing(error)),
         found => found?,
     };
-    // No checkpoint says how many there were: the settings do, or the last ones could be gone without a word.
-    if ring.file_count < plan.journal.file_count {
+    // No checkpoint says how many there were: the spare or the settings do, or the last ones could be gone without a word.
+    let file_count_min = spare.map_or(plan.journal.file_count, |spare| spare.ring.file_count.min(plan.journal.file_count));
+    if ring.file_count < file_count_min {
         let what = format!(
-            "{} files are there, the settings say {}: if they were changed, start once with the old",
-            ring.file_count, plan.journal.file_count
+            "{} files are there, and there have to be {file_count_min}: if the settings were changed, start once with the old",
+            ring.file_count
         );
         return Err(missing(io::Error::new(io::ErrorKind::NotFound, what)));
     }
     let files = open_ring(disk, &dir, ring).await.map_err(missing)?;
-    let Some(incarnation) = newest_incarnation::<D>(&files, ring, plan.shard, &dir).await? else {
-        let plan = JournalPlan { next_sequence: 1, ..JournalPlan::default() };
-        return Ok(FoundJournal { files, ring, plan, incarnation_number_max: 0, last_file: ring.file_count - 1 });
+    let newest = newest_incarnation::<D>(&files, ring, plan.shard, &dir).await?;
+    // What is older than the start that wrote the spare was in segments by then.
+    let begun = spare.map(|spare| &spare.checkpoint);
+    let Some(incarnation) = newest.filter(|newest| begun.is_none_or(|begun| *newest >= begun.incarnation)) else {
+        let plan = JournalPlan { next_sequence: begun.map_or(1, |begun| begun.journal_sequence), ..JournalPlan::default() };
+        let incarnation_number_max = begun.map_or(0, |begun| begun.incarnation.number);
+        return Ok(FoundJournal { files, ring, plan, incarnation_number_max, last_file: ring.file_count - 1 });
     };
     let mut scan = scan_journal::<D>(&files, ring, Wanted { shard: plan.shard, incarnation, from_sequence: 0 }).await?;
     drop_recycled(&mut scan.groups);
@@ -224,7 +234,7 @@ fn lost_before(groups: &[FoundGroup], ring: RingGeometry) -> Option<LostGroups> 
 }
 
 /// The newest incarnation of this shard in the ring; `None` when it holds no group at all.
-async fn newest_incarnation<D: Disk>(
+pub(crate) async fn newest_incarnation<D: Disk>(
     files: &[D::File],
     ring: RingGeometry,
     shard: ShardIndex,

@@ -26,6 +26,19 @@ fn slot(index: usize) -> PathBuf {
     test_layout().checkpoint_slot(TEST_SHARD, index)
 }
 
+fn spare() -> PathBuf {
+    test_layout().checkpoint_spare(TEST_SHARD)
+}
+
+pub(super) fn lose_slots(disk: &FaultDisk) {
+    (0..2).for_each(|index| lose(disk, &slot(index), Loss::Flipped));
+}
+
+pub(super) fn lose_all(disk: &FaultDisk) {
+    lose_slots(disk);
+    lose(disk, &spare(), Loss::Flipped);
+}
+
 fn lose(disk: &FaultDisk, path: &Path, loss: Loss) {
     let bytes = disk.files().remove(path).filter(|bytes| !bytes.is_empty());
     match (loss, bytes) {
@@ -42,7 +55,7 @@ fn overwrite(disk: &FaultDisk, path: &Path, position: u64, bytes: &[u8]) {
     block_on(file.sync()).unwrap();
 }
 
-fn start(disk: &FaultDisk, number: u64, what: &str) -> TestShard {
+pub(super) fn start(disk: &FaultDisk, number: u64, what: &str) -> TestShard {
     TestShard::start(disk, number, TestSizes::default()).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
@@ -69,6 +82,9 @@ fn without_checkpoints_nothing_acknowledged_is_lost_wherever_the_power_goes() {
                 let losses = [LOSSES[call % 3], LOSSES[call / 3 % 3]];
                 let what = format!("seed {seed}, cut at call {call} ({}), {unflushed:?}, {losses:?}", disk.describe_call(call));
                 (0..2).for_each(|index| lose(&crashed, &slot(index), losses[index]));
+                if call % 2 == 0 {
+                    lose(&crashed, &spare(), losses[0]);
+                }
                 let mut shard = start(&crashed, 2, &what);
                 let report = shard.report().clone();
                 assert!(report.rebuilt && !report.is_clean() && report.to_string().contains("rebuilt from segments"), "{what}");

@@ -30,7 +30,7 @@ pub async fn unnamed_partition<D: Disk>(
     if !entries.iter().any(|entry| segment_base_offset(&entry.name).is_some()) {
         return Ok(None);
     }
-    let mut checkpoint = rebuild_partition(disk, layout, (id, placement_epoch), Named::default()).await?.checkpoint;
+    let mut checkpoint = rebuild_partition(disk, layout, (id, placement_epoch), Named::default(), None).await?.checkpoint;
     let end = checkpoint.recovery_point.offset;
     checkpoint.high_watermark = end;
     checkpoint.possibly_short = Some(end);
@@ -51,5 +51,5 @@ pub async fn name_partitions<D: Disk>(
     checkpoints.set_ring_state(found.ring_state);
     checkpoints.write(&checkpoint).await?;
     checkpoints.write(&checkpoint).await?;
-    Ok(())
+    checkpoints.write_spare(&checkpoint).await
 }

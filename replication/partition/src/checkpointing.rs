@@ -23,6 +23,8 @@ pub(crate) struct Background<D: Disk> {
     pub(crate) checkpointed_at: u64,
     /// Partitions placed elsewhere whose last state this shard still keeps for whoever takes them over.
     pub(crate) handed_over: Vec<PartitionCheckpoint>,
+    /// A log was truncated: the spare is written again before the journal forgets that.
+    pub(crate) spare_is_old: bool,
     /// Partitions being created, which can be found only once a checkpoint names them.
     pub(crate) opening: Vec<PartitionCheckpoint>,
 }
@@ -65,14 +67,33 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         Ok(())
     }
 
-    /// The same state into both slots; `false` as [`Self::checkpoint`].
+    /// The same state into both slots and the spare; `false` as [`Self::checkpoint`].
     pub(crate) async fn checkpoint_both(&self, background: &mut Background<D>) -> Result<bool, Failure> {
+        background.spare_is_old = true;
         Ok(self.checkpoint(background).await? && self.checkpoint(background).await?)
+    }
+
+    /// What a start that finds neither slot goes by; `false` when the disk has no room for it.
+    pub(crate) async fn write_spare(&self, background: &mut Background<D>) -> Result<bool, Failure> {
+        self.refuse_failed()?;
+        let checkpoint = self.plan_checkpoint(background);
+        match background.checkpoints.write_spare(&checkpoint).await {
+            Ok(()) => {
+                background.spare_is_old = false;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                background.spare_is_old = true;
+                Ok(false)
+            }
+            Err(error) => Err(self.fail(Failure::Checkpoint(error))),
+        }
     }
 
     async fn write_checkpoint(&self, background: &mut Background<D>) -> Result<bool, Failure> {
         self.refuse_failed()?;
         let checkpoint = self.plan_checkpoint(background);
+        self.cells().into_iter().for_each(|cell| cell.borrow_mut().changed = false);
         match background.checkpoints.write(&checkpoint).await {
             Ok(len) => self.shared.written.on_checkpoint(len),
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -82,6 +103,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 return Ok(false);
             }
             Err(error) => return Err(self.fail(Failure::Checkpoint(error))),
+        }
+        if background.spare_is_old && !self.write_spare(background).await? {
+            self.enter_disk_full(background).await?;
+            return Ok(false);
         }
         let needed_from_sequence = background.checkpoints.needed_from_sequence();
         self.shared.needed_from_sequence.set(needed_from_sequence);
@@ -107,8 +132,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let journal_sequence = self.lowest_needed_sequence();
         let mut partitions = [background.handed_over.as_slice(), &background.opening].concat();
         for cell in self.cells() {
-            let mut partition = cell.borrow_mut();
-            partition.changed = false;
+            let partition = cell.borrow();
             partitions.push(partition.log.checkpoint(partition.leader.high_watermark()));
         }
         ShardCheckpoint { shard: self.shared.config.shard, incarnation: background.incarnation, journal_sequence, partitions }

@@ -51,14 +51,14 @@ pub enum OpenError {
     UnknownData {
         id: TopicPartition,
     },
-    /// A shard has lost both checkpoints, and a partition that it may have had is placed on another one now.
+    /// A shard has lost both checkpoints and the spare, and a partition that it may have had is placed on another one now.
     MovesFromLost {
         lost: ShardIndex,
         id: TopicPartition,
         to: ShardIndex,
     },
-    /// The shard that a partition is placed on has lost both checkpoints, and another shard's folder still names the
-    /// partition: whether it had moved, and what was written since, only the lost checkpoints said.
+    /// The shard that a partition is placed on has lost both checkpoints and the spare, and another shard's folder still
+    /// names the partition: whether it had moved, and what was written since, only the lost checkpoints said.
     MovedToLost {
         lost: ShardIndex,
         id: TopicPartition,
@@ -98,13 +98,13 @@ impl fmt::Display for OpenError {
             ),
             Self::MovesFromLost { lost, id, to } => write!(
                 f,
-                "shard {lost} has lost both checkpoints, and partition {id}, which may have been there, is placed on shard {to} now: \
+                "shard {lost} has lost both checkpoints and their spare, and partition {id}, which may have been there, is placed on shard {to} now: \
                  nothing was changed; start once with as many shards as before, so that it is rebuilt where it was, or put back \
                  a copy of shard-{lost}"
             ),
             Self::MovedToLost { lost, id, from } => write!(
                 f,
-                "shard {lost} has lost both checkpoints, and shard {from} still names partition {id}, which moved to shard {lost}, perhaps \
+                "shard {lost} has lost both checkpoints and their spare, and shard {from} still names partition {id}, which moved to shard {lost}, perhaps \
                  from an older time: nothing was changed; put back a copy of shard-{lost}, and leave the number of shards as it is"
             ),
             Self::LeaderEpochTooLow { id, found, given } => write!(
@@ -175,6 +175,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             incarnation,
             checkpointed_at: 0,
             handed_over,
+            spare_is_old: true,
             opening: Vec::new(),
         };
         let parts =

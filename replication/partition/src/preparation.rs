@@ -49,8 +49,12 @@ pub struct Prepared {
 /// Recovers every folder that a partition moves away from. Costs a look at the checkpoints when nothing moves.
 pub async fn prepare<D: Disk>(disk: &D, prepare: Prepare) -> Result<Prepared, OpenError> {
     let surveyed = survey(disk, &prepare.layout, usize::MAX).await?;
-    let owners: BTreeMap<_, _> = surveyed.held.into_iter().map(|(id, held)| (id, held.shard)).collect();
-    refuse_moves(&surveyed.lost, &prepare.assigned, &owners)?;
+    refuse_moves(&surveyed.lost, &prepare.assigned, &surveyed.held)?;
+    let mut owners: BTreeMap<_, _> = surveyed.held.into_iter().map(|(id, held)| (id, held.shard)).collect();
+    // What no checkpoint names is its own shard's: another one whose journal still does must not rebuild it as well.
+    for (shard, assignment) in &prepare.assigned {
+        owners.entry(assignment.id).or_insert(*shard);
+    }
     let mut leaving: BTreeMap<ShardIndex, BTreeMap<TopicPartition, ShardIndex>> = BTreeMap::new();
     for (shard, assignment) in &prepare.assigned {
         if let Some(&owner) = owners.get(&assignment.id).filter(|owner| *owner != shard) {

@@ -8,7 +8,7 @@
 
 use crate::lifecycle::OpenError;
 use sluice_model::{PlacementEpoch, ShardIndex, TopicPartition};
-use sluice_storage::checkpoint_slots::{FoundCheckpoint, SlotFound, read_slots};
+use sluice_storage::checkpoint_slots::{FoundCheckpoint, SlotFound, read_slots, read_spare};
 use sluice_storage::disk::Disk;
 use sluice_storage::layout::{Layout, journal_file_index, shard_of_dir};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ pub struct Survey {
     /// The greatest incarnation number under which a shard was used that is out of use now; the greatest there can be
     /// when its checkpoints do not say. `None` when no such shard has a folder.
     pub out_of_use_until: Option<u64>,
-    /// Shards that were in use and have no good checkpoint: whatever else they had, nobody knows.
+    /// Shards that were in use and have neither a good checkpoint nor a spare: whatever else they had, nobody knows.
     pub lost: BTreeSet<ShardIndex>,
 }
 
@@ -39,10 +39,14 @@ pub async fn survey<D: Disk>(disk: &D, layout: &Layout, shard_count: usize) -> R
     let mut survey = Survey::default();
     for shard in found_shards(disk, layout).await.map_err(OpenError::Look)? {
         let slots = read_slots(disk, layout, shard).await.map_err(OpenError::Look)?;
+        let mut newest = newest_checkpoint(slots.clone());
         if is_lost(disk, layout, shard, &slots).await.map_err(OpenError::Look)? {
-            survey.lost.insert(shard);
+            // It names every partition that the shard ever took a record of.
+            newest = read_spare(disk, layout, shard).await.map_err(|error| OpenError::Recovery(Box::new(error)))?;
+            if newest.is_none() {
+                survey.lost.insert(shard);
+            }
         }
-        let newest = newest_checkpoint(slots);
         let number = newest.as_ref().map(|found| found.checkpoint.incarnation.number);
         if usize::from(shard.0) >= shard_count {
             survey.out_of_use_until = survey.out_of_use_until.max(Some(number.unwrap_or(u64::MAX)));

@@ -121,6 +121,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let truncation = self.find_cut(cell, end_offset, background).await?;
         let end_offset = truncation.end_offset();
         let sequence = self.end_log(cell, truncation, leader_epoch)?;
+        background.spare_is_old = true;
         self.wait_for_groups(|journal| journal.durable_sequence() >= sequence).await?;
         let plan = cell.borrow().log.plan_cut();
         if let Some(plan) = plan {

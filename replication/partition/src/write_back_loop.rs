@@ -9,7 +9,7 @@ use crate::pace::PaceClass;
 use crate::partitions::{PartitionCell, Partitions};
 use crate::refusal::Failure;
 use sluice_model::limits::{BLOCK_LEN, WRITE_BACK_LEN};
-use sluice_model::{Clock, Now};
+use sluice_model::{Clock, Now, TopicPartition};
 use sluice_storage::disk::Disk;
 use sluice_storage::write_back::WriteBackKind;
 use std::io;
@@ -68,7 +68,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         if pass.checkpoint || self.plan_pass(background, now).checkpoint {
             self.checkpoint(background).await?;
         }
-        self.remove_segments().await?;
+        self.remove_segments(background).await?;
         self.leave_disk_full(background).await?;
         if !self.shared.disk_full.get() && self.plan_pass(background, self.shared.clock.now()).checkpoint {
             self.want_write_back();
@@ -265,19 +265,25 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     }
 
     /// Removes the files of segments below log starts that are durable.
-    async fn remove_segments(&self) -> Result<(), Failure> {
+    async fn remove_segments(&self, background: &mut Background<D>) -> Result<(), Failure> {
         if !std::mem::take(&mut self.shared.timers.borrow_mut().removal_wanted) {
             return Ok(());
         }
+        let mut removed: Vec<(TopicPartition, Vec<PathBuf>)> = Vec::new();
         for cell in self.cells() {
-            let (id, paths): (_, Vec<PathBuf>) = {
-                let mut partition = cell.borrow_mut();
-                if !partition.log_starts.is_empty() {
-                    // Its turn comes when the newest is durable.
-                    continue;
-                }
-                (partition.leader.id(), partition.log.plan_remove_segments())
-            };
+            let mut partition = cell.borrow_mut();
+            // While a log start is not durable, its turn comes when the newest is.
+            if partition.log_starts.is_empty() {
+                removed.push((partition.leader.id(), partition.log.plan_remove_segments()));
+            }
+        }
+        removed.retain(|(_, paths)| !paths.is_empty());
+        // A start that finds neither slot would take for missing what it does not know to be deleted. On a full disk
+        // that has to be borne: what is removed makes room.
+        if !removed.is_empty() {
+            self.write_spare(background).await?;
+        }
+        for (id, paths) in removed {
             for path in paths {
                 self.refuse_failed()?;
                 match self.shared.disk.remove_file(&path).await {

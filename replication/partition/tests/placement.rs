@@ -72,6 +72,88 @@ fn more_shards_fewer_shards_and_crashes_in_between() {
     }
 }
 
+/// Both slots of a shard rot, and the spare when it is `whole`.
+fn lose(disk: &FaultDisk, shard: u16, whole: bool) {
+    let layout = Layout::new(Path::new("/data"));
+    (0..2).for_each(|slot| disk.flip_bit(&layout.checkpoint_slot(ShardIndex(shard), slot), 30, 1));
+    if whole {
+        disk.flip_bit(&layout.checkpoint_spare(ShardIndex(shard)), 30, 1);
+    }
+}
+
+fn cut(disk: &FaultDisk) -> FaultDisk {
+    disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost })
+}
+
+/// A shard that has its spare says what it held: what was on it is rebuilt, whether it stays, leaves or had come.
+#[test]
+fn with_its_spare_a_shard_without_checkpoints_is_rebuilt_wherever_its_partitions_go() {
+    let disk = FaultDisk::new(7);
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    let mut shards = start(&disk, ONE, 1);
+    fill(&mut shards, ONE, &mut producers, 15);
+    drop(shards);
+    // Shard 0 still names the partitions that move to shard 1, as they were.
+    let mut shards = start(&disk, TWO, 2);
+    fill(&mut shards, TWO, &mut producers, 5);
+    drop(shards);
+    for placement in [TWO, BACK, ONE_AGAIN] {
+        for lost in [[true, false], [false, true], [true, true]] {
+            let image = cut(&disk);
+            (0..2).filter(|shard| lost[usize::from(*shard)]).for_each(|shard| lose(&image, shard, false));
+            let mut shards = start(&image, placement, 3);
+            for p in 0..3 {
+                assert_eq!(count(&mut shards, p), 20, "{placement:?}, {lost:?} lost, partition {p}");
+            }
+        }
+    }
+}
+
+/// Back on the shard that it left, under a newer placement epoch: what that one still has is older than what was lost.
+#[test]
+fn what_a_shard_kept_of_a_partition_that_left_is_not_served_when_it_comes_back() {
+    let disk = FaultDisk::new(8);
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    let mut shards = start(&disk, ONE, 1);
+    fill(&mut shards, ONE, &mut producers, 15);
+    drop(shards);
+    let mut shards = start(&disk, TWO, 2);
+    fill(&mut shards, TWO, &mut producers, 5);
+    drop(shards);
+    let image = cut(&disk);
+    lose(&image, 1, true);
+    let files = image.files();
+    let refused = try_prepare(&image, ONE_BACK, 3).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::MovesFromLost { lost: ShardIndex(1), to: ShardIndex(0), .. }), "{refused}");
+    assert!(files == image.files(), "nothing was changed");
+}
+
+/// Each of them still has journal groups of the partition that has moved; one rebuilds it.
+#[test]
+fn of_two_shards_without_checkpoints_only_one_rebuilds_a_partition() {
+    let disk = FaultDisk::new(9);
+    let mut producers: Vec<_> = (0..3).map(|p| TestProducer::new(p, 5)).collect();
+    let mut shards = start(&disk, ONE, 1);
+    fill(&mut shards, ONE, &mut producers, 3);
+    drop(shards);
+    let mut shards = start(&disk, TWO, 2);
+    fill(&mut shards, TWO, &mut producers, 2);
+    drop(shards);
+    for whole in [[false, false], [true, false]] {
+        let image = cut(&disk);
+        (0..2).for_each(|shard| lose(&image, shard, whole[usize::from(shard)]));
+        let mut shards = start(&image, TWO, 3);
+        for p in 0..3 {
+            assert_eq!(count(&mut shards, p), 5, "{whole:?}, partition {p}");
+        }
+        assert!(!image.files().keys().any(|path| path.starts_with("/data/set-aside")), "nobody's files were taken away");
+    }
+    let image = cut(&disk);
+    (0..2).for_each(|shard| lose(&image, shard, true));
+    let refused = try_prepare(&image, TWO, 3).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::MovesFromLost { .. }), "either of them may have had it last: {refused}");
+}
+
 #[test]
 fn a_shard_that_opens_late_leaves_alone_what_moved_to_one_that_is_at_work() {
     let disk = FaultDisk::new(6);
@@ -147,9 +229,7 @@ fn a_shard_without_checkpoints_is_rebuilt_where_it_was_and_nothing_moves_meanwhi
     fill(&mut shards, TWO, &mut producers, 15);
     drop(shards);
     let crashed = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
-    for slot in 0..2 {
-        crashed.flip_bit(&Layout::new(Path::new("/data")).checkpoint_slot(ShardIndex(1), slot), 30, 1);
-    }
+    lose(&crashed, 1, true);
     let refused = try_prepare(&crashed, ONE_AGAIN, 2).map(|_| ()).unwrap_err();
     assert!(matches!(refused, OpenError::MovesFromLost { lost: ShardIndex(1), to: ShardIndex(0), .. }), "{refused}");
     assert!(refused.to_string().contains("as many shards as before"), "{refused}");
@@ -171,9 +251,7 @@ fn a_moved_partition_is_not_taken_back_from_the_folder_it_left_when_its_shard_lo
     fill(&mut shards, TWO, &mut producers, 5);
     drop(shards);
     let crashed = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
-    for slot in 0..2 {
-        crashed.flip_bit(&Layout::new(Path::new("/data")).checkpoint_slot(ShardIndex(1), slot), 30, 1);
-    }
+    lose(&crashed, 1, true);
     let files = crashed.files();
     let refused = try_prepare(&crashed, TWO, 3).map(|_| ()).unwrap_err();
     assert!(matches!(refused, OpenError::MovedToLost { lost: ShardIndex(1), from: ShardIndex(0), .. }), "{refused}");
@@ -195,10 +273,11 @@ fn slots_that_cannot_be_read_for_a_moment_leave_nothing_behind_when_partitions_m
         let image = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
         image.fail(FaultKind::Open, nth);
         image.fail(FaultKind::Open, nth + 1);
+        image.fail(FaultKind::Open, nth + 2);
         match try_prepare(&image, ONE_AGAIN, 2) {
             Ok(prepared) => {
                 let moved = prepared.imports.get(&ShardIndex(0)).map_or(0, Vec::len);
-                assert_eq!(moved, 2, "opening calls {nth} and {} failed, and partitions were left behind", nth + 1);
+                assert_eq!(moved, 2, "opening calls {nth} to {} failed, and partitions were left behind", nth + 2);
             }
             Err(OpenError::MovesFromLost { lost: ShardIndex(1), .. }) => refused_lost += 1,
             Err(_) => {}
@@ -206,12 +285,13 @@ fn slots_that_cannot_be_read_for_a_moment_leave_nothing_behind_when_partitions_m
         image.clear_faults();
         let mut shards = start(&image, ONE_AGAIN, 3);
         for p in 0..3 {
-            assert_eq!(count(&mut shards, p), 15, "opening calls {nth} and {} failed, partition {p}", nth + 1);
+            assert_eq!(count(&mut shards, p), 15, "opening calls {nth} to {} failed, partition {p}", nth + 2);
         }
     }
-    assert_eq!(refused_lost, 1, "both slots of shard 1 are opened once, one after the other");
+    assert_eq!(refused_lost, 1, "both slots of shard 1 and its spare are opened once, one after the other");
 }
 
+const ONE_BACK: &Placement = &[(0, 1), (0, 3), (0, 3)];
 const ONE_AGAIN: &Placement = &[(0, 1), (0, 3), (0, 4)];
 const TWO_AGAIN: &Placement = &[(0, 1), (1, 5), (1, 6)];
 

@@ -7,7 +7,7 @@ use crate::world::World;
 use bytes::Bytes;
 use sluice_model::{Offset, TopicPartition};
 use sluice_partition::{FetchRefusal, FetchedFrames};
-use sluice_storage::damage::DamageKind;
+use sluice_storage::damage::{DamageKind, DamagedRange};
 use sluice_storage::read_plan::DiskReadError;
 use sluice_storage::testing::executor::block_on;
 
@@ -44,6 +44,10 @@ impl World {
             match self.read_piece(id, at)? {
                 Piece::Frames(read, slices) => {
                     let bytes = slices.concat();
+                    if bytes.is_empty() && read.offset > at {
+                        at = read.offset;
+                        continue;
+                    }
                     demand!(!bytes.is_empty(), "{id}: nothing is served at {at}, the high watermark is {end}");
                     at = self.oracle.on_served(&read, &bytes)?;
                     len += bytes.len();
@@ -62,24 +66,31 @@ impl World {
 
     fn read_piece(&mut self, id: TopicPartition, at: u64) -> Result<Piece, Violation> {
         let partitions = self.partitions_of(id).ok_or_else(|| Violation(format!("{id} is on no shard")))?;
-        let may_be_damaged = self.oracle.partition(id).may_be_damaged;
+        let device_failed = self.faults.reads_failed;
         let fetched = match partitions.fetch(id, Offset(at), FETCH_LEN) {
             Ok(fetched) => fetched,
-            Err(FetchRefusal::Damaged { until, .. }) if may_be_damaged => return Ok(Piece::Damaged { until }),
+            Err(FetchRefusal::Damaged { from, until }) => {
+                self.oracle.partition_mut(id).on_refused(DamagedRange { from, until }, device_failed)?;
+                return Ok(Piece::Damaged { until });
+            }
             Err(refusal) => return Err(Violation(format!("{id}: a fetch at {at} is refused: {refusal}"))),
         };
         let cuts = self.oracle.partition(id).cuts.len();
-        let read = Read { id, offset: at, len_max: FETCH_LEN, high_watermark: fetched.high_watermark.0, cuts };
+        let first = fetched.first_offset.0;
+        self.oracle.partition(id).on_stepped_over(at, first)?;
+        let read = Read { id, offset: first, len_max: FETCH_LEN, high_watermark: fetched.high_watermark.0, cuts };
         match fetched.frames {
             FetchedFrames::Empty => Ok(Piece::Frames(read, Vec::new())),
             FetchedFrames::Memory(slices) => Ok(Piece::Frames(read, slices)),
             FetchedFrames::Disk(plan) => match block_on(plan.run()) {
                 Ok(frames) => Ok(Piece::Frames(read, frames.slices)),
-                Err(DiskReadError::Damaged(damage)) if may_be_damaged => {
-                    partitions.quarantine(id, damage.range);
+                // A read that fails once is made again; two faults may have hit both, and nothing is lost by that.
+                Err(DiskReadError::Damaged(damage)) if damage.kind == DamageKind::Unreadable && self.faults.reads_armed > 1 => {
                     Ok(Piece::Again)
                 }
-                Err(DiskReadError::Damaged(damage)) if damage.kind == DamageKind::Unreadable && self.faults.device_errors > 1 => {
+                Err(DiskReadError::Damaged(damage)) => {
+                    self.oracle.partition_mut(id).on_unreadable(damage.range, false)?;
+                    partitions.quarantine(id, damage.range);
                     Ok(Piece::Again)
                 }
                 Err(error) => Err(Violation(format!("{id}: a read at {at} fails: {error}"))),

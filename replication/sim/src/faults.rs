@@ -4,12 +4,14 @@
 //! must not.
 
 use crate::control::Control;
-use crate::oracle::Violation;
 use crate::plan::pick;
+use crate::rot::{FrameId, JournalHit, group_of_journal, groups_in, hit_of_segment};
 use crate::world::World;
-use sluice_model::{PartitionIndex, ShardIndex, TopicId, TopicPartition};
-use sluice_storage::checkpoint_slots::{SlotFound, read_slots};
+use sluice_model::{Offset, PartitionIndex, ShardIndex, TopicId, TopicPartition};
+use sluice_storage::checkpoint::PartitionCheckpoint;
+use sluice_storage::checkpoint_slots::{SlotFound, read_slots, read_spare};
 use sluice_storage::disk::Disk;
+use sluice_storage::layout::segment_base_offset;
 use sluice_storage::testing::executor::block_on;
 use sluice_storage::testing::fault_disk::FaultKind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,12 +53,23 @@ pub struct Faults {
     /// The wall clock was set once: ages are no longer what they seem.
     pub wall_jumped: bool,
     pub wall_off_ms: i64,
-    /// Journals with a changed bit since the last start, and whether they ended with an idle marker then.
+    /// Of these, those that may fail a read.
+    pub reads_armed: u64,
+    /// As many were armed when the last start began: they may have withheld what it looked for.
+    pub reads_armed_at_start: u64,
+    /// On one device two reads or more were ever made to fail: what fails twice is refused, and goes on being refused.
+    pub reads_failed: bool,
+    /// Journals with a changed bit since the last start, and whether it is in the one window: in the last group, and
+    /// nothing names that durable.
     pub rotten_journals: BTreeMap<ShardIndex, bool>,
+    /// Groups with a changed bit: a ring is not written anew by a start, and what is rebuilt from it finds them again.
+    pub rotten_groups: BTreeSet<(ShardIndex, u64)>,
     /// Shards one of whose checkpoint slots has a changed bit.
     pub rotten_slots: BTreeSet<ShardIndex>,
     /// Shards both of whose checkpoint slots have a changed bit.
     pub lost_checkpoints: BTreeSet<ShardIndex>,
+    /// Shards whose spare has a changed bit too.
+    pub lost_spares: BTreeSet<ShardIndex>,
     /// Partitions were to move at the last start.
     pub has_moved: bool,
     /// In whose journal each partition's newest records were, at the last start.
@@ -65,7 +78,7 @@ pub struct Faults {
 
 impl Faults {
     pub fn on_new_disk(&mut self) {
-        self.device_errors = 0;
+        (self.device_errors, self.reads_armed) = (0, 0);
     }
 
     pub fn on_started(&mut self, control: &Control) {
@@ -74,11 +87,18 @@ impl Faults {
         self.rotten_journals.retain(|shard, _| is_left(shard));
         self.rotten_slots.retain(is_left);
         self.lost_checkpoints.retain(is_left);
+        self.lost_spares.retain(is_left);
         self.homes = control.ids().filter_map(|id| Some((id, control.shard_of(id)?))).collect();
     }
 }
 
 impl Faults {
+    /// Reads that have to fail before some shard seems to have no checkpoint at all.
+    #[must_use]
+    pub fn withholdings_needed(&self) -> u64 {
+        if self.lost_checkpoints.is_empty() && self.rotten_slots.is_empty() { 3 } else { 1 }
+    }
+
     /// A slot that has rotted and one that was being written make two.
     #[must_use]
     pub fn may_lack_checkpoints(&self, shard: ShardIndex) -> bool {
@@ -95,6 +115,8 @@ impl World {
         self.trace.note(format_args!("device error: {kind:?} number {nth} from now"));
         self.disk.fail(kind, nth);
         self.faults.device_errors += 1;
+        self.faults.reads_armed += u64::from(matches!(kind, FaultKind::Read | FaultKind::Any));
+        self.faults.reads_failed |= self.faults.reads_armed > 1;
     }
 
     /// `None` is all the room there can be.
@@ -156,8 +178,10 @@ impl World {
 
     /// Bits change while the broker is down: in one slot and one group of the journal of a shard at most, and anywhere in
     /// segments. `is_marked` when every journal ends with an idle marker.
-    pub fn rot(&mut self, is_marked: bool) -> Result<(), Violation> {
+    pub fn rot(&mut self, is_marked: bool) {
         let files = self.disk.files();
+        let sealed = self.sealed_segments();
+        let (mut in_segments, mut in_journals) = (Vec::new(), Vec::new());
         for _ in 0..=self.random.below(3) {
             let class = self.random.below(3);
             let named: Vec<(&PathBuf, usize)> = files
@@ -169,43 +193,134 @@ impl World {
                 continue;
             }
             let (path, len) = named[pick(&mut self.random, named.len())];
+            let position = self.rotten_position(&files[path], len);
+            let at = usize::try_from(position).expect("inside a file");
             match (class, shard_of(path)) {
-                (0, _) if self.faults.has_moved || self.has_old_shards(&files) => continue,
                 (0, Some(shard)) if self.faults.rotten_slots.insert(shard) => {}
                 (1, Some(shard)) if !self.faults.rotten_journals.contains_key(&shard) => {
-                    self.faults.rotten_journals.insert(shard, is_marked);
+                    let hit = group_of_journal(&self.oracle, &files[path], at);
+                    let is_last = hit.as_ref().is_some_and(|hit| is_last_group(&files, path, hit));
+                    let in_window = is_last && !is_marked;
+                    self.faults.rotten_journals.insert(shard, in_window);
+                    if let Some(hit) = hit {
+                        self.faults.rotten_groups.insert((shard, hit.sequence));
+                        in_journals.extend(if in_window { hit.all_frames } else { hit.frames });
+                    }
                 }
                 (0 | 1, _) => continue,
                 _ => {
-                    let Some(id) = partition_of(path) else { continue };
-                    if let Some(model) = self.oracle.partitions.get_mut(&id) {
-                        model.may_be_damaged = true;
+                    let segment = partition_of(path).zip(path.file_name().and_then(|name| segment_base_offset(name.to_str()?)));
+                    let Some((id, base)) = segment else { continue };
+                    let hit = hit_of_segment(&self.oracle, (id, base.0), sealed.contains(&(id, base.0)), &files[path], at);
+                    in_segments.extend(hit.frames);
+                    if let Some((model, from)) = self.oracle.partitions.get_mut(&id).zip(hit.hidden_from) {
+                        model.hidden.push(from..u64::MAX);
                     }
                 }
             }
-            let position = self.rotten_position(&files[path], len);
             let bit = u8::try_from(self.random.below(8)).expect("below 8");
             self.trace.note(format_args!("rot: bit {bit} of byte {position} of {}", path.display()));
             self.disk.flip_bit(path, position, bit);
         }
-        Ok(())
+        self.note_rot(&in_segments, &in_journals);
     }
 
-    /// Bits change in both slots of some of the shards in use, in what vouches for them.
-    pub fn lose_checkpoints(&mut self) {
-        let files = self.disk.files();
-        if self.faults.has_moved || self.has_old_shards(&files) {
+    /// Of a frame below the recovery point the segment's copy counts, of the others the journal's. Where no checkpoint says
+    /// which, both do.
+    fn note_rot(&mut self, in_segments: &[FrameId], in_journals: &[FrameId]) {
+        let points = self.recovery_points();
+        let in_segments = in_segments.iter().map(|frame| (frame, false));
+        for (&(id, base), in_journal) in in_segments.chain(in_journals.iter().map(|frame| (frame, true))) {
+            let counts = points.get(&id).is_none_or(|point| in_journal == (base >= point.0));
+            if let Some(model) = self.oracle.partitions.get_mut(&id).filter(|_| counts) {
+                self.trace.note(format_args!("  that is the frame of {id} at {base}"));
+                model.rot(base);
+            }
+        }
+    }
+
+    /// What a header hides ends where the next segment begins, once there is one.
+    pub fn bound_hidden(&mut self) {
+        if self.oracle.partitions.values().all(|model| model.hidden.is_empty()) {
             return;
         }
+        let paths: Vec<PathBuf> = self.disk.files().into_keys().filter(|path| class_of(path) == Some(2)).collect();
+        for path in paths {
+            let base = path.file_name().and_then(|name| segment_base_offset(name.to_str()?));
+            let model = partition_of(&path).and_then(|id| self.oracle.partitions.get_mut(&id));
+            for (hidden, base) in model.into_iter().flat_map(|model| &mut model.hidden).zip(base.into_iter().cycle()) {
+                if base.0 > hidden.start {
+                    hidden.end = hidden.end.min(base.0);
+                }
+            }
+        }
+    }
+
+    /// As the newest checkpoints that are good have them.
+    fn recovery_points(&self) -> BTreeMap<TopicPartition, Offset> {
+        let held = self.held_by_checkpoints().into_values();
+        let offsets = held.map(|partition| (partition.id, partition.recovery_point.offset));
+        offsets.filter(|(id, _)| !self.home_may_lack_checkpoints(*id)).collect()
+    }
+
+    /// Segments that end with a footer, certainly.
+    fn sealed_segments(&self) -> BTreeSet<FrameId> {
+        let held = self.held_by_checkpoints();
+        let sealed = held.values().flat_map(|partition| partition.sealed.iter().map(move |info| (partition.id, info)));
+        sealed.filter(|(_, info)| info.has_footer).map(|(id, info)| (id, info.base_offset.0)).collect()
+    }
+
+    fn held_by_checkpoints(&self) -> BTreeMap<TopicPartition, PartitionCheckpoint> {
+        let mut held: BTreeMap<TopicPartition, PartitionCheckpoint> = BTreeMap::new();
+        for shard in (0..64).map(ShardIndex) {
+            let slots = block_on(read_slots(&self.disk, &self.control.layout, shard)).unwrap_or([SlotFound::Bad, SlotFound::Bad]);
+            let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
+            let newest = good.max_by_key(|found| found.slot_sequence);
+            for partition in newest.into_iter().flat_map(|found| found.checkpoint.partitions) {
+                if held.get(&partition.id).is_none_or(|known| known.placement_epoch < partition.placement_epoch) {
+                    held.insert(partition.id, partition);
+                }
+            }
+        }
+        held
+    }
+
+    fn home_may_lack_checkpoints(&self, id: TopicPartition) -> bool {
+        let home = self.faults.homes.get(&id).copied();
+        let has_good = |shard| {
+            let slots = block_on(read_slots(&self.disk, &self.control.layout, shard));
+            slots.is_ok_and(|slots| slots.iter().any(|slot| matches!(slot, SlotFound::Good(_))))
+        };
+        home.is_none_or(|home| !has_good(home))
+    }
+
+    /// Bits change in both slots of some of the shards in use, in what vouches for them, and sometimes in the spare too.
+    pub fn lose_checkpoints(&mut self) {
+        let files = self.disk.files();
+        let may_lose_spares = !self.faults.has_moved && !self.has_old_shards(&files);
         let count = u16::try_from(self.control.shard_count).expect("few shards");
         let certain = self.random.below(u64::from(count));
         for shard in (0..count).map(ShardIndex) {
             if u64::from(shard.0) != certain && self.random.coin() {
                 continue;
             }
+            let layout = &self.control.layout;
+            // The power may have gone while it was written.
+            let has_spare = block_on(read_spare(&self.disk, layout, shard)).is_ok_and(|spare| spare.is_some());
+            if !has_spare && (!may_lose_spares || u64::from(shard.0) != certain) {
+                continue;
+            }
+            if !has_spare {
+                self.faults.lost_spares.insert(shard);
+            }
             self.faults.lost_checkpoints.insert(shard);
-            for slot in 0..2 {
-                let path = self.control.layout.checkpoint_slot(shard, slot);
+            let mut paths = vec![layout.checkpoint_slot(shard, 0), layout.checkpoint_slot(shard, 1)];
+            // Of two shards that have lost everything either may have had a partition last.
+            if may_lose_spares && u64::from(shard.0) == certain && self.random.below(3) == 0 {
+                paths.push(layout.checkpoint_spare(shard));
+                self.faults.lost_spares.insert(shard);
+            }
+            for path in paths {
                 if files.get(&path).is_none_or(|bytes| bytes.len() <= SLOT_HEADER.end) {
                     continue;
                 }
@@ -237,8 +352,9 @@ impl World {
         self.disk.flip_bit(path, position as u64, bit);
     }
 
-    /// A shard names partitions that have left it: one out of use for good, others until their next start. When the shard that has them now loses both checkpoints,
-    /// they look as if they moved, and the broker refuses to start: nothing is lost, and nothing more can be learned.
+    /// A shard names partitions that have left it: one out of use for good, others until their next start. When the shard
+    /// that has them now loses the spare as well, nobody can say who has what is newest, and the broker refuses to start:
+    /// nothing is lost, and nothing more can be learned.
     fn has_old_shards(&self, files: &BTreeMap<PathBuf, Vec<u8>>) -> bool {
         files
             .keys()
@@ -258,6 +374,13 @@ impl World {
         }
         position as u64
     }
+}
+
+/// Whether no group of its incarnation stands behind this one, in any file of the ring.
+fn is_last_group(files: &BTreeMap<PathBuf, Vec<u8>>, path: &Path, hit: &JournalHit) -> bool {
+    let of_ring = files.iter().filter(|(other, _)| other.parent() == path.parent() && class_of(other) == Some(1));
+    let mut groups = of_ring.flat_map(|(_, bytes)| groups_in(bytes)).map(|(_, header)| header);
+    !groups.any(|header| header.incarnation == hit.incarnation && header.sequence > hit.sequence)
 }
 
 /// 0 for a checkpoint slot, 1 for a journal file, 2 for a segment.

@@ -16,6 +16,7 @@ pub mod operations;
 pub mod oracle;
 pub mod plan;
 pub mod plants;
+pub mod rot;
 pub mod run;
 pub mod shard_life;
 pub mod trace;

@@ -30,6 +30,7 @@ pub enum Operation {
     SlowDevice,
     Truncate,
     LoseCheckpoints,
+    AcceptLoss,
 }
 
 /// Every operation, its name on the command line, and its weight when a seed has it.
@@ -55,6 +56,7 @@ pub const OPERATIONS: &[(Operation, &str, u64)] = &[
     (Operation::SlowDevice, "slow-device", 6),
     (Operation::Truncate, "truncate", 12),
     (Operation::LoseCheckpoints, "lose-checkpoints", 5),
+    (Operation::AcceptLoss, "accept-loss", 6),
 ];
 
 /// Operations that are not to be done, whatever the seed says: bits in the order of [`OPERATIONS`].
@@ -126,10 +128,6 @@ pub struct Plan {
 
 const KIB: u64 = 1024;
 
-/// Seeds from here on lose both checkpoints of shards as well: `run --from 1000000000`. They stand apart because they find
-/// failures of rebuilding that are not repaired yet, behind which nothing else would be found.
-pub const LOSING_FROM: u64 = 1_000_000_000;
-
 impl Plan {
     /// `steps_max` cuts the run short, to find the shortest one that fails.
     #[must_use]
@@ -138,12 +136,11 @@ impl Plan {
         let mut weights = Vec::new();
         for &(operation, _, weight) in OPERATIONS {
             let always = matches!(operation, Operation::Produce | Operation::Fetch | Operation::PassTime);
-            // Rot and lost checkpoints make the oracle lenient, so that most seeds are without them.
+            // Rot and lost checkpoints are repaired at each start, and hide what else would be met: most seeds are without.
             let odds = if matches!(operation, Operation::Rot | Operation::LoseCheckpoints) { 4 } else { 2 };
             let chosen = random.below(odds) == 0 || always;
             let scale = [1, 2, 4][pick(&mut random, 3)];
-            let is_of_seed = operation != Operation::LoseCheckpoints || seed >= LOSING_FROM;
-            if chosen && is_of_seed && !mask.has(operation) {
+            if chosen && !mask.has(operation) {
                 weights.push((operation, weight * scale));
             }
         }

@@ -13,7 +13,7 @@ use crate::world::{Done, SimPartitions, World};
 use sluice_model::{Clock, Incarnation, ShardIndex, TopicPartition};
 use sluice_partition::pace::Unpaced;
 use sluice_partition::{OpenError, OpenShard, Partitions, Prepare, Prepared, prepare};
-use sluice_storage::recovery_report::RecoveryReport;
+use sluice_storage::recovery_report::{LostGroups, RecoveryReport};
 use sluice_storage::testing::executor::Runner;
 use sluice_storage::testing::fault_disk::{PowerCut, Unflushed};
 use std::cell::RefCell;
@@ -44,9 +44,9 @@ enum Attempt {
 impl World {
     /// Starts the broker, as often as it takes. `was_clean` after a clean stop of the same data.
     pub fn start(&mut self, was_clean: bool) -> Result<(), Violation> {
-        let shards_before = self.control.shard_count;
-        // Nothing may move in a start that has to rebuild a shard.
-        if self.faults.lost_checkpoints.is_empty() {
+        self.faults.reads_armed_at_start = self.faults.reads_armed;
+        // Nothing may move in a start that has to rebuild a shard without its spare.
+        if self.faults.lost_spares.is_empty() {
             self.change_shape();
         }
         let mut cuts_left = if self.plan.has(Operation::PowerCut) && self.random.below(3) == 0 { 3 } else { 0 };
@@ -60,12 +60,10 @@ impl World {
                     self.coverage.hit("crash: while a shard opens");
                     self.power_cut()?;
                 }
-                Attempt::Failed(OpenError::MovesFromLost { .. }) if !self.faults.rotten_slots.is_empty() => {
-                    self.coverage.hit("start: refused, a lost shard cannot be left");
-                    self.control.set_shard_count(shards_before);
-                }
-                // A device that fails may withhold both slots once.
-                Attempt::Failed(OpenError::MovesFromLost { .. }) if self.faults.device_errors > 1 => {
+                // A device that fails may withhold once what is left of both slots and the spare.
+                Attempt::Failed(OpenError::MovesFromLost { .. } | OpenError::MovedToLost { .. })
+                    if self.faults.device_errors >= self.faults.withholdings_needed() =>
+                {
                     self.coverage.hit("start: device error");
                 }
                 Attempt::Failed(error) => self.on_start_failed(&error)?,
@@ -223,36 +221,47 @@ impl World {
         for report in &reports {
             self.trace.note(format_args!("  {report}"));
             note_report(report, &mut self.coverage);
-            let is_sound = !self.faults.rotten_journals.contains_key(&report.shard);
-            demand!(
-                !is_sound || (report.damaged_groups.is_empty() && report.lost_groups.is_empty() && report.out_of_place == 0),
-                "nothing rotted, and recovery says: {report}"
-            );
+            let is_hit = |sequence: u64| self.faults.rotten_groups.contains(&(report.shard, sequence));
+            // A first write to a recycled file, torn: whether that was free already only a checkpoint would say.
+            let is_lost = |lost: &LostGroups| report.rebuilt || (lost.first_sequence..=lost.last_sequence).any(is_hit);
+            let is_explained =
+                report.damaged_groups.iter().all(|sequence| is_hit(*sequence)) && report.lost_groups.iter().all(is_lost);
+            demand!(is_explained, "groups are damaged or lost that have not rotted, and recovery says: {report}");
+            let is_rotten = self.faults.rotten_journals.contains_key(&report.shard);
+            demand!(is_rotten || report.out_of_place == 0, "nothing rotted, and recovery says: {report}");
             // A device that fails may withhold both slots, or the one that was not torn.
-            let may_rebuild = self.faults.may_lack_checkpoints(report.shard) || self.faults.device_errors > 0;
+            let may_rebuild = self.faults.may_lack_checkpoints(report.shard) || self.faults.reads_armed_at_start > 0;
             demand!(!report.rebuilt || may_rebuild, "no slot was touched, and a shard is rebuilt: {report}");
             demand!(!was_clean || report.entries_replayed == 0, "a clean stop left something to replay: {report}");
         }
         let _ = prepared;
+        self.bound_hidden();
         for id in self.control.ids().collect::<Vec<_>>() {
             let status = self.partitions_of(id).and_then(|partitions| partitions.status(id));
             let Some(status) = status else { return Err(Violation(format!("{id} is assigned, and not there after a start"))) };
             let homes = [self.faults.homes.get(&id).copied(), self.control.shard_of(id)];
+            let is_report = |report: &RecoveryReport| homes.contains(&Some(report.shard));
+            let is_rebuilt = reports.iter().any(|report| is_report(report) && report.rebuilt);
+            let may_lack = homes.iter().flatten().any(|home| self.faults.may_lack_checkpoints(*home));
+            // One read for the slot that was left, when there was one, and one for the spare.
+            let is_withheld = is_rebuilt && self.faults.reads_armed_at_start > u64::from(!may_lack);
             let rotten = |home: &ShardIndex| self.faults.rotten_journals.get(home);
             let found = Recovered {
                 status,
                 damaged: reports.iter().filter_map(|report| report.damaged.get(&id)).next_back().cloned().unwrap_or_default(),
-                possibly_short: reports.iter().any(|report| report.possibly_short.contains_key(&id)),
-                journal_rotten: homes.iter().flatten().any(|home| rotten(home).is_some()),
-                slot_lost: homes
+                possibly_short: reports
                     .iter()
-                    .flatten()
-                    .any(|home| reports.iter().any(|report| report.shard == *home && report.checkpoint_slots_bad > 0)),
-                checkpoints_lost: homes.iter().flatten().any(|home| {
-                    let is_rebuilt = reports.iter().any(|report| report.shard == *home && report.rebuilt);
-                    is_rebuilt || self.faults.may_lack_checkpoints(*home)
-                }),
-                journal_unmarked: homes.iter().flatten().any(|home| rotten(home) == Some(&false)),
+                    .filter_map(|report| report.possibly_short.get(&id))
+                    .next_back()
+                    .map(|offset| offset.0),
+                journal_rotten: homes.iter().flatten().any(|home| rotten(home).is_some()),
+                slot_lost: reports.iter().any(|report| is_report(report) && report.checkpoint_slots_bad > 0),
+                checkpoints_lost: is_rebuilt || may_lack,
+                in_window: homes.iter().flatten().any(|home| rotten(home) == Some(&true)),
+                spare_lost: is_withheld || homes.iter().flatten().any(|home| self.faults.lost_spares.contains(home)),
+                // Behind a slot that is withheld another copy counts than the one that was told to have rotted.
+                device_failed: self.faults.reads_failed
+                    || self.faults.reads_armed_at_start > 0 && !self.faults.rotten_groups.is_empty(),
             };
             self.oracle.partition_mut(id).on_recovered(&found, &mut self.coverage)?;
         }

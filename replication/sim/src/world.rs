@@ -331,6 +331,7 @@ impl World {
     /// Every partition is as the model has it.
     pub fn check_statuses(&mut self) -> Result<(), Violation> {
         let (now_us, is_honest) = (self.clock.true_us(), !self.faults.wall_jumped);
+        let device_failed = self.faults.reads_failed;
         let ring_len = self.control.ring.file_len * u64::from(self.control.ring.file_count);
         for shard in self.shards.values_mut() {
             for id in shard.partitions.ids() {
@@ -338,7 +339,7 @@ impl World {
                     continue;
                 };
                 self.coverage.hit_if(status.segment_count > 1, "segments: rolled");
-                model.on_status(&status, now_us, is_honest, &mut self.coverage)?;
+                model.on_status(&status, now_us, is_honest, device_failed, &mut self.coverage)?;
             }
             for report in shard.partitions.take_scrub_news() {
                 self.coverage.hit("scrub: damage found");

@@ -256,6 +256,11 @@ impl Busy {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => self.found_full.set(self.found_full.get() + 1),
                 Err(error) => return Err(error),
             }
+            // An owner writes it before files go.
+            match checkpoints.write_spare(&checkpoint).await {
+                Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
+                _ => {}
+            }
             for path in removals.extract_if(.., |(_, written)| *written >= 2).flat_map(|(paths, _)| paths) {
                 self.disk.remove_file(&path).await?;
             }

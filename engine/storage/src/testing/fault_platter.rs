@@ -109,9 +109,17 @@ impl Platter {
     }
 
     fn flush_names(&mut self, folder: &Path, issued: usize) {
-        let (flushed, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.name_changes)
-            .into_iter()
-            .partition(|change| change.event < issued && change.change.folder() == Some(folder));
+        let changes = std::mem::take(&mut self.name_changes);
+        let is_flushed = |change: &NameChange| change.event < issued && change.change.folder() == Some(folder);
+        // A name that was moved there was made before: what made it is durable with the move.
+        let moved: BTreeSet<PathBuf> = changes
+            .iter()
+            .filter(|change| is_flushed(change))
+            .filter_map(|change| if let Change::Rename { from, .. } = &change.change { Some(from.clone()) } else { None })
+            .collect();
+        let makes_moved = |change: &NameChange| matches!(&change.change, Change::CreateFile { path, .. } if moved.contains(path));
+        let (flushed, rest): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|change| is_flushed(change) || change.event < issued && makes_moved(change));
         self.name_changes = rest;
         flushed.iter().for_each(|change| apply_name(&mut self.names, &change.change));
     }

@@ -245,7 +245,8 @@ impl TestShard {
         }
     }
 
-    /// Writes a checkpoint and frees what both slots do without: journal files, and segments below the log start.
+    /// Writes a checkpoint, and the spare, and frees what both slots do without: journal files, and segments below the
+    /// log start.
     pub fn checkpoint(&mut self) {
         let logs = || self.shard.partitions.values().map(|partition| &partition.log);
         let oldest = logs().filter_map(Log::oldest_needed_address).map(|address| address.sequence).min();
@@ -260,6 +261,7 @@ impl TestShard {
             partitions: self.shard.partitions.values().map(|partition| partition.log.checkpoint(Offset::ZERO)).collect(),
         };
         block_on(self.shard.checkpoints.write(&checkpoint)).expect("a checkpoint is written");
+        block_on(self.shard.checkpoints.write_spare(&checkpoint)).expect("the spare is written");
         self.shard.journal.release(self.shard.checkpoints.needed_from_sequence());
         for (paths, written) in &mut self.removals {
             *written += 1;

@@ -7,7 +7,7 @@ use crate::plan::pick;
 use crate::world::{Awaited, Done, Watch, World};
 use sluice_model::{Offset, TopicPartition};
 use sluice_partition::{FetchRefusal, Fetched, FetchedFrames};
-use sluice_storage::damage::DamageKind;
+use sluice_storage::damage::{DamageKind, DamagedRange};
 use sluice_storage::read_plan::{DiskReadError, ReadFrames};
 use sluice_storage::testing::fault_disk::FaultDisk;
 
@@ -35,7 +35,8 @@ impl World {
         demand!(is_status, "{id}: a fetch tells other offsets than the status");
         self.coverage.hit_if(high_watermark < log_end_offset, "fetch: below a frozen high watermark");
         let cuts = self.oracle.partition(id).cuts.len();
-        let read = Read { id, offset, len_max, high_watermark: high_watermark.0, cuts };
+        self.oracle.partition(id).on_stepped_over(offset, fetched.first_offset.0)?;
+        let read = Read { id, offset: fetched.first_offset.0, len_max, high_watermark: high_watermark.0, cuts };
         let next = self.on_fetched(read, fetched)?;
         self.clients.cursors.insert(consumer, next);
         Ok(())
@@ -79,6 +80,7 @@ impl World {
         refusal: FetchRefusal,
     ) -> Result<(), Violation> {
         self.trace.note(format_args!("  fetch {id} at {offset}: {refusal}"));
+        let device_failed = self.faults.reads_failed;
         let model = self.oracle.partition(id);
         match refusal {
             FetchRefusal::OutOfRange { log_start_offset, .. } => {
@@ -91,8 +93,9 @@ impl World {
                 let len = model.holding(offset).map_or(0, |(_, held)| held.len);
                 demand!(needed == len && len > len_max, "{id}: {len_max} bytes are too few for {len} at {offset}: {refusal}");
             }
-            FetchRefusal::Damaged { until, .. } => {
-                demand!(model.may_be_damaged && until.0 > offset, "{id}: a fetch at {offset}: {refusal}");
+            FetchRefusal::Damaged { from, until } => {
+                demand!(until.0 > offset, "{id}: a fetch at {offset}: {refusal}");
+                self.oracle.partition_mut(id).on_refused(DamagedRange { from, until }, device_failed)?;
                 self.coverage.hit("fetch: damaged");
             }
             other => return Err(Violation(format!("{id}: a fetch at {offset} is refused: {other}"))),
@@ -104,7 +107,6 @@ impl World {
     pub(crate) fn on_read(&mut self, read: Read, result: Result<ReadFrames, DiskReadError>) -> Result<(), Violation> {
         let Read { id, offset, len_max, .. } = read;
         let Some(model) = self.oracle.partitions.get(&id) else { return Ok(()) };
-        let may_be_damaged = model.may_be_damaged;
         match result {
             Ok(frames) => {
                 let bytes = frames.slices.concat();
@@ -130,11 +132,14 @@ impl World {
                         demand!(needed > len_max, "{id}: {needed} bytes do not fit into {len_max}");
                     }
                     DiskReadError::Damaged(damage) => {
-                        // A read that fails once is made again; two faults may have hit both.
-                        let failed_twice = damage.kind == DamageKind::Unreadable && self.faults.device_errors > 1;
-                        demand!(may_be_damaged || failed_twice, "{id}: a read at {offset}: {damage}");
+                        // A read that fails once is made again; two faults may have hit both, and nothing is lost by that.
+                        let failed_twice = damage.kind == DamageKind::Unreadable && self.faults.reads_armed > 1;
+                        // After a cut, other frames may have the same offsets.
+                        if model.cuts.len() == read.cuts && !failed_twice {
+                            self.oracle.partition_mut(id).on_unreadable(damage.range, false)?;
+                        }
                         self.coverage.hit("fetch: damaged");
-                        if may_be_damaged && let Some(partitions) = self.partitions_of(id) {
+                        if !failed_twice && let Some(partitions) = self.partitions_of(id) {
                             partitions.quarantine(id, damage.range);
                         }
                     }

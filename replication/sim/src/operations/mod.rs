@@ -50,6 +50,7 @@ impl World {
             Operation::PowerCut => self.hit_and("op: power cut", Self::cut_power_and_start),
             Operation::Truncate => self.hit_and("op: truncate", Self::truncate),
             Operation::LoseCheckpoints => self.hit_and("op: lose checkpoints", Self::lose_checkpoints_and_start),
+            Operation::AcceptLoss => self.hit_and("op: accept loss", Self::accept_loss_and_start),
             Operation::Rot => self.hit_and("op: rot", Self::rot_and_start),
             Operation::ClockJump => self.hit_and("op: clock jump", |world| {
                 world.jump_clock();

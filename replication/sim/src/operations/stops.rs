@@ -4,6 +4,9 @@ use crate::demand;
 use crate::oracle::Violation;
 use crate::plan::{Operation, pick};
 use crate::world::{Done, World};
+use sluice_model::ShardIndex;
+use sluice_storage::accepted_loss::{PartitionLoss, find_loss};
+use sluice_storage::testing::executor::block_on;
 
 /// Turns that a clean stop may take.
 const STOP_TURNS_MAX: u64 = 400_000;
@@ -90,7 +93,7 @@ impl World {
             self.rest()?;
             self.end_process()?;
         }
-        self.rot(is_marked)?;
+        self.rot(is_marked);
         self.start(false)
     }
 
@@ -108,6 +111,45 @@ impl World {
         }
         self.lose_checkpoints();
         self.start(false)
+    }
+
+    /// The operator gives up, shard by shard, what the stopped broker says is lost.
+    pub(super) fn accept_loss_and_start(&mut self) -> Result<(), Violation> {
+        self.rest()?;
+        self.end_process()?;
+        let count = u16::try_from(self.control.shard_count).expect("few shards");
+        for shard in (0..count).map(ShardIndex) {
+            let found = block_on(find_loss(&self.disk, &self.control.layout, shard));
+            let loss = match found {
+                Ok(Some(loss)) if loss.journal.is_none() && !loss.is_empty() => loss,
+                Ok(_) => continue,
+                Err(error) => {
+                    demand!(self.faults.device_errors > 0, "shard {shard}: what is lost cannot be found: {error}");
+                    continue;
+                }
+            };
+            let lost = loss.partitions.clone();
+            self.trace.note(format_args!("the operator accepts {lost:?}"));
+            match block_on(loss.accept(&self.disk, &self.control.layout)) {
+                Ok(()) => self.on_loss_accepted(shard, &lost),
+                Err(error) => {
+                    let may_fail = self.faults.device_errors > 0 || self.faults.is_full;
+                    demand!(may_fail, "shard {shard}: a loss cannot be accepted: {error}");
+                }
+            }
+        }
+        self.start(false)
+    }
+
+    /// What a shard kept of partitions that have left it counts for nobody.
+    fn on_loss_accepted(&mut self, shard: ShardIndex, lost: &[PartitionLoss]) {
+        for loss in lost.iter().filter(|loss| self.faults.homes.get(&loss.id) == Some(&shard)) {
+            if let Some(model) = self.oracle.partitions.get_mut(&loss.id) {
+                self.coverage.hit_if(!loss.damaged.is_empty(), "accept-loss: a damaged range");
+                self.coverage.hit_if(loss.possibly_short.is_some(), "accept-loss: a doubt");
+                model.on_accepted(&loss.damaged);
+            }
+        }
     }
 
     /// A shard cannot go on: the process ends, and sometimes the device with it.

@@ -2,9 +2,10 @@
 //! invented; what was not acknowledged may be there or not, but never half; what is damaged is said.
 //!
 //! The oracle knows what was sent, what each call gave back, and nothing of how it is stored. The expensive mistake is
-//! leniency that outlives its reason: rot makes it lenient for the partitions it may have touched, and for nothing else.
+//! leniency that outlives its reason: rot excuses the frames it has touched, and no others.
 
 pub mod batches;
+pub mod damage;
 pub mod partition;
 pub mod producers;
 pub mod recovered;

@@ -19,6 +19,8 @@ pub struct Held {
     pub appended_us: u64,
     /// The checksum of its sealed header, once it was read: it never changes.
     pub header_crc: Option<u32>,
+    /// A bit of the last copy of it that counts has changed, or the device has failed to give it back.
+    pub is_rotten: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -43,14 +45,16 @@ pub struct PartitionModel {
     pub producers: BTreeMap<ProducerId, ProducerModel>,
     /// The settings it has now.
     pub settings: PartitionSettings,
-    /// Files of it may have rotted: what it serves must be right, but it may refuse.
-    pub may_be_damaged: bool,
+    /// Offsets behind a damaged header, in its segment: they may be refused as well.
+    pub hidden: Vec<std::ops::Range<u64>>,
+    /// Offsets whose loss was accepted.
+    pub accepted: Vec<std::ops::Range<u64>>,
     /// Records were lost and said to be: what it remembers of producers is no longer known.
     pub has_lost: bool,
     /// A start said that it may be short although nothing was lost, which it goes on saying.
     pub is_doubted: bool,
     /// Wholly below the log start: lost checkpoints may bring them back, as they were.
-    deleted: BTreeMap<u64, Held>,
+    pub(super) deleted: BTreeMap<u64, Held>,
     /// A truncation that has not returned.
     pub truncation: Option<Truncation>,
     /// Where truncations have cut it, oldest first.
@@ -73,7 +77,8 @@ impl PartitionModel {
             high_watermark: 0,
             producers: BTreeMap::new(),
             settings,
-            may_be_damaged: false,
+            hidden: Vec::new(),
+            accepted: Vec::new(),
             has_lost: false,
             is_doubted: false,
             deleted: BTreeMap::new(),
@@ -108,6 +113,7 @@ impl PartitionModel {
             len: batch.frame.len(),
             appended_us: now_us,
             header_crc: None,
+            is_rotten: false,
         };
         self.frames.insert(base, held);
         self.end += u64::from(batch.record_count);
@@ -129,6 +135,8 @@ impl PartitionModel {
         let stays = |base: &u64, held: &mut Held| base + u64::from(held.record_count) <= end;
         self.frames.retain(stays);
         self.deleted.retain(stays);
+        self.accepted.iter_mut().for_each(|range| range.end = range.end.min(end));
+        self.accepted.retain(|range| !range.is_empty());
         let start = self.log_start;
         self.producers.values_mut().for_each(|producer| producer.truncate(end, start));
         self.end = end;

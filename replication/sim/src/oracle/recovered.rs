@@ -13,16 +13,20 @@ pub struct Recovered {
     pub status: PartitionStatus,
     /// As the recovery reported.
     pub damaged: Vec<DamagedRange>,
-    pub possibly_short: bool,
+    pub possibly_short: Option<u64>,
     /// A bit was changed in the journal that it was recovered from.
     pub journal_rotten: bool,
-    /// That happened before the journal was marked: its very last group, when it rots, looks like one that was never
-    /// whole, or never written.
-    pub journal_unmarked: bool,
+    /// That was in the very last group, before anything named it durable: it looks like one that was never whole, or
+    /// never written.
+    pub in_window: bool,
     /// One checkpoint slot of its shard was lost.
     pub slot_lost: bool,
     /// Both checkpoint slots of its shard were lost.
     pub checkpoints_lost: bool,
+    /// And the spare: what was deleted or damaged before is no longer known.
+    pub spare_lost: bool,
+    /// Reads were made to fail.
+    pub device_failed: bool,
 }
 
 impl PartitionModel {
@@ -30,52 +34,73 @@ impl PartitionModel {
         let id = self.id;
         let (start, end) = (found.status.log_start_offset.0, found.status.log_end_offset.0);
         self.settle_truncation(end, coverage);
+        if found.journal_rotten && found.slot_lost {
+            // The older slot may name segments that were deleted since, and a damaged group may have been all that said so.
+            self.deleted.values_mut().for_each(|held| held.is_rotten = true);
+        }
         if found.journal_rotten || found.checkpoints_lost || self.has_lost {
             self.undelete(start.min(end));
         }
-        let lenient = found.journal_rotten || self.may_be_damaged;
-        demand!(lenient || found.damaged.is_empty(), "{id}: {:?} is damaged, and nothing rotted", found.damaged);
         // A walk that ends at what a torn write left says so, and lost nothing for it.
-        self.is_doubted |= found.checkpoints_lost && found.possibly_short;
-        let may_be_short = lenient || self.has_lost || self.is_doubted;
-        demand!(may_be_short || !found.possibly_short, "{id} is said to be possibly short, and nothing rotted");
-        demand!(self.is_boundary(end), "{id}: the log ends at {end}, inside a batch or beyond {}", self.end);
+        self.is_doubted |= found.checkpoints_lost && found.possibly_short.is_some();
+        let may_be_short = found.journal_rotten || self.has_lost || self.is_doubted;
+        demand!(may_be_short || found.possibly_short.is_none(), "{id} is said to be possibly short, and nothing rotted");
+        let nothing_left = found.spare_lost && end == 0;
+        demand!(nothing_left || self.is_boundary(end), "{id}: the log ends at {end}, inside a batch or beyond {}", self.end);
+        if found.spare_lost {
+            // What was accepted was in the checkpoints alone.
+            self.accepted.clear();
+        }
         for range in &found.damaged {
             let in_order = range.from < range.until && range.until.0 <= end;
             demand!(in_order, "{id}: {range:?} is said to be damaged, the log ends at {end}");
+            self.on_refused(*range, found.device_failed)?;
         }
-        let window = found.journal_unmarked && end >= self.promised_before_group;
-        let may_be_short = found.journal_rotten && (found.possibly_short || window);
-        demand!(
-            end >= self.promised_end || may_be_short,
-            "{id}: the log ends at {end}, and records up to {} were acknowledged or served",
-            self.promised_end
-        );
+        self.check_end(found, end)?;
         coverage.hit_if(end < self.end, "recovery: unacknowledged frames lost");
         coverage.hit_if(end > self.promised_end, "recovery: unacknowledged frames kept");
         coverage.hit_if(!found.damaged.is_empty(), "recovery: damaged range");
-        coverage.hit_if(found.possibly_short, "recovery: possibly short");
-        // The older slot may name segments that were deleted since, and a damaged group may have been all that said so.
-        self.may_be_damaged |= found.journal_rotten && (!found.damaged.is_empty() || found.slot_lost);
-        self.has_lost |= !found.damaged.is_empty() || (found.possibly_short && !self.is_doubted) || end < self.promised_end;
+        coverage.hit_if(found.possibly_short.is_some(), "recovery: possibly short");
+        coverage.hit_if(found.checkpoints_lost, "recovery: without both slots");
+        coverage.hit_if(found.spare_lost, "recovery: without the spare");
+        let is_short = found.possibly_short.is_some() && !self.is_doubted;
+        self.has_lost |= !found.damaged.is_empty() || is_short || end < self.promised_end;
         self.cut(end);
         // What recovery leaves is in segments, flushed.
         self.promised_end = end;
         self.promised_before_group = end;
-        self.on_log_start_recovered(start, found.checkpoints_lost)?;
+        self.on_log_start_recovered(start, found)?;
         self.high_watermark = found.status.high_watermark.0;
         Ok(())
     }
 
+    /// What was promised and is gone has rotted, every frame of it, and is said to be missing; or it was in the one window.
+    fn check_end(&self, found: &Recovered, end: u64) -> Result<(), Violation> {
+        let id = self.id;
+        let is_said = found.possibly_short.is_some_and(|offset| offset <= end);
+        let is_window = found.in_window && end >= self.promised_before_group;
+        demand!(
+            end >= self.promised_end || self.is_rotten_from(end) && (is_said || is_window),
+            "{id}: the log ends at {end}, and records up to {} were acknowledged or served; possibly short: {:?}",
+            self.promised_end,
+            found.possibly_short
+        );
+        Ok(())
+    }
+
     /// With the checkpoints go the log starts that no journal entry names any more: whole segments that were deleted, and
-    /// not removed yet, come back.
-    fn on_log_start_recovered(&mut self, start: u64, checkpoints_lost: bool) -> Result<(), Violation> {
+    /// not removed yet, come back. With the spare goes what was known to be damaged at the beginning of the log.
+    fn on_log_start_recovered(&mut self, start: u64, found: &Recovered) -> Result<(), Violation> {
         let (id, least, most) = (self.id, self.log_start_min.min(self.end), self.log_start_max);
         demand!(
-            start >= least || self.has_lost || (checkpoints_lost && self.is_boundary(start)),
+            start >= least || self.has_lost || (found.checkpoints_lost && self.is_boundary(start)),
             "{id}: the log starts at {start}, and records below {least} were deleted for good"
         );
-        demand!(start <= most, "{id}: the log starts at {start}, and nobody asked for more than {most}");
+        let first = self.holding(most).map_or(most, |(base, _)| base);
+        let is_forgotten = found.spare_lost
+            && first < start
+            && self.bases_between(first, start).count() == self.rotten_between(first, start).count();
+        demand!(start <= most || is_forgotten, "{id}: the log starts at {start}, and nobody asked for more than {most}");
         self.log_start = start;
         self.log_start_min = start;
         self.log_start_max = start;

@@ -18,6 +18,7 @@ impl PartitionModel {
         status: &PartitionStatus,
         now_us: u64,
         wall_is_honest: bool,
+        device_failed: bool,
         coverage: &mut Coverage,
     ) -> Result<(), Violation> {
         let id = self.id;
@@ -32,7 +33,7 @@ impl PartitionModel {
         }
         self.log_start = start;
         self.log_start_max = self.log_start_max.max(start);
-        Ok(())
+        status.damaged.iter().try_for_each(|range| self.on_refused(*range, device_failed))
     }
 
     fn check_retention(

@@ -37,6 +37,7 @@ impl PartitionModel {
 
     /// Where the log ends now, while it is being truncated.
     pub fn on_log_end(&mut self, end: u64) -> Result<(), Violation> {
+        let has_rot = !self.hidden.is_empty() || self.frames.values().any(|held| held.is_rotten);
         let (id, boundary) = (self.id, self.truncation.as_ref().map_or(self.end, |truncation| self.boundary(truncation.asked)));
         let Some(truncation) = &mut self.truncation else { return Ok(()) };
         if end == self.end {
@@ -44,7 +45,7 @@ impl PartitionModel {
         }
         demand!(truncation.before.is_none(), "{id}: a log that was cut at {} ends at {end}", self.end);
         // Where frames cannot be read, the nearest boundary may not be known.
-        let is_right = end == boundary || (self.may_be_damaged && end <= truncation.asked);
+        let is_right = end == boundary || (has_rot && end <= truncation.asked);
         demand!(is_right, "{id}: cut at {end}, and {} was asked, which is {boundary}", truncation.asked);
         truncation.before = Some(Box::new(Before {
             frames: self.frames.clone(),
@@ -57,8 +58,13 @@ impl PartitionModel {
         self.high_watermark = self.high_watermark.min(end);
         self.cuts.push(end);
         // What a cut knows of producers it reads from the frames below it.
-        self.has_lost |= self.may_be_damaged;
+        self.has_lost |= has_rot;
         Ok(())
+    }
+
+    /// The frames that come back when a crash undoes the cut.
+    pub(super) fn frames_before_cut(&mut self) -> Option<&mut BTreeMap<u64, Held>> {
+        Some(&mut self.truncation.as_mut()?.before.as_mut()?.frames)
     }
 
     /// It has returned, and says where the log ends. Gives back whether anything was cut off.

@@ -1,0 +1,167 @@
+//! What rebuilding once got wrong, one case each.
+
+use super::rebuild_tests::{lose_all, lose_slots, start};
+use super::tests::{Scenario, power_cycled};
+use super::*;
+use crate::disk::{DiskFile, OpenMode};
+use crate::layout::segment_file;
+use crate::testing::executor::block_on;
+use crate::testing::fault_disk::{FaultDisk, FaultKind};
+use crate::testing::frames::test_partition;
+use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
+use crate::write_back::WriteBackKind;
+
+fn settle(shard: &mut TestShard) {
+    for _ in 0..2 {
+        shard.write_back(WriteBackKind::Everything);
+        shard.flush();
+        shard.checkpoint();
+    }
+}
+
+/// A log all of whose records were deleted and whose last file is gone; gives back where it stands.
+fn wholly_deleted() -> (TestShard, Offset) {
+    let mut scenario = Scenario::new(1, TestSizes::default());
+    for _ in 0..4 {
+        scenario.append_and_commit(0, 1000);
+    }
+    let disk = power_cycled(&scenario.shard.disk);
+    lose_slots(&disk);
+    // What is rebuilt has only ended segments.
+    let mut shard = start(&disk, 2, "four frames");
+    settle(&mut shard);
+    let mut shard = start(&power_cycled(&shard.disk), 3, "again");
+    settle(&mut shard);
+    lose_slots(&shard.disk);
+    let mut shard = start(&power_cycled(&shard.disk), 4, "and again");
+    let id = test_partition(0);
+    let end = shard.log(id).log_end_offset();
+    shard.set_log_start(id, end);
+    for _ in 0..3 {
+        shard.checkpoint();
+    }
+    let shard = start(&power_cycled(&shard.disk), 5, "without files");
+    let dir = test_layout().partition_dir(id);
+    assert!(!shard.disk.files().keys().any(|path| path.starts_with(&dir)), "no segment is left");
+    (shard, end)
+}
+
+fn append_one(shard: &mut TestShard) {
+    let frame = shard.source(test_partition(0), 9).next(2, 500);
+    shard.append(&frame);
+    shard.commit();
+}
+
+#[test]
+fn what_was_deleted_before_the_journals_first_frame_is_not_damage() {
+    let (mut shard, end) = wholly_deleted();
+    append_one(&mut shard);
+    for is_begun in [false, true] {
+        let disk = power_cycled(&shard.disk);
+        lose_all(&disk);
+        if is_begun {
+            // A recovery that was cut off has begun the segment, and nothing of it has arrived.
+            let path = segment_file(&test_layout().partition_dir(test_partition(0)), end);
+            block_on(disk.create_dir_all(path.parent().unwrap())).unwrap();
+            block_on(block_on(disk.open(&path, OpenMode::CreateNew)).unwrap().sync()).unwrap();
+        }
+        let mut shard = start(&disk, 6, "one frame in the journal");
+        assert!(shard.report().damaged.is_empty() && shard.report().out_of_place == 0, "{}", shard.report());
+        assert_eq!((shard.log(test_partition(0)).log_start_offset(), shard.read_all(test_partition(0)).len()), (end, 1));
+    }
+}
+
+#[test]
+fn a_log_that_holds_nothing_goes_on_where_it_stood_or_says_that_nobody_knows() {
+    let (shard, end) = wholly_deleted();
+    let disk = power_cycled(&shard.disk);
+    lose_slots(&disk);
+    let mut shard = start(&disk, 6, "with the spare");
+    assert_eq!((shard.log(test_partition(0)).log_start_offset(), shard.log(test_partition(0)).log_end_offset()), (end, end));
+    assert!(shard.report().possibly_short.is_empty() && shard.report().damaged.is_empty(), "{}", shard.report());
+    let disk = power_cycled(&shard.disk);
+    lose_all(&disk);
+    let shard = start(&disk, 7, "without it");
+    assert_eq!(shard.report().possibly_short.get(&test_partition(0)), Some(&Offset::ZERO), "{}", shard.report());
+}
+
+#[test]
+fn a_file_whose_flush_failed_once_is_written_again_before_it_is_believed() {
+    let mut scenario = Scenario::new(3, TestSizes::default());
+    for _ in 0..6 {
+        scenario.append_and_commit(0, 3000);
+    }
+    let id = test_partition(0);
+    let frames = scenario.shard.read_all(id);
+    let mut failed = 0;
+    for nth in 0..40 {
+        let disk = power_cycled(&scenario.shard.disk);
+        lose_all(&disk);
+        disk.fail(FaultKind::Sync, nth);
+        let Err(RecoveryError::Io(_)) = TestShard::start(&disk, 2, TestSizes::default()).map(|_| ()) else { continue };
+        failed += 1;
+        // The process was ended; the machine was not.
+        let what = format!("flush {nth} failed");
+        drop(start(&disk, 3, &what));
+        let mut shard = start(&power_cycled(&disk), 4, &what);
+        assert_eq!(shard.read_all(id), frames, "{what}");
+    }
+    assert!(failed > 5, "{failed} flushes failed");
+}
+
+#[test]
+fn what_an_earlier_life_wrote_behind_the_recovery_point_does_not_end_a_segment() {
+    let short = TestSizes { segment_len: 16 * 1024, ..TestSizes::default() };
+    let long = TestSizes { segment_len: 1024 * 1024, ..TestSizes::default() };
+    let mut scenario = Scenario::new(4, short);
+    for _ in 0..6 {
+        scenario.append_and_commit(0, 4000);
+    }
+    // Footers are written, and no checkpoint knows of them.
+    scenario.shard.write_back(WriteBackKind::Everything);
+    scenario.shard.disk.end_calls();
+    let mut shard = TestShard::start(&scenario.shard.disk, 2, long).unwrap();
+    append_one(&mut shard);
+    settle(&mut shard);
+    let frames = shard.read_all(test_partition(0));
+    let disk = power_cycled(&shard.disk);
+    lose_all(&disk);
+    let mut shard = TestShard::start(&disk, 3, long).unwrap();
+    assert!(shard.report().damaged.is_empty(), "{}", shard.report());
+    assert_eq!(shard.read_all(test_partition(0)), frames);
+}
+
+#[test]
+fn a_segment_that_was_begun_and_holds_nothing_does_not_end_the_one_before_it() {
+    let mut scenario = Scenario::new(5, TestSizes::default());
+    for _ in 0..5 {
+        scenario.append_and_commit(0, 1000);
+    }
+    settle(&mut scenario.shard);
+    let id = test_partition(0);
+    let frames = scenario.shard.read_all(id);
+    let (first, _) = sluice_model::FrameHeader::parse_frame(&frames[0]).unwrap();
+    let disk = power_cycled(&scenario.shard.disk);
+    lose_all(&disk);
+    let path = segment_file(&test_layout().partition_dir(id), first.next_offset());
+    block_on(block_on(disk.open(&path, OpenMode::CreateNew)).unwrap().sync()).unwrap();
+    let mut shard = start(&disk, 2, "a segment that was begun");
+    assert!(shard.report().damaged.is_empty(), "{}", shard.report());
+    assert_eq!(shard.read_all(id), frames);
+}
+
+#[test]
+fn a_spare_that_is_older_than_the_journal_does_not_count() {
+    let mut scenario = Scenario::new(6, TestSizes::default());
+    scenario.append_and_commit(0, 1000);
+    let spare = test_layout().checkpoint_spare(TEST_SHARD);
+    let old = scenario.shard.disk.files()[&spare].clone();
+    let read = |disk: &FaultDisk| block_on(read_spare(disk, &test_layout(), TEST_SHARD)).unwrap();
+    assert!(read(&scenario.shard.disk).is_some());
+    let mut shard = start(&power_cycled(&scenario.shard.disk), 2, "a second life");
+    append_one(&mut shard);
+    let file = block_on(shard.disk.open(&spare, OpenMode::Existing)).unwrap();
+    assert!(read(&shard.disk).is_some_and(|found| found.checkpoint.incarnation.number == 2));
+    block_on(file.write_at(0, old)).unwrap();
+    assert!(read(&shard.disk).is_none());
+}

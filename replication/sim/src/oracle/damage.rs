@@ -1,0 +1,82 @@
+//! Which frames may be refused: those of which the disk has no copy left that counts, and no others.
+//!
+//! The expensive mistake is to excuse a range for one frame in it: what is damaged is reported exactly, so every frame
+//! that a range touches has to have rotted itself, or to stand behind a header that has, in the same segment. Deliberately absent: what rots (`rot`).
+
+use super::Violation;
+use super::batches::BatchId;
+use super::partition::{Held, PartitionModel};
+use crate::demand;
+use sluice_storage::damage::DamagedRange;
+
+impl PartitionModel {
+    /// No copy of this frame counts any more, wherever the model has it.
+    pub fn rot(&mut self, base: u64) {
+        let of_log = [self.frames.get_mut(&base), self.deleted.get_mut(&base)];
+        of_log.into_iter().flatten().for_each(|held| held.is_rotten = true);
+        if let Some(held) = self.frames_before_cut().and_then(|frames| frames.get_mut(&base)) {
+            held.is_rotten = true;
+        }
+    }
+
+    /// The batch at this offset, in the log as it is or as it may come back.
+    #[must_use]
+    pub fn batch_at(&self, base: u64) -> Option<BatchId> {
+        self.frames.get(&base).or_else(|| self.deleted.get(&base)).map(|held| held.batch)
+    }
+
+    /// Bases from `from` up to `until`.
+    pub fn bases_between(&self, from: u64, until: u64) -> impl Iterator<Item = u64> {
+        self.frames.range(from..until).map(|(base, _)| *base)
+    }
+
+    pub fn rotten_between(&self, from: u64, until: u64) -> impl Iterator<Item = u64> {
+        self.frames.range(from..until).filter(|(_, held)| held.is_rotten).map(|(base, _)| *base)
+    }
+
+    /// What is refused has rotted, and nobody has accepted its loss.
+    pub fn on_refused(&mut self, range: DamagedRange, device_failed: bool) -> Result<(), Violation> {
+        let id = self.id;
+        let both = self.accepted.iter().find(|accepted| accepted.start < range.until.0 && range.from.0 < accepted.end);
+        demand!(both.is_none(), "{id}: {range:?} is refused, and the loss of {both:?} was accepted");
+        self.on_unreadable(range, device_failed)
+    }
+
+    /// What cannot be read has rotted, every frame of it. `device_failed` when reads were made to fail: that is the same.
+    pub fn on_unreadable(&mut self, range: DamagedRange, device_failed: bool) -> Result<(), Violation> {
+        let (id, start) = (self.id, self.log_start);
+        let first = self.holding(range.from.0).map_or(range.from.0, |(base, _)| base);
+        let is_live = |base: u64, held: &Held| base + u64::from(held.record_count) > start;
+        for (&base, held) in self.frames.range_mut(first..range.until.0).filter(|(base, held)| is_live(**base, held)) {
+            held.is_rotten |= device_failed || self.hidden.iter().any(|hidden| hidden.contains(&base));
+            demand!(held.is_rotten, "{id}: {range:?} is not served, and nothing has happened to the frame at {base}");
+        }
+        Ok(())
+    }
+
+    /// An operator has given up these ranges: they are stepped over from now on, and not refused.
+    pub fn on_accepted(&mut self, ranges: &[DamagedRange]) {
+        self.accepted.extend(ranges.iter().map(|range| range.from.0..range.until.0));
+        self.is_doubted = true;
+    }
+
+    /// A reader who asked for `offset` is given what stands at `first`: all in between has rotted and was accepted.
+    pub fn on_stepped_over(&self, offset: u64, first: u64) -> Result<(), Violation> {
+        let id = self.id;
+        let is_accepted = |at: &u64| self.accepted.iter().any(|range| range.contains(at));
+        let missing = (offset..first).find(|at| !is_accepted(at));
+        demand!(
+            missing.is_none(),
+            "{id}: a fetch at {offset} begins at {first}, and nobody has accepted the loss of {missing:?}"
+        );
+        Ok(())
+    }
+
+    /// Whether every promised record from `end` on has rotted, or was deleted.
+    #[must_use]
+    pub fn is_rotten_from(&self, end: u64) -> bool {
+        let start = self.log_start_min;
+        let promised = self.frames.range(end..self.promised_end.max(end));
+        promised.filter(|(base, held)| **base + u64::from(held.record_count) > start).all(|(_, held)| held.is_rotten)
+    }
+}

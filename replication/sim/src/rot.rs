@@ -1,0 +1,112 @@
+//! What a bit that changes costs: which frames have it, in which copy, by what stands in the files before it changes.
+//!
+//! Found from the bytes alone, by the batches that were sent, and not by what recovery makes of them. The expensive
+//! mistake is to excuse too much: a frame that keeps a copy which counts is not damaged. Deliberately absent: which bits
+//! change (`faults`).
+
+use crate::oracle::Oracle;
+use sluice_model::frame::FRAME_MAGIC;
+use sluice_model::limits::BLOCK_LEN;
+use sluice_model::{FRAME_HEADER_LEN, FrameHeader, Incarnation, TopicPartition};
+use sluice_storage::commit_group::{ENTRY_HEADER_LEN, GROUP_HEADER_LEN, GroupHeader};
+use std::collections::BTreeSet;
+
+/// A frame by its base offset.
+pub type FrameId = (TopicPartition, u64);
+
+/// What of a journal a bit is part of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalHit {
+    pub incarnation: Incarnation,
+    pub sequence: u64,
+    pub frames: Vec<FrameId>,
+    /// All frames of the group: they go together when nothing names it durable.
+    pub all_frames: Vec<FrameId>,
+}
+
+/// What of a segment a bit is part of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SegmentHit {
+    pub frames: Vec<FrameId>,
+    /// The first offset of which nothing says any more where it stands: the length of a frame is in its header, and the
+    /// chain of a segment that does not say itself where it ends begins in its header block.
+    pub hidden_from: Option<u64>,
+}
+
+/// What a bit of a segment file is part of; `has_footer` when a checkpoint says that this is so. What lies between two damaged frames of a segment proves nothing.
+pub fn hit_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, bytes: &[u8], at: usize) -> SegmentHit {
+    let Some(model) = oracle.partitions.get(&id) else { return SegmentHit::default() };
+    if at < BLOCK_LEN {
+        return SegmentHit { frames: Vec::new(), hidden_from: (!has_footer).then_some(base) };
+    }
+    let found = frames_in(oracle, bytes, |found| found == id);
+    let hit = found.iter().find(|(_, from, until)| (*from..*until).contains(&at));
+    let Some(&(hit, from, _)) = hit else { return SegmentHit::default() };
+    let end = found.iter().map(|((_, base), ..)| *base).max().unwrap_or(base);
+    let rotten: BTreeSet<u64> = model.rotten_between(base, end + 1).chain([hit.1]).collect();
+    let (Some(first), Some(last)) = (rotten.first(), rotten.last()) else { return SegmentHit::default() };
+    let frames = model.bases_between(*first, last + 1).map(|base| (id, base)).collect();
+    SegmentHit { frames, hidden_from: (at < from + FRAME_HEADER_LEN).then_some(hit.1) }
+}
+
+/// The group that a bit of a journal file is part of.
+pub fn group_of_journal(oracle: &Oracle, bytes: &[u8], at: usize) -> Option<JournalHit> {
+    let (start, header) = groups_in(bytes).find(|(start, header)| (*start..start + header.group_len()).contains(&at))?;
+    let group = &bytes[start..(start + header.group_len()).min(bytes.len())];
+    let hit = at - start;
+    let end = GROUP_HEADER_LEN + header.body_len as usize;
+    let range = if hit < GROUP_HEADER_LEN { 0..end } else { lost_entries(group, end, hit)? };
+    let frames_of = |range| {
+        let frames = frames_in(oracle, group.get(range).unwrap_or_default(), |_| true);
+        frames.into_iter().map(|(frame, ..)| frame).collect()
+    };
+    let (incarnation, sequence) = (header.incarnation, header.sequence);
+    Some(JournalHit { incarnation, sequence, frames: frames_of(range), all_frames: frames_of(0..end) })
+}
+
+/// Every group with a good header, and where it begins.
+pub fn groups_in(bytes: &[u8]) -> impl Iterator<Item = (usize, GroupHeader)> + '_ {
+    (0..bytes.len()).step_by(BLOCK_LEN).filter_map(|start| Some((start, GroupHeader::parse(&bytes[start..])?.0)))
+}
+
+/// The bytes of the entry that `hit` is in; with all that follow when it is in what says how long the entry is: nothing
+/// else says where the next one begins. `None` behind the last one.
+fn lost_entries(group: &[u8], end: usize, hit: usize) -> Option<std::ops::Range<usize>> {
+    let mut at = GROUP_HEADER_LEN;
+    while at + ENTRY_HEADER_LEN <= end {
+        let len = u32::from_le_bytes(group.get(at + 4..at + ENTRY_HEADER_LEN)?.try_into().ok()?) as usize;
+        let next = at + ENTRY_HEADER_LEN + len;
+        if hit < at + ENTRY_HEADER_LEN {
+            return Some(at..end);
+        }
+        if hit < next {
+            return Some(at..next);
+        }
+        at = next;
+    }
+    None
+}
+
+/// Every frame in some bytes that is one of the model's, whole, with its place.
+fn frames_in(oracle: &Oracle, bytes: &[u8], is_wanted: impl Fn(TopicPartition) -> bool) -> Vec<(FrameId, usize, usize)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at + FRAME_HEADER_LEN <= bytes.len() {
+        let len = bytes[at..].starts_with(&FRAME_MAGIC).then(|| frame_at(oracle, &bytes[at..], &is_wanted)).flatten();
+        match len {
+            Some((frame, len)) => {
+                found.push((frame, at, at + len));
+                at += len;
+            }
+            None => at += 1,
+        }
+    }
+    found
+}
+
+fn frame_at(oracle: &Oracle, bytes: &[u8], is_wanted: &impl Fn(TopicPartition) -> bool) -> Option<(FrameId, usize)> {
+    let (header, body) = FrameHeader::parse_frame(bytes).ok()?;
+    let (id, base) = (header.topic_partition(), header.base_offset().0);
+    let batch = oracle.partitions.get(&id).filter(|_| is_wanted(id))?.batch_at(base)?;
+    oracle.batches.is(batch, header, body).then_some(((id, base), header.frame_len()))
+}
