@@ -21,7 +21,7 @@ use crate::recovery::RecoveryError;
 use crate::recovery_rebuild_flush::rewrite;
 use crate::recovery_rebuild_journal::{InSegments, Named};
 use crate::recovery_rebuild_log::{RebuiltLog, Walked};
-use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer};
+use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_down};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FrameHeader, Offset, PlacementEpoch, TopicPartition};
 use std::collections::BTreeMap;
@@ -72,7 +72,8 @@ pub(crate) async fn rebuild_partition<D: Disk>(
         entries => entries?.iter().filter_map(|entry| segment_base_offset(&entry.name)).collect(),
     };
     bases.sort_unstable();
-    let mut rebuild = Rebuild { disk, dir, id, named, log: RebuiltLog::default() };
+    let kept_end = kept.map(|kept| kept.recovery_point.offset);
+    let mut rebuild = Rebuild { disk, dir, id, named, kept_end, log: RebuiltLog::default() };
     // Without a file, what was before the journal's first frame was deleted, or the spare says that it is missing.
     let begin = bases.first().copied().or(named.first).or(kept.map(|kept| kept.log_start_offset)).unwrap_or(named.log_start);
     (rebuild.log.start, rebuild.log.end) = (begin, begin);
@@ -101,6 +102,8 @@ struct Rebuild<'a, D: Disk> {
     dir: PathBuf,
     id: TopicPartition,
     named: Named,
+    /// Where the log ended as the spare has it.
+    kept_end: Option<Offset>,
     log: RebuiltLog,
 }
 
@@ -132,8 +135,8 @@ impl<D: Disk> Rebuild<'_, D> {
             if maybe_unflushed {
                 rewrite(self.disk, &segment.file, segment.file_len).await?;
             }
-            // A later segment begins where this one ends: a trailer that says otherwise is of an earlier life.
-            let goes_on = match segment.trailer.filter(|trailer| next_base.is_none_or(|next| trailer.next_offset <= next)) {
+            let trailer = self.valid_trailer(&segment, next_base).await?;
+            let goes_on = match trailer {
                 Some(trailer) => self.take_sealed(&segment, trailer, next_base).await?,
                 None => self.take_unsealed(&segment, next_base).await?,
             };
@@ -142,6 +145,35 @@ impl<D: Disk> Rebuild<'_, D> {
             }
         }
         Ok(())
+    }
+
+    /// Where the segment says that it ends. What an earlier life wrote behind the recovery point may stand there still:
+    /// then a later segment begins before that end, or the log goes on behind it.
+    async fn valid_trailer(
+        &self,
+        segment: &Segment<D::File>,
+        next_base: Option<Offset>,
+    ) -> Result<Option<SegmentTrailer>, RecoveryError> {
+        let Some(trailer) = segment.trailer.filter(|trailer| next_base.is_none_or(|next| trailer.next_offset <= next)) else {
+            return Ok(None);
+        };
+        // A truncation leaves the beginning of what it cut off behind the end, too.
+        let ends_there = [next_base, self.named.cut_from, self.kept_end].contains(&Some(trailer.next_offset));
+        for position in [trailer.end_position, trailer.footer_position] {
+            let block = block_down(position);
+            let bytes = segment.file.read_at(block, 2 * BLOCK_LEN).await?;
+            let skip = usize::try_from(position - block).expect("less than a block");
+            let header = FrameHeader::parse_sealed(bytes.get(skip..).unwrap_or_default()).ok();
+            let follows = |header: &&FrameHeader| {
+                header.topic_partition() == self.id
+                    && header.base_offset() == trailer.next_offset
+                    && header.prev_header_crc.to_native() == trailer.last_header_crc
+            };
+            if !ends_there && header.filter(follows).is_some() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(trailer))
     }
 
     /// The first of these segments that holds a frame. One that was begun and holds nothing says nothing either.

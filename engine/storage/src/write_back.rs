@@ -267,17 +267,8 @@ impl<D: Disk> WriteBackPlan<D> {
     }
 
     /// A segment that begins may find a file: one that was created after the checkpoint that recovery started from.
-    /// It is written anew from its header on. What an earlier life has left behind the recovery point goes: a footer
-    /// there would say where the segment ends, once no checkpoint does.
+    /// It is written anew from its header on.
     async fn open(&self) -> io::Result<D::File> {
-        let file = self.open_or_create().await?;
-        if self.allocated <= self.from && file.len().await? > self.from {
-            file.truncate(self.from).await?;
-        }
-        Ok(file)
-    }
-
-    async fn open_or_create(&self) -> io::Result<D::File> {
         let (disk, path) = (self.segment.disk(), self.segment.path());
         if self.from > 0 {
             return disk.open(path, OpenMode::Existing).await;
