@@ -159,6 +159,10 @@ impl<D: Disk> Rebuild<'_, D> {
         };
         // A truncation leaves the beginning of what it cut off behind the end, too.
         let ends_there = [next_base, self.named.cut_from, self.kept_end].contains(&Some(trailer.next_offset));
+        let goes_on = self.kept_end.is_some_and(|end| end > trailer.next_offset);
+        if ends_there || !goes_on && self.read_footer(segment, &trailer).await?.is_some() {
+            return Ok(Some(trailer));
+        }
         for position in [trailer.end_position, trailer.footer_position] {
             let block = block_down(position);
             let bytes = segment.file.read_at(block, 2 * BLOCK_LEN).await?;
@@ -169,7 +173,7 @@ impl<D: Disk> Rebuild<'_, D> {
                     && header.base_offset() == trailer.next_offset
                     && header.prev_header_crc.to_native() == trailer.last_header_crc
             };
-            if !ends_there && header.filter(follows).is_some() {
+            if header.filter(follows).is_some() {
                 return Ok(None);
             }
         }
