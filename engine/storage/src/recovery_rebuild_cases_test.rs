@@ -125,7 +125,7 @@ fn what_an_earlier_life_wrote_behind_the_recovery_point_does_not_end_a_segment()
     settle(&mut shard);
     let frames = shard.read_all(test_partition(0));
     let disk = power_cycled(&shard.disk);
-    lose_all(&disk);
+    lose_slots(&disk);
     let mut shard = TestShard::start(&disk, 3, long).unwrap();
     assert!(shard.report().damaged.is_empty(), "{}", shard.report());
     assert_eq!(shard.read_all(test_partition(0)), frames);
