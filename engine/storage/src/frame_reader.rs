@@ -101,6 +101,17 @@ impl<F: DiskFile> FrameReader<F> {
         Ok(found.is_some())
     }
 
+    /// As [`Self::resume_behind_damage`], where a gap may be the damage: the frame behind it stands where the walk does.
+    pub(crate) async fn resume_behind_gap(&mut self) -> Result<bool, WalkError> {
+        let here = self.walk.position();
+        let Some((position, header)) = self.find_frame(here).await? else { return Ok(false) };
+        if position == here && header.base_offset() <= self.walk.next_offset() {
+            return self.resume_behind_damage().await;
+        }
+        self.walk.resume(position, &header);
+        Ok(true)
+    }
+
     /// Goes on with the first frame from `position` on that is whole, body included, and not below `floor`. False when
     /// there is none before the walk's end.
     pub(crate) async fn resume_whole(&mut self, mut position: u64, floor: Offset) -> Result<bool, WalkError> {

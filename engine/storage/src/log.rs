@@ -312,7 +312,8 @@ impl<D: Disk> Log<D> {
 
     /// Offsets that no segment holds were lost once, and stay quarantined.
     fn find_gaps(&mut self) {
-        let mut expected = self.sealed.front().map_or(self.log_start, |segment| segment.info.base_offset);
+        // Without its first segments a log begins where it did, behind a gap.
+        let mut expected = self.sealed.front().map_or(self.log_start, |segment| segment.info.base_offset.min(self.log_start));
         let active = self.open.front().map(|segment| (segment.base_offset, segment.next_offset));
         let segments: Vec<(Offset, Offset)> =
             self.sealed.iter().map(|segment| (segment.info.base_offset, segment.info.next_offset)).chain(active).collect();

@@ -36,7 +36,7 @@ use crate::journal_scan::{JournalScan, Wanted, scan_journal};
 use crate::layout::Layout;
 use crate::log::{Log, LogConfig};
 use crate::recovery_journal::plan_replay;
-use crate::recovery_leftovers::{remove_segments, set_aside_leftovers};
+use crate::recovery_leftovers::{cut_leftovers, remove_segments, set_aside_leftovers};
 use crate::recovery_rebuild_held::rebuild_partitions;
 use crate::recovery_rebuild_journal::find_journal;
 use crate::recovery_replay::Replay;
@@ -329,10 +329,15 @@ async fn start_anew<D: Disk>(disk: &D, plan: RecoverShard<'_>, rest: Rest<D>) ->
         checkpoints.set_ring_state(RingState::InUse);
     }
     write_both(&mut checkpoints, &checkpoint).await?;
-    write_spare_if_room(&checkpoints, &checkpoint).await?;
-    remove_segments(disk, &removed).await?;
     // The folder of a partition that is placed elsewhere is another shard's, which may be at work there already.
     let placed_here: BTreeSet<TopicPartition> = plan.assigned.iter().map(|(id, _)| *id).collect();
+    // Where groups are damaged, it may be the last copy of something, for whoever wants to look.
+    if report.damaged_groups.is_empty() && report.lost_groups.is_empty() && !report.rebuilt {
+        let logs = partitions.iter_mut().filter(|(id, _)| placed_here.contains(id)).map(|(_, partition)| &mut partition.log);
+        cut_leftovers(disk, logs).await?;
+    }
+    write_spare_if_room(&checkpoints, &checkpoint).await?;
+    remove_segments(disk, &removed).await?;
     let logs = partitions.iter().filter(|(id, _)| placed_here.contains(id)).map(|(_, partition)| &partition.log);
     report.set_aside = set_aside_leftovers(disk, &plan.layout, plan.incarnation, logs).await?;
     let start = JournalStart {

@@ -1,9 +1,10 @@
 //! Segment files that nothing needs any more, and those that nothing names.
 //!
 //! The first are removed, the second moved to where an operator can look at them: a file that is not understood is
-//! never deleted. Both happen only when both checkpoint slots do without them.
+//! never deleted. And what an earlier life wrote behind the end of a segment that goes on: nothing reads it, until no
+//! checkpoint says any more where the segment ends. All of it happens only when both checkpoint slots do without.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::layout::{Layout, segment_base_offset};
 use crate::log::Log;
 use sluice_model::{Incarnation, Offset};
@@ -26,6 +27,24 @@ pub(crate) async fn remove_segments<D: Disk>(disk: &D, paths: &[PathBuf]) -> io:
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other?,
         }
+    }
+    Ok(())
+}
+
+/// Cuts off what stands behind the end of a segment that goes on, durable when it returns: frames that were truncated, or
+/// never acknowledged, and footers. Space that was allocated ahead goes too.
+pub(crate) async fn cut_leftovers<'a, D: Disk + 'a>(disk: &D, logs: impl Iterator<Item = &'a mut Log<D>>) -> io::Result<()> {
+    for segment in logs.flat_map(|log| &mut log.open).filter(|segment| segment.written() > 0) {
+        let written = segment.written();
+        let file = match disk.open(segment.file.path(), OpenMode::Existing).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        if file.len().await? > written {
+            file.truncate(written).await?;
+            file.sync().await?;
+        }
+        segment.allocated = segment.allocated.min(written);
     }
     Ok(())
 }

@@ -350,7 +350,7 @@ impl<D: Disk> Rebuild<'_, D> {
 }
 
 async fn resumed<F: DiskFile>(reader: &mut FrameReader<F>) -> Result<bool, RecoveryError> {
-    match reader.resume_behind_damage().await {
+    match reader.resume_behind_gap().await {
         Ok(found) => Ok(found),
         Err(WalkError::Damaged(_)) => Ok(false),
         Err(WalkError::Io(error)) => Err(error.into()),

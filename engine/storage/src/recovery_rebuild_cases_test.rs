@@ -79,6 +79,10 @@ fn a_log_that_holds_nothing_goes_on_where_it_stood_or_says_that_nobody_knows() {
     let mut shard = start(&disk, 6, "with the spare");
     assert_eq!((shard.log(test_partition(0)).log_start_offset(), shard.log(test_partition(0)).log_end_offset()), (end, end));
     assert!(shard.report().possibly_short.is_empty() && shard.report().damaged.is_empty(), "{}", shard.report());
+    // A journal of this life, which says nothing of that log.
+    let frame = shard.source(test_partition(1), 9).next(2, 500);
+    shard.append(&frame);
+    shard.commit();
     let disk = power_cycled(&shard.disk);
     lose_all(&disk);
     let shard = start(&disk, 7, "without it");
