@@ -5,9 +5,9 @@
 
 use crate::control::Control;
 use crate::plan::pick;
-use crate::rot::{FrameId, JournalHit, group_of_journal, groups_in, hit_of_segment};
+use crate::rot::{FrameCopy, FrameId, JournalHit, group_of_journal, groups_in, hit_of_segment};
 use crate::world::World;
-use sluice_model::{Offset, PartitionIndex, ShardIndex, TopicId, TopicPartition};
+use sluice_model::{LeaderEpoch, PartitionIndex, ShardIndex, TopicId, TopicPartition};
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::checkpoint_slots::{SlotFound, read_slots, read_spare};
 use sluice_storage::disk::Disk;
@@ -226,12 +226,16 @@ impl World {
     }
 
     /// Of a frame below the recovery point the segment's copy counts, of the others the journal's. Where no checkpoint says
-    /// which, both do.
-    fn note_rot(&mut self, in_segments: &[FrameId], in_journals: &[FrameId]) {
-        let points = self.recovery_points();
-        let in_segments = in_segments.iter().map(|frame| (frame, false));
-        for (&(id, base), in_journal) in in_segments.chain(in_journals.iter().map(|frame| (frame, true))) {
-            let counts = points.get(&id).is_none_or(|point| in_journal == (base >= point.0));
+    /// which, both do. A recovery point from before a truncation is that of other frames.
+    fn note_rot(&mut self, in_segments: &[FrameId], in_journals: &[FrameCopy]) {
+        let held = self.held_by_checkpoints();
+        let in_segments = in_segments.iter().map(|frame| (frame, None));
+        for (&(id, base), epoch) in in_segments.chain(in_journals.iter().map(|(frame, epoch)| (frame, Some(*epoch)))) {
+            let known = held.get(&id).filter(|_| !self.home_may_lack_checkpoints(id));
+            let counts = known.is_none_or(|known| match epoch {
+                None => base < known.recovery_point.offset.0,
+                Some(epoch) => base >= known.recovery_point.offset.0 || epoch_of(known, base) != Some(epoch),
+            });
             if let Some(model) = self.oracle.partitions.get_mut(&id).filter(|_| counts) {
                 self.trace.note(format_args!("  that is the frame of {id} at {base}"));
                 model.rot(base);
@@ -256,13 +260,6 @@ impl World {
         }
     }
 
-    /// As the newest checkpoints that are good have them.
-    fn recovery_points(&self) -> BTreeMap<TopicPartition, Offset> {
-        let held = self.held_by_checkpoints().into_values();
-        let offsets = held.map(|partition| (partition.id, partition.recovery_point.offset));
-        offsets.filter(|(id, _)| !self.home_may_lack_checkpoints(*id)).collect()
-    }
-
     /// Segments that end with a footer, certainly.
     fn sealed_segments(&self) -> BTreeSet<FrameId> {
         let held = self.held_by_checkpoints();
@@ -270,6 +267,7 @@ impl World {
         sealed.filter(|(_, info)| info.has_footer).map(|(id, info)| (id, info.base_offset.0)).collect()
     }
 
+    /// As the newest checkpoints that are good have them.
     fn held_by_checkpoints(&self) -> BTreeMap<TopicPartition, PartitionCheckpoint> {
         let mut held: BTreeMap<TopicPartition, PartitionCheckpoint> = BTreeMap::new();
         for shard in (0..64).map(ShardIndex) {
@@ -374,6 +372,11 @@ impl World {
         }
         position as u64
     }
+}
+
+/// Under which leader epoch a checkpoint has the frame at this offset.
+fn epoch_of(checkpoint: &PartitionCheckpoint, base: u64) -> Option<LeaderEpoch> {
+    checkpoint.epochs.entries().iter().rfind(|(_, start)| start.0 <= base).map(|(epoch, _)| *epoch)
 }
 
 /// Whether no group of its incarnation stands behind this one, in any file of the ring.

@@ -7,21 +7,25 @@
 use crate::oracle::Oracle;
 use sluice_model::frame::FRAME_MAGIC;
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FRAME_HEADER_LEN, FrameHeader, Incarnation, TopicPartition};
+use sluice_model::{FRAME_HEADER_LEN, FrameHeader, Incarnation, LeaderEpoch, TopicPartition};
 use sluice_storage::commit_group::{ENTRY_HEADER_LEN, GROUP_HEADER_LEN, GroupHeader};
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// A frame by its base offset.
 pub type FrameId = (TopicPartition, u64);
+
+/// A copy of a frame, and the leader epoch it was appended under: each truncation comes with a greater one.
+pub type FrameCopy = (FrameId, LeaderEpoch);
 
 /// What of a journal a bit is part of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalHit {
     pub incarnation: Incarnation,
     pub sequence: u64,
-    pub frames: Vec<FrameId>,
+    pub frames: Vec<FrameCopy>,
     /// All frames of the group: they go together when nothing names it durable.
-    pub all_frames: Vec<FrameId>,
+    pub all_frames: Vec<FrameCopy>,
 }
 
 /// What of a segment a bit is part of.
@@ -40,12 +44,20 @@ pub fn hit_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, by
         return SegmentHit { frames: Vec::new(), hidden_from: (!has_footer).then_some(base) };
     }
     let found = frames_in(oracle, bytes, |found| found == id);
-    let hit = found.iter().find(|(_, from, until)| (*from..*until).contains(&at));
-    let Some(&(hit, from, _)) = hit else { return SegmentHit::default() };
+    let hit = found.iter().find(|(.., range)| range.contains(&at));
+    let Some((hit, _, range)) = hit else {
+        // What has rotted already is not found; its header may be hit now.
+        let before = found.iter().rfind(|(.., range)| range.end <= at).map_or(base, |((_, base), ..)| *base);
+        let behind = found.iter().find(|(.., range)| range.start > at).map_or(u64::MAX, |((_, base), ..)| *base);
+        let hidden_from = model.known_between(before, behind).into_iter().find(|(_, is_rotten)| *is_rotten).map(|(base, _)| base);
+        return SegmentHit { frames: Vec::new(), hidden_from };
+    };
+    let (hit, from) = (*hit, range.start);
     let end = found.iter().map(|((_, base), ..)| *base).max().unwrap_or(base);
-    let rotten: BTreeSet<u64> = model.rotten_between(base, end + 1).chain([hit.1]).collect();
+    let known = model.known_between(base, end + 1);
+    let rotten: BTreeSet<u64> = known.iter().filter(|(_, is_rotten)| **is_rotten).map(|(base, _)| *base).chain([hit.1]).collect();
     let (Some(first), Some(last)) = (rotten.first(), rotten.last()) else { return SegmentHit::default() };
-    let frames = model.bases_between(*first, last + 1).map(|base| (id, base)).collect();
+    let frames = known.range(first..=last).map(|(base, _)| (id, *base)).collect();
     SegmentHit { frames, hidden_from: (at < from + FRAME_HEADER_LEN).then_some(hit.1) }
 }
 
@@ -58,7 +70,7 @@ pub fn group_of_journal(oracle: &Oracle, bytes: &[u8], at: usize) -> Option<Jour
     let range = if hit < GROUP_HEADER_LEN { 0..end } else { lost_entries(group, end, hit)? };
     let frames_of = |range| {
         let frames = frames_in(oracle, group.get(range).unwrap_or_default(), |_| true);
-        frames.into_iter().map(|(frame, ..)| frame).collect()
+        frames.into_iter().map(|(frame, epoch, _)| (frame, epoch)).collect()
     };
     let (incarnation, sequence) = (header.incarnation, header.sequence);
     Some(JournalHit { incarnation, sequence, frames: frames_of(range), all_frames: frames_of(0..end) })
@@ -71,7 +83,7 @@ pub fn groups_in(bytes: &[u8]) -> impl Iterator<Item = (usize, GroupHeader)> + '
 
 /// The bytes of the entry that `hit` is in; with all that follow when it is in what says how long the entry is: nothing
 /// else says where the next one begins. `None` behind the last one.
-fn lost_entries(group: &[u8], end: usize, hit: usize) -> Option<std::ops::Range<usize>> {
+fn lost_entries(group: &[u8], end: usize, hit: usize) -> Option<Range<usize>> {
     let mut at = GROUP_HEADER_LEN;
     while at + ENTRY_HEADER_LEN <= end {
         let len = u32::from_le_bytes(group.get(at + 4..at + ENTRY_HEADER_LEN)?.try_into().ok()?) as usize;
@@ -88,14 +100,18 @@ fn lost_entries(group: &[u8], end: usize, hit: usize) -> Option<std::ops::Range<
 }
 
 /// Every frame in some bytes that is one of the model's, whole, with its place.
-fn frames_in(oracle: &Oracle, bytes: &[u8], is_wanted: impl Fn(TopicPartition) -> bool) -> Vec<(FrameId, usize, usize)> {
+fn frames_in(
+    oracle: &Oracle,
+    bytes: &[u8],
+    is_wanted: impl Fn(TopicPartition) -> bool,
+) -> Vec<(FrameId, LeaderEpoch, Range<usize>)> {
     let mut found = Vec::new();
     let mut at = 0;
     while at + FRAME_HEADER_LEN <= bytes.len() {
         let len = bytes[at..].starts_with(&FRAME_MAGIC).then(|| frame_at(oracle, &bytes[at..], &is_wanted)).flatten();
         match len {
-            Some((frame, len)) => {
-                found.push((frame, at, at + len));
+            Some((frame, epoch, len)) => {
+                found.push((frame, epoch, at..at + len));
                 at += len;
             }
             None => at += 1,
@@ -104,9 +120,9 @@ fn frames_in(oracle: &Oracle, bytes: &[u8], is_wanted: impl Fn(TopicPartition) -
     found
 }
 
-fn frame_at(oracle: &Oracle, bytes: &[u8], is_wanted: &impl Fn(TopicPartition) -> bool) -> Option<(FrameId, usize)> {
+fn frame_at(oracle: &Oracle, bytes: &[u8], is_wanted: &impl Fn(TopicPartition) -> bool) -> Option<(FrameId, LeaderEpoch, usize)> {
     let (header, body) = FrameHeader::parse_frame(bytes).ok()?;
     let (id, base) = (header.topic_partition(), header.base_offset().0);
     let batch = oracle.partitions.get(&id).filter(|_| is_wanted(id))?.batch_at(base)?;
-    oracle.batches.is(batch, header, body).then_some(((id, base), header.frame_len()))
+    oracle.batches.is(batch, header, body).then_some(((id, base), header.leader_epoch(), header.frame_len()))
 }

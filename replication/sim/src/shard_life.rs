@@ -222,10 +222,10 @@ impl World {
             self.trace.note(format_args!("  {report}"));
             note_report(report, &mut self.coverage);
             let is_hit = |sequence: u64| self.faults.rotten_groups.contains(&(report.shard, sequence));
-            // A first write to a recycled file, torn: whether that was free already only a checkpoint would say.
+            // A first write to a recycled file, torn, over older groups: whether that was free already only a checkpoint would say.
             let is_lost = |lost: &LostGroups| report.rebuilt || (lost.first_sequence..=lost.last_sequence).any(is_hit);
-            let is_explained =
-                report.damaged_groups.iter().all(|sequence| is_hit(*sequence)) && report.lost_groups.iter().all(is_lost);
+            let is_explained = report.damaged_groups.iter().all(|sequence| report.rebuilt || is_hit(*sequence))
+                && report.lost_groups.iter().all(is_lost);
             demand!(is_explained, "groups are damaged or lost that have not rotted, and recovery says: {report}");
             let is_rotten = self.faults.rotten_journals.contains_key(&report.shard);
             demand!(is_rotten || report.out_of_place == 0, "nothing rotted, and recovery says: {report}");

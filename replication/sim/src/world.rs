@@ -302,7 +302,9 @@ impl World {
         }
         // After a cut, a producer's batches below the log start may be forgotten: it is a duplicate, and nobody says of what.
         let is_below_start = base.is_some_and(|base| base < partition.log_start_max);
-        let may_be_forgotten = !partition.cuts.is_empty() && (is_below_start || partition.has_lost);
+        // So is one in a frame that is damaged: a later one of its producer says that it was there, and not where.
+        let is_rotten = base.and_then(|base| partition.frames.get(&base)).is_some_and(|held| held.is_rotten);
+        let may_be_forgotten = is_rotten || !partition.cuts.is_empty() && (is_below_start || partition.has_lost);
         if answered.is_none() && may_be_forgotten {
             return Ok(());
         }

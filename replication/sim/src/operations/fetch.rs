@@ -90,7 +90,7 @@ impl World {
             }
             FetchRefusal::TooSmall { needed } => {
                 self.coverage.hit("fetch: too small");
-                let len = model.holding(offset).map_or(0, |(_, held)| held.len);
+                let len = model.holding(model.behind_accepted(offset)).map_or(0, |(_, held)| held.len);
                 demand!(needed == len && len > len_max, "{id}: {len_max} bytes are too few for {len} at {offset}: {refusal}");
             }
             FetchRefusal::Damaged { from, until } => {

@@ -135,6 +135,12 @@ impl World {
                 Err(error) => {
                     let may_fail = self.faults.device_errors > 0 || self.faults.is_full;
                     demand!(may_fail, "shard {shard}: a loss cannot be accepted: {error}");
+                    // One of its slots may say so already.
+                    for loss in &lost {
+                        if let Some(model) = self.oracle.partitions.get_mut(&loss.id) {
+                            model.on_maybe_accepted(&loss.damaged);
+                        }
+                    }
                 }
             }
         }

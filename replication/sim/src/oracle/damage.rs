@@ -8,6 +8,7 @@ use super::batches::BatchId;
 use super::partition::{Held, PartitionModel};
 use crate::demand;
 use sluice_storage::damage::DamagedRange;
+use std::collections::BTreeMap;
 
 impl PartitionModel {
     /// No copy of this frame counts any more, wherever the model has it.
@@ -32,6 +33,13 @@ impl PartitionModel {
 
     pub fn rotten_between(&self, from: u64, until: u64) -> impl Iterator<Item = u64> {
         self.frames.range(from..until).filter(|(_, held)| held.is_rotten).map(|(base, _)| *base)
+    }
+
+    /// In the log as it is or as it may come back: bases from `from` up to `until`, and whether each has rotted.
+    #[must_use]
+    pub fn known_between(&self, from: u64, until: u64) -> BTreeMap<u64, bool> {
+        let known = self.deleted.range(from..until).chain(self.frames.range(from..until));
+        known.map(|(base, held)| (*base, held.is_rotten)).collect()
     }
 
     /// What is refused has rotted, and nobody has accepted its loss.
@@ -60,10 +68,20 @@ impl PartitionModel {
         self.is_doubted = true;
     }
 
+    /// The device failed meanwhile: whether they are given up, a start will show.
+    pub fn on_maybe_accepted(&mut self, ranges: &[DamagedRange]) {
+        self.maybe_accepted.extend(ranges.iter().map(|range| range.from.0..range.until.0));
+        self.is_doubted = true;
+    }
+
+    fn given_up(&self) -> impl Iterator<Item = &std::ops::Range<u64>> {
+        self.accepted.iter().chain(&self.maybe_accepted)
+    }
+
     /// A reader who asked for `offset` is given what stands at `first`: all in between has rotted and was accepted.
     pub fn on_stepped_over(&self, offset: u64, first: u64) -> Result<(), Violation> {
         let id = self.id;
-        let is_accepted = |at: &u64| self.accepted.iter().any(|range| range.contains(at));
+        let is_accepted = |at: &u64| self.given_up().any(|range| range.contains(at));
         let missing = (offset..first).find(|at| !is_accepted(at));
         demand!(
             missing.is_none(),
@@ -72,11 +90,27 @@ impl PartitionModel {
         Ok(())
     }
 
+    /// The first offset from `offset` on whose loss nobody has accepted.
+    #[must_use]
+    pub fn behind_accepted(&self, offset: u64) -> u64 {
+        let mut at = offset;
+        while let Some(range) = self.given_up().find(|range| range.contains(&at)) {
+            at = range.end;
+        }
+        at
+    }
+
+    fn is_hidden(&self, base: u64) -> bool {
+        self.hidden.iter().any(|hidden| hidden.contains(&base))
+    }
+
     /// Whether every promised record from `end` on has rotted, or was deleted.
     #[must_use]
     pub fn is_rotten_from(&self, end: u64) -> bool {
         let start = self.log_start_min;
         let promised = self.frames.range(end..self.promised_end.max(end));
-        promised.filter(|(base, held)| **base + u64::from(held.record_count) > start).all(|(_, held)| held.is_rotten)
+        promised
+            .filter(|(base, held)| **base + u64::from(held.record_count) > start)
+            .all(|(base, held)| held.is_rotten || self.is_hidden(*base))
     }
 }

@@ -49,6 +49,8 @@ pub struct PartitionModel {
     pub hidden: Vec<std::ops::Range<u64>>,
     /// Offsets whose loss was accepted.
     pub accepted: Vec<std::ops::Range<u64>>,
+    /// Offsets whose loss was being accepted when the device failed: some checkpoint may say so.
+    pub maybe_accepted: Vec<std::ops::Range<u64>>,
     /// Records were lost and said to be: what it remembers of producers is no longer known.
     pub has_lost: bool,
     /// A start said that it may be short although nothing was lost, which it goes on saying.
@@ -79,6 +81,7 @@ impl PartitionModel {
             settings,
             hidden: Vec::new(),
             accepted: Vec::new(),
+            maybe_accepted: Vec::new(),
             has_lost: false,
             is_doubted: false,
             deleted: BTreeMap::new(),
@@ -135,8 +138,10 @@ impl PartitionModel {
         let stays = |base: &u64, held: &mut Held| base + u64::from(held.record_count) <= end;
         self.frames.retain(stays);
         self.deleted.retain(stays);
-        self.accepted.iter_mut().for_each(|range| range.end = range.end.min(end));
-        self.accepted.retain(|range| !range.is_empty());
+        for accepted in [&mut self.accepted, &mut self.maybe_accepted] {
+            accepted.iter_mut().for_each(|range| range.end = range.end.min(end));
+            accepted.retain(|range| !range.is_empty());
+        }
         let start = self.log_start;
         self.producers.values_mut().for_each(|producer| producer.truncate(end, start));
         self.end = end;
