@@ -92,8 +92,10 @@ impl PartitionModel {
     /// not removed yet, come back. With the spare goes what was known to be damaged at the beginning of the log.
     fn on_log_start_recovered(&mut self, start: u64, found: &Recovered) -> Result<(), Violation> {
         let (id, least, most) = (self.id, self.log_start_min.min(self.end), self.log_start_max);
+        // The entry that moved the log start may have been in the group that rotted.
+        let has_lost_entry = found.journal_rotten && found.possibly_short.is_some();
         demand!(
-            start >= least || self.has_lost || (found.checkpoints_lost && self.is_boundary(start)),
+            start >= least || self.has_lost || has_lost_entry || (found.checkpoints_lost && self.is_boundary(start)),
             "{id}: the log starts at {start}, and records below {least} were deleted for good"
         );
         let first = self.holding(most).map_or(most, |(base, _)| base);
