@@ -15,6 +15,7 @@ use crate::checkpoint_codec::{SlotHeader, parse_partitions, put_partition};
 use crate::disk::{Disk, DiskFile, OpenMode, is_device_error};
 use crate::journal_ring::RingGeometry;
 use crate::layout::Layout;
+use crate::rewrite::rewrite;
 use crate::scrub_slot::SlotContent;
 use sluice_model::ShardIndex;
 use sluice_model::limits::BLOCK_LEN;
@@ -106,7 +107,7 @@ pub(crate) async fn forget_slot<D: Disk>(disk: &D, layout: &Layout, shard: Shard
 
 impl<D: Disk> Checkpoints<D> {
     /// Opens the slots, creating those that are missing, names durable. The next write goes to the slot that
-    /// `newest` is not in.
+    /// `newest` is not in, which is made durable first: whoever wrote it may have been killed before its flush.
     pub(crate) async fn open(
         disk: &D,
         layout: &Layout,
@@ -122,6 +123,9 @@ impl<D: Disk> Checkpoints<D> {
         ];
         let spare = open_or_create(disk, &layout.checkpoint_spare(shard)).await?;
         disk.sync_dir(&dir).await?;
+        if let Some(FoundCheckpoint { slot, .. }) = newest {
+            rewrite(disk, &files[*slot], files[*slot].len().await?).await?;
+        }
         Ok(Self {
             disk: disk.clone(),
             files,

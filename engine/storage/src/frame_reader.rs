@@ -209,3 +209,7 @@ impl<F: DiskFile> FrameReader<F> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "frame_reader_test.rs"]
+mod tests;

@@ -140,6 +140,18 @@ impl<D: Disk> Journal<D> {
         }))
     }
 
+    /// Writes the first group of this start, an empty one, durable when it returns. From then on the ring says itself who
+    /// wrote last: were all checkpoints lost, groups of an earlier start would else be taken for the newest, and what other
+    /// shards have done to its partitions in between would be undone.
+    pub(crate) async fn begin(&self) -> io::Result<()> {
+        {
+            let mut state = self.0.state.borrow_mut();
+            assert!(state.prev_group_crc == 0 && state.queue.is_empty(), "a journal begins once, before anything is appended");
+            (state.ends_marked, state.marker_due) = (false, true);
+        }
+        self.commit_next().await.map(|_| ())
+    }
+
     /// Copies an entry into the group that fills, and wakes `commit_next`. Never fails for want of space: admission
     /// keeps `distance() + queued_len()` below three quarters of `capacity()` before anything is appended. One
     /// entry, its group header included, must fit in a journal file.

@@ -141,6 +141,19 @@ fn the_idle_marker_follows_the_last_group_and_never_another() {
 }
 
 #[test]
+fn a_journal_begins_with_a_group_that_says_who_writes_and_holds_nothing() {
+    let disk = FaultDisk::new(1);
+    let journal = open(&disk, 64, 4, 64 * 1024);
+    block_on(journal.begin()).unwrap();
+    assert!(journal.is_marked() && !journal.request_idle_marker(), "nothing stands before it that it could mark");
+    assert_eq!((journal.durable_sequence(), journal.distance()), (1, BLOCK));
+    let (header, body) = group_at(&disk, 0, 0).unwrap();
+    assert_eq!((header.sequence, header.durable_sequence, header.prev_group_crc, header.entry_count), (1, 0, 0, 0));
+    assert!(header.incarnation == Incarnation { number: 5, random: 6 } && body.is_empty());
+    assert_eq!(append(&journal, &mut FrameSource::new(test_partition(0), 1), 10).sequence, 2);
+}
+
+#[test]
 fn after_a_failed_write_nothing_is_ever_committed() {
     let disk = FaultDisk::new(1);
     let journal = open(&disk, 64, 4, 64 * 1024);

@@ -327,3 +327,7 @@ impl<D: Disk> Log<D> {
 #[cfg(test)]
 #[path = "log_test.rs"]
 pub(crate) mod tests;
+
+#[cfg(test)]
+#[path = "log_gaps_test.rs"]
+mod gaps_tests;

@@ -6,8 +6,9 @@
 //! empty journal under a new incarnation. It may itself be cut off anywhere and be run again.
 //!
 //! With the newer checkpoint slot lost, the older one and the journal suffice. With both lost, the partitions placed
-//! here are rebuilt from their segments (`recovery_rebuild`) and from all that the journal still holds, and the report
-//! says so.
+//! here are rebuilt from their segments (`recovery_rebuild`), from all that the journal still holds and from the spare
+//! checkpoint, and the report says so. With the spare lost as well nothing vouches for any log's end: each is reported as
+//! possibly short.
 //!
 //! One window a single copy cannot close: rot in the very last group of the journal, which nothing names durable
 //! before a later group or the idle marker does. It looks like a torn group and is cut; the report says
@@ -17,24 +18,23 @@
 //! again by the next start, it would vouch for blocks that this one has written anew.
 //!
 //! The expensive mistake is to start from less than there is: a journal that is missing where one has to be is an
-//! error, never an empty beginning, and what another version of this program wrote is refused, never repaired. Memory is bounded by the tail budget; what is replayed is
-//! written back as it goes. Deliberately absent: repair from replicas, and who leads afterwards.
+//! error, never an empty beginning, and what another version of this program wrote is refused, never repaired. Memory is
+//! bounded by the tail budget; what is replayed is written back as it goes. Deliberately absent: repair from replicas, and who leads afterwards.
 
 use crate::batch_cache::TailMemory;
 use crate::checkpoint::{PartitionCheckpoint, ShardCheckpoint};
 use crate::checkpoint_codec::RingState;
-use crate::checkpoint_slots::{
-    CHECKPOINT_FORMAT_VERSION, Checkpoints, FoundCheckpoint, SlotFound, forget_slot, read_slots, read_spare,
-};
+use crate::checkpoint_slots::{Checkpoints, FoundCheckpoint};
 use crate::checkpoint_spare::write_spare_if_room;
-use crate::damage::{DamagedRange, SegmentDamage};
+use crate::damage::DamagedRange;
 use crate::disk::Disk;
 use crate::journal::{Journal, JournalConfig, JournalStart};
-use crate::journal_files::{create_ring, has_files, open_ring};
+use crate::journal_files::{create_ring, open_ring};
 use crate::journal_ring::{Ring, RingGeometry};
 use crate::journal_scan::{JournalScan, Wanted, scan_journal};
 use crate::layout::Layout;
 use crate::log::{Log, LogConfig};
+use crate::recovery_found::{FoundShard, find_checkpoint};
 use crate::recovery_journal::plan_replay;
 use crate::recovery_leftovers::{cut_leftovers, remove_segments, set_aside_leftovers};
 use crate::recovery_rebuild_held::rebuild_partitions;
@@ -43,12 +43,11 @@ use crate::recovery_replay::Replay;
 use crate::recovery_report::RecoveryReport;
 use crate::recovery_truncation::Truncations;
 use crate::recovery_unknown::refuse_unknown_data;
-use crate::write_back::WriteBackError;
 use sluice_model::{Incarnation, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::io;
-use std::path::PathBuf;
+
+pub use crate::recovery_error::RecoveryError;
 
 /// What becomes of a partition that the shard's checkpoint or journal names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +80,8 @@ pub struct RecoverShard<'a> {
     /// name them as they are here until that one's do; their files are not looked at, since that one may be at work with
     /// them already.
     pub handed_over: Vec<PartitionCheckpoint>,
-    /// Whether `assigned` is all that the shard is to have, so that it can be rebuilt from segments.
+    /// Whether `assigned` is all that the shard is to have, so that it can be rebuilt from segments without a checkpoint that
+    /// names what it held, the spare.
     pub may_rebuild: bool,
 }
 
@@ -111,44 +111,6 @@ pub struct RecoveredPartition<D: Disk> {
     pub possibly_short: Option<Offset>,
 }
 
-/// Why a shard cannot be started.
-#[derive(Debug)]
-pub enum RecoveryError {
-    Io(io::Error),
-    /// Another version of this program wrote this file.
-    OtherVersion {
-        path: PathBuf,
-        found: u32,
-        known: u32,
-    },
-    /// A file of the journal is missing or has another length than the checkpoint says.
-    JournalMissing {
-        dir: PathBuf,
-        error: io::Error,
-    },
-    /// The shard was used under an incarnation with this number.
-    IncarnationTooLow {
-        found: u64,
-        given: u64,
-    },
-    /// Both checkpoint slots are lost, and the shard is not to be rebuilt now.
-    CheckpointsLost {
-        shard: ShardIndex,
-    },
-    /// The configured journal has no possible shape.
-    JournalShape {
-        file_len: u64,
-        file_count: u32,
-        group_len_target: usize,
-    },
-    /// Nothing names this partition, and there are files in its folder.
-    UnknownData {
-        id: TopicPartition,
-    },
-    /// A segment cannot be completed, because what stands in it below the recovery point is damaged.
-    Segment(SegmentDamage),
-}
-
 /// Recovers a shard, or makes a new one where there is none.
 pub async fn recover_shard<D: Disk>(disk: &D, mut plan: RecoverShard<'_>) -> Result<RecoveredShard<D>, RecoveryError> {
     check_journal_shape(&plan.journal)?;
@@ -156,7 +118,7 @@ pub async fn recover_shard<D: Disk>(disk: &D, mut plan: RecoverShard<'_>) -> Res
     let found = match find_checkpoint(disk, &plan, &mut report).await? {
         FoundShard::Checkpoint(found) => found,
         FoundShard::Nothing => return create_shard(disk, plan, report).await,
-        FoundShard::CheckpointsLost => return rebuild_shard(disk, plan, report).await,
+        FoundShard::CheckpointsLost(spare) => return rebuild_shard(disk, plan, report, spare.as_deref()).await,
     };
     check_incarnation(&plan, found.checkpoint.incarnation.number)?;
     let (files, scan) = read_journal(disk, &plan, &found).await?;
@@ -192,70 +154,27 @@ struct Rest<D: Disk> {
     report: RecoveryReport,
 }
 
-/// What a shard's slots say of it.
-enum FoundShard {
-    /// The newest good checkpoint.
-    Checkpoint(Box<FoundCheckpoint>),
-    /// It was never in use.
-    Nothing,
-    CheckpointsLost,
-}
-
-async fn find_checkpoint<D: Disk>(
-    disk: &D,
-    plan: &RecoverShard<'_>,
-    report: &mut RecoveryReport,
-) -> Result<FoundShard, RecoveryError> {
-    let slots = read_slots(disk, &plan.layout, plan.shard).await?;
-    for (index, slot) in slots.iter().enumerate() {
-        if let SlotFound::OtherVersion { found } = *slot {
-            let (path, known) = (plan.layout.checkpoint_slot(plan.shard, index), CHECKPOINT_FORMAT_VERSION.into());
-            return Err(RecoveryError::OtherVersion { path, found: found.into(), known });
-        }
-    }
-    let bad = slots.iter().filter(|slot| slot.is_lost()).count();
-    let is_good = slots.iter().any(|slot| matches!(slot, SlotFound::Good(_)));
-    // A shard that is being made has its first slot before its journal and before its second slot.
-    let in_use = is_good || bad == 2 || has_files(disk, &plan.layout.shard_journal_dir(plan.shard)).await?;
-    if in_use && !is_good && !plan.may_rebuild {
-        return Err(RecoveryError::CheckpointsLost { shard: plan.shard });
-    }
-    for (index, slot) in slots.iter().enumerate() {
-        if matches!(slot, SlotFound::Unreadable { .. }) {
-            forget_slot(disk, &plan.layout, plan.shard, index).await?;
-        }
-    }
-    let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
-    let newest = good.max_by_key(|found| found.slot_sequence);
-    report.checkpoint_slots_bad = u32::try_from(bad).expect("two slots");
-    Ok(match newest {
-        Some(found) => FoundShard::Checkpoint(found),
-        None if in_use => FoundShard::CheckpointsLost,
-        None => FoundShard::Nothing,
-    })
-}
-
 /// Both checkpoints are lost: segments say what they hold, the journal the rest.
 async fn rebuild_shard<D: Disk>(
     disk: &D,
     mut plan: RecoverShard<'_>,
     mut report: RecoveryReport,
+    spare: Option<&FoundCheckpoint>,
 ) -> Result<RecoveredShard<D>, RecoveryError> {
-    let spare = read_spare(disk, &plan.layout, plan.shard).await?;
-    let journal = find_journal(disk, &plan, spare.as_deref()).await?;
+    let journal = find_journal(disk, &plan, spare).await?;
     check_incarnation(&plan, journal.incarnation_number_max)?;
     report.rebuilt = true;
+    report.spare_lost = spare.is_none();
     report.torn_group_cut = journal.plan.torn_group_cut;
     report.ends_marked = journal.plan.ends_marked;
     let truncations = Truncations::find::<D>(&journal.files, &journal.plan.steps).await?;
-    let rebuilt =
-        rebuild_partitions(disk, &plan, &journal, &truncations, spare.as_deref().map(|spare| &spare.checkpoint)).await?;
+    let rebuilt = rebuild_partitions(disk, &plan, &journal, &truncations, spare.map(|spare| &spare.checkpoint)).await?;
     let found: Vec<_> = rebuilt.iter().map(|rebuilt| (rebuilt.checkpoint.id, rebuilt.log_start, rebuilt.doubted)).collect();
     let imports = std::mem::take(&mut plan.imports);
     let mut replay = Replay::new(disk, &plan, truncations, report);
     replay.start(rebuilt.into_iter().map(|rebuilt| rebuilt.checkpoint).collect(), imports, journal.plan.next_sequence).await?;
     for (id, log_start, doubted) in found {
-        replay.on_rebuilt(id, log_start, doubted);
+        replay.on_rebuilt(id, log_start, doubted, spare.is_some());
     }
     for step in &journal.plan.steps {
         replay.run_step(&journal.files, step).await?;
@@ -348,7 +267,10 @@ async fn start_anew<D: Disk>(disk: &D, plan: RecoverShard<'_>, rest: Rest<D>) ->
         ring,
         first_sequence: next_sequence,
     };
-    Ok(RecoveredShard { journal: Journal::new(disk.clone(), start), checkpoints, partitions, report })
+    let journal = Journal::new(disk.clone(), start);
+    // Behind the spare: one that could not be written does not count from here on.
+    journal.begin().await?;
+    Ok(RecoveredShard { journal, checkpoints, partitions, report })
 }
 
 async fn write_both<D: Disk>(checkpoints: &mut Checkpoints<D>, checkpoint: &ShardCheckpoint) -> io::Result<()> {
@@ -370,56 +292,6 @@ fn check_incarnation(plan: &RecoverShard<'_>, found: u64) -> Result<(), Recovery
     let given = plan.incarnation.number;
     if given > found { Ok(()) } else { Err(RecoveryError::IncarnationTooLow { found, given }) }
 }
-
-impl From<io::Error> for RecoveryError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<WriteBackError> for RecoveryError {
-    fn from(error: WriteBackError) -> Self {
-        match error {
-            WriteBackError::Io(error) => Self::Io(error),
-            WriteBackError::Damaged(damage) => Self::Segment(damage),
-        }
-    }
-}
-
-impl fmt::Display for RecoveryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => write!(f, "recovery: {error}"),
-            Self::OtherVersion { path, found, known } => write!(
-                f,
-                "{} has format version {found}, and this program reads version {known}: nothing was changed; start a program \
-                 that knows version {found} on this folder",
-                path.display()
-            ),
-            Self::JournalMissing { dir, error } => write!(
-                f,
-                "the journal in {} is missing or not whole ({error}), and the newest records are only there: nothing was \
-                 changed; put it back, or give up what it held with `sluice log accept-loss`",
-                dir.display()
-            ),
-            Self::IncarnationTooLow { found, given } => {
-                write!(f, "incarnation {given} is not above {found}, under which the shard was used")
-            }
-            Self::CheckpointsLost { shard } => write!(
-                f,
-                "neither checkpoint of shard {shard} can be read, and partitions move: nothing was changed; start again when the device \
-                 gives them back, or once with as many shards as before, so that the shard is rebuilt"
-            ),
-            Self::JournalShape { file_len, file_count, group_len_target } => {
-                write!(f, "no journal has {file_count} files of {file_len} bytes and groups of {group_len_target}")
-            }
-            Self::UnknownData { id } => write!(f, "partition {id} has segments that no checkpoint and no journal names"),
-            Self::Segment(damage) => write!(f, "recovery: {damage}"),
-        }
-    }
-}
-
-impl std::error::Error for RecoveryError {}
 
 #[cfg(test)]
 #[path = "recovery_test.rs"]

@@ -13,18 +13,19 @@ use crate::testing::random::Random;
 use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
 use sluice_model::limits::BLOCK_LEN;
+use std::path::PathBuf;
 
 pub(super) fn start(disk: &FaultDisk, what: &str) -> TestShard {
     TestShard::start(disk, 2, TestSizes::default()).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
-/// File and position of every group of the newest incarnation in the ring, by sequence.
+/// File and position of every group of the newest incarnation in the ring, by sequence, but for the one a start begins with.
 fn groups(disk: &FaultDisk) -> Vec<(PathBuf, u64, GroupHeader)> {
     let dir = test_layout().shard_journal_dir(TEST_SHARD);
     let mut groups = Vec::new();
     for (path, bytes) in disk.files().into_iter().filter(|(path, _)| path.starts_with(&dir)) {
         for (block, bytes) in bytes.chunks(BLOCK_LEN).enumerate() {
-            if let Some((header, _)) = GroupHeader::parse(bytes) {
+            if let Some((header, _)) = GroupHeader::parse(bytes).filter(|(header, _)| header.prev_group_crc != 0) {
                 groups.push((path.clone(), (block * BLOCK_LEN) as u64, header));
             }
         }

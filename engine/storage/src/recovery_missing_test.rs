@@ -9,6 +9,7 @@ use crate::testing::frames::test_partition;
 use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
 use std::path::Path;
+use std::path::PathBuf;
 
 /// Two partitions with sealed segments and an active one, of which the last checkpoint knows.
 fn scenario(seed: u64) -> Scenario {

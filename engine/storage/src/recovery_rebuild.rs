@@ -18,10 +18,10 @@ use crate::frame_reader::FrameReader;
 use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
 use crate::layout::{Layout, segment_base_offset, segment_file};
 use crate::recovery::RecoveryError;
-use crate::recovery_rebuild_flush::rewrite;
 use crate::recovery_rebuild_journal::{InSegments, Named};
 use crate::recovery_rebuild_log::{RebuiltLog, Walked};
-use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_down};
+use crate::rewrite::rewrite;
+use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_down, block_up};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FrameHeader, Offset, PlacementEpoch, TopicPartition};
 use std::collections::BTreeMap;
@@ -72,8 +72,7 @@ pub(crate) async fn rebuild_partition<D: Disk>(
         entries => entries?.iter().filter_map(|entry| segment_base_offset(&entry.name)).collect(),
     };
     bases.sort_unstable();
-    let kept_end = kept.map(|kept| kept.recovery_point.offset);
-    let mut rebuild = Rebuild { disk, dir, id, named, kept_end, log: RebuiltLog::default() };
+    let mut rebuild = Rebuild { disk, dir, id, named, kept, log: RebuiltLog::default() };
     // Without a file, what was before the journal's first frame was deleted, or the spare says that it is missing.
     let begin = bases.first().copied().or(named.first).or(kept.map(|kept| kept.log_start_offset)).unwrap_or(named.log_start);
     (rebuild.log.start, rebuild.log.end) = (begin, begin);
@@ -102,8 +101,8 @@ struct Rebuild<'a, D: Disk> {
     dir: PathBuf,
     id: TopicPartition,
     named: Named,
-    /// Where the log ended as the spare has it.
-    kept_end: Option<Offset>,
+    /// As the spare has it.
+    kept: Option<&'a PartitionCheckpoint>,
     log: RebuiltLog,
 }
 
@@ -158,8 +157,10 @@ impl<D: Disk> Rebuild<'_, D> {
             return Ok(None);
         };
         // A truncation leaves the beginning of what it cut off behind the end, too.
-        let ends_there = [next_base, self.named.cut_from, self.kept_end].contains(&Some(trailer.next_offset));
-        let goes_on = self.kept_end.is_some_and(|end| end > trailer.next_offset);
+        let kept_end = self.kept.map(|kept| kept.recovery_point.offset);
+        let ends = [next_base, self.named.cut_from, kept_end, self.kept_segment_end(segment.base)];
+        let ends_there = ends.contains(&Some(trailer.next_offset));
+        let goes_on = kept_end.is_some_and(|end| end > trailer.next_offset);
         if ends_there || !goes_on && self.read_footer(segment, &trailer).await?.is_some() {
             return Ok(Some(trailer));
         }
@@ -180,11 +181,26 @@ impl<D: Disk> Rebuild<'_, D> {
         Ok(Some(trailer))
     }
 
-    /// The first of these segments that holds a frame. One that was begun and holds nothing says nothing either.
+    /// Where the segment ended when the spare was written, if it had. What was truncated since is another log's.
+    fn kept_segment_end(&self, base: Offset) -> Option<Offset> {
+        let segment = self.kept?.sealed.iter().find(|segment| segment.base_offset == base)?;
+        Some(segment.next_offset).filter(|end| self.named.cut_from.is_none_or(|cut| *end <= cut))
+    }
+
+    fn is_kept(&self, base: Offset) -> bool {
+        let is_active = |kept: &PartitionCheckpoint| {
+            let point = &kept.recovery_point;
+            point.segment_base == base && point.position > 0 && self.named.cut_from.is_none_or(|cut| base < cut)
+        };
+        self.kept_segment_end(base).is_some() || self.kept.is_some_and(is_active)
+    }
+
+    /// The first of these segments that holds a frame. One that was begun and holds nothing says nothing either; but what
+    /// stands where its first frame does, is no frame, and is not in the journal either, was one.
     async fn next_begun(&self, bases: &[Offset]) -> Result<Option<Offset>, RecoveryError> {
         for &base in bases {
             let segment = self.open(base).await?;
-            if segment.trailer.is_some() || self.holds_frame(&segment).await? {
+            if segment.trailer.is_some() || self.is_kept(base) || self.holds_frame(&segment).await? {
                 return Ok(Some(base));
             }
         }
@@ -193,6 +209,9 @@ impl<D: Disk> Rebuild<'_, D> {
 
     async fn holds_frame(&self, segment: &Segment<D::File>) -> Result<bool, RecoveryError> {
         let head = segment.file.read_at(BLOCK, BLOCK_LEN).await?;
+        if !self.in_journal(segment.base) {
+            return Ok(head.iter().any(|&byte| byte != 0));
+        }
         let header = FrameHeader::parse_sealed(&head).ok();
         Ok(header.is_some_and(|header| header.topic_partition() == self.id && header.base_offset() == segment.base))
     }
@@ -246,10 +265,13 @@ impl<D: Disk> Rebuild<'_, D> {
             }
             self.log.damaged.extend(walked.damaged);
         }
-        if let Some(footer) = footer {
-            (self.log.epochs, self.log.producers) = (footer.epochs, footer.producers);
+        let mut info = SealedSegmentInfo::from_trailer(&trailer);
+        match footer {
+            Some(footer) => (self.log.epochs, self.log.producers) = (footer.epochs, footer.producers),
+            // Torn, or it has rotted: from now on the checkpoint says where the segment ends.
+            None => (info.has_footer, info.file_len) = (false, block_up(trailer.end_position) + BLOCK),
         }
-        self.log.sealed.push(SealedSegmentInfo::from_trailer(&trailer));
+        self.log.sealed.push(info);
         (self.log.end, self.log.last_header_crc) = (trailer.next_offset, Some(trailer.last_header_crc));
         self.log.doubted = false;
         Ok(true)
@@ -261,7 +283,7 @@ impl<D: Disk> Rebuild<'_, D> {
         if is_unproven && self.in_journal(segment.base) {
             return Ok(false);
         }
-        let until = next_base.unwrap_or(OFFSET_MAX);
+        let until = next_base.unwrap_or(OFFSET_MAX).min(self.kept_segment_end(segment.base).unwrap_or(OFFSET_MAX));
         let walked = self.walk(segment, segment.file_len, until).await?;
         self.log.end_without_footer(segment.base, &walked);
         if is_unproven && walked.end > segment.base {

@@ -3,6 +3,7 @@
 use super::rebuild_tests::{lose_all, lose_slots, start};
 use super::tests::{Scenario, power_cycled};
 use super::*;
+use crate::checkpoint_slots::read_spare;
 use crate::disk::{DiskFile, OpenMode};
 use crate::layout::segment_file;
 use crate::testing::executor::block_on;
@@ -168,4 +169,74 @@ fn a_spare_that_is_older_than_the_journal_does_not_count() {
     assert!(read(&shard.disk).is_some_and(|found| found.checkpoint.incarnation.number == 2));
     block_on(file.write_at(0, old)).unwrap();
     assert!(read(&shard.disk).is_none());
+}
+
+/// Puts something into a segment file, well behind its end; gives back where.
+fn write_behind_end(disk: &FaultDisk, path: &std::path::Path) -> u64 {
+    let len = disk.files()[path].len() as u64 + 8 * 4096;
+    let file = block_on(disk.open(path, OpenMode::Existing)).unwrap();
+    block_on(file.write_at(len, vec![9; 4096])).unwrap();
+    block_on(file.sync()).unwrap();
+    len
+}
+
+#[test]
+fn a_start_cuts_off_what_stands_behind_the_end_of_a_segment_unless_it_may_be_the_last_copy() {
+    let mut scenario = Scenario::new(7, TestSizes::default());
+    for _ in 0..3 {
+        scenario.append_and_commit(0, 1000);
+    }
+    settle(&mut scenario.shard);
+    let path = segment_file(&test_layout().partition_dir(test_partition(0)), Offset::ZERO);
+    let mut shard = start(&power_cycled(&scenario.shard.disk), 2, "before anything stands there");
+    let frames = shard.read_all(test_partition(0));
+    append_one(&mut shard);
+    shard.mark_idle();
+    for (damaged, slots_lost) in [(false, false), (true, false), (false, true)] {
+        let disk = power_cycled(&shard.disk);
+        let behind = write_behind_end(&disk, &path);
+        if damaged {
+            // The body of the group that holds the frame that was appended.
+            let journal = crate::layout::journal_file(&test_layout().shard_journal_dir(TEST_SHARD), 0);
+            let dir = journal.parent().unwrap();
+            let files = disk.files();
+            let of_ring = files.iter().filter(|(path, _)| path.starts_with(dir));
+            let group = of_ring.flat_map(|(path, bytes)| {
+                (0..bytes.len()).step_by(4096).filter_map(move |at| {
+                    let (header, _) = crate::commit_group::GroupHeader::parse(&bytes[at..])?;
+                    (header.incarnation.number == 2 && header.entry_count > 0).then_some((path.clone(), at as u64))
+                })
+            });
+            let (path, at) = group.last().unwrap();
+            disk.flip_bit(&path, at + 500, 1);
+        }
+        if slots_lost {
+            lose_slots(&disk);
+        }
+        let mut again = start(&disk, 3, "with something behind the end");
+        assert_eq!((again.report().damaged_groups.len(), again.report().rebuilt), (usize::from(damaged), slots_lost));
+        let is_cut = again.disk.files()[&path].len() as u64 <= behind;
+        assert_eq!(is_cut, !damaged && !slots_lost, "{}", again.report());
+        assert!(again.read_all(test_partition(0)).starts_with(&frames));
+    }
+}
+
+#[test]
+fn the_ring_says_which_start_was_the_last_although_nothing_was_written_in_it() {
+    let mut scenario = Scenario::new(8, TestSizes::default());
+    for _ in 0..3 {
+        scenario.append_and_commit(0, 1000);
+    }
+    let id = test_partition(0);
+    let frames = scenario.shard.read_all(id);
+    let shard = start(&power_cycled(&scenario.shard.disk), 2, "a life in which nothing was written");
+    let disk = power_cycled(&shard.disk);
+    lose_all(&disk);
+    let mut shard = start(&disk, 3, "without any checkpoint");
+    // The first life's groups are there still, and say nothing of what may have been done to the partition since.
+    assert_eq!(shard.report().groups_read, 1, "{}", shard.report());
+    assert_eq!(shard.read_all(id), frames);
+    let doubted: Vec<_> = shard.report().possibly_short.iter().map(|(id, offset)| (*id, *offset)).collect();
+    let ends: Vec<_> = (0..3).map(test_partition).map(|id| (id, shard.log(id).log_end_offset())).collect();
+    assert!(shard.report().spare_lost && doubted == ends, "nothing vouches for where a partition ends: {doubted:?}");
 }

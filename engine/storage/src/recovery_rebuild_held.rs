@@ -36,7 +36,8 @@ pub(crate) async fn rebuild_partitions<D: Disk>(
             wanted.entry(id).or_insert(PlacementEpoch(0));
         }
     }
-    wanted.retain(|&id, _| plan.imports.iter().all(|import| import.id != id));
+    // What came, and what left, was recovered before; the files of what left are another shard's to work with.
+    wanted.retain(|&id, _| plan.imports.iter().chain(&plan.handed_over).all(|moved| moved.id != id));
     let mut rebuilt = Vec::with_capacity(wanted.len());
     for (id, placement_epoch) in wanted {
         let named = named.get(&id).copied().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use super::tests::{Scenario, power_cycled, walk_scenario};
 use super::*;
+use crate::checkpoint_slots::{SlotFound, read_slots};
 use crate::disk::{DiskFile, OpenMode};
 use crate::layout::{journal_file, segment_file};
 use crate::testing::executor::block_on;
@@ -11,6 +12,7 @@ use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
 use sluice_model::limits::BLOCK_LEN;
 use std::path::Path;
+use std::path::PathBuf;
 
 /// How a slot gets lost.
 #[derive(Clone, Copy, Debug)]
@@ -215,7 +217,8 @@ fn a_journal_that_is_gone_as_well_is_an_error_and_nothing_is_changed() {
 #[test]
 fn what_another_version_wrote_is_refused_by_name_and_not_touched() {
     let mut scenario = Scenario::new(1, TestSizes::default());
-    for _ in 0..4 {
+    // All in the journal's first file.
+    for _ in 0..3 {
         scenario.append_and_commit(0, 4000);
     }
     scenario.shard.write_back(WriteBackKind::Everything);

@@ -138,6 +138,7 @@ impl<'a, D: Disk> Replay<'a, D> {
             leader_epoch: partition.epochs.latest().unwrap_or_default(),
             log_start_offset: partition.log_start_offset,
             possibly_short: self.is_doubted(partition.recovery_point.held),
+            has_no_checkpoint: false,
         }))
     }
 
@@ -162,11 +163,13 @@ impl<'a, D: Disk> Replay<'a, D> {
         self.lost_sequence > 0 && held.sequence <= self.lost_sequence
     }
 
-    /// What the rebuilding of a partition found besides its checkpoint. An entry that says more comes later.
-    pub(crate) fn on_rebuilt(&mut self, id: TopicPartition, log_start_offset: Offset, doubted: bool) {
+    /// What the rebuilding of a partition found besides its checkpoint. An entry that says more comes later; `has_spare`
+    /// when a checkpoint vouches for what no entry does.
+    pub(crate) fn on_rebuilt(&mut self, id: TopicPartition, log_start_offset: Offset, doubted: bool, has_spare: bool) {
         if let Some(Found::Recovered(partition)) = self.partitions.get_mut(&id) {
             partition.log_start_offset = partition.log_start_offset.max(log_start_offset);
             partition.possibly_short |= doubted;
+            partition.has_no_checkpoint = !has_spare;
             if partition.placement_epoch == PlacementEpoch(0) {
                 // Neither placed here nor in a checkpoint: the journal alone names it.
                 self.report.unknown.insert(id);

@@ -22,6 +22,8 @@ pub(crate) struct Replayed<D: Disk> {
     pub(crate) log_start_offset: Offset,
     /// Groups were lost in this recovery, and no later entry vouches for this log's end.
     pub(crate) possibly_short: bool,
+    /// Slots and spare are lost: whether the journal that is left is that of the last life, no entry of it can say.
+    pub(crate) has_no_checkpoint: bool,
 }
 
 impl<D: Disk> Replayed<D> {
@@ -40,7 +42,7 @@ impl<D: Disk> Replayed<D> {
     }
 
     pub(crate) async fn finish(&mut self) -> Result<(), RecoveryError> {
-        if self.possibly_short {
+        if self.possibly_short || self.has_no_checkpoint {
             self.log.doubt(self.log.log_end_offset());
         }
         self.log.set_log_start(self.log_start_offset.min(self.log.log_end_offset()));

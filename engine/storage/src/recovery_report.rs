@@ -21,6 +21,8 @@ pub struct RecoveryReport {
     /// No slot held a good checkpoint: what is known comes from segments and journal. Deleted records may be back, up
     /// to whole segments of them.
     pub rebuilt: bool,
+    /// Nor was the spare good, or it did not count: no log's end is vouched for, and each is possibly short from there.
+    pub spare_lost: bool,
     /// Checkpoint slots that hold something that is no checkpoint: one that was being written, or rot,
     /// or that the device does not give back.
     pub checkpoint_slots_bad: u32,
@@ -94,6 +96,9 @@ impl fmt::Display for RecoveryReport {
                 f,
                 "; rebuilt from segments and journal, because both checkpoint slots were lost: deleted records may be back"
             )?;
+        }
+        if self.spare_lost {
+            write!(f, "; their spare was lost too, so that nothing vouches for where any partition ends")?;
         }
         if self.torn_group_cut {
             write!(f, "; a torn group was cut off")?;

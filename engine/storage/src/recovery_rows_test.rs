@@ -83,13 +83,13 @@ impl Life {
     }
 }
 
-/// Where the groups of the journal are, in order of sequence.
+/// Where the groups of the journal are, in order of sequence, but for the one a start begins with.
 fn groups(disk: &FaultDisk) -> Vec<(PathBuf, u64)> {
     let dir = test_layout().shard_journal_dir(TEST_SHARD);
     let mut groups = Vec::new();
     for (path, bytes) in disk.files().into_iter().filter(|(path, _)| path.starts_with(&dir)) {
         for (block, bytes) in bytes.chunks(BLOCK_LEN).enumerate() {
-            if let Some((header, _)) = GroupHeader::parse(bytes) {
+            if let Some((header, _)) = GroupHeader::parse(bytes).filter(|(header, _)| header.prev_group_crc != 0) {
                 groups.push((header.sequence, path.clone(), (block * BLOCK_LEN) as u64));
             }
         }

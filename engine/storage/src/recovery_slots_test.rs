@@ -1,10 +1,14 @@
 //! Checkpoints that a start could not read, or that speak of more than the journal still holds.
 
 use super::tests::{Scenario, WHOLE_BLOCKS, power_cycled};
+use crate::checkpoint::ShardCheckpoint;
+use crate::checkpoint_slots::{SlotFound, read_slots};
 use crate::commit_group::GroupHeader;
+use crate::testing::executor::block_on;
 use crate::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
 use crate::testing::frames::test_partition;
 use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
+use sluice_model::Offset;
 use sluice_model::limits::BLOCK_LEN;
 
 fn start(disk: &FaultDisk, number: u64, what: &str) -> TestShard {
@@ -45,6 +49,33 @@ fn a_slot_that_is_read_again_after_a_start_without_it_vouches_for_nothing() {
         }
     }
     assert!(unread == 4 && images > 40, "{unread} slots were not read, {images} images");
+}
+
+#[test]
+fn a_slot_whose_flush_did_not_happen_is_made_durable_before_the_other_is_written_over() {
+    let mut scenario = two_checkpoints();
+    let checkpoint = ShardCheckpoint {
+        shard: TEST_SHARD,
+        incarnation: scenario.shard.incarnation,
+        journal_sequence: 1,
+        partitions: vec![scenario.shard.log(test_partition(0)).checkpoint(Offset::ZERO)],
+    };
+    // The process ends there, and the machine does not.
+    let disk = scenario.shard.disk.clone();
+    let before = disk.call_count();
+    disk.fail(FaultKind::Sync, 0);
+    assert!(block_on(scenario.shard.shard.checkpoints.write(&checkpoint)).is_err());
+    disk.end_calls();
+    let shard = start(&disk, 2, "a slot that only the page cache may have");
+    assert_eq!(shard.report().checkpoint_slots_bad, 0);
+    for call in before..=disk.call_count() {
+        for seed in 0..4 {
+            let crashed = disk.crash(PowerCut { call, unflushed: Unflushed::Torn(seed) });
+            let slots = block_on(read_slots(&crashed, &test_layout(), TEST_SHARD)).unwrap();
+            let is_good = slots.iter().any(|slot| matches!(slot, SlotFound::Good(_)));
+            assert!(is_good, "cut at call {call} ({}), torn by {seed}", disk.describe_call(call));
+        }
+    }
 }
 
 #[test]

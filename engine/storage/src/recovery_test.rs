@@ -1,4 +1,5 @@
 use super::*;
+use crate::checkpoint_slots::{SlotFound, read_slots};
 use crate::layout::journal_file;
 
 use crate::testing::executor::block_on;

@@ -1,8 +1,9 @@
-//! Segment files that are read back and may never have become durable, made so.
+//! Files that are read back and may never have become durable, made so.
 //!
 //! A process that was killed has left what a power cut may still take, and one whose flush failed has left what no later
-//! flush makes durable: the device may have dropped it, and reading gives it back all the same. The journal will begin
-//! anew, so whatever of a segment it still holds is written once more, as it stands, and flushed. The expensive mistake
+//! flush makes durable: the device may have dropped it, and reading gives it back all the same. Whatever a start goes by,
+//! and is about to make nobody else's, is written once more as it stands, and flushed: the newest checkpoint slot before
+//! the other one is written over, and segments that the journal still holds, before it begins anew. The expensive mistake
 //! is to change a byte: a cut in the middle has to leave what was there. Deliberately absent: what the bytes mean.
 
 use crate::disk::{Disk, DiskFile};
