@@ -7,6 +7,7 @@
 //! machine ring, networks, and more than one broker.
 
 pub mod audit;
+pub mod changed_bits;
 pub mod clients;
 pub mod clock;
 pub mod control;

@@ -8,7 +8,7 @@ use crate::oracle::Oracle;
 use sluice_model::frame::FRAME_MAGIC;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FRAME_HEADER_LEN, FrameHeader, Incarnation, LeaderEpoch, TopicPartition};
-use sluice_storage::commit_group::{ENTRY_HEADER_LEN, GROUP_HEADER_LEN, GroupHeader};
+use sluice_storage::commit_group::{ENTRY_HEADER_LEN, Entries, GROUP_HEADER_LEN, GroupHeader, JournalEntry};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -26,6 +26,8 @@ pub struct JournalHit {
     pub frames: Vec<FrameCopy>,
     /// All frames of the group: they go together when nothing names it durable.
     pub all_frames: Vec<FrameCopy>,
+    /// Partitions whose log start the group moved: such an entry has no checksum but the group's, and goes with any bit of it.
+    pub log_starts: Vec<TopicPartition>,
 }
 
 /// What of a segment a bit is part of.
@@ -37,7 +39,8 @@ pub struct SegmentHit {
     pub hidden_from: Option<u64>,
 }
 
-/// What a bit of a segment file is part of; `has_footer` when a checkpoint says that this is so. What lies between two damaged frames of a segment proves nothing.
+/// What a bit of a segment file is part of; `has_footer` when a checkpoint says that this is so. What lies between two
+/// damaged frames of a segment proves nothing.
 pub fn hit_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, bytes: &[u8], at: usize) -> SegmentHit {
     let Some(model) = oracle.partitions.get(&id) else { return SegmentHit::default() };
     if at < BLOCK_LEN {
@@ -73,7 +76,10 @@ pub fn group_of_journal(oracle: &Oracle, bytes: &[u8], at: usize) -> Option<Jour
         frames.into_iter().map(|(frame, epoch, _)| (frame, epoch)).collect()
     };
     let (incarnation, sequence) = (header.incarnation, header.sequence);
-    Some(JournalHit { incarnation, sequence, frames: frames_of(range), all_frames: frames_of(0..end) })
+    let log_starts = Entries::new(group.get(GROUP_HEADER_LEN..end).unwrap_or_default())
+        .filter_map(|entry| if let Ok(JournalEntry::LogStart { id, .. }) = entry { Some(id) } else { None });
+    let log_starts = log_starts.collect();
+    Some(JournalHit { incarnation, sequence, frames: frames_of(range), all_frames: frames_of(0..end), log_starts })
 }
 
 /// Every group with a good header, and where it begins.

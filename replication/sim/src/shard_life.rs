@@ -13,6 +13,7 @@ use crate::world::{Done, SimPartitions, World};
 use sluice_model::{Clock, Incarnation, ShardIndex, TopicPartition};
 use sluice_partition::pace::Unpaced;
 use sluice_partition::{OpenError, OpenShard, Partitions, Prepare, Prepared, prepare};
+use sluice_storage::recovery::RecoveryError;
 use sluice_storage::recovery_report::{LostGroups, RecoveryReport};
 use sluice_storage::testing::executor::Runner;
 use sluice_storage::testing::fault_disk::{PowerCut, Unflushed};
@@ -36,7 +37,7 @@ type Opened = Rc<RefCell<BTreeMap<ShardIndex, Result<(SimPartitions, RecoveryRep
 
 /// How one attempt to start has ended.
 enum Attempt {
-    Up(Vec<RecoveryReport>, Prepared),
+    Up(Vec<RecoveryReport>),
     CutOff,
     Failed(OpenError),
 }
@@ -45,24 +46,27 @@ impl World {
     /// Starts the broker, as often as it takes. `was_clean` after a clean stop of the same data.
     pub fn start(&mut self, was_clean: bool) -> Result<(), Violation> {
         self.faults.reads_armed_at_start = self.faults.reads_armed;
+        if self.faults.reads_armed > 0 {
+            self.note_freed();
+        }
         // Nothing may move in a start that has to rebuild a shard without its spare.
         if self.faults.lost_spares.is_empty() {
             self.change_shape();
         }
         let mut cuts_left = if self.plan.has(Operation::PowerCut) && self.random.below(3) == 0 { 3 } else { 0 };
-        for _ in 0..20 {
+        for attempt in 0..20 {
             // What rot has cost is said once: whoever asks has to be there to hear it.
             let may_cut = cuts_left > 0 && self.faults.rotten_journals.is_empty();
             match self.try_start(may_cut)? {
-                Attempt::Up(reports, prepared) => return self.check_start(was_clean, reports, &prepared),
+                Attempt::Up(reports) => return self.check_start(was_clean, attempt > 0, reports),
                 Attempt::CutOff => {
                     cuts_left -= 1;
                     self.coverage.hit("crash: while a shard opens");
                     self.power_cut()?;
                 }
                 // A device that fails may withhold once what is left of both slots and the spare.
-                Attempt::Failed(OpenError::MovesFromLost { .. } | OpenError::MovedToLost { .. })
-                    if self.faults.device_errors >= self.faults.withholdings_needed() =>
+                Attempt::Failed(error)
+                    if is_refused_as_lost(&error) && self.faults.device_errors >= self.faults.withholdings_needed() =>
                 {
                     self.coverage.hit("start: device error");
                 }
@@ -130,7 +134,7 @@ impl World {
             }
         }
         shards.into_iter().for_each(|(index, partitions)| self.run_loops(index, partitions));
-        Ok(Attempt::Up(reports, prepared))
+        Ok(Attempt::Up(reports))
     }
 
     fn prepare_plan(&self, incarnation: Incarnation) -> Prepare {
@@ -217,14 +221,18 @@ impl World {
         Err(Violation(format!("the broker does not start: {error}")))
     }
 
-    fn check_start(&mut self, was_clean: bool, reports: Vec<RecoveryReport>, prepared: &Prepared) -> Result<(), Violation> {
+    /// `was_begun_before` when an earlier attempt may have rebuilt a shard, and its report was not heard.
+    fn check_start(&mut self, was_clean: bool, was_begun_before: bool, reports: Vec<RecoveryReport>) -> Result<(), Violation> {
         for report in &reports {
             self.trace.note(format_args!("  {report}"));
             note_report(report, &mut self.coverage);
             let is_hit = |sequence: u64| self.faults.rotten_groups.contains(&(report.shard, sequence));
-            // A first write to a recycled file, torn, over older groups: whether that was free already only a checkpoint would say.
-            let is_lost = |lost: &LostGroups| report.rebuilt || (lost.first_sequence..=lost.last_sequence).any(is_hit);
-            let is_explained = report.damaged_groups.iter().all(|sequence| report.rebuilt || is_hit(*sequence))
+            // A write to a recycled file, torn, over older groups: that they were free already only a slot would say.
+            let freed_until = self.faults.freed_until.get(&report.shard).filter(|_| report.rebuilt);
+            let is_freed = |sequence: u64| freed_until.is_some_and(|until| sequence < *until);
+            let is_lost =
+                |lost: &LostGroups| is_freed(lost.last_sequence) || (lost.first_sequence..=lost.last_sequence).any(is_hit);
+            let is_explained = report.damaged_groups.iter().all(|sequence| is_freed(*sequence) || is_hit(*sequence))
                 && report.lost_groups.iter().all(is_lost);
             demand!(is_explained, "groups are damaged or lost that have not rotted, and recovery says: {report}");
             let is_rotten = self.faults.rotten_journals.contains_key(&report.shard);
@@ -232,9 +240,13 @@ impl World {
             // A device that fails may withhold both slots, or the one that was not torn.
             let may_rebuild = self.faults.may_lack_checkpoints(report.shard) || self.faults.reads_armed_at_start > 0;
             demand!(!report.rebuilt || may_rebuild, "no slot was touched, and a shard is rebuilt: {report}");
+            // One read for the slot that was left, when there was one, and one for the spare.
+            let withheld_min = u64::from(!self.faults.may_lack_checkpoints(report.shard));
+            let may_lack_spare =
+                self.faults.lost_spares.contains(&report.shard) || self.faults.reads_armed_at_start > withheld_min;
+            demand!(!report.spare_lost || may_lack_spare, "no spare was touched, and a shard is rebuilt without it: {report}");
             demand!(!was_clean || report.entries_replayed == 0, "a clean stop left something to replay: {report}");
         }
-        let _ = prepared;
         self.bound_hidden();
         for id in self.control.ids().collect::<Vec<_>>() {
             let status = self.partitions_of(id).and_then(|partitions| partitions.status(id));
@@ -243,8 +255,6 @@ impl World {
             let is_report = |report: &RecoveryReport| homes.contains(&Some(report.shard));
             let is_rebuilt = reports.iter().any(|report| is_report(report) && report.rebuilt);
             let may_lack = homes.iter().flatten().any(|home| self.faults.may_lack_checkpoints(*home));
-            // One read for the slot that was left, when there was one, and one for the spare.
-            let is_withheld = is_rebuilt && self.faults.reads_armed_at_start > u64::from(!may_lack);
             let rotten = |home: &ShardIndex| self.faults.rotten_journals.get(home);
             let found = Recovered {
                 status,
@@ -258,7 +268,12 @@ impl World {
                 slot_lost: reports.iter().any(|report| is_report(report) && report.checkpoint_slots_bad > 0),
                 checkpoints_lost: is_rebuilt || may_lack,
                 in_window: homes.iter().flatten().any(|home| rotten(home) == Some(&true)),
-                spare_lost: is_withheld || homes.iter().flatten().any(|home| self.faults.lost_spares.contains(home)),
+                spare_lost: reports.iter().any(|report| is_report(report) && report.spare_lost)
+                    || homes.iter().flatten().any(|home| self.faults.lost_spares.contains(home)),
+                freed_groups_lost: reports.iter().any(|report| {
+                    is_report(report) && report.rebuilt && !(report.damaged_groups.is_empty() && report.lost_groups.is_empty())
+                }),
+                was_begun_before,
                 // Behind a slot that is withheld another copy counts than the one that was told to have rotted.
                 device_failed: self.faults.reads_failed
                     || self.faults.reads_armed_at_start > 0 && !self.faults.rotten_groups.is_empty(),
@@ -313,6 +328,15 @@ impl World {
     #[must_use]
     pub fn home_of(control: &Control, id: TopicPartition) -> Option<ShardIndex> {
         control.shard_of(id)
+    }
+}
+
+/// Nothing that is left of a shard's checkpoints says what it held, and partitions move.
+fn is_refused_as_lost(error: &OpenError) -> bool {
+    match error {
+        OpenError::MovesFromLost { .. } | OpenError::MovedToLost { .. } => true,
+        OpenError::Recovery(error) => matches!(**error, RecoveryError::CheckpointsLost { .. }),
+        _ => false,
     }
 }
 

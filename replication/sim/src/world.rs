@@ -346,11 +346,9 @@ impl World {
             for report in shard.partitions.take_scrub_news() {
                 self.coverage.hit("scrub: damage found");
                 // A read that the device failed costs nothing, and says so.
-                // Without checkpoints a trailer is believed whose footer was torn; the frames before it were read.
-                let is_torn_footer = self.plan.has(Operation::LoseCheckpoints) && report.finding.lost.is_none();
                 let is_failed_read = report.finding.kind == ScrubKind::Unreadable && report.finding.lost.is_none();
                 demand!(
-                    self.plan.has(Operation::Rot) || is_torn_footer || is_failed_read && self.faults.device_errors > 0,
+                    self.plan.has(Operation::Rot) || is_failed_read && self.faults.device_errors > 0,
                     "the scrubber finds damage, and nothing rotted: {report:?}"
                 );
             }

@@ -75,7 +75,7 @@ impl World {
         for (id, model) in self.oracle.partitions.iter_mut().filter(|(_, model)| model.truncation.is_some()) {
             let shard = control.shard_of(*id).and_then(|shard| self.shards.get(&shard));
             if let Some(status) = shard.and_then(|shard| shard.partitions.status(*id)) {
-                model.on_log_end(status.log_end_offset.0)?;
+                model.on_log_bounds(status.log_start_offset.0, status.log_end_offset.0)?;
             }
         }
         Ok(())

@@ -100,6 +100,11 @@ impl PartitionModel {
         at
     }
 
+    /// Of what stands in its files, deleted or not.
+    pub(super) fn has_rot(&self) -> bool {
+        !self.hidden.is_empty() || self.frames.values().chain(self.deleted.values()).any(|held| held.is_rotten)
+    }
+
     fn is_hidden(&self, base: u64) -> bool {
         self.hidden.iter().any(|hidden| hidden.contains(&base))
     }

@@ -51,6 +51,8 @@ pub struct PartitionModel {
     pub accepted: Vec<std::ops::Range<u64>>,
     /// Offsets whose loss was being accepted when the device failed: some checkpoint may say so.
     pub maybe_accepted: Vec<std::ops::Range<u64>>,
+    /// The journal entry that moved its log start has a changed bit: the next start may know of an earlier one only.
+    pub log_start_rotten: bool,
     /// Records were lost and said to be: what it remembers of producers is no longer known.
     pub has_lost: bool,
     /// A start said that it may be short although nothing was lost, which it goes on saying.
@@ -82,6 +84,7 @@ impl PartitionModel {
             hidden: Vec::new(),
             accepted: Vec::new(),
             maybe_accepted: Vec::new(),
+            log_start_rotten: false,
             has_lost: false,
             is_doubted: false,
             deleted: BTreeMap::new(),
@@ -134,7 +137,7 @@ impl PartitionModel {
     }
 
     /// The log was found to end here: what was beyond is gone for good.
-    pub fn cut(&mut self, end: u64) {
+    pub fn cut(&mut self, end: u64, log_start: u64) {
         let stays = |base: &u64, held: &mut Held| base + u64::from(held.record_count) <= end;
         self.frames.retain(stays);
         self.deleted.retain(stays);
@@ -142,8 +145,7 @@ impl PartitionModel {
             accepted.iter_mut().for_each(|range| range.end = range.end.min(end));
             accepted.retain(|range| !range.is_empty());
         }
-        let start = self.log_start;
-        self.producers.values_mut().for_each(|producer| producer.truncate(end, start));
+        self.producers.values_mut().for_each(|producer| producer.truncate(end, log_start));
         self.end = end;
         self.promised_end = self.promised_end.min(end);
         self.promised_before_group = self.promised_before_group.min(end);

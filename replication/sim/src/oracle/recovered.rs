@@ -23,8 +23,12 @@ pub struct Recovered {
     pub slot_lost: bool,
     /// Both checkpoint slots of its shard were lost.
     pub checkpoints_lost: bool,
-    /// And the spare: what was deleted or damaged before is no longer known.
+    /// And the spare: what was deleted or damaged before is no longer known, nor where the log ended.
     pub spare_lost: bool,
+    /// Groups that no slot needed any more were being written over when the power went, and no slot is left that says so.
+    pub freed_groups_lost: bool,
+    /// An attempt to start went before, and came to nothing.
+    pub was_begun_before: bool,
     /// Reads were made to fail.
     pub device_failed: bool,
 }
@@ -41,8 +45,16 @@ impl PartitionModel {
         if found.journal_rotten || found.checkpoints_lost || self.has_lost {
             self.undelete(start.min(end));
         }
-        // A walk that ends at what a torn write left says so, and lost nothing for it.
-        self.is_doubted |= found.checkpoints_lost && found.possibly_short.is_some();
+        demand!(
+            !found.spare_lost || found.possibly_short.is_some(),
+            "{id}: every checkpoint of its shard was lost, and it is not said to be possibly short"
+        );
+        // What it says then, or said in an attempt that came to nothing, it goes on saying.
+        // Without slots a segment is walked, and a walk that ends at rot cannot say whether more followed.
+        let is_walked_to_rot = found.checkpoints_lost && self.has_rot();
+        let is_unheard = found.checkpoints_lost && found.was_begun_before;
+        let may_doubt = found.spare_lost || found.freed_groups_lost || is_walked_to_rot || is_unheard;
+        self.is_doubted |= may_doubt && found.possibly_short.is_some();
         let may_be_short = found.journal_rotten || self.has_lost || self.is_doubted;
         demand!(may_be_short || found.possibly_short.is_none(), "{id} is said to be possibly short, and nothing rotted");
         let nothing_left = found.spare_lost && end == 0;
@@ -50,6 +62,7 @@ impl PartitionModel {
         if found.spare_lost {
             // What was accepted was in the checkpoints alone.
             self.accepted.clear();
+            self.on_deletions_forgotten(&found.damaged);
         }
         for range in &found.damaged {
             let in_order = range.from < range.until && range.until.0 <= end;
@@ -65,13 +78,25 @@ impl PartitionModel {
         coverage.hit_if(found.spare_lost, "recovery: without the spare");
         let is_short = found.possibly_short.is_some() && !self.is_doubted;
         self.has_lost |= !found.damaged.is_empty() || is_short || end < self.promised_end;
-        self.cut(end);
+        self.cut(end, self.log_start);
         // What recovery leaves is in segments, flushed.
         self.promised_end = end;
         self.promised_before_group = end;
         self.on_log_start_recovered(start, found)?;
         self.high_watermark = found.status.high_watermark.0;
         Ok(())
+    }
+
+    /// The removal of a file that was deleted is undone by a power cut as long as its folder was not flushed, and of one
+    /// file and not of its neighbour: what then lies between those that came back looks like a segment that is missing, and
+    /// only the checkpoints knew that the log began above it.
+    fn on_deletions_forgotten(&mut self, damaged: &[DamagedRange]) {
+        let deleted_until = self.log_start_max;
+        for range in damaged {
+            let frames = self.frames.range_mut(range.from.0..range.until.0.min(deleted_until).max(range.from.0));
+            let deleted = frames.filter(|(base, held)| **base + u64::from(held.record_count) <= deleted_until);
+            deleted.for_each(|(_, held)| held.is_rotten = true);
+        }
     }
 
     /// What was promised and is gone has rotted, every frame of it, and is said to be missing; or it was in the one window.
@@ -92,10 +117,9 @@ impl PartitionModel {
     /// not removed yet, come back. With the spare goes what was known to be damaged at the beginning of the log.
     fn on_log_start_recovered(&mut self, start: u64, found: &Recovered) -> Result<(), Violation> {
         let (id, least, most) = (self.id, self.log_start_min.min(self.end), self.log_start_max);
-        // The entry that moved the log start may have been in the group that rotted.
-        let has_lost_entry = found.journal_rotten && found.possibly_short.is_some();
+        let is_entry_lost = std::mem::take(&mut self.log_start_rotten);
         demand!(
-            start >= least || self.has_lost || has_lost_entry || (found.checkpoints_lost && self.is_boundary(start)),
+            start >= least || self.has_lost || is_entry_lost || (found.checkpoints_lost && self.is_boundary(start)),
             "{id}: the log starts at {start}, and records below {least} were deleted for good"
         );
         let first = self.holding(most).map_or(most, |(base, _)| base);

@@ -35,8 +35,9 @@ impl PartitionModel {
         self.truncation = Some(Truncation { asked, before: None });
     }
 
-    /// Where the log ends now, while it is being truncated.
-    pub fn on_log_end(&mut self, end: u64) -> Result<(), Violation> {
+    /// Where the log begins and ends now, while it is being truncated: retention may have moved its start since it was last
+    /// asked for, and what a producer had below that is forgotten by the cut.
+    pub fn on_log_bounds(&mut self, start: u64, end: u64) -> Result<(), Violation> {
         let has_rot = !self.hidden.is_empty() || self.frames.values().any(|held| held.is_rotten);
         let (id, boundary) = (self.id, self.truncation.as_ref().map_or(self.end, |truncation| self.boundary(truncation.asked)));
         let Some(truncation) = &mut self.truncation else { return Ok(()) };
@@ -54,7 +55,7 @@ impl PartitionModel {
             promised_end: self.promised_end,
             promised_before_group: self.promised_before_group,
         }));
-        self.cut(end);
+        self.cut(end, self.log_start.max(start));
         self.high_watermark = self.high_watermark.min(end);
         self.cuts.push(end);
         // What a cut knows of producers it reads from the frames below it.

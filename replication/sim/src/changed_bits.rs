@@ -1,0 +1,281 @@
+//! Bits that change while the broker is down: rot anywhere, and checkpoints that are lost.
+//!
+//! The expensive mistake is a bit of which the oracle is told more, or less, than it costs: what it is part of is found
+//! before it changes (`rot`), and so is what the slots vouched for.
+
+use crate::plan::pick;
+use crate::rot::{FrameCopy, FrameId, JournalHit, group_of_journal, groups_in, hit_of_segment};
+use crate::world::World;
+use sluice_model::{LeaderEpoch, PartitionIndex, ShardIndex, TopicId, TopicPartition};
+use sluice_storage::checkpoint::PartitionCheckpoint;
+use sluice_storage::checkpoint_slots::{SlotFound, read_slots, read_spare};
+use sluice_storage::layout::segment_base_offset;
+use sluice_storage::testing::executor::block_on;
+use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a slot under the checksum of its header, behind the version.
+const SLOT_HEADER: Range<usize> = 8..72;
+
+impl World {
+    /// Bits change while the broker is down: in one slot and one group of the journal of a shard at most, and anywhere in
+    /// segments. `is_marked` when every journal ends with an idle marker.
+    pub fn rot(&mut self, is_marked: bool) {
+        self.note_freed();
+        let files = self.disk.files();
+        let sealed = self.sealed_segments();
+        let (mut in_segments, mut in_journals) = (Vec::new(), Vec::new());
+        for _ in 0..=self.random.below(3) {
+            let class = self.random.below(3);
+            let named: Vec<(&PathBuf, usize)> = files
+                .iter()
+                .filter(|(path, bytes)| !bytes.is_empty() && class_of(path) == Some(class))
+                .map(|(path, bytes)| (path, bytes.len()))
+                .collect();
+            if named.is_empty() {
+                continue;
+            }
+            let (path, len) = named[pick(&mut self.random, named.len())];
+            let position = self.rotten_position(&files[path], len);
+            let at = usize::try_from(position).expect("inside a file");
+            match (class, shard_of(path)) {
+                (0, Some(shard)) if self.faults.rotten_slots.insert(shard) => {}
+                (1, Some(shard)) if !self.faults.rotten_journals.contains_key(&shard) => {
+                    let hit = group_of_journal(&self.oracle, &files[path], at);
+                    let is_last = hit.as_ref().is_some_and(|hit| is_last_group(&files, path, hit));
+                    let in_window = is_last && !is_marked;
+                    self.faults.rotten_journals.insert(shard, in_window);
+                    if let Some(hit) = hit {
+                        self.faults.rotten_groups.insert((shard, hit.sequence));
+                        for id in &hit.log_starts {
+                            self.oracle.partitions.get_mut(id).into_iter().for_each(|model| model.log_start_rotten = true);
+                        }
+                        in_journals.extend(if in_window { hit.all_frames } else { hit.frames });
+                    }
+                }
+                (0 | 1, _) => continue,
+                _ => {
+                    let segment = partition_of(path).zip(path.file_name().and_then(|name| segment_base_offset(name.to_str()?)));
+                    let Some((id, base)) = segment else { continue };
+                    let hit = hit_of_segment(&self.oracle, (id, base.0), sealed.contains(&(id, base.0)), &files[path], at);
+                    in_segments.extend(hit.frames);
+                    if let Some((model, from)) = self.oracle.partitions.get_mut(&id).zip(hit.hidden_from) {
+                        model.hidden.push(from..u64::MAX);
+                    }
+                }
+            }
+            let bit = u8::try_from(self.random.below(8)).expect("below 8");
+            self.trace.note(format_args!("rot: bit {bit} of byte {position} of {}", path.display()));
+            self.disk.flip_bit(path, position, bit);
+        }
+        self.note_rot(&in_segments, &in_journals);
+    }
+
+    /// Of a frame below the recovery point the segment's copy counts, of the others the journal's. Where no checkpoint says
+    /// which, both do. A recovery point from before a truncation is that of other frames.
+    fn note_rot(&mut self, in_segments: &[FrameId], in_journals: &[FrameCopy]) {
+        let held = self.held_by_checkpoints();
+        let in_segments = in_segments.iter().map(|frame| (frame, None));
+        for (&(id, base), epoch) in in_segments.chain(in_journals.iter().map(|(frame, epoch)| (frame, Some(*epoch)))) {
+            let known = held.get(&id).filter(|_| !self.home_may_lack_checkpoints(id));
+            let counts = known.is_none_or(|known| match epoch {
+                None => base < known.recovery_point.offset.0,
+                Some(epoch) => base >= known.recovery_point.offset.0 || epoch_of(known, base) != Some(epoch),
+            });
+            if let Some(model) = self.oracle.partitions.get_mut(&id).filter(|_| counts) {
+                self.trace.note(format_args!("  that is the frame of {id} at {base}"));
+                model.rot(base);
+            }
+        }
+    }
+
+    /// What a header hides ends where the next segment begins, once there is one.
+    pub fn bound_hidden(&mut self) {
+        if self.oracle.partitions.values().all(|model| model.hidden.is_empty()) {
+            return;
+        }
+        let paths: Vec<PathBuf> = self.disk.files().into_keys().filter(|path| class_of(path) == Some(2)).collect();
+        for path in paths {
+            let base = path.file_name().and_then(|name| segment_base_offset(name.to_str()?));
+            let model = partition_of(&path).and_then(|id| self.oracle.partitions.get_mut(&id));
+            for (hidden, base) in model.into_iter().flat_map(|model| &mut model.hidden).zip(base.into_iter().cycle()) {
+                if base.0 > hidden.start {
+                    hidden.end = hidden.end.min(base.0);
+                }
+            }
+        }
+    }
+
+    /// Segments that end with a footer, certainly.
+    fn sealed_segments(&self) -> BTreeSet<FrameId> {
+        let held = self.held_by_checkpoints();
+        let sealed = held.values().flat_map(|partition| partition.sealed.iter().map(move |info| (partition.id, info)));
+        sealed.filter(|(_, info)| info.has_footer).map(|(id, info)| (id, info.base_offset.0)).collect()
+    }
+
+    /// As the newest checkpoints that are good have them.
+    fn held_by_checkpoints(&self) -> BTreeMap<TopicPartition, PartitionCheckpoint> {
+        let mut held: BTreeMap<TopicPartition, PartitionCheckpoint> = BTreeMap::new();
+        let disk = self.without_errors();
+        for shard in (0..64).map(ShardIndex) {
+            let slots = block_on(read_slots(&disk, &self.control.layout, shard)).unwrap_or([SlotFound::Bad, SlotFound::Bad]);
+            let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
+            let newest = good.max_by_key(|found| found.slot_sequence);
+            for partition in newest.into_iter().flat_map(|found| found.checkpoint.partitions) {
+                if held.get(&partition.id).is_none_or(|known| known.placement_epoch < partition.placement_epoch) {
+                    held.insert(partition.id, partition);
+                }
+            }
+        }
+        held
+    }
+
+    fn home_may_lack_checkpoints(&self, id: TopicPartition) -> bool {
+        let home = self.faults.homes.get(&id).copied();
+        let disk = self.without_errors();
+        let has_good = |shard| {
+            let slots = block_on(read_slots(&disk, &self.control.layout, shard));
+            slots.is_ok_and(|slots| slots.iter().any(|slot| matches!(slot, SlotFound::Good(_))))
+        };
+        home.is_none_or(|home| !has_good(home))
+    }
+
+    /// Bits change in both slots of some of the shards in use, in what vouches for them, and sometimes in the spare too.
+    pub fn lose_checkpoints(&mut self) {
+        self.note_freed();
+        let (files, disk) = (self.disk.files(), self.without_errors());
+        let may_lose_spares = !self.faults.has_moved && !self.has_old_shards(&files);
+        let count = u16::try_from(self.control.shard_count).expect("few shards");
+        let certain = self.random.below(u64::from(count));
+        for shard in (0..count).map(ShardIndex) {
+            if u64::from(shard.0) != certain && self.random.coin() {
+                continue;
+            }
+            let layout = &self.control.layout;
+            // The power may have gone while it was written.
+            let has_spare = block_on(read_spare(&disk, layout, shard)).is_ok_and(|spare| spare.is_some());
+            if !has_spare && (!may_lose_spares || u64::from(shard.0) != certain) {
+                continue;
+            }
+            if !has_spare {
+                self.faults.lost_spares.insert(shard);
+            }
+            self.faults.lost_checkpoints.insert(shard);
+            let mut paths = vec![layout.checkpoint_slot(shard, 0), layout.checkpoint_slot(shard, 1)];
+            // Of two shards that have lost everything either may have had a partition last.
+            if may_lose_spares && u64::from(shard.0) == certain && self.random.below(3) == 0 {
+                paths.push(layout.checkpoint_spare(shard));
+                self.faults.lost_spares.insert(shard);
+            }
+            for path in paths {
+                if files.get(&path).is_none_or(|bytes| bytes.len() <= SLOT_HEADER.end) {
+                    continue;
+                }
+                self.lose_slot(&path);
+            }
+        }
+    }
+
+    /// The device as it is, without the errors that it is about to give: looking at it uses none of them up.
+    fn without_errors(&self) -> FaultDisk {
+        self.disk.crash(PowerCut { call: self.disk.call_count(), unflushed: Unflushed::Kept })
+    }
+
+    /// What the slots say of their rings, as long as they are there to say it.
+    pub fn note_freed(&mut self) {
+        let disk = self.without_errors();
+        for shard in (0..64).map(ShardIndex) {
+            let Ok(slots) = block_on(read_slots(&disk, &self.control.layout, shard)) else { continue };
+            let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
+            if let Some(needed) = good.map(|found| found.checkpoint.journal_sequence).min() {
+                self.faults.freed_until.insert(shard, needed);
+            }
+        }
+    }
+
+    /// A bit changes in the newer slot of each shard in use both of whose slots are good. Nothing may be lost by it.
+    pub fn lose_newest_slots(&mut self) {
+        self.note_freed();
+        let files = self.disk.files();
+        if self.faults.has_moved || self.has_old_shards(&files) {
+            return;
+        }
+        let disk = self.without_errors();
+        for shard in (0..u16::try_from(self.control.shard_count).expect("few shards")).map(ShardIndex) {
+            let Ok(slots) = block_on(read_slots(&disk, &self.control.layout, shard)) else { continue };
+            let [SlotFound::Good(first), SlotFound::Good(second)] = slots else { continue };
+            let newest = if first.slot_sequence > second.slot_sequence { first.slot } else { second.slot };
+            let path = self.control.layout.checkpoint_slot(shard, newest);
+            self.coverage.hit("crash: newest checkpoint lost");
+            self.lose_slot(&path);
+        }
+    }
+
+    fn lose_slot(&mut self, path: &Path) {
+        let position = SLOT_HEADER.start + pick(&mut self.random, SLOT_HEADER.len());
+        let bit = u8::try_from(self.random.below(8)).expect("below 8");
+        self.trace.note(format_args!("lost: bit {bit} of byte {position} of {}", path.display()));
+        self.disk.flip_bit(path, position as u64, bit);
+    }
+
+    /// A shard names partitions that have left it: one out of use for good, others until their next start. When the shard
+    /// that has them now loses the spare as well, nobody can say who has what is newest, and the broker refuses to start:
+    /// nothing is lost, and nothing more can be learned.
+    fn has_old_shards(&self, files: &BTreeMap<PathBuf, Vec<u8>>) -> bool {
+        files
+            .keys()
+            .filter(|path| class_of(path) == Some(0))
+            .filter_map(|path| shard_of(path))
+            .any(|shard| u64::from(shard.0) >= self.control.shard_count)
+    }
+
+    /// Often where something stands: most of a young journal is zeros.
+    fn rotten_position(&mut self, bytes: &[u8], len: usize) -> u64 {
+        let mut position = pick(&mut self.random, len);
+        for _ in 0..20 {
+            if bytes[position] != 0 {
+                break;
+            }
+            position = pick(&mut self.random, len);
+        }
+        position as u64
+    }
+}
+
+/// Under which leader epoch a checkpoint has the frame at this offset.
+fn epoch_of(checkpoint: &PartitionCheckpoint, base: u64) -> Option<LeaderEpoch> {
+    checkpoint.epochs.entries().iter().rfind(|(_, start)| start.0 <= base).map(|(epoch, _)| *epoch)
+}
+
+/// Whether no group of its incarnation stands behind this one, in any file of the ring.
+fn is_last_group(files: &BTreeMap<PathBuf, Vec<u8>>, path: &Path, hit: &JournalHit) -> bool {
+    let of_ring = files.iter().filter(|(other, _)| other.parent() == path.parent() && class_of(other) == Some(1));
+    let mut groups = of_ring.flat_map(|(_, bytes)| groups_in(bytes)).map(|(_, header)| header);
+    !groups.any(|header| header.incarnation == hit.incarnation && header.sequence > hit.sequence)
+}
+
+/// 0 for a checkpoint slot, 1 for a journal file, 2 for a segment.
+fn class_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    if path.iter().any(|part| part == "set-aside") {
+        return None;
+    }
+    match name {
+        name if name.starts_with("checkpoint-") => Some(0),
+        name if name.ends_with(".journal") => Some(1),
+        name if name.ends_with(".log") => Some(2),
+        _ => None,
+    }
+}
+
+fn shard_of(path: &Path) -> Option<ShardIndex> {
+    sluice_storage::layout::shard_of_dir(path.parent()?.file_name()?.to_str()?)
+}
+
+fn partition_of(path: &Path) -> Option<TopicPartition> {
+    let partition: u32 = path.parent()?.file_name()?.to_str()?.parse().ok()?;
+    let topic_id = TopicId::parse(path.parent()?.parent()?.file_name()?.to_str()?)?;
+    Some(TopicPartition { topic_id, partition: PartitionIndex(partition) })
+}
