@@ -115,7 +115,7 @@ fn without_the_tombstone_it_stays_away_once_a_later_start_wrote_to_the_ring() {
     assert_eq!(shard.report.ring_incarnation_number, 1, "the ring still holds what the first start wrote");
     drop(shard);
     let mut shard = TestShard::open(&image, with_tombstone(3));
-    assert_eq!(shard.report.ring_incarnation_number, 1, "a start that wrote nothing leaves it so");
+    assert_eq!(shard.report.ring_incarnation_number, 2, "every start begins the ring with a group of its own");
     shard.append(&TestProducer::new(0, 6).frame_of(100), 1).unwrap();
     shard.settle();
     drop(shard);
