@@ -45,7 +45,7 @@ pub struct TestShard {
     pub disk: FaultDisk,
     pub memory: TailMemory,
     pub shard: RecoveredShard<FaultDisk>,
-    pub(super) incarnation: Incarnation,
+    pub(crate) incarnation: Incarnation,
     sizes: TestSizes,
     /// Segment files that no log names, and how many checkpoints have been written without them.
     removals: Vec<(Vec<PathBuf>, u32)>,
