@@ -62,6 +62,7 @@ fn a_shard_is_lost_without_checkpoints_and_a_whole_journal_and_not_before() {
 fn unnamed(seed: u64) -> (FaultDisk, Vec<Vec<u8>>, Offset) {
     let (disk, frames, end) = stopped(seed);
     remove_slots(&disk);
+    block_on(disk.remove_file(&test_layout().checkpoint_spare(TEST_SHARD))).unwrap();
     remove_journal(&disk, 0..TestSizes::default().journal_file_count);
     // Its files are not there while that happens: no shard is made over them.
     let files = disk.files();

@@ -257,7 +257,10 @@ impl<D: Disk> Rebuild<'_, D> {
         }
         let footer = self.read_footer(segment, &trailer).await?;
         let maybe_unflushed = self.named.first.map_or(next_base.is_none(), |first| first < trailer.next_offset);
-        if maybe_unflushed || footer.is_none() {
+        // Written when the log began within the segment: what stands before that was deleted, and has come back.
+        let begins_later =
+            |footer: &SegmentFooter| footer.epochs.entries().first().is_none_or(|&(_, start)| start > segment.base);
+        if maybe_unflushed || footer.as_ref().is_none_or(begins_later) {
             let walked = self.walk(segment, trailer.end_position, trailer.next_offset).await?;
             if walked.stopped.is_some() && self.in_journal(walked.end) {
                 self.log.end_without_footer(segment.base, &walked);
@@ -267,7 +270,7 @@ impl<D: Disk> Rebuild<'_, D> {
         }
         let mut info = SealedSegmentInfo::from_trailer(&trailer);
         match footer {
-            Some(footer) => (self.log.epochs, self.log.producers) = (footer.epochs, footer.producers),
+            Some(footer) => self.log.take_tables(&footer.epochs, footer.producers),
             // Torn, or it has rotted: from now on the checkpoint says where the segment ends.
             None => (info.has_footer, info.file_len) = (false, block_up(trailer.end_position) + BLOCK),
         }

@@ -53,6 +53,17 @@ impl RebuiltLog {
         self.producers.on_append(header);
     }
 
+    /// A footer has the tables as of its end, and no epochs that were below the log start then.
+    pub(crate) fn take_tables(&mut self, epochs: &LeaderEpochHistory, producers: ProducerTable) {
+        let first = epochs.entries().first().copied();
+        let is_before =
+            |(epoch, start)| first.is_none_or(|(first_epoch, first_start)| epoch < first_epoch && start < first_start);
+        let mut known = LeaderEpochHistory::default();
+        let before = self.epochs.entries().iter().copied().filter(|&entry| is_before(entry));
+        before.chain(epochs.entries().iter().copied()).for_each(|(epoch, start)| known.on_append(epoch, start));
+        (self.epochs, self.producers) = (known, producers);
+    }
+
     /// The segment ends at the last good frame of it, and has no footer.
     pub(crate) fn end_without_footer(&mut self, base: Offset, walked: &Walked) {
         self.damaged.extend(&walked.damaged);

@@ -151,7 +151,9 @@ impl<D: Disk> Log<D> {
         let first_removed = segment_file(&self.dir, remove_from);
         self.removable.retain(|path| *path < first_removed);
         self.damage.truncate(end_offset);
-        lost.into_iter().for_each(|range| self.quarantine(range));
+        // What was accepted below the log start is forgotten, and nobody's concern any more.
+        let start = self.log_start;
+        lost.into_iter().for_each(|range| self.quarantine(DamagedRange { from: range.from.max(start), until: range.until }));
         let point = RecoveryPoint {
             offset: end_offset,
             segment_base: end_offset,

@@ -142,7 +142,7 @@ fn a_leader_epoch_below_that_of_the_records_is_refused() {
     assert!(error.to_string().contains("leader epoch 7 and would be led under 6"), "{error}");
 }
 
-/// Both slots of a shard are lost, and the metadata does not know all that its journal names.
+/// Both slots of a shard are lost and their spare, and the metadata does not know all that its journal names.
 #[test]
 fn an_orphan_that_the_journal_alone_names_is_reported_after_a_rebuild() {
     let (disk, _, held) = before_it_was_forgotten();
@@ -150,6 +150,7 @@ fn an_orphan_that_the_journal_alone_names_is_reported_after_a_rebuild() {
         for slot in 0..2 {
             disk.flip_bit(&layout().checkpoint_slot(ShardIndex(shard), slot), 30, 1);
         }
+        disk.flip_bit(&layout().checkpoint_spare(ShardIndex(shard)), 30, 1);
     }
     let known = [(id(0), 0, 1), (id(1), 1, 1)];
     let shards = start(&disk, 2, &known, 2);

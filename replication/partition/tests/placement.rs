@@ -206,8 +206,7 @@ fn a_shard_whose_checkpoints_are_gone_when_partitions_leave_it_is_not_rebuilt_fo
     for nth in 0..20 {
         let image = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
         let files = image.files();
-        image.fail(FaultKind::Open, nth);
-        image.fail(FaultKind::Open, nth + 1);
+        (nth..nth + 3).for_each(|call| image.fail(FaultKind::Open, call));
         if let Err(OpenError::Recovery(error)) = try_prepare(&image, TWO, 2)
             && let RecoveryError::CheckpointsLost { shard: ShardIndex(0) } = *error
         {
@@ -216,9 +215,9 @@ fn a_shard_whose_checkpoints_are_gone_when_partitions_leave_it_is_not_rebuilt_fo
         }
         image.clear_faults();
         let mut shards = start(&image, TWO, 3);
-        (0..3).for_each(|p| assert_eq!(count(&mut shards, p), 60, "opening calls {nth} and {} failed", nth + 1));
+        (0..3).for_each(|p| assert_eq!(count(&mut shards, p), 60, "opening calls {nth} to {} failed", nth + 2));
     }
-    assert_eq!(refused, 1, "both slots are opened once more, one after the other");
+    assert_eq!(refused, 1, "both slots and the spare are opened once more, one after the other");
 }
 
 #[test]
