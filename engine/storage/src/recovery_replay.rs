@@ -163,8 +163,7 @@ impl<'a, D: Disk> Replay<'a, D> {
         self.lost_sequence > 0 && held.sequence <= self.lost_sequence
     }
 
-    /// What the rebuilding of a partition found besides its checkpoint. An entry that says more comes later; `has_spare`
-    /// when a checkpoint vouches for what no entry does.
+    /// What rebuilding found besides the checkpoint, before any entry; `has_spare` when one vouches for what entries do not.
     pub(crate) fn on_rebuilt(&mut self, id: TopicPartition, log_start_offset: Offset, doubted: bool, has_spare: bool) {
         if let Some(Found::Recovered(partition)) = self.partitions.get_mut(&id) {
             partition.log_start_offset = partition.log_start_offset.max(log_start_offset);
