@@ -233,8 +233,8 @@ fn measure_client(behaviour: Behaviour, workload: &str, seconds: f64) -> Measure
 fn the_client_library_is_a_system_like_any_other() {
     for workload in ["single-record", "partitions-64", "acks-leader", "acks-none"] {
         let measured = measure_client(Behaviour::Answers, workload, 0.1);
-        let because = &measured.failed_because;
-        assert_eq!((measured.refused_count, measured.failed_count, measured.timed_out_count), (0, 0, 0), "{workload}: {because:?}");
+        let not_acknowledged = (measured.refused_count, measured.failed_count, measured.timed_out_count);
+        assert_eq!(not_acknowledged, (0, 0, 0), "{workload}: {:?}", measured.failed_because);
         assert!(measured.latencies.is_some_and(|latencies| latencies.count() > 0), "{workload}");
         assert!(measured.generator_cpu_percent.is_some_and(|percent| percent > 0.0), "{workload}");
     }
