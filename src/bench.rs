@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use sluice_bench::result::RoundOutcome;
 use sluice_bench::run::Finished;
-use sluice_bench::{BenchError, Run, Stop, report, workload};
+use sluice_bench::{BenchError, Run, Stop, peer, report, workload};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use std::time::Duration;
                                                          and what a program gets through the client library, beside it
   sluice bench run single-record bulk --rounds 9         more rounds for a steadier median
   sluice bench run mine.toml --broker 10.0.0.7:7400      a workload of your own, on a broker that runs
+  sluice bench run bulk --peer redis --peer nats         the same records to what you would pick instead
   sluice bench run yardsticks --data-dir /data           what the machine itself can do, without a broker
   sluice bench report bench-results/20261122-101500-spike
   sluice bench compare before/results.json after/results.json
@@ -109,11 +110,12 @@ fn measure(args: &RunArgs) -> Result<(), Failure> {
     let stop = Stop::default();
     // Kept until the end: with it ends the task that listens for signals.
     let _listening = listen(&stop)?;
+    let peers = peer::open(&args.options).map_err(failure)?;
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({elapsed})").expect("the template is a constant that parses"),
     );
     bar.enable_steady_tick(Duration::from_secs(1));
-    let measured = sluice_bench::run(&args.options, Vec::new(), &stop, &mut |progress| {
+    let measured = sluice_bench::run(&args.options, peers, &stop, &mut |progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
         bar.set_message(progress.what.clone());

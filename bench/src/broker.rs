@@ -1,41 +1,35 @@
 //! The broker that is measured: one started for the purpose from this very executable, or one given by address.
 //!
-//! The expensive mistake is a broker left running: a child dies with the thread that started it and is killed when it is
-//! dropped. What it writes to its standard streams goes into a file, whose end is shown when it fails.
+//! How it is kept from being left running, `child` says.
 
-use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sluice_model::ids::{PartitionIndex, TopicId, TopicPartition};
 use sluice_protocol::{Api, CreateTopicRequest, DeleteTopicRequest, MetadataRequest, ShardAddress};
 
+use crate::child::{ChildServer, log_lines};
 use crate::connection::{Connection, Produced, refuse_error};
-use crate::error::{BenchError, at};
+use crate::error::BenchError;
 use crate::payload::{BatchShape, PreparedProduce};
 use crate::process::Process;
 
 /// A broker that does not serve after this long has failed to start.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 const START_POLL: Duration = Duration::from_millis(2);
-/// A pause in which a broker uses less of a core than this has nothing left to do.
-const SETTLED_CPU_SHARE: f64 = 0.05;
 const SETTLE_STEP: Duration = Duration::from_millis(250);
-const SETTLE_STEPS_MAX: u32 = 60;
 /// Below the range that kernels hand out to outgoing connections, so that none of them sits on a shard's port.
 const PORT_FIRST: u16 = 17_400;
 const PORT_LAST: u16 = 31_000;
-const LOG_LINES_SHOWN: usize = 15;
 
 /// Something that serves at an address.
 #[derive(Debug)]
 pub struct Broker {
     address: String,
     process: Option<Process>,
-    child: Option<OwnBroker>,
+    child: Option<ChildServer>,
 }
 
 /// How to start a broker of our own, again and again on the same folder.
@@ -45,12 +39,6 @@ pub struct OwnBrokerPlan {
     pub data_dir: PathBuf,
     pub config: Option<PathBuf>,
     pub log_path: PathBuf,
-}
-
-#[derive(Debug)]
-struct OwnBroker {
-    child: Child,
-    log_path: PathBuf,
 }
 
 /// A topic made for one measurement.
@@ -77,20 +65,13 @@ impl Broker {
     /// Starts a child and waits until it serves.
     pub fn start(plan: &OwnBrokerPlan) -> Result<Self, BenchError> {
         let address = format!("127.0.0.1:{}", free_ports()?);
-        let log = File::options().create(true).append(true).open(&plan.log_path).map_err(at(&plan.log_path))?;
-        let log_too = log.try_clone().map_err(at(&plan.log_path))?;
         let mut command = Command::new(&plan.executable);
         command.arg("serve").arg("--data-dir").arg(&plan.data_dir).arg("--listen").arg(&address);
         if let Some(config) = &plan.config {
             command.arg("--config").arg(config);
         }
-        command.stdin(Stdio::null()).stdout(log).stderr(log_too);
-        // Its own group: Ctrl-C is for the benchmark, which then ends the broker itself.
-        command.process_group(0);
-        die_with_parent(&mut command);
-        let child = command.spawn().map_err(at(&plan.executable))?;
-        let process = Some(Process::new(child.id()));
-        let mut broker = Self { address, process, child: Some(OwnBroker { child, log_path: plan.log_path.clone() }) };
+        let child = ChildServer::start(command, &plan.log_path)?;
+        let mut broker = Self { address, process: Some(child.process()), child: Some(child) };
         broker.wait_until_serving()?;
         Ok(broker)
     }
@@ -133,26 +114,13 @@ impl Broker {
             std::thread::sleep(SETTLE_STEP);
             return Ok(());
         };
-        let cpu_time = || process.cpu_time().map_err(BenchError::io("the broker's processor time"));
-        let mut before = cpu_time()?;
-        for _ in 0..SETTLE_STEPS_MAX {
-            std::thread::sleep(SETTLE_STEP);
-            let after = cpu_time()?;
-            if after.saturating_sub(before).as_secs_f64() < SETTLED_CPU_SHARE * SETTLE_STEP.as_secs_f64() {
-                break;
-            }
-            before = after;
-        }
-        Ok(())
+        process.settle().map_err(BenchError::io("the broker's processor time"))
     }
 
     /// Explains a failed measurement: when our broker has ended, that is the reason, and its log says more.
     pub fn explain(&mut self, error: BenchError) -> BenchError {
-        match self.child.as_mut().and_then(|own| own.ended()) {
-            Some(problem) => {
-                let log = self.child.as_ref().map(|own| last_lines(&own.log_path)).unwrap_or_default();
-                BenchError::BrokerEnded { problem, log }
-            }
+        match &mut self.child {
+            Some(child) => child.explain(error),
             None => error,
         }
     }
@@ -228,24 +196,6 @@ impl Broker {
     }
 }
 
-impl OwnBroker {
-    fn ended(&mut self) -> Option<String> {
-        match self.child.try_wait() {
-            Ok(Some(status)) => Some(format!("ended with {status}")),
-            Ok(None) => None,
-            Err(error) => Some(error.to_string()),
-        }
-    }
-}
-
-impl Drop for OwnBroker {
-    fn drop(&mut self) {
-        // An error means that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The first of as many free ports in a row as a broker may have shards here.
 fn free_ports() -> Result<u16, BenchError> {
     let count = u16::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1024).min(1024);
@@ -257,24 +207,4 @@ fn free_ports() -> Result<u16, BenchError> {
     candidates.into_iter().find(|&first| (first..first + count).all(is_free)).ok_or_else(|| BenchError::Option {
         problem: format!("no {count} free ports in a row between {PORT_FIRST} and {PORT_LAST}"),
     })
-}
-
-fn die_with_parent(command: &mut Command) {
-    // SAFETY: prctl with these arguments only sets an attribute of the calling process and is safe between fork and exec.
-    unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        });
-    }
-}
-
-fn log_lines(path: &Path) -> Vec<String> {
-    let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
-}
-
-fn last_lines(path: &Path) -> String {
-    let lines = log_lines(path);
-    lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
 }

@@ -33,12 +33,14 @@ pub enum BenchError {
 }
 
 impl BenchError {
-    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    /// A system call that failed while `what` was done or looked at.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
 
-    pub(crate) fn protocol(problem: impl fmt::Display) -> Self {
+    /// An answer that nothing can be made of.
+    pub fn protocol(problem: impl fmt::Display) -> Self {
         Self::Protocol { problem: problem.to_string() }
     }
 }
@@ -80,7 +82,7 @@ impl From<FolderError> for BenchError {
 }
 
 /// The folder's own way of saying that a path could not be used.
-pub(crate) fn at(path: &std::path::Path) -> impl FnOnce(io::Error) -> BenchError {
+pub fn at(path: &std::path::Path) -> impl FnOnce(io::Error) -> BenchError {
     let path: PathBuf = path.to_path_buf();
     move |source| BenchError::Io { what: path.display().to_string(), source }
 }

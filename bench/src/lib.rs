@@ -9,6 +9,7 @@
 //! [`run::run`].
 
 pub mod broker;
+pub mod child;
 pub mod client;
 pub mod closed_loop;
 pub mod connection;
@@ -20,7 +21,9 @@ pub mod machine_speed;
 pub mod measurement;
 pub mod options;
 pub mod payload;
+pub mod peer;
 pub mod pipelined;
+pub mod poller;
 pub mod process;
 mod received;
 pub mod report;

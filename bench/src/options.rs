@@ -54,6 +54,15 @@ pub struct BenchOptions {
     /// Settings file for the broker that is started
     #[arg(long, value_name = "FILE", conflicts_with = "broker")]
     pub config: Option<PathBuf>,
+    /// Measure this system beside Sluice: kafka, nats, redis, iggy or all; may be given several times
+    #[arg(long = "peer", value_name = "PEER")]
+    pub peers: Vec<String>,
+    /// Folder in which peers are installed [default: sluice/peers in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    pub peers_dir: Option<PathBuf>,
+    /// The program that measures peers [default: found beside this one, or in bench/peers/target/release]
+    #[arg(long, value_name = "FILE")]
+    pub peers_program: Option<PathBuf>,
     /// How often everything is measured, in turns; results are medians
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUNDS_MAX)))]
     pub rounds: u32,
@@ -80,6 +89,9 @@ impl Default for BenchOptions {
             broker: None,
             broker_pid: None,
             config: None,
+            peers: Vec::new(),
+            peers_dir: None,
+            peers_program: None,
             rounds: 3,
             seconds: None,
             data_dir: PathBuf::from("."),

@@ -9,6 +9,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// A pause in which a process uses less of a core than this has nothing left to do.
+const SETTLED_CPU_SHARE: f64 = 0.05;
+const SETTLE_STEP: Duration = Duration::from_millis(250);
+const SETTLE_STEPS_MAX: u32 = 60;
+
 /// A process by its id.
 #[derive(Clone, Copy, Debug)]
 pub struct Process {
@@ -36,6 +41,11 @@ impl Process {
         Self { id }
     }
 
+    #[must_use]
+    pub fn id(self) -> u32 {
+        self.id
+    }
+
     /// Processor time of all its threads since its start, ended ones included, user and system.
     pub fn cpu_time(self) -> io::Result<Duration> {
         let id = libc::pid_t::try_from(self.id).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
@@ -54,6 +64,21 @@ impl Process {
         let time = unsafe { time.assume_init() };
         let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
         Ok(Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0)))
+    }
+
+    /// Waits until it has finished what the last load left behind, 15 seconds at most: the next measurement begins on a quiet
+    /// machine.
+    pub fn settle(self) -> io::Result<()> {
+        let mut before = self.cpu_time()?;
+        for _ in 0..SETTLE_STEPS_MAX {
+            std::thread::sleep(SETTLE_STEP);
+            let after = self.cpu_time()?;
+            if after.saturating_sub(before).as_secs_f64() < SETTLED_CPU_SHARE * SETTLE_STEP.as_secs_f64() {
+                break;
+            }
+            before = after;
+        }
+        Ok(())
     }
 
     /// Begins a new period for [`Memory::peak_mb`].

@@ -5,7 +5,7 @@
 //! expensive mistake is a schedule that waits for answers: then a stall delays what would have shown it.
 
 /// A stretch of the schedule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Phase {
     pub name: String,
     pub seconds: f64,

@@ -1,7 +1,6 @@
 //! Sluice as a system of the generator: lean connections that speak the native protocol, with none of the client library's
 //! tasks between the clock and the socket.
 
-mod poller;
 mod producer;
 mod reader;
 mod stages;

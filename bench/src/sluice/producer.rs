@@ -14,12 +14,12 @@ use sluice_model::limits::FRAME_BODY_LEN_MAX;
 use sluice_model::record_batch::{NewRecord, RecordsBuilder};
 use sluice_protocol::{Acks, Api, Durability, Prefix, ProduceAnswer, ProducePartition, ProduceRequest, Refusal, access, encode};
 
-use super::poller::Poller;
 use super::wire::Wire;
 use crate::broker::BenchTopic;
 use crate::connection::{may_come_later, refusal_of};
 use crate::error::BenchError;
 use crate::payload::frame_header;
+use crate::poller::Poller;
 use crate::system::{LanePlan, Outcome, Producer, Record, RefusedBecause, Settled};
 
 /// One request holds this many bytes of frames, or one frame.

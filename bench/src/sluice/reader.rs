@@ -8,11 +8,11 @@ use sluice_model::record_batch::Records;
 use sluice_model::{ErrorCode, FrameHeader};
 use sluice_protocol::{Api, FetchAnswer, FetchPartition, FetchRequest, Prefix, access, encode};
 
-use super::poller::Poller;
 use super::wire::Wire;
 use crate::broker::BenchTopic;
 use crate::connection::{may_come_later, refusal_of};
 use crate::error::BenchError;
+use crate::poller::Poller;
 use crate::system::{ReadBatch, ReadPlan, Reader};
 
 /// The broker answers an empty fetch after this long.

@@ -10,11 +10,13 @@ use std::time::Duration;
 pub use catalog::{ALL, Listed, find, list};
 pub use file::parse;
 
+use serde::{Deserialize, Serialize};
+
 use crate::load::Phase;
 use crate::system::AcksAsked;
 
 /// One workload.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Workload {
     pub name: String,
     /// What it is for, in a line.
@@ -29,7 +31,7 @@ pub struct Workload {
     pub read_yardstick: Option<YardstickName>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Load {
     Open(OpenLoad),
     Closed(ClosedLoad),
@@ -41,7 +43,7 @@ pub enum Load {
 }
 
 /// Intended times fixed in advance.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenLoad {
     pub partition_count: u32,
     /// Bytes of one record's value.
@@ -64,7 +66,7 @@ pub struct OpenLoad {
     pub preload_len: u64,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConsumeLoad {
     /// Each reads everything.
     pub groups: u32,
@@ -75,7 +77,7 @@ pub struct ConsumeLoad {
 }
 
 /// One request, or one record to each of several partitions, outstanding.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClosedLoad {
     pub partition_count: u32,
     pub value_len: usize,
@@ -83,7 +85,7 @@ pub struct ClosedLoad {
 }
 
 /// A large log, kill -9 under load, and the time until everything is served again.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RestartLoad {
     pub partition_count: u32,
     pub log_len: u64,
@@ -92,7 +94,7 @@ pub struct RestartLoad {
 }
 
 /// What a result is held against, measured in the same rounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum YardstickName {
     /// One 4 KiB durable write at a time.

@@ -7,13 +7,14 @@ use std::time::Instant;
 const EVENTS: usize = 256;
 
 /// Sockets by number, and what of them is ready.
-pub(super) struct Poller {
+pub struct Poller {
     epoll: OwnedFd,
     events: Vec<libc::epoll_event>,
 }
 
 impl Poller {
-    pub(super) fn new() -> io::Result<Self> {
+    /// # Errors When the kernel has no descriptor left.
+    pub fn new() -> io::Result<Self> {
         // SAFETY: epoll_create1 takes no pointer.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if fd < 0 {
@@ -25,18 +26,24 @@ impl Poller {
     }
 
     /// Watches a socket for what can be read, under this number.
-    pub(super) fn add(&self, fd: RawFd, number: usize) -> io::Result<()> {
+    ///
+    /// # Errors When the descriptor is none that can be watched.
+    pub fn add(&self, fd: RawFd, number: usize) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, number, false)
     }
 
     /// Watches it for room to write, too, or no longer.
-    pub(super) fn set_writable(&self, fd: RawFd, number: usize, is_wanted: bool) -> io::Result<()> {
+    ///
+    /// # Errors When it was never added.
+    pub fn set_writable(&self, fd: RawFd, number: usize, is_wanted: bool) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, fd, number, is_wanted)
     }
 
     /// Waits until something is ready or `until` has come; with `until` in the past it only looks. Gives the numbers of what is
     /// ready.
-    pub(super) fn wait(&mut self, until: Instant, ready: &mut Vec<usize>) -> io::Result<()> {
+    ///
+    /// # Errors When the kernel refuses; a signal is none.
+    pub fn wait(&mut self, until: Instant, ready: &mut Vec<usize>) -> io::Result<()> {
         let left = until.saturating_duration_since(Instant::now());
         let timeout = libc::timespec {
             tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),

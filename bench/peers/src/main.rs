@@ -1,0 +1,111 @@
+//! `sluice-bench-peers`: installs peers, and measures one of them round by round for `sluice bench run`.
+//!
+//! It links the generator of `sluice-bench`, so that a peer sees the same records at the same times by the same clock as
+//! Sluice does. Absent: choosing workloads, medians, reports; the parent does that.
+
+mod conversation;
+mod folder;
+mod peer;
+mod port;
+mod server;
+mod session;
+mod tools;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sluice_bench::BenchError;
+use sluice_bench::peer::names::{PEERS, peer_of};
+
+use crate::folder::PeersFolder;
+use crate::session::Session;
+
+#[derive(Parser)]
+#[command(name = "sluice-bench-peers", about = "Peers for `sluice bench run --peer`, which runs this program by itself")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Put peers into the folder, unless they are there
+    Install {
+        /// kafka, nats, redis or iggy; may be given several times
+        #[arg(long = "peer", required = true)]
+        peers: Vec<String>,
+        #[arg(long, value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Say which peers are there; the exit status is 1 when one is missing
+    Check {
+        #[arg(long = "peer")]
+        peers: Vec<String>,
+        #[arg(long, value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Measure rounds as told on standard input, until it ends
+    Serve {
+        /// A peer's name, with `-unflushed` behind it for the one that acknowledges before it flushes
+        #[arg(long)]
+        system: String,
+        /// Where peers are installed
+        #[arg(long, value_name = "DIR")]
+        folder: PathBuf,
+        /// Where the server keeps its data; made, and removed in the end
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, BenchError> {
+    match command {
+        Command::Install { peers, folder } => install(&peers, &PeersFolder::open(&folder)?),
+        Command::Check { peers, folder } => check(&peers, &PeersFolder::open(&folder)?),
+        Command::Serve { system, folder, data_dir } => {
+            let (name, flush) = peer_of(&system);
+            let peer = peer::find(name)?;
+            let installed = PeersFolder::open(&folder)?.installed(peer.as_ref())?;
+            conversation::run(Session::new(peer, flush, installed, data_dir)).map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Every one that can be had, even after one that cannot.
+fn install(names: &[String], folder: &PeersFolder) -> Result<ExitCode, BenchError> {
+    let mut code = ExitCode::SUCCESS;
+    for name in names {
+        let peer = peer::find(name)?;
+        if let Err(error) = folder.install(peer.as_ref(), &mut |line| eprintln!("{name}: {line}")) {
+            eprintln!("{name} cannot be had: {error}");
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+fn check(names: &[String], folder: &PeersFolder) -> Result<ExitCode, BenchError> {
+    let mut code = ExitCode::SUCCESS;
+    let all: Vec<String> = PEERS.map(str::to_owned).to_vec();
+    for name in if names.is_empty() { &all } else { names } {
+        match peer::find(name).and_then(|peer| folder.installed(peer.as_ref())) {
+            Ok(path) => println!("{name}: {}", path.display()),
+            Err(error) => {
+                println!("{name}: {error}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,47 @@
+//! Peers: what our users would pick instead, measured by a program of its own with this package's generator.
+//!
+//! That program (`bench/peers`) is outside the workspace, because clients of four systems are more to build than Sluice is.
+//! This side only finds it, has it install what is missing, and talks to one child for each system over its standard
+//! streams: `messages` is the conversation. The expensive mistake is a peer's figure that is no measurement: a child or a
+//! server that goes away is an outcome of its round, marked and in no median.
+
+mod child;
+pub mod messages;
+pub mod names;
+mod program;
+mod target;
+
+use std::rc::Rc;
+
+use sluice_tuning::ScratchFolder;
+
+pub use program::PeersProgram;
+pub use target::PeerTarget;
+
+use crate::error::BenchError;
+use crate::options::BenchOptions;
+use crate::run::Target;
+use names::{Flush, system_name};
+
+/// The systems of every peer that `options` name, each both ways it can flush, after installing what is missing. Call it on the
+/// thread that measures.
+///
+/// # Errors When the options are wrong, there is no program for peers, or one of them cannot be had.
+pub fn open(options: &BenchOptions) -> Result<Vec<Box<dyn Target>>, BenchError> {
+    let peers = names::select(&options.peers)?;
+    if peers.is_empty() {
+        return Ok(Vec::new());
+    }
+    // What is wrong with the other options is said before anything is installed.
+    options.check()?;
+    let program = PeersProgram::find(options.peers_program.as_deref(), options.peers_dir.as_deref())?;
+    program.install(&peers)?;
+    let folder = Rc::new(ScratchFolder::create(&options.data_dir)?);
+    let mut targets: Vec<Box<dyn Target>> = Vec::new();
+    for peer in peers {
+        for flush in Flush::BOTH {
+            targets.push(Box::new(PeerTarget::open(&program, &system_name(peer, flush), &folder)?));
+        }
+    }
+    Ok(targets)
+}
