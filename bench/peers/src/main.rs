@@ -11,6 +11,9 @@ mod server;
 mod session;
 mod tools;
 
+#[cfg(feature = "redis")]
+mod redis;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -31,8 +31,8 @@ pub(crate) trait Peer {
     /// What an acknowledgement means, in one line, and whether it comes after a flush; `None` when it cannot be asked for.
     fn acknowledgement(&self, flush: Flush, acks: AcksAsked) -> Option<(String, bool)>;
 
-    /// The settings that [`Self::start`] starts it with, and its version, as text.
-    fn settings(&self, flush: Flush) -> String;
+    /// Its version, and the settings that [`Self::start`] starts it with, as text.
+    fn settings(&self, installed: &Path, flush: Flush) -> String;
 
     /// Starts the server on free ports of 127.0.0.1 and waits until it serves. Called on the main thread, whose end is the
     /// server's.
@@ -64,6 +64,8 @@ pub(crate) struct Started {
 /// # Errors When it is none, or this program was built without it.
 pub(crate) fn find(name: &str) -> Result<Box<dyn Peer>, BenchError> {
     match name {
+        #[cfg(feature = "redis")]
+        "redis" => Ok(Box::new(crate::redis::Redis)),
         known if PEERS.contains(&known) => Err(BenchError::Option {
             problem: format!(
                 "this sluice-bench-peers was built without {known}: build it with its default features, \

@@ -53,7 +53,7 @@ impl Session {
             version: CONVERSATION_VERSION,
             system: system_name(self.peer.name(), self.flush),
             acknowledgements: [AcksAsked::None, AcksAsked::Leader, AcksAsked::All].into_iter().filter_map(one).collect(),
-            settings: self.peer.settings(self.flush),
+            settings: self.peer.settings(&self.installed, self.flush),
         }
     }
 
