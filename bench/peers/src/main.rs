@@ -11,8 +11,13 @@ mod server;
 mod session;
 mod tools;
 
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "redis")]
 mod redis;
+// What clients on tokio share.
+#[cfg(feature = "nats")]
+mod sharp_timer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

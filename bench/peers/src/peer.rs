@@ -64,6 +64,8 @@ pub(crate) struct Started {
 /// # Errors When it is none, or this program was built without it.
 pub(crate) fn find(name: &str) -> Result<Box<dyn Peer>, BenchError> {
     match name {
+        #[cfg(feature = "nats")]
+        "nats" => Ok(Box::new(crate::nats::Nats)),
         #[cfg(feature = "redis")]
         "redis" => Ok(Box::new(crate::redis::Redis)),
         known if PEERS.contains(&known) => Err(BenchError::Option {
