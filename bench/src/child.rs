@@ -95,3 +95,58 @@ fn last_lines(path: &Path) -> String {
     let lines = log_lines(path);
     lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn is_alive(process: Process) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap_or_default();
+        // Behind the name, which is in brackets: Z is one that has ended and was not waited for.
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    }
+
+    fn sleeper(name: &str) -> ChildServer {
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        let path = std::env::temp_dir().join(format!("sluice-child-{name}-{}", std::process::id()));
+        let child = ChildServer::start(command, &path).expect("a child");
+        std::fs::remove_file(&path).expect("its log");
+        child
+    }
+
+    #[test]
+    fn a_server_dies_with_the_thread_that_started_it() {
+        let started = std::thread::spawn(|| {
+            let child = sleeper("thread");
+            let process = child.process();
+            assert!(is_alive(process));
+            std::mem::forget(child);
+            process
+        });
+        let process = started.join().expect("a process");
+        let give_up_at = Instant::now() + Duration::from_secs(20);
+        while is_alive(process) {
+            assert!(Instant::now() < give_up_at, "it outlives its thread");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_dropped_is_gone_and_one_that_has_ended_is_the_reason() {
+        let mut child = sleeper("dropped");
+        let process = child.process();
+        assert!(matches!(child.explain(BenchError::Interrupted), BenchError::Interrupted), "it runs");
+        drop(child);
+        assert!(!is_alive(process));
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no room; exit 4"]);
+        let path = std::env::temp_dir().join(format!("sluice-child-ended-{}", std::process::id()));
+        let mut child = ChildServer::start(command, &path).expect("a child");
+        child.child.wait().expect("its end");
+        let problem = child.explain(BenchError::Interrupted).to_string();
+        std::fs::remove_file(&path).expect("its log");
+        assert!(problem.contains("exit status: 4") && problem.contains("no room"), "{problem}");
+    }
+}

@@ -11,8 +11,10 @@ use sluice_bench::broker::Broker;
 use sluice_bench::client::ClientSystem;
 use sluice_bench::measurement::Measurement;
 use sluice_bench::result::{LoopKind, RoundOutcome};
+use sluice_bench::run::Target;
 use sluice_bench::sluice::SluiceSystem;
-use sluice_bench::{BenchOptions, Run, Stop, WorkloadResult, load, run};
+use sluice_bench::system::AcksAsked;
+use sluice_bench::{BenchError, BenchOptions, Run, Stop, Workload, WorkloadResult, load, run};
 use sluice_model::ErrorCode;
 use sluice_model::limits::MESSAGE_LEN_MAX;
 use sluice_protocol::{
@@ -281,6 +283,55 @@ fn a_broker_that_goes_away_is_an_outcome_and_in_no_figure() {
         assert!(result.outcome_because.is_some() && result.latency_us.is_none(), "{workload}");
     }
     assert!(run.results.iter().any(|result| result.workload == "probe" && result.round_count == 2), "the rest is whole");
+}
+
+/// A peer that has one answer to everything but restarts.
+struct Peer(&'static str, RoundOutcome);
+
+impl Target for Peer {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn can_run(&self, workload: &Workload) -> bool {
+        workload.name != "partitions-64"
+    }
+
+    fn acknowledgement(&self, _: AcksAsked) -> (String, bool) {
+        ("in memory".to_owned(), false)
+    }
+
+    fn measure(&mut self, _: &Workload, _: &Stop) -> Result<Measurement, BenchError> {
+        Ok(Measurement { outcome: self.1, reached_per_s: Some(7.0), ..Measurement::default() })
+    }
+
+    fn settings(&self) -> String {
+        "as it comes".to_owned()
+    }
+}
+
+#[test]
+fn peers_take_turns_with_sluice_and_a_dead_one_ends_nothing() {
+    let (address, _broker) = start(Behaviour::Answers);
+    let workloads = ["single-record", "partitions-64", "acks-all"];
+    let options = BenchOptions { broker: Some(address), rounds: 2, ..options("peers", &workloads) };
+    let peers: Vec<Box<dyn Target>> =
+        vec![Box::new(Peer("dead", RoundOutcome::BrokerDied)), Box::new(Peer("well", RoundOutcome::Whole))];
+    let mut steps = Vec::new();
+    let finished = run(&options, peers, &Stop::default(), &mut |progress| steps.push(progress.what.clone())).expect("a run");
+    assert!(finished.failure.is_none(), "{:?}", finished.failure);
+    let loads: Vec<&str> =
+        steps.iter().filter_map(|step| Some(step.strip_prefix("round 2/2: ")?.split_once(" on ")?.1)).collect();
+    assert_eq!(loads, ["sluice", "dead", "well", "sluice", "sluice", "dead", "well"]);
+    let of = |system: &str| {
+        let found = finished.run.results.iter().find(|result| result.system == system && result.workload == "acks-all");
+        found.expect("a result")
+    };
+    assert_eq!((of("dead").outcome, of("dead").round_count, of("dead").reached_per_s), (RoundOutcome::BrokerDied, 0, None));
+    assert_eq!((of("well").round_count, of("well").reached_per_s, of("well").flushed), (2, Some(7.0), Some(false)));
+    assert_eq!((of("well").acknowledgement.as_deref(), of("well").settings.as_str()), (Some("in memory"), "as it comes"));
+    assert!(of("sluice").latency_us.is_some());
+    assert!(finished.run.warnings.iter().any(|warning| warning.contains("well has no part in partitions-64")));
 }
 
 #[test]
