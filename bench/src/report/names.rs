@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::floor::WaitMode;
+use crate::peer::names::{Flush, peer_of};
 use crate::result::{LoopKind, WorkloadResult};
 
 /// Systems that are limits of the machine and not brokers.
@@ -19,8 +20,13 @@ pub(super) fn key(result: &WorkloadResult) -> (&str, &str, Option<WaitMode>, Opt
 
 /// The system with what it was told: `kafka, acks leader, not flushed`. Asleep is the usual mode and goes without saying.
 pub(super) fn system(result: &WorkloadResult) -> String {
-    let flushed = if result.flushed == Some(false) { ", not flushed" } else { "" };
+    let flushed = if is_to_be_called_unflushed(result) { ", not flushed" } else { "" };
     system_beside_flushed(result) + flushed
+}
+
+/// Unless its name says so already.
+fn is_to_be_called_unflushed(result: &WorkloadResult) -> bool {
+    result.flushed == Some(false) && peer_of(&result.system).1 == Flush::BeforeAck
 }
 
 /// The same in a table that has a column of its own for flushed or not.
@@ -57,7 +63,7 @@ pub(super) fn file_stems(results: &[WorkloadResult]) -> Vec<String> {
             stem.push_str("-acks-");
             stem.push_str(&harmless(acks));
         }
-        if result.flushed == Some(false) {
+        if is_to_be_called_unflushed(result) {
             stem.push_str("-not-flushed");
         }
         let numbered = (1..).map(|number| if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
@@ -92,6 +98,7 @@ mod tests {
             spinning(result("spike", "sluice")),
             asleep(result("bulk", "sluice")),
             WorkloadResult { flushed: Some(false), acks: Some("leader".to_owned()), ..result("spike", "kafka") },
+            WorkloadResult { flushed: Some(false), ..result("spike", "kafka-unflushed") },
             result("../../etc/x", "a b"),
             result("spike", "nats"),
             result("spike", "NATS"),
@@ -101,6 +108,7 @@ mod tests {
             "spike-sluice-spinning",
             "bulk-sluice",
             "spike-kafka-acks-leader-not-flushed",
+            "spike-kafka-unflushed",
             "_.._.._etc_x-a_b",
             "spike-nats",
             "spike-NATS-2",
@@ -112,6 +120,8 @@ mod tests {
     fn a_label_says_what_is_not_usual() {
         let kafka = WorkloadResult { flushed: Some(false), acks: Some("leader".to_owned()), ..result("spike", "kafka") };
         assert_eq!(full(&kafka), "spike: kafka, acks leader, not flushed");
+        let unflushed = WorkloadResult { flushed: Some(false), ..result("spike", "kafka-unflushed") };
+        assert_eq!(full(&unflushed), "spike: kafka-unflushed");
         let closed = WorkloadResult { loop_kind: Some(LoopKind::Closed), ..result("single-record", "sluice") };
         assert_eq!((workload(&closed).as_str(), system(&closed).as_str()), ("single-record (closed)", "sluice"));
     }

@@ -2,6 +2,7 @@
 
 use super::axis::Scale;
 use super::markup::{Markup, Px};
+use crate::peer::names::peer_of;
 use crate::result::WorkloadResult;
 
 /// Units of a plot are pixels of a page about this wide; narrower screens shrink it and enlarge its letters.
@@ -62,7 +63,7 @@ pub(super) fn path(points: impl IntoIterator<Item = Option<(f64, f64)>>) -> Stri
 
 /// The class that colours a system, the same in every plot of every report.
 pub(super) fn colour(result: &WorkloadResult) -> &'static str {
-    match result.system.as_str() {
+    match peer_of(&result.system).0 {
         "sluice" => "c1",
         "kafka" => "c2",
         "nats" => "c3",
@@ -78,8 +79,9 @@ pub(super) fn dash(nth: usize) -> &'static str {
     ["", " dashed", " dotted"][nth.min(2)]
 }
 
-/// Which variant of its system each result is, in order of appearance.
+/// Which variant of its system each result is, in order of appearance: one that flushes later is a variant of its peer.
 pub(super) fn variants(results: &[&WorkloadResult]) -> Vec<usize> {
-    let before = |index: usize| results[..index].iter().filter(|other| other.system == results[index].system).count();
+    let name = |index: usize| peer_of(&results[index].system).0;
+    let before = |index: usize| (0..index).filter(|&other| name(other) == name(index)).count();
     (0..results.len()).map(before).collect()
 }
