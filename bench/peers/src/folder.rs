@@ -103,3 +103,7 @@ fn remove(path: &Path) -> Result<(), BenchError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "folder_test.rs"]
+mod tests;

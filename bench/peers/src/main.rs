@@ -82,6 +82,7 @@ fn run(command: Command) -> Result<ExitCode, BenchError> {
         Command::Install { peers, folder } => install(&peers, &PeersFolder::open(&folder)?),
         Command::Check { peers, folder } => check(&peers, &PeersFolder::open(&folder)?),
         Command::Serve { system, folder, data_dir } => {
+            raise_descriptor_limit();
             let (name, flush) = peer_of(&system);
             let peer = peer::find(name)?;
             let installed = PeersFolder::open(&folder)?.installed(peer.as_ref())?;
@@ -90,12 +91,26 @@ fn run(command: Command) -> Result<ExitCode, BenchError> {
     }
 }
 
+/// A thousand connections are more than many systems allow at first; the server inherits it. Where it cannot be raised, a
+/// workload that needs it fails by name.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for one limit, and lives until the calls return.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
 /// Every one that can be had, even after one that cannot.
 fn install(names: &[String], folder: &PeersFolder) -> Result<ExitCode, BenchError> {
     let mut code = ExitCode::SUCCESS;
     for name in names {
-        let peer = peer::find(name)?;
-        if let Err(error) = folder.install(peer.as_ref(), &mut |line| eprintln!("{name}: {line}")) {
+        let found = peer::find(name);
+        let installed = found.and_then(|peer| folder.install(peer.as_ref(), &mut |line| eprintln!("{name}: {line}")));
+        if let Err(error) = installed {
             eprintln!("{name} cannot be had: {error}");
             code = ExitCode::FAILURE;
         }

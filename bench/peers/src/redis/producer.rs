@@ -1,4 +1,7 @@
-//! XADDs pipelined over as many connections as the lane has.
+//! XADDs pipelined over as many connections as the lane has, or over a few where it has one.
+//!
+//! In each turn of its event loop the server takes 16 KiB of each connection, and with `appendfsync always` flushes once: over a
+//! few connections a flush is for more records. A stream stays with its connection, which keeps its order.
 //!
 //! A flow has at most as many bytes of values in flight as Sluice's producer has in its window, so that both are given the
 //! same depth to work with.
@@ -12,6 +15,9 @@ use sluice_bench::system::{LanePlan, Producer, Record, Settled, Topic};
 
 use super::system::stream_of;
 use super::wire::{Pending, Wire};
+
+/// Instead of one connection; as many as there are partitions at most.
+const FEW: u32 = 4;
 
 pub(super) struct RedisProducer {
     poller: Poller,
@@ -37,18 +43,21 @@ impl RedisProducer {
     pub(super) fn open(port: u16, topic: &Topic, plan: &LanePlan) -> Result<Self, BenchError> {
         let poller = Poller::new().map_err(BenchError::io("a descriptor for connections"))?;
         let mut wires = Vec::new();
-        for number in 0..plan.connection_count.max(1) as usize {
+        let planned = plan.flows();
+        let few = FEW.min(u32::try_from(planned.len()).unwrap_or(FEW));
+        let wire_count = if plan.connection_count > 1 { plan.connection_count } else { few };
+        for number in 0..wire_count as usize {
             let wire = Wire::open(port)?;
             poller.add(wire.fd(), number).map_err(BenchError::io("a connection to Redis"))?;
             wires.push(wire);
         }
         let mut flows = Vec::new();
         let mut by_place = HashMap::new();
-        for flow in plan.flows() {
+        for (number, flow) in planned.into_iter().enumerate() {
             let stream = stream_of(&topic.name, flow.partition);
             let begin = format!("*5\r\n$4\r\nXADD\r\n${}\r\n{stream}\r\n$1\r\n*\r\n$1\r\nv\r\n$", stream.len()).into_bytes();
             by_place.insert((flow.partition, flow.connection), flows.len());
-            flows.push(Flow { wire: flow.connection as usize, begin, in_flight_len: 0 });
+            flows.push(Flow { wire: number % wire_count as usize, begin, in_flight_len: 0 });
         }
         let in_flight_len_max = plan.batch_len_max.saturating_mul(plan.window as usize);
         let (dirty, ready, answered) = (Vec::new(), Vec::new(), Vec::new());
