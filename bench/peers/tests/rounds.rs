@@ -58,7 +58,10 @@ fn check(peer: &str) {
                 "{system}, {name}: {:?}",
                 measured.failed_because
             );
-            assert_eq!(measured.latencies.is_some(), name != "idle", "{system}, {name}");
+            // More is asked for in bulk than is taken, and it has no time after its schedule: a slow machine may answer too late.
+            if name != "bulk" {
+                assert_eq!(measured.latencies.is_some(), name != "idle", "{system}, {name}");
+            }
             assert!(measured.broker.memory.is_some(), "{system}, {name}");
             assert_eq!(measured.end_to_end.is_some(), name == "steady", "{system}, {name}");
         }
