@@ -39,12 +39,21 @@ impl SharpTimer {
     pub(crate) async fn wait<T>(&mut self, until: Instant, work: impl Future<Output = T>) -> io::Result<Option<T>> {
         let mut work = pin!(work);
         self.set(until.saturating_duration_since(Instant::now()))?;
-        tokio::select! {
-            biased;
-            value = &mut work => Ok(Some(value)),
-            ready = self.timer.readable() => {
-                ready?.clear_ready();
-                Ok(None)
+        loop {
+            tokio::select! {
+                biased;
+                value = &mut work => return Ok(Some(value)),
+                ready = self.timer.readable() => {
+                    // What the runtime remembers may be of a time set before: only what can be read has come. It has to forget it
+                    // each time: otherwise waits that end at once would never let it look at its sockets.
+                    let mut ready = ready?;
+                    let come = read(&self.timer);
+                    ready.clear_ready();
+                    match come {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        come => return come.map(|()| None),
+                    }
+                }
             }
         }
     }
@@ -66,6 +75,14 @@ impl SharpTimer {
     }
 }
 
+/// Takes the count of times that have come, which is not wanted.
+fn read(timer: &AsyncFd<OwnedFd>) -> io::Result<()> {
+    let mut count = [0u8; 8];
+    // SAFETY: `count` has room for as many bytes as are asked for.
+    let len = unsafe { libc::read(timer.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    if len < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +100,21 @@ mod tests {
                 assert!(Instant::now() >= until);
             }
         });
+    }
+
+    #[test]
+    fn waits_that_end_at_once_let_the_runtime_look_at_its_sockets() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let mut timer = runtime.block_on(async { SharpTimer::new() }).expect("a timer");
+        let (connected, mut is_connected) = tokio::sync::oneshot::channel();
+        runtime.spawn(async move { connected.send(tokio::net::TcpStream::connect(address).await.is_ok()) });
+        let past = Instant::now();
+        let give_up_at = past + Duration::from_secs(20);
+        while is_connected.try_recv() != Ok(true) {
+            assert!(Instant::now() < give_up_at, "the task is never woken");
+            assert_eq!(runtime.block_on(timer.wait(past, std::future::pending::<()>())).expect("a wait"), None);
+        }
     }
 }
