@@ -11,12 +11,16 @@ mod server;
 mod session;
 mod tools;
 
+#[cfg(feature = "iggy")]
+mod iggy;
+#[cfg(feature = "kafka")]
+mod kafka;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "redis")]
 mod redis;
 // What clients on tokio share.
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "iggy", feature = "nats"))]
 mod sharp_timer;
 
 use std::path::PathBuf;

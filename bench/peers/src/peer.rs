@@ -64,6 +64,10 @@ pub(crate) struct Started {
 /// # Errors When it is none, or this program was built without it.
 pub(crate) fn find(name: &str) -> Result<Box<dyn Peer>, BenchError> {
     match name {
+        #[cfg(feature = "iggy")]
+        "iggy" => Ok(Box::new(crate::iggy::Iggy)),
+        #[cfg(feature = "kafka")]
+        "kafka" => Ok(Box::new(crate::kafka::Kafka)),
         #[cfg(feature = "nats")]
         "nats" => Ok(Box::new(crate::nats::Nats)),
         #[cfg(feature = "redis")]

@@ -82,6 +82,16 @@ fn check(peer: &str) {
 }
 
 #[test]
+fn iggy() {
+    check("iggy");
+}
+
+#[test]
+fn kafka() {
+    check("kafka");
+}
+
+#[test]
 fn nats() {
     check("nats");
 }
