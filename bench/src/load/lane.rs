@@ -293,7 +293,9 @@ impl<'a> Lane<'a> {
         if self.fallen_due < self.count {
             let of_all = u64::from(self.plan.lane) + self.fallen_due * u64::from(self.plan.lane_count);
             let due_ns = self.job.schedule.intended_ns(of_all);
-            wake_ns = wake_ns.min(due_ns.max(handed_at_ns + self.job.tick.as_nanos() as u64));
+            // What waits for room is woken by outcomes; looking at every record that falls due behind it would be spinning.
+            let tick_begin_ns = if self.active.is_empty() { handed_at_ns } else { now_ns };
+            wake_ns = wake_ns.min(due_ns.max(tick_begin_ns + self.job.tick.as_nanos() as u64));
         }
         if let Some(&Reverse((at_ns, _))) = self.later.peek() {
             wake_ns = wake_ns.min(at_ns);

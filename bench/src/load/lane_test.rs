@@ -79,9 +79,16 @@ impl Producer for Fake {
     }
 }
 
+fn schedule(seconds: f64, per_s: f64) -> Schedule {
+    Schedule::new(&[Phase { name: "load".to_owned(), seconds, from_per_s: per_s, to_per_s: per_s, is_counted: true }])
+}
+
+fn plan() -> LanePlan {
+    LanePlan { lane: 0, lane_count: 1, partition_count: 3, connection_count: 1, batch_len_max: 4096, window: 1 }
+}
+
 fn run(kind: Kind, seconds: f64) -> (LaneFigures, Schedule) {
-    let phase = Phase { name: "load".to_owned(), seconds, from_per_s: 1000.0, to_per_s: 1000.0, is_counted: true };
-    let schedule = Schedule::new(&[phase]);
+    let schedule = schedule(seconds, 1000.0);
     let (shared, stop, begin) = (Shared::new(0, 0), Stop::default(), Instant::now() + Duration::from_millis(10));
     let job = LaneJob {
         schedule: &schedule,
@@ -101,9 +108,24 @@ fn run(kind: Kind, seconds: f64) -> (LaneFigures, Schedule) {
             stop.ask();
         });
     }
-    let plan = LanePlan { lane: 0, lane_count: 1, partition_count: 3, connection_count: 1, batch_len_max: 4096, window: 1 };
     let fake = Box::new(Fake { kind, begin, waiting: Vec::new(), refusals: 0 });
-    (run_lane(fake, plan, job), schedule)
+    (run_lane(fake, plan(), job), schedule)
+}
+
+#[test]
+fn a_lane_whose_flows_wait_for_room_sleeps_a_tick_at_a_time() {
+    const TICK_NS: u64 = 1_000_000;
+    let (schedule, shared, stop, begin) = (schedule(1.0, 1e6), Shared::new(0, 0), Stop::default(), Instant::now());
+    let (tick, drain) = (Duration::from_nanos(TICK_NS), Duration::ZERO);
+    let (shared, stop) = (&shared, &stop);
+    let job = LaneJob { schedule: &schedule, begin, tick, drain, value_len: 64, is_stamped: true, shared, stop };
+    let fake = Fake { kind: Kind::IsFull, begin, waiting: Vec::new(), refusals: 0 };
+    let mut lane = Lane::new(Box::new(fake), plan(), job);
+    let (now_ns, handed_at_ns) = (50 * TICK_NS, 50 * TICK_NS - TICK_NS / 2);
+    assert_eq!(lane.wake_at(now_ns, handed_at_ns), handed_at_ns + TICK_NS, "nothing is due: a tick after the last hand-over");
+    lane.take_due(now_ns);
+    assert_eq!(lane.wake_at(now_ns, handed_at_ns), now_ns + TICK_NS, "a record every microsecond falls due without room");
+    assert_eq!(lane.wake_at(now_ns, 0), now_ns + TICK_NS);
 }
 
 /// Whatever else happened, every record that was due during the stall waited for at least what was left of it.
