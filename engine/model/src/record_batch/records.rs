@@ -189,7 +189,8 @@ fn take_record<'a>(rest: &mut &'a [u8], record: u32) -> Result<RecordRef<'a>, Re
     let offset_delta = take_varint(&mut bytes).and_then(|d| u32::try_from(d).ok()).ok_or(malformed("offset delta"))?;
     let key = take_nullable(&mut bytes).ok_or(malformed("key"))?;
     let value = take_nullable(&mut bytes).ok_or(malformed("value"))?;
-    let headers = take_headers(bytes, record)?;
+    // A count of 0 and nothing after it: most records have no headers.
+    let headers = if *bytes == [0] { Headers::default() } else { take_headers(bytes, record)? };
     Ok(RecordRef { offset_delta, timestamp_delta_ms, key, value, headers })
 }
 

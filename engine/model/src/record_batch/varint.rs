@@ -34,18 +34,35 @@ pub fn put_varlong(out: &mut BytesMut, value: i64) {
 /// Takes one value off the front of `bytes`; `None`, with `bytes` unspecified, when it is cut short or does not fit.
 #[inline]
 pub fn take_varlong(bytes: &mut &[u8]) -> Option<i64> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        *bytes = rest;
-        return Some(unzigzag(u64::from(first)));
+    match take_short_form(bytes) {
+        Some(value) => Some(unzigzag(u64::from(value))),
+        None => take_long_form(bytes),
     }
-    take_long_form(bytes)
 }
 
 /// As [`take_varlong`], and the value fits an `i32`.
 #[inline]
 pub fn take_varint(bytes: &mut &[u8]) -> Option<i32> {
-    i32::try_from(take_varlong(bytes)?).ok()
+    match take_short_form(bytes) {
+        Some(value) => Some((value >> 1).cast_signed() ^ -((value & 1).cast_signed())),
+        None => i32::try_from(take_long_form(bytes)?).ok(),
+    }
+}
+
+/// One byte or two, before unzigzagging: nearly every number of a record.
+#[inline]
+fn take_short_form(bytes: &mut &[u8]) -> Option<u32> {
+    match **bytes {
+        [first, ref rest @ ..] if first < 0x80 => {
+            *bytes = rest;
+            Some(u32::from(first))
+        }
+        [first, second, ref rest @ ..] if second < 0x80 => {
+            *bytes = rest;
+            Some(u32::from(first & 0x7f) | u32::from(second) << 7)
+        }
+        _ => None,
+    }
 }
 
 fn take_long_form(bytes: &mut &[u8]) -> Option<i64> {
@@ -65,7 +82,7 @@ fn take_long_form(bytes: &mut &[u8]) -> Option<i64> {
     None
 }
 
-const fn zigzag(value: i64) -> u64 {
+pub(super) const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
