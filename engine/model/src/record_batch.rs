@@ -6,6 +6,7 @@
 //! client compresses and decompresses, the broker carries compressed bodies unread.
 
 mod attributes;
+mod record_fields;
 mod records;
 mod records_builder;
 pub mod varint;

@@ -1,5 +1,6 @@
 //! Writing records: a records section that grows record by record and knows its exact length beforehand.
 
+use super::record_fields::RecordFields;
 use super::records::HeaderRef;
 use super::varint::{put_varlong, varlong_len};
 use crate::limits::{FRAME_BODY_LEN_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX};
@@ -84,8 +85,8 @@ impl RecordsBuilder {
     /// Appends one record and gives back its offset delta.
     pub fn append(&mut self, record: &NewRecord<'_>) -> Result<u32, RecordRefusal> {
         self.check(record)?;
-        let content_len = self.content_len(record);
-        let len = self.body.len() + prefixed_len(content_len);
+        let fields = RecordFields::encode(record, self.timestamp_delta_ms(record), self.record_count);
+        let len = self.body.len() + fields.record_len();
         if len > self.len_max {
             return Err(RecordRefusal::Full { len, len_max: self.len_max });
         }
@@ -93,9 +94,10 @@ impl RecordsBuilder {
             self.base_timestamp_ms = record.timestamp_ms;
             self.max_timestamp_ms = record.timestamp_ms;
         }
-        self.body.reserve(len - self.body.len());
-        self.write(record, content_len);
-        debug_assert_eq!(self.body.len(), len, "the predicted length of a record");
+        debug_assert_eq!(fields.record_len(), self.record_len(record), "the predicted length of a record");
+        self.body.reserve(fields.record_len());
+        fields.write(record, &mut self.body);
+        debug_assert_eq!(self.body.len(), len, "the encoded length of a record");
         self.max_timestamp_ms = self.max_timestamp_ms.max(record.timestamp_ms);
         self.record_count += 1;
         Ok(self.record_count - 1)
@@ -164,29 +166,12 @@ impl RecordsBuilder {
 
     /// Length of the record without its length prefix.
     fn content_len(&self, record: &NewRecord<'_>) -> usize {
-        let headers: usize = record.headers.iter().map(|h| nullable_len(Some(h.key)) + nullable_len(h.value)).sum();
         1 + varlong_len(self.timestamp_delta_ms(record))
             + varlong_len(i64::from(self.record_count))
             + nullable_len(record.key)
             + nullable_len(record.value)
             + varlong_len(record.headers.len() as i64)
-            + headers
-    }
-
-    fn write(&mut self, record: &NewRecord<'_>, content_len: usize) {
-        let timestamp_delta_ms = self.timestamp_delta_ms(record);
-        let out = &mut self.body;
-        put_varlong(out, content_len as i64);
-        out.put_u8(0);
-        put_varlong(out, timestamp_delta_ms);
-        put_varlong(out, i64::from(self.record_count));
-        put_nullable(out, record.key);
-        put_nullable(out, record.value);
-        put_varlong(out, record.headers.len() as i64);
-        for header in record.headers {
-            put_nullable(out, Some(header.key));
-            put_nullable(out, header.value);
-        }
+            + headers_len(record.headers)
     }
 }
 
@@ -198,7 +183,12 @@ fn nullable_len(bytes: Option<&[u8]>) -> usize {
     bytes.map_or(1, |b| varlong_len(b.len() as i64) + b.len())
 }
 
-fn put_nullable(out: &mut BytesMut, bytes: Option<&[u8]>) {
+/// Bytes of the headers behind their count.
+pub(super) fn headers_len(headers: &[HeaderRef<'_>]) -> usize {
+    headers.iter().map(|header| nullable_len(Some(header.key)) + nullable_len(header.value)).sum()
+}
+
+pub(super) fn put_nullable(out: &mut BytesMut, bytes: Option<&[u8]>) {
     match bytes {
         None => put_varlong(out, -1),
         Some(bytes) => {
