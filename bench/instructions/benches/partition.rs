@@ -9,8 +9,8 @@ use sluice_model::Offset;
 use sluice_partition::Fetched;
 use std::hint::black_box;
 
-/// Batches that every partition has taken before counting begins.
-const WARM: usize = 4;
+/// Batches that every partition has taken before counting begins: not as many as make a queue grow with the next one.
+const WARM: usize = 11;
 
 /// A shard of `partitions` partitions that has answered some batches of each, with `rounds` further ones of each of the
 /// first `busy`.

@@ -10,15 +10,18 @@ use sluice_storage::entry_address::EntryAddress;
 use sluice_storage::read_plan::{DiskRead, ReadFrames, ReadPlan};
 use std::hint::black_box;
 
-const WARM: usize = 8;
+/// Frames taken before counting begins: not as many as make a queue grow with the next one.
+const WARM: usize = 11;
 
 /// Storage that has taken some frames and made them durable, with the next ones.
 fn storage(shape: Shape, next: usize) -> (BenchStorage, Vec<Frame>) {
     let mut storage = BenchStorage::open(partition(0));
     let mut frames = sealed(partition(0), shape, WARM + next);
     let later = frames.split_off(WARM);
-    frames.iter().for_each(|frame| storage.append(frame));
-    storage.commit();
+    for frame in &frames {
+        storage.append(frame);
+        storage.commit();
+    }
     (storage, later)
 }
 
@@ -97,7 +100,7 @@ fn read_memory((storage, frames): (BenchStorage, Vec<Frame>)) -> (BenchStorage, 
 #[bench::sixty_four_of_1k(args = (ONE_OF_1K, 64), setup = on_disk)]
 fn plan_disk_read(storage: BenchStorage) -> (BenchStorage, ReadPlan<MemoryDisk>) {
     let end = storage.log.log_end_offset();
-    let plan = storage.log.read(black_box(Offset(9)), 1024 * 1024, end).expect("it is there");
+    let plan = storage.log.read(black_box(Offset(20)), 1024 * 1024, end).expect("it is there");
     (storage, plan)
 }
 

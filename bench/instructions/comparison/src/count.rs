@@ -13,13 +13,12 @@ pub(crate) struct Count {
     pub(crate) instructions: u64,
 }
 
-/// Builds and runs the benchmarks of `package`, in the order in which they stand there.
-pub(crate) fn count(package: &Path, target_dir: Option<&Path>) -> Result<Vec<Count>, Problem> {
+/// Builds the benchmarks of `package` in `target_dir` and runs them, in the order in which they stand there. The length of
+/// `target_dir` shows in a few counts: a program's own path is the first thing on its heap, and decides what the allocator
+/// finds later.
+pub(crate) fn count(package: &Path, target_dir: &Path) -> Result<Vec<Count>, Problem> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.current_dir(package).args(["bench", "--locked"]);
-    if let Some(target_dir) = target_dir {
-        cargo.arg("--target-dir").arg(target_dir);
-    }
+    cargo.current_dir(package).args(["bench", "--locked", "--target-dir"]).arg(target_dir);
     cargo.args(["--", "--output-format=json"]).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let output = cargo.output().map_err(|error| format!("cargo does not start: {error}"))?;
     if !output.status.success() {

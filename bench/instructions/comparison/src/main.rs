@@ -47,17 +47,18 @@ fn main() -> ExitCode {
 fn run(commit: Option<&str>) -> Result<(), Problem> {
     let package = package();
     tools::check(&package)?;
+    let target_dir = other_commit::place(&package).join("here");
     let Some(commit) = commit else {
-        print!("{}", table::counts(&count::count(&package, None)?));
+        print!("{}", table::counts(&count::count(&package, &target_dir)?));
         return Ok(());
     };
     let other = OtherCommit::check_out(&package, commit)?;
     tools::check(&other.package)?;
     eprintln!("== counting here");
-    let here = count::count(&package, None)?;
+    let here = count::count(&package, &target_dir)?;
     eprintln!("== counting at {commit} ({})", other.hash);
-    let there = count::count(&other.package, Some(&other.target_dir))
-        .map_err(|problem| format!("{commit} cannot be counted: {problem}"))?;
+    let there =
+        count::count(&other.package, &other.target_dir).map_err(|problem| format!("{commit} cannot be counted: {problem}"))?;
     print!("{}", table::differences(&there, &here, commit));
     for note in &other.notes {
         println!("{note}");

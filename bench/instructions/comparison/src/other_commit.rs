@@ -28,7 +28,7 @@ impl OtherCommit {
         let repository = PathBuf::from(git(package, &["rev-parse", "--show-toplevel"])?);
         let hash = git(package, &["rev-parse", "--verify", "--quiet", &format!("{commit}^{{commit}}")])
             .map_err(|_| format!("git knows no commit {commit:?}"))?;
-        let place = package.join("target").join("compare");
+        let place = place(package);
         std::fs::create_dir_all(&place).map_err(|error| format!("{}: {error}", place.display()))?;
         let lock = lock(&place.join("lock"))?;
         let within = package.strip_prefix(&repository).map_err(|_| format!("{} is not in the repository", package.display()))?;
@@ -36,7 +36,8 @@ impl OtherCommit {
         let other = Self {
             hash: hash[..12.min(hash.len())].to_owned(),
             package: tree.join(within),
-            target_dir: place.join("target"),
+            // As long as the name of the one that is counted here.
+            target_dir: place.join("else"),
             notes: Vec::new(),
             repository,
             tree,
@@ -82,6 +83,11 @@ impl Drop for OtherCommit {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+/// Where all that belongs to comparisons is kept.
+pub(crate) fn place(package: &Path) -> PathBuf {
+    package.join("target").join("compare")
 }
 
 fn lock(path: &Path) -> Result<File, Problem> {
