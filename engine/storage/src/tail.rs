@@ -158,23 +158,30 @@ impl Tail {
     /// The bytes of these frames, neighbours in as few slices as they were frozen in.
     pub(crate) fn slices(&self, range: Range<usize>) -> Vec<Bytes> {
         let mut out = Vec::new();
-        for run in self.runs(range, |_, _| true) {
-            let (first, last) = (&self.frames[run.start], &self.frames[run.end - 1]);
-            self.chunk(first.chunk).slices(first.start as usize..(last.start + last.len) as usize, |_, bytes| out.push(bytes));
-        }
+        self.each_run(
+            range,
+            |_, _| true,
+            |first, last| {
+                self.chunk(first.chunk)
+                    .slices(first.start as usize..(last.start + last.len) as usize, |_, bytes| out.push(bytes));
+            },
+        );
         out
     }
 
     /// The same with their positions; frames that are not neighbours in the segment are not in one slice either.
     pub(crate) fn placed_slices(&self, range: Range<usize>) -> Vec<PlacedBytes> {
         let mut out = Vec::new();
-        for run in self.runs(range, |a, b| a.end_position() == b.position) {
-            let (first, last) = (&self.frames[run.start], &self.frames[run.end - 1]);
-            let start = first.start as usize;
-            self.chunk(first.chunk).slices(start..(last.start + last.len) as usize, |at, bytes| {
-                out.push(PlacedBytes { position: first.position + (at - start) as u64, bytes });
-            });
-        }
+        self.each_run(
+            range,
+            |a, b| a.end_position() == b.position,
+            |first, last| {
+                let start = first.start as usize;
+                self.chunk(first.chunk).slices(start..(last.start + last.len) as usize, |at, bytes| {
+                    out.push(PlacedBytes { position: first.position + (at - start) as u64, bytes });
+                });
+            },
+        );
         out
     }
 
@@ -239,19 +246,25 @@ impl Tail {
         self.chunks.push_back(Chunk { bytes, len: 0, frame_count: 0, charged_len });
     }
 
-    /// Runs of frames that are neighbours in one chunk and for which `joined` holds.
-    fn runs(&self, range: Range<usize>, joined: impl Fn(&TailFrame, &TailFrame) -> bool) -> Vec<Range<usize>> {
-        let mut runs: Vec<Range<usize>> = Vec::new();
-        for index in range {
-            let frame = &self.frames[index];
-            match runs.last_mut() {
-                Some(run) if self.frames[run.end - 1].chunk == frame.chunk && joined(&self.frames[run.end - 1], frame) => {
-                    run.end += 1
-                }
-                _ => runs.push(index..index + 1),
+    /// Gives the first and the last frame of every run of frames that are neighbours in one chunk and for which `joined`
+    /// holds.
+    fn each_run(
+        &self,
+        range: Range<usize>,
+        joined: impl Fn(&TailFrame, &TailFrame) -> bool,
+        mut give: impl FnMut(&TailFrame, &TailFrame),
+    ) {
+        let mut frames = self.frames.range(range);
+        let Some(mut first) = frames.next() else { return };
+        let mut last = first;
+        for frame in frames {
+            if last.chunk != frame.chunk || !joined(last, frame) {
+                give(first, last);
+                first = frame;
             }
+            last = frame;
         }
-        runs
+        give(first, last);
     }
 }
 
