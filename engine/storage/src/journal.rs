@@ -188,8 +188,9 @@ impl<D: Disk> Journal<D> {
     /// Waits until `commit_next` has something to write, so that the time it takes is the device's alone. Comes back
     /// at once when the journal has failed.
     pub async fn wait_pending(&self) {
-        loop {
+        while !self.0.state.borrow().has_work() {
             let listener = self.0.wake.listen();
+            // What came before there was a listener woke nobody.
             if self.0.state.borrow().has_work() {
                 return;
             }
