@@ -7,7 +7,7 @@ use crate::refusal::{Overload, ProduceRefusal};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::record_batch::{Attributes, Compression, TimestampType, validate_records};
 use sluice_model::{Clock, FrameHeader, Now};
-use sluice_replica::{Acks, Effects, ProduceBatch};
+use sluice_replica::{Acks, ProduceBatch};
 use sluice_storage::disk::Disk;
 
 impl<D: Disk, C: Clock> Partitions<D, C> {
@@ -25,17 +25,16 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         verify(header, body)?;
 
         let append_time_ms = self.shared.append_clock.borrow().append_time_ms(now);
-        let mut effects = Effects::new();
         let mut partition_mut = partition.borrow_mut();
         if partition_mut.truncating {
             return Err(ProduceRefusal::Truncating(header.topic_partition()));
         }
-        partition_mut
-            .leader
-            .on_append(append_time_ms, ProduceBatch { header, acks, token }, &mut effects)
-            .map_err(ProduceRefusal::Append)?;
-        self.run_effects(&partition, &mut partition_mut, body, now, &effects);
-        Ok(())
+        self.shared.with_effects(|effects| {
+            let batch = ProduceBatch { header, acks, token };
+            partition_mut.leader.on_append(append_time_ms, batch, effects).map_err(ProduceRefusal::Append)?;
+            self.run_effects(&partition, &mut partition_mut, body, now, effects);
+            Ok(())
+        })
     }
 
     /// Whether one more frame may be taken: memory, ring and predicted wait are within their bounds.

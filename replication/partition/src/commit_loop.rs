@@ -5,7 +5,6 @@ use crate::partition::LastFlush;
 use crate::partitions::Partitions;
 use crate::refusal::Failure;
 use sluice_model::{Clock, Now};
-use sluice_replica::Effects;
 use sluice_storage::disk::Disk;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -36,25 +35,26 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Everything in groups up to `sequence`, the last of which was issued at `issued_us`, is durable.
     fn on_group_durable(&self, issued_us: u64, now: Now, sequence: u64) {
         while let Some(cell) = self.shared.next_flush(sequence) {
-            let mut effects = Effects::new();
             let mut partition = cell.borrow_mut();
             let mut flushed = None;
             while let Some(end) = partition.flushes.pop_front_if(|end| end.sequence <= sequence) {
                 flushed = Some(end.end_offset);
             }
-            if let Some(flushed) = flushed {
-                partition.last_flush = LastFlush { issued_us, durable_us: now.mono_us };
-                partition.leader.on_local_flush(flushed, &mut effects);
-            }
-            while let Some(moved) = partition.log_starts.pop_front_if(|moved| moved.sequence <= sequence) {
-                self.shared.timers.borrow_mut().removal_wanted = true;
-                // Not the log start as it is now: one that moved since is not durable yet.
-                let outcome = Completed::RecordsDeleted { log_start_offset: moved.offset };
-                if let Some(token) = moved.token {
-                    self.shared.completions.push(Completion { token, outcome });
+            self.shared.with_effects(|effects| {
+                if let Some(flushed) = flushed {
+                    partition.last_flush = LastFlush { issued_us, durable_us: now.mono_us };
+                    partition.leader.on_local_flush(flushed, effects);
                 }
-            }
-            self.run_effects(&cell, &mut partition, &[], now, &effects);
+                while let Some(moved) = partition.log_starts.pop_front_if(|moved| moved.sequence <= sequence) {
+                    self.shared.timers.borrow_mut().removal_wanted = true;
+                    // Not the log start as it is now: one that moved since is not durable yet.
+                    let outcome = Completed::RecordsDeleted { log_start_offset: moved.offset };
+                    if let Some(token) = moved.token {
+                        self.shared.completions.push(Completion { token, outcome });
+                    }
+                }
+                self.run_effects(&cell, &mut partition, &[], now, effects);
+            });
         }
     }
 }

@@ -24,6 +24,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
+/// Effects whose memory is kept; a flush that answers more than these gives the rest back.
+const EFFECTS_KEPT_MAX: usize = 256;
+
 pub(crate) type PartitionCell<D> = Rc<RefCell<Partition<D>>>;
 
 /// The partitions of one shard. Cheap to clone; clones are the same. Every call that is not `async` is short and
@@ -52,6 +55,8 @@ pub(crate) struct Shared<D: Disk, C: Clock> {
     pub(crate) admission: RefCell<Admission>,
     pub(crate) append_clock: RefCell<AppendClock>,
     pub(crate) completions: Completions,
+    /// Empty; keeps its memory from event to event.
+    effects: Cell<Effects>,
     /// What only one task at a time may do: write back, flush, checkpoint, create, remove.
     pub(crate) background: TurnLock<Background<D>>,
     /// Partitions that have gathered enough to be written back.
@@ -121,6 +126,16 @@ impl<D: Disk, C: Clock> Shared<D, C> {
         flushes.pop_front_if(|(group, _)| *group <= sequence).map(|(_, cell)| cell)
     }
 
+    /// For one event: what it wants done is put into effects that were allocated for an earlier one.
+    pub(crate) fn with_effects<T>(&self, event: impl FnOnce(&mut Effects) -> T) -> T {
+        let mut effects = self.effects.take();
+        let outcome = event(&mut effects);
+        effects.clear();
+        effects.shrink_to(EFFECTS_KEPT_MAX);
+        self.effects.set(effects);
+        outcome
+    }
+
     pub(crate) fn new_flushes() -> RefCell<VecDeque<(u64, PartitionCell<D>)>> {
         RefCell::new(VecDeque::new())
     }
@@ -155,6 +170,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             admission: RefCell::default(),
             append_clock: RefCell::new(append_clock),
             completions: Completions::default(),
+            effects: Cell::default(),
             background: TurnLock::new(parts.background),
             ready: RefCell::default(),
             write_back_wanted: Cell::new(false),
