@@ -35,6 +35,6 @@ pub use folder::FolderProblem;
 pub use host::{HostNeeds, HostProblem, HostReadings, judge_host};
 pub use metrics::{ShardCounters, ShardMetrics};
 pub use pacing::{PaceClass, Pacer, PacerConfig, Permit, ProduceActivity};
-pub use sockets::{ConnectionId, ListenerId, Received, Sent, SocketEvent, Sockets};
+pub use sockets::{ConnectionId, ConnectionMap, ListenerId, Received, Sent, SocketEvent, Sockets};
 pub use task_queues::Queue;
 pub use wake::Wake;

@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: buffers, budgets, protocol. They belong to the broker.
 
+mod connection_map;
 mod slots;
 mod transfer;
 
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use glommio::timer::Timer;
 
+pub use self::connection_map::ConnectionMap;
 pub use self::slots::{ConnectionId, ListenerId};
 use self::slots::{Slot, SlotId, Slots};
 pub use self::transfer::{Received, Sent};

@@ -20,7 +20,9 @@ use crate::request_room::RequestRoom;
 use crate::view::ViewCell;
 use sluice_model::{Clock, Incarnation, Now, ShardIndex};
 use sluice_partition::{Completion, Partitions};
-use sluice_shard::{Budget, ConnectionId, DirectDisk, ListenerId, ShardMetrics, SocketEvent, Sockets, SystemClock, Wake};
+use sluice_shard::{
+    Budget, ConnectionId, ConnectionMap, DirectDisk, ListenerId, ShardMetrics, SocketEvent, Sockets, SystemClock, Wake,
+};
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -62,7 +64,7 @@ pub(crate) struct DataPlaneParts {
 /// The state of the data task. Nobody else sees it.
 pub(crate) struct DataPlane {
     pub(crate) parts: DataPlaneParts,
-    pub(crate) connections: HashMap<ConnectionId, Connection>,
+    pub(crate) connections: ConnectionMap<Connection>,
     pub(crate) sessions: HashMap<[u8; 16], Session>,
     pub(crate) produces: PendingProduces,
     pub(crate) parked: ParkedFetches,
@@ -100,7 +102,7 @@ impl DataPlane {
         let room = RequestRoom::new(parts.budget.clone());
         Self {
             parts,
-            connections: HashMap::new(),
+            connections: ConnectionMap::default(),
             sessions: HashMap::new(),
             produces: PendingProduces::new(),
             parked: ParkedFetches::new(),
@@ -258,7 +260,7 @@ impl DataPlane {
         let overdue: Vec<(ConnectionId, Overdue)> = self
             .connections
             .iter()
-            .filter_map(|(id, connection)| connection.overdue(now_ms, config).map(|overdue| (*id, overdue)))
+            .filter_map(|(id, connection)| connection.overdue(now_ms, config).map(|overdue| (id, overdue)))
             .collect();
         for (id, overdue) in overdue {
             self.close(id, CloseReason::Overdue(overdue));
@@ -290,11 +292,11 @@ impl DataPlane {
 
     /// Every request under way is answered and every answer taken.
     fn is_drained(&self) -> bool {
-        self.connections.values().all(|connection| connection.in_flight == 0 && connection.output.is_empty())
+        self.connections.iter().all(|(_, connection)| connection.in_flight == 0 && connection.output.is_empty())
     }
 
     fn close_all(&mut self) {
-        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        let ids: Vec<ConnectionId> = self.connections.iter().map(|(id, _)| id).collect();
         for id in ids {
             self.close(id, CloseReason::Stopping);
         }

@@ -35,6 +35,11 @@ impl ConnectionId {
     pub fn number(self) -> u64 {
         self.0.token()
     }
+
+    /// Small, and another connection's once this one is gone.
+    pub(super) fn place(self) -> usize {
+        self.0.place as usize
+    }
 }
 
 pub(super) enum Slot {
