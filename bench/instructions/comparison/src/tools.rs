@@ -16,7 +16,7 @@ pub(crate) fn check(package: &Path) -> Result<(), Problem> {
     match version("gungraun-runner") {
         None => Err(format!("gungraun-runner {wanted} is missing; {remedy}")),
         Some(found) if found.split_whitespace().last() != Some(wanted) => {
-            Err(format!("gungraun-runner is {found:?}, these benchmarks need exactly {wanted}; {remedy}"))
+            Err(format!("found {found:?}, these benchmarks need exactly version {wanted}; {remedy}"))
         }
         Some(_) => Ok(()),
     }
