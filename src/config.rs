@@ -104,6 +104,7 @@ fn read_file(text: &str, file: &str, values: &mut Map<String, Value>) -> Result<
         let read = match value.get_ref() {
             DeValue::String(text) => setting.read_text(text),
             DeValue::Integer(number) => setting.read_text(number.as_str()),
+            DeValue::Boolean(on) if matches!(setting.kind, Kind::Switch) => setting.read_text(if *on { "true" } else { "false" }),
             other => Err(format!("`{}` cannot be a {}; it is {}", setting.name, other.type_str(), setting.kind.describe())),
         };
         put(values, setting, read.map_err(|wrong| at(wrong, value.span().start))?);
@@ -153,6 +154,9 @@ impl Setting {
         let wrong = |why: String| format!("`{}`: {why}", self.name);
         let number = match self.kind {
             Kind::Path | Kind::Address | Kind::Host if text.trim().is_empty() => return Err(wrong("is empty".to_owned())),
+            Kind::Switch => {
+                return text.parse::<bool>().map(Value::from).map_err(|_| wrong(format!("{text:?} is neither true nor false")));
+            }
             Kind::Path => return Ok(text.into()),
             Kind::Address => return settings::check_listen(text).map(Value::from).map_err(wrong),
             Kind::Host => return settings::check_host(text).map(Value::from).map_err(wrong),

@@ -34,6 +34,9 @@ pub(crate) struct ServeArgs {
     /// Number of shards, each on a core of its own [setting shards]
     #[arg(long, value_name = "N")]
     shards: Option<String>,
+    /// Shards never sleep: lowest latency, a whole core each even when idle [setting busy_poll]
+    #[arg(long)]
+    busy_poll: bool,
     /// Any setting, as it would stand in the settings file; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -97,6 +100,9 @@ fn overrides(args: &ServeArgs) -> Result<Vec<Override>, Failure> {
         if let Some(text) = text {
             overrides.push(Override { setting: setting.to_owned(), origin: origin.to_owned(), text: text.clone() });
         }
+    }
+    if args.busy_poll {
+        overrides.push(Override { setting: "busy_poll".to_owned(), origin: "--busy-poll".to_owned(), text: "true".to_owned() });
     }
     Ok(overrides)
 }

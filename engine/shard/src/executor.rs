@@ -6,23 +6,27 @@
 //! The expensive mistake is a task per request: each spawn takes a process-wide lock.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::task::Context;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{fmt, io};
 
-use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, timer};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use sluice_model::ShardIndex;
 
+use crate::blocking_wait::WaitMode;
 use crate::clock::SystemClock;
 use crate::direct_disk::DirectDisk;
 use crate::metrics::ShardMetrics;
 use crate::sockets::Sockets;
 use crate::spawned::Spawned;
 use crate::task_queues::{Queue, TaskQueues};
+use crate::task_wakes::{CountedTask, TaskWakes};
+use crate::timers::Timer;
 use crate::{readiness, stall};
 
 /// Shorter ones let glommio lose wake-ups.
@@ -40,12 +44,15 @@ pub struct ShardConfig {
     pub core: Option<usize>,
     /// Bytes of the arena for direct I/O, registered with the rings (three times, against RLIMIT_MEMLOCK).
     pub io_memory_len: usize,
+    pub wait_mode: WaitMode,
 }
 
 /// Why a shard could not start. The message names the remedy where there is one.
 #[derive(Debug)]
 pub enum StartError {
     Thread(io::Error),
+    /// A descriptor that every shard needs.
+    Descriptor(io::Error),
     /// No rings, not enough locked memory, or a thread pool that cannot be had.
     Executor(String),
     /// glommio or the kernel does not behave as the sleeping data task needs it.
@@ -56,6 +63,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Thread(error) => write!(f, "the thread of a shard cannot be started: {error}"),
+            StartError::Descriptor(error) => {
+                write!(f, "a shard cannot have a descriptor that it needs: {error}; check the limit of open files (ulimit -n)")
+            }
             StartError::Executor(error) => write!(
                 f,
                 "the executor of a shard cannot be started: {error}; check that io_uring is allowed (sysctl kernel.io_uring_disabled, \
@@ -105,15 +115,17 @@ where
 {
     let (report, started) = mpsc::channel();
     let body = move || {
-        let executor = match build_executor(config) {
-            Ok(executor) => executor,
+        let made = build_executor(config).and_then(|executor| Ok((executor, TaskWakes::new().map_err(StartError::Descriptor)?)));
+        let (executor, wakes) = match made {
+            Ok(made) => made,
             Err(error) => {
                 let _nobody_asks = report.send(Err(error));
                 return None;
             }
         };
-        executor.run(async move {
-            let shard = match Shard::start(config.index).await {
+        let mut counted = CountedTask::new(Arc::clone(&wakes));
+        let mut main = Box::pin(async move {
+            let shard = match Shard::start(config, wakes).await {
                 Ok(shard) => shard,
                 Err(error) => {
                     let _nobody_asks = report.send(Err(error));
@@ -125,7 +137,11 @@ where
             let value = main(shard).await;
             spawned.end().await;
             Some(value)
-        })
+        });
+        executor.run(poll_fn(move |context| {
+            let waker = counted.begin_turn(context.waker());
+            main.as_mut().poll(&mut Context::from_waker(&waker))
+        }))
     };
     let thread = thread::Builder::new().name(format!("shard-{}", config.index.0)).spawn(body).map_err(StartError::Thread)?;
     match started.recv() {
@@ -172,18 +188,22 @@ struct ShardInner {
     clock: SystemClock,
     disk: DirectDisk,
     metrics: Rc<ShardMetrics>,
+    wakes: Arc<TaskWakes>,
+    wait_mode: WaitMode,
     sockets: RefCell<Option<Sockets>>,
 }
 
 impl Shard {
-    async fn start(index: ShardIndex) -> Result<Shard, StartError> {
+    async fn start(config: ShardConfig, wakes: Arc<TaskWakes>) -> Result<Shard, StartError> {
+        let ShardConfig { index, wait_mode, .. } = config;
         let (clock, metrics) = (SystemClock, Rc::new(ShardMetrics::default()));
         let disk = DirectDisk::new(clock, metrics.clone());
         let queues = TaskQueues::create();
-        let (spawned, sockets) = (Spawned::default(), RefCell::default());
-        let shard = Shard { inner: Rc::new(ShardInner { index, queues, spawned, clock, disk, metrics, sockets }) };
+        let (spawned, sockets) = (Spawned::new(Arc::clone(&wakes)), RefCell::default());
+        let inner = ShardInner { index, queues, spawned, clock, disk, metrics, wakes, wait_mode, sockets };
+        let shard = Shard { inner: Rc::new(inner) };
         shard.spawn(Queue::Background, stall::tick(u32::from(index.0), clock, shard.inner.metrics.clone()));
-        timer::sleep(Duration::from_micros(1)).await;
+        Timer::after(Duration::from_micros(1)).await;
         readiness::self_test().await.map_err(StartError::SocketWait)?;
         Ok(shard)
     }
@@ -211,7 +231,7 @@ impl Shard {
     }
 
     pub async fn sleep(&self, duration: Duration) {
-        timer::sleep(duration).await;
+        Timer::after(duration).await;
     }
 
     /// Lets every other task that can run have a turn, as its queue's shares allow. The rings are not looked at: a task
@@ -229,7 +249,8 @@ impl Shard {
         if let Some(sockets) = sockets.as_ref() {
             return Ok(sockets.clone());
         }
-        let made = Sockets::new(self.inner.clock, self.inner.disk.clone(), self.inner.metrics.clone())?;
+        let inner = &self.inner;
+        let made = Sockets::new(inner.disk.clone(), inner.metrics.clone(), Arc::clone(&inner.wakes), inner.wait_mode)?;
         *sockets = Some(made.clone());
         Ok(made)
     }

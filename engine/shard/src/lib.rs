@@ -7,6 +7,7 @@
 //! Deliberately absent: channels of our own. The control thread and a shard talk over a bounded `async-channel`, whose
 //! wakers cross threads (`tests/mailbox.rs` proves it with both sides asleep).
 
+pub mod blocking_wait;
 pub mod budget;
 pub mod clock;
 pub mod cores;
@@ -23,8 +24,11 @@ pub mod sockets;
 mod spawned;
 pub mod stall;
 pub mod task_queues;
+mod task_wakes;
+mod timers;
 pub mod wake;
 
+pub use blocking_wait::WaitMode;
 pub use budget::{Budget, Reservation};
 pub use clock::SystemClock;
 pub use cores::{CoreReadings, plan_cores};

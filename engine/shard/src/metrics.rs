@@ -13,6 +13,7 @@ pub struct ShardMetrics {
     pub(crate) read_len: Cell<u64>,
     pub(crate) slow_inline_writes: Cell<u64>,
     pub(crate) socket_sleeps: Cell<u64>,
+    pub(crate) socket_blocks: Cell<u64>,
     pub(crate) socket_polls: Cell<u64>,
     pub(crate) stalls: Cell<u64>,
     pub(crate) stall_us_max: Cell<u64>,
@@ -33,8 +34,10 @@ pub struct ShardCounters {
     pub read_len: u64,
     /// Inline writes that took so long that the next ones went to the ring.
     pub slow_inline_writes: u64,
-    /// Times the data task went to sleep on its sockets.
+    /// Times glommio was left to put the thread to sleep until a socket is ready.
     pub socket_sleeps: u64,
+    /// Times the thread blocked in a call of its own until a socket is ready.
+    pub socket_blocks: u64,
     pub socket_polls: u64,
     /// Times the shard did not run for longer than `stall::STALL_US`.
     pub stalls: u64,
@@ -53,6 +56,7 @@ impl ShardMetrics {
             read_len: self.read_len.get(),
             slow_inline_writes: self.slow_inline_writes.get(),
             socket_sleeps: self.socket_sleeps.get(),
+            socket_blocks: self.socket_blocks.get(),
             socket_polls: self.socket_polls.get(),
             stalls: self.stalls.get(),
             stall_us_max: self.stall_us_max.get(),

@@ -20,12 +20,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use event_listener::Event;
-use glommio::timer::Timer;
 
 pub use self::activity::ProduceActivity;
 use self::state::{Admission, PacerState, Ticket};
 pub use self::state::{PaceClass, PacerConfig};
 use crate::clock::SystemClock;
+use crate::timers::Timer;
 
 /// The device budget of one shard. Cheap to clone; clones are the same budget.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Pacer {
                 Admission::Admitted => break,
                 Admission::At(at_us) => {
                     let left_us = at_us.saturating_sub(self.inner.clock.mono_us()).max(1);
-                    first_of(changed, Timer::new(Duration::from_micros(left_us))).await;
+                    first_of(changed, Timer::after(Duration::from_micros(left_us))).await;
                 }
                 Admission::AfterAnother => changed.await,
             }

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use futures_io::AsyncRead;
 use glommio::net::TcpStream;
-use glommio::timer;
+
+use crate::timers::Timer;
 
 /// An epoll descriptor that a task can sleep on.
 pub(crate) struct Readiness {
@@ -92,7 +93,7 @@ pub(crate) async fn self_test() -> Result<(), String> {
 }
 
 async fn resolves_within(readiness: &Readiness, limit: Duration) -> Option<io::Result<usize>> {
-    let mut timer = timer::Timer::new(limit);
+    let mut timer = Timer::after(limit);
     poll_fn(|context| {
         if let Poll::Ready(result) = readiness.poll_armed(context) {
             return Poll::Ready(Some(result));
@@ -102,7 +103,7 @@ async fn resolves_within(readiness: &Readiness, limit: Duration) -> Option<io::R
     .await
 }
 
-fn eventfd() -> io::Result<OwnedFd> {
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     // SAFETY: a plain system call.
     let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
     if descriptor < 0 {
@@ -119,7 +120,7 @@ fn watch(readiness: &Readiness, event: &OwnedFd) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn signal(event: &OwnedFd) -> io::Result<()> {
+pub(crate) fn signal(event: &OwnedFd) -> io::Result<()> {
     let one = 1_u64.to_ne_bytes();
     // SAFETY: the buffer is valid for its length.
     let written = unsafe { libc::write(event.as_raw_fd(), one.as_ptr().cast(), one.len()) };

@@ -1,49 +1,39 @@
-//! All sockets of one shard behind one private epoll descriptor, and how the one task that serves them sleeps.
+//! All sockets of one shard behind one private epoll descriptor.
 //!
 //! One long-lived data task owns this: it asks `poll` what is ready, receives and sends without ever blocking, and
-//! when there is nothing left to do it `wait`s. Readiness is level-triggered: what is not read, or not taken out of
-//! `interest`, is reported again. The expensive mistake is a data task that is always runnable: glommio then looks at
-//! its rings only when the preempt timer fires, and a disk write of this shard waits 10 ms for that, so `wait` lets the
-//! rings have a look now and then even when it has no reason to sleep.
+//! when there is nothing left to do it `wait`s (`waiting`). Readiness is level-triggered: what is not read, or not taken
+//! out of `interest`, is reported again.
 //!
 //! Deliberately absent: buffers, budgets, protocol. They belong to the broker.
 
 mod connection_map;
 mod slots;
 mod transfer;
+mod waiting;
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::Duration;
-
-use glommio::timer::Timer;
+use std::sync::Arc;
 
 pub use self::connection_map::ConnectionMap;
 pub use self::slots::{ConnectionId, ListenerId};
 use self::slots::{Slot, SlotId, Slots};
 pub use self::transfer::{Received, Sent};
+use crate::blocking_wait::WaitMode;
 use crate::clock::SystemClock;
-use crate::direct_disk::{DirectDisk, UnderWay};
+use crate::direct_disk::DirectDisk;
 use crate::metrics::{ShardMetrics, count};
 use crate::readiness::Readiness;
-use crate::wake::Wake;
+use crate::task_wakes::TaskWakes;
 
 /// Connections the kernel keeps for a listener until they are accepted.
 const BACKLOG: i32 = 1024;
 /// Most events one `poll` reports.
 const EVENTS_PER_POLL: usize = 256;
-/// The rings are looked at this often while the data task is busy, by what waits for it; a look costs 8 µs.
-const DURABLE_LOOK_US: u64 = 50;
-const PENDING_LOOK_US: u64 = 200;
-/// Timers, and wakes from other threads.
-const IDLE_LOOK_US: u64 = 1_000;
 
 /// What a connection is watched for while it is read from.
 const READABLE: i32 = libc::EPOLLIN | libc::EPOLLRDHUP;
@@ -70,19 +60,32 @@ struct SocketsInner {
     spare: RefCell<Option<OwnedFd>>,
     waiting: Cell<bool>,
     ring_look_us: Cell<u64>,
+    /// When a socket was ready last.
+    lively_us: Cell<u64>,
+    wakes: Arc<TaskWakes>,
+    wait_mode: WaitMode,
     clock: SystemClock,
     disk: DirectDisk,
     metrics: Rc<ShardMetrics>,
 }
 
 impl Sockets {
-    pub(crate) fn new(clock: SystemClock, disk: DirectDisk, metrics: Rc<ShardMetrics>) -> io::Result<Sockets> {
+    pub(crate) fn new(
+        disk: DirectDisk,
+        metrics: Rc<ShardMetrics>,
+        wakes: Arc<TaskWakes>,
+        wait_mode: WaitMode,
+    ) -> io::Result<Sockets> {
+        let clock = SystemClock;
         let inner = SocketsInner {
             readiness: Readiness::new()?,
             slots: RefCell::default(),
             spare: RefCell::new(open_spare()),
             waiting: Cell::new(false),
             ring_look_us: Cell::new(clock.mono_us()),
+            lively_us: Cell::new(clock.mono_us()),
+            wakes,
+            wait_mode,
             clock,
             disk,
             metrics,
@@ -233,66 +236,6 @@ impl Sockets {
         self.inner.slots.borrow().connection_count()
     }
 
-    /// Returns when `poll` has something to report, when `wake` was notified (the notice is taken), or when the
-    /// deadline (microseconds of `SystemClock`) has passed. May return early; the caller looks again.
-    ///
-    /// Other tasks get one turn before the executor is put to sleep: usually the commit task then finishes at once.
-    pub async fn wait(&self, wake: &Wake, deadline_mono_us: Option<u64>) {
-        let inner = &self.inner;
-        assert!(!inner.waiting.replace(true), "two tasks wait on the sockets of one shard");
-        let _waiting = Waiting { flag: &inner.waiting };
-        glommio::executor().yield_task_queue_now().await;
-        if wake.take() || inner.readiness.is_ready() {
-            self.look_at_rings().await;
-            return;
-        }
-        let left_us = deadline_mono_us.map(|deadline| deadline.saturating_sub(inner.clock.mono_us()));
-        if left_us == Some(0) {
-            self.look_at_rings().await;
-            return;
-        }
-        count(&inner.metrics.socket_sleeps);
-        self.sleep(wake, left_us).await;
-        inner.ring_look_us.set(inner.clock.mono_us());
-    }
-
-    async fn sleep(&self, wake: &Wake, left_us: Option<u64>) {
-        let inner = &self.inner;
-        let mut timer = left_us.map(|left| Timer::new(Duration::from_micros(left)));
-        if let Err(error) = inner.readiness.arm() {
-            // Out of descriptors: sleep a little instead, so that the connections there are go on being served.
-            tracing::warn!(%error, "no descriptor to sleep on; looking at the sockets every millisecond");
-            timer = Some(Timer::new(Duration::from_millis(1)));
-        }
-        poll_fn(|context| {
-            wake.set_waiter(context.waker());
-            if wake.take() || inner.readiness.poll_armed(context).is_ready() {
-                return Poll::Ready(());
-            }
-            match timer.as_mut() {
-                Some(timer) => Pin::new(timer).poll(context).map(drop),
-                None => Poll::Pending,
-            }
-        })
-        .await;
-    }
-
-    /// Gives the executor's rings one look when the last one is too long ago: a task that only yields stays runnable,
-    /// and while one is, glommio does not look.
-    async fn look_at_rings(&self) {
-        let inner = &self.inner;
-        let now_us = inner.clock.mono_us();
-        let due_us = match inner.disk.under_way() {
-            UnderWay::DurableWrite => DURABLE_LOOK_US,
-            UnderWay::Other => PENDING_LOOK_US,
-            UnderWay::Nothing => IDLE_LOOK_US,
-        };
-        if now_us.saturating_sub(inner.ring_look_us.get()) >= due_us {
-            Timer::new(Duration::from_micros(1)).await;
-            inner.ring_look_us.set(inner.clock.mono_us());
-        }
-    }
-
     fn watch(&self, operation: i32, descriptor: i32, flags: i32, id: SlotId) -> io::Result<()> {
         let mut event = libc::epoll_event { events: flags as u32, u64: id.token() };
         let epoll = self.inner.readiness.epoll().as_raw_fd();
@@ -315,14 +258,4 @@ impl Sockets {
 /// Any descriptor; none when the process has no more of them already.
 fn open_spare() -> Option<OwnedFd> {
     std::fs::File::open("/dev/null").ok().map(OwnedFd::from)
-}
-
-struct Waiting<'a> {
-    flag: &'a Cell<bool>,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.flag.set(false);
-    }
 }

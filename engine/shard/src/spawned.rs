@@ -2,28 +2,30 @@
 //!
 //! glommio drops a task only when nobody holds its waker, and a task that sleeps on a descriptor of its own is held by
 //! that for ever: its sockets would stay bound after the shard has gone. So every task looks at one flag each time it
-//! runs, and is woken once when the flag is set.
+//! runs, and is woken once when the flag is set. Its waker is ours (`task_wakes`), around glommio's.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use glommio::timer;
+use crate::task_wakes::{CountedTask, TaskWakes};
+use crate::timers::Timer;
 
 /// Rounds of waiting for the tasks to end, and the length of one.
 const ROUNDS_MAX: u32 = 10_000;
 const ROUND: Duration = Duration::from_micros(100);
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Spawned {
     tasks: Rc<Tasks>,
 }
 
-#[derive(Default)]
 struct Tasks {
+    wakes: Arc<TaskWakes>,
     ending: Cell<bool>,
     live: Cell<usize>,
     next_number: Cell<u64>,
@@ -31,16 +33,21 @@ struct Tasks {
 }
 
 impl Spawned {
+    pub(crate) fn new(wakes: Arc<TaskWakes>) -> Spawned {
+        let (ending, live, next_number, wakers) = Default::default();
+        Spawned { tasks: Rc::new(Tasks { wakes, ending, live, next_number, wakers }) }
+    }
+
     /// The future to be spawned in place of this one.
     pub(crate) fn wrap(&self, future: impl Future<Output = ()> + 'static) -> impl Future<Output = ()> + 'static {
         let mut task = LiveTask::enter(self.tasks.clone());
         let mut future = Box::pin(future);
         poll_fn(move |context| {
+            let waker = task.begin_turn(context.waker());
             if task.tasks.ending.get() {
                 return Poll::Ready(());
             }
-            task.keep(context.waker());
-            future.as_mut().poll(context)
+            future.as_mut().poll(&mut Context::from_waker(&waker))
         })
     }
 
@@ -52,7 +59,7 @@ impl Spawned {
         for _ in 0..ROUNDS_MAX {
             // One round more than needed, so that the rings see the descriptors that were closed by it.
             let none_left = self.tasks.live.get() == 0;
-            timer::sleep(ROUND).await;
+            Timer::after(ROUND).await;
             if none_left {
                 return;
             }
@@ -64,6 +71,7 @@ impl Spawned {
 struct LiveTask {
     tasks: Rc<Tasks>,
     number: u64,
+    counted: CountedTask,
     is_kept: bool,
 }
 
@@ -72,15 +80,18 @@ impl LiveTask {
         let number = tasks.next_number.get();
         tasks.next_number.set(number + 1);
         tasks.live.set(tasks.live.get() + 1);
-        LiveTask { tasks, number, is_kept: false }
+        let counted = CountedTask::new(Arc::clone(&tasks.wakes));
+        LiveTask { tasks, number, counted, is_kept: false }
     }
 
-    /// A task has one waker for all its life, so the first is enough.
-    fn keep(&mut self, waker: &Waker) {
+    /// The waker of this turn. A task has one for all its life, so the first is kept.
+    fn begin_turn(&mut self, executors: &Waker) -> Waker {
+        let waker = self.counted.begin_turn(executors);
         if !self.is_kept {
             self.is_kept = true;
             self.tasks.wakers.borrow_mut().insert(self.number, waker.clone());
         }
+        waker
     }
 }
 

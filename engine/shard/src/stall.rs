@@ -8,10 +8,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use glommio::timer;
-
 use crate::clock::SystemClock;
 use crate::metrics::{ShardMetrics, count};
+use crate::timers::Timer;
 
 /// Time between two ticks. A tick costs about 100 µs of processor, so this is 0.2 % of a core.
 const TICK: Duration = Duration::from_millis(50);
@@ -23,7 +22,7 @@ pub(crate) async fn tick(shard: u32, clock: SystemClock, metrics: Rc<ShardMetric
     let tick_us = TICK.as_micros() as u64;
     let mut before_us = clock.mono_us();
     loop {
-        timer::sleep(TICK).await;
+        Timer::after(TICK).await;
         let now_us = clock.mono_us();
         let late_us = now_us.saturating_sub(before_us).saturating_sub(tick_us);
         before_us = now_us;

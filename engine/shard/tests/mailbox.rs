@@ -4,12 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use sluice_model::ShardIndex;
-use sluice_shard::{Queue, ShardConfig, Wake, run_shard};
+use sluice_shard::{Queue, ShardConfig, WaitMode, Wake, run_shard};
 
 const ROUNDS: u32 = 60;
 
 fn config() -> ShardConfig {
-    ShardConfig { index: ShardIndex(0), core: None, io_memory_len: 1 << 20 }
+    ShardConfig { index: ShardIndex(0), core: None, io_memory_len: 1 << 20, wait_mode: WaitMode::Asleep }
 }
 
 #[test]

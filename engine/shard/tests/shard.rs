@@ -9,13 +9,13 @@ use std::time::Duration;
 use common::on_shard;
 use sluice_model::{Clock, ShardIndex};
 use sluice_shard::{
-    CoreReadings, PaceClass, Pacer, PacerConfig, ProduceActivity, Queue, ShardConfig, Wake, plan_cores, run_shard,
+    CoreReadings, PaceClass, Pacer, PacerConfig, ProduceActivity, Queue, ShardConfig, WaitMode, Wake, plan_cores, run_shard,
 };
 use sluice_storage::disk::{Disk, OpenMode};
 
 #[test]
 fn a_shard_knows_its_index_and_returns_what_its_main_future_returns() {
-    let config = ShardConfig { index: ShardIndex(7), core: None, io_memory_len: 1 << 20 };
+    let config = ShardConfig { index: ShardIndex(7), core: None, io_memory_len: 1 << 20, wait_mode: WaitMode::Asleep };
     let shard = run_shard(config, |shard| async move { (shard.index(), shard.clock().now().mono_us) }).expect("a shard");
     assert_eq!(shard.join().0, ShardIndex(7));
 }
@@ -23,7 +23,7 @@ fn a_shard_knows_its_index_and_returns_what_its_main_future_returns() {
 #[test]
 fn shards_run_where_the_plan_puts_them() {
     for (place, core) in plan_cores(&CoreReadings::read(), Some(2)).into_iter().enumerate() {
-        let config = ShardConfig { index: ShardIndex(place as u16), core, io_memory_len: 1 << 20 };
+        let config = ShardConfig { index: ShardIndex(place as u16), core, io_memory_len: 1 << 20, wait_mode: WaitMode::Asleep };
         let main = |_shard| async move { core_affinity::get_core_ids().unwrap_or_default().len() };
         let may_use = run_shard(config, main).expect("a shard").join();
         assert!(core.is_none() || may_use == 1, "pinned to {core:?} and may use {may_use} cores");
@@ -32,7 +32,7 @@ fn shards_run_where_the_plan_puts_them() {
 
 #[test]
 fn a_core_that_is_not_there_leaves_the_shard_unpinned() {
-    let config = ShardConfig { index: ShardIndex(0), core: Some(1000), io_memory_len: 1 << 20 };
+    let config = ShardConfig { index: ShardIndex(0), core: Some(1000), io_memory_len: 1 << 20, wait_mode: WaitMode::Asleep };
     run_shard(config, |_shard| async move {}).expect("a shard").join();
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::on_shard;
 use sluice_model::ShardIndex;
-use sluice_shard::{ConnectionId, Queue, Received, Sent, Shard, ShardConfig, SocketEvent, Sockets, Wake, run_shard};
+use sluice_shard::{ConnectionId, Queue, Received, Sent, Shard, ShardConfig, SocketEvent, Sockets, WaitMode, Wake, run_shard};
 
 fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
@@ -57,7 +57,7 @@ fn echo(sockets: &Sockets, connection: ConnectionId) -> bool {
 
 fn start_echo(connections: usize) -> (SocketAddr, sluice_shard::ShardThread<()>) {
     let (sender, receiver) = mpsc::channel();
-    let config = ShardConfig { index: ShardIndex(0), core: None, io_memory_len: 1 << 20 };
+    let config = ShardConfig { index: ShardIndex(0), core: None, io_memory_len: 1 << 20, wait_mode: WaitMode::Asleep };
     let thread = run_shard(config, move |shard| echo_until_all_gone(shard, sender, connections)).expect("a shard");
     (receiver.recv().expect("an address"), thread)
 }

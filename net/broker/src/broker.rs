@@ -25,7 +25,7 @@ use sluice_model::{BrokerId, Incarnation, ShardIndex};
 use sluice_partition::Prepared;
 use sluice_shard::host::raise_descriptor_limit;
 use sluice_shard::{
-    CoreReadings, HostNeeds, HostReadings, ProduceActivity, ShardConfig, ShardThread, judge_host, plan_cores, run_shard,
+    CoreReadings, HostNeeds, HostReadings, ProduceActivity, ShardConfig, ShardThread, WaitMode, judge_host, plan_cores, run_shard,
 };
 use sluice_storage::recovery_report::RecoveryReport;
 use std::fmt;
@@ -215,6 +215,7 @@ impl Starting {
             folder,
         };
         let activity = ProduceActivity::default();
+        let wait_mode = if self.config.busy_poll { WaitMode::Spinning } else { WaitMode::Asleep };
         let cores = (0..).map(ShardIndex).zip(&self.cores).zip(listeners);
         for (((index, core), listener), (mailbox, receiver)) in cores.zip(mailboxes) {
             let start = ShardStart {
@@ -232,7 +233,7 @@ impl Starting {
                 to_control: to_control.clone(),
                 progress: report.clone(),
             };
-            let config = ShardConfig { index, core: *core, io_memory_len: SHARD_IO_MEMORY_LEN };
+            let config = ShardConfig { index, core: *core, io_memory_len: SHARD_IO_MEMORY_LEN, wait_mode };
             let thread = run_shard(config, move |shard| shard_main(shard, listener, start));
             let thread = thread.map_err(|error| StartError::Thread { problem: error.to_string() })?;
             broker.shards.push(RunningShard { mailbox, thread: Some(thread) });

@@ -38,6 +38,8 @@ pub struct BrokerConfig {
     pub advertise: Option<(String, u16)>,
     /// Number of shards; `None` is one per core but the one left to the control thread and the kernel.
     pub shards: Option<usize>,
+    /// Shards look for work all the time instead of sleeping until there is some: lowest latency, a whole core each.
+    pub busy_poll: bool,
     /// Bytes of tails and batch cache of a shard.
     pub tail_budget_len: usize,
     /// Bytes of requests being received and of answers not yet sent, of a shard.
@@ -76,6 +78,7 @@ impl BrokerConfig {
             listen,
             advertise: None,
             shards: None,
+            busy_poll: false,
             tail_budget_len: 128 * MIB,
             network_budget_len: 64 * MIB,
             journal_buffer_budget_len: 32 * MIB,

@@ -13,7 +13,7 @@ use sluice_controller::Controller;
 use sluice_metadata::{HeldPartitions, Placement};
 use sluice_model::{Incarnation, ShardIndex};
 use sluice_partition::{HeldPlacement, PartitionAssignment, Prepare, Prepared, Survey, check_moves, prepare, survey};
-use sluice_shard::{Shard, ShardConfig, run_shard};
+use sluice_shard::{Shard, ShardConfig, WaitMode, run_shard};
 use sluice_storage::layout::Layout;
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ pub(crate) fn survey_folder(layout: &Layout, shard_count: usize) -> Result<Surve
 fn on_one_shard<T: Send + 'static, F: Future<Output = Result<T, String>> + 'static>(
     main: impl FnOnce(Shard) -> F + Send + 'static,
 ) -> Result<T, StartError> {
-    let shard_config = ShardConfig { index: ShardIndex(0), core: None, io_memory_len: SHARD_IO_MEMORY_LEN };
+    let shard_config =
+        ShardConfig { index: ShardIndex(0), core: None, io_memory_len: SHARD_IO_MEMORY_LEN, wait_mode: WaitMode::Asleep };
     let thread = run_shard(shard_config, main).map_err(|error| StartError::Thread { problem: error.to_string() })?;
     thread.join().map_err(|problem| StartError::Recovery { shard: 0, problem })
 }
