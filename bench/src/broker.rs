@@ -13,6 +13,7 @@ use sluice_protocol::{Api, CreateTopicRequest, DeleteTopicRequest, MetadataReque
 use crate::child::{ChildServer, log_lines};
 use crate::connection::{Connection, Produced, refuse_error};
 use crate::error::BenchError;
+use crate::floor::WaitMode;
 use crate::payload::{BatchShape, PreparedProduce};
 use crate::process::Process;
 
@@ -38,6 +39,8 @@ pub struct OwnBrokerPlan {
     pub executable: PathBuf,
     pub data_dir: PathBuf,
     pub config: Option<PathBuf>,
+    /// Whether its shards sleep; stands above what the settings file says.
+    pub mode: WaitMode,
     pub log_path: PathBuf,
 }
 
@@ -70,6 +73,7 @@ impl Broker {
         if let Some(config) = &plan.config {
             command.arg("--config").arg(config);
         }
+        command.arg("--set").arg(format!("busy_poll={}", plan.mode == WaitMode::Spinning));
         let child = ChildServer::start(command, &plan.log_path)?;
         let mut broker = Self { address, process: Some(child.process()), child: Some(child) };
         broker.wait_until_serving()?;

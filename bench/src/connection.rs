@@ -1,4 +1,4 @@
-//! A blocking connection that speaks the native protocol: one thread, one socket, asleep while it waits, as the floor's
+//! A connection that speaks the native protocol: one thread, one socket, asleep while it waits or spinning, as the floor's
 //! client is.
 //!
 //! The client library is the right way to talk to a broker; here its tasks and queues would be measured along with the
@@ -6,7 +6,7 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sluice_model::ErrorCode;
 use sluice_protocol::{
@@ -15,6 +15,7 @@ use sluice_protocol::{
 };
 
 use crate::error::BenchError;
+use crate::floor::{WaitMode, send_all};
 use crate::payload::PreparedProduce;
 use crate::received::Received;
 
@@ -33,6 +34,7 @@ pub struct Connection {
     versions: Negotiated,
     next_correlation_id: u32,
     received: Received,
+    mode: WaitMode,
 }
 
 /// What became of one produce request.
@@ -57,6 +59,7 @@ impl Connection {
             versions: Negotiated::default(),
             next_correlation_id: 0,
             received: Received::new(RECEIVE_LEN),
+            mode: WaitMode::Asleep,
         };
         let hello = HelloRequest {
             client_id: "sluice-bench".to_owned(),
@@ -68,6 +71,14 @@ impl Connection {
         refuse_error("Hello", answer.error, &answer.text)?;
         connection.versions = negotiate(&supported_versions(), &answer.versions);
         Ok(connection)
+    }
+
+    /// As it waits from now on.
+    pub fn with_mode(mut self, mode: WaitMode) -> Result<Self, BenchError> {
+        let set = self.stream.set_nonblocking(mode == WaitMode::Spinning);
+        set.map_err(|source| self.failed(source))?;
+        self.mode = mode;
+        Ok(self)
     }
 
     /// The version both sides speak of this api.
@@ -86,8 +97,7 @@ impl Connection {
     /// Sends one produce and returns its correlation id without waiting.
     pub fn send_produce(&mut self, produce: &mut PreparedProduce) -> Result<u32, BenchError> {
         let correlation_id = self.take_correlation_id();
-        let sent = self.stream.write_all(produce.stamped(correlation_id));
-        sent.map_err(|source| self.failed(source))?;
+        self.send(produce.stamped(correlation_id))?;
         Ok(correlation_id)
     }
 
@@ -107,8 +117,7 @@ impl Connection {
     fn exchange<R: Request>(&mut self, request: &R, version: u16) -> Result<R::Answer, BenchError> {
         let correlation_id = self.take_correlation_id();
         let message = encode(correlation_id, version, request, 0).map_err(BenchError::protocol)?;
-        let sent = self.stream.write_all(&message);
-        sent.map_err(|source| self.failed(source))?;
+        self.send(&message)?;
         let prefix = self.receive_message()?;
         if prefix.correlation_id != correlation_id {
             return Err(BenchError::protocol(format!("answers request {}, not {correlation_id}", prefix.correlation_id)));
@@ -128,17 +137,27 @@ impl Connection {
         correlation_id
     }
 
+    fn send(&mut self, bytes: &[u8]) -> Result<(), BenchError> {
+        let sent = match self.mode {
+            WaitMode::Asleep => self.stream.write_all(bytes),
+            WaitMode::Spinning => send_all(&mut self.stream, bytes),
+        };
+        sent.map_err(|source| self.failed(source))
+    }
+
     /// Waits until a whole message is there. As few receives as can be: what has arrived is taken at once.
     fn receive_message(&mut self) -> Result<Prefix, BenchError> {
+        let give_up_at = Instant::now() + ANSWER_TIMEOUT;
         loop {
             if let Some(prefix) = self.received.whole_message()? {
                 return Ok(prefix);
             }
-            let received = self.received.fill_from(&mut self.stream);
-            received.map_err(|source| match source.kind() {
-                ErrorKind::WouldBlock => self.failed(no_answer()),
-                _ => self.failed(source),
-            })?;
+            match self.received.fill_from(&mut self.stream) {
+                Ok(_) => {}
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(self.failed(error)),
+                Err(_) if self.mode == WaitMode::Spinning && Instant::now() < give_up_at => std::thread::yield_now(),
+                Err(_) => return Err(self.failed(no_answer())),
+            }
         }
     }
 

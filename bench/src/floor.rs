@@ -114,16 +114,8 @@ impl Wire {
         Ok(Self { stream })
     }
 
-    fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.stream.write(bytes) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(len) => bytes = &bytes[len..],
-                Err(error) if is_not_yet(&error) => std::thread::yield_now(),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        send_all(&mut self.stream, bytes)
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<()> {
@@ -138,6 +130,19 @@ impl Wire {
         }
         Ok(())
     }
+}
+
+/// On a socket that does not block: looks for room over and over.
+pub(crate) fn send_all(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(len) => bytes = &bytes[len..],
+            Err(error) if is_not_yet(&error) => std::thread::yield_now(),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn is_not_yet(error: &io::Error) -> bool {

@@ -6,6 +6,7 @@ use clap::Args;
 use sluice_model::nearest::nearest;
 
 use crate::error::BenchError;
+use crate::floor::{WaitMode, can_spin};
 use crate::workload::{Load, Workload, find};
 
 pub const ROUNDS_MAX: u32 = 1000;
@@ -21,16 +22,26 @@ pub enum SystemName {
     Sluice,
     /// The native client library.
     SluiceClient,
+    /// Lean connections and shards that never sleep.
+    SluiceSpinning,
 }
 
 impl SystemName {
-    pub const ALL: [Self; 2] = [Self::Sluice, Self::SluiceClient];
+    pub const ALL: [Self; 3] = [Self::Sluice, Self::SluiceClient, Self::SluiceSpinning];
 
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Sluice => "sluice",
             Self::SluiceClient => crate::client::NAME,
+            Self::SluiceSpinning => "sluice-spinning",
+        }
+    }
+
+    pub(crate) fn mode(self) -> WaitMode {
+        match self {
+            Self::Sluice | Self::SluiceClient => WaitMode::Asleep,
+            Self::SluiceSpinning => WaitMode::Spinning,
         }
     }
 }
@@ -41,8 +52,9 @@ pub struct BenchOptions {
     /// What to measure: names from `sluice bench list`, paths of workload files, `all`, or `yardsticks`
     #[arg(value_name = "WORKLOAD", required = true)]
     pub workloads: Vec<String>,
-    /// How Sluice is reached: sluice (lean connections, the broker alone) or sluice-client (what a program gets through the
-    /// client library); give it twice for both, in turns
+    /// How Sluice is reached: sluice (lean connections, the broker alone), sluice-client (what a program gets through the
+    /// client library) or sluice-spinning (lean connections and a broker with --busy-poll); give it several times for more
+    /// than one, in turns
     #[arg(long = "system", value_name = "NAME", default_value = "sluice")]
     pub systems: Vec<String>,
     /// Measure this broker instead of one started for the purpose; put --data-dir on the same device
@@ -141,11 +153,26 @@ impl BenchOptions {
                 let problem = format!("--system {name:?} is none of {}{hint}", known.join(", "));
                 return Err(BenchError::Option { problem });
             };
-            if !systems.contains(&SystemName::ALL[index]) {
-                systems.push(SystemName::ALL[index]);
+            let system = SystemName::ALL[index];
+            if system.mode() == WaitMode::Spinning {
+                self.check_spinning()?;
+            }
+            if !systems.contains(&system) {
+                systems.push(system);
             }
         }
         Ok(systems)
+    }
+
+    fn check_spinning(&self) -> Result<(), BenchError> {
+        let problem = if self.broker.is_some() {
+            "it has to start its broker itself, with --busy-poll (leave --broker out)"
+        } else if !can_spin() {
+            "this machine has one core, and spinning takes one for each side"
+        } else {
+            return Ok(());
+        };
+        Err(BenchError::Option { problem: format!("--system {}: {problem}", SystemName::SluiceSpinning.name()) })
     }
 
     /// Why this broker cannot be measured with the workload.
@@ -180,6 +207,13 @@ mod tests {
         assert!(with(|o| o.seconds = Some(f64::NAN)).contains("--seconds"));
         let error = BenchOptions { systems: vec!["sluice-clent".to_owned()], ..BenchOptions::default() }.systems();
         assert!(error.expect_err("no such system").to_string().contains("did you mean sluice-client?"));
+        let spinning_elsewhere = BenchOptions {
+            systems: vec![SystemName::SluiceSpinning.name().to_owned()],
+            broker: Some("x:1".to_owned()),
+            ..BenchOptions::default()
+        };
+        let error = spinning_elsewhere.systems().expect_err("nobody knows whether it spins").to_string();
+        assert!(error.contains("--system sluice-spinning") && error.contains("--broker"), "{error}");
         assert!(with(|o| o.workloads = vec!["blk".to_owned()]).contains("did you mean bulk?"));
         let away = |name: &str| BenchOptions {
             broker: Some("x:1".to_owned()),

@@ -1,8 +1,11 @@
-//! One epoll descriptor for all sockets of a lane, with waits that end within microseconds of the time asked for.
+//! One epoll descriptor for all sockets of a lane, with waits that end within microseconds of the time asked for, asleep or
+//! spinning.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use crate::floor::WaitMode;
 
 const EVENTS: usize = 256;
 
@@ -10,11 +13,12 @@ const EVENTS: usize = 256;
 pub struct Poller {
     epoll: OwnedFd,
     events: Vec<libc::epoll_event>,
+    mode: WaitMode,
 }
 
 impl Poller {
     /// # Errors When the kernel has no descriptor left.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(mode: WaitMode) -> io::Result<Self> {
         // SAFETY: epoll_create1 takes no pointer.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if fd < 0 {
@@ -22,7 +26,7 @@ impl Poller {
         }
         // SAFETY: the call above returned this descriptor, and nobody else owns it.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { epoll, events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS] })
+        Ok(Self { epoll, events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS], mode })
     }
 
     /// Watches a socket for what can be read, under this number.
@@ -44,7 +48,19 @@ impl Poller {
     ///
     /// # Errors When the kernel refuses; a signal is none.
     pub fn wait(&mut self, until: Instant, ready: &mut Vec<usize>) -> io::Result<()> {
-        let left = until.saturating_duration_since(Instant::now());
+        if self.mode == WaitMode::Asleep {
+            return self.wait_for(until.saturating_duration_since(Instant::now()), ready);
+        }
+        loop {
+            self.wait_for(Duration::ZERO, ready)?;
+            if !ready.is_empty() || Instant::now() >= until {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn wait_for(&mut self, left: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
         let timeout = libc::timespec {
             tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: libc::c_long::from(left.subsec_nanos()),

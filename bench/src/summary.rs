@@ -22,6 +22,7 @@ pub enum SeriesOf {
     Load {
         workload: Box<Workload>,
         system: String,
+        mode: WaitMode,
         /// What it means, and whether it comes after a flush.
         acknowledgement: (String, bool),
         settings: String,
@@ -55,7 +56,10 @@ impl Series {
     pub fn label(&self) -> String {
         match &self.of {
             SeriesOf::Yardstick(name) => name.name().to_owned(),
-            SeriesOf::Load { workload, system, .. } => format!("{} on {system}", workload.name),
+            SeriesOf::Load { workload, system, mode: WaitMode::Asleep, .. } => format!("{} on {system}", workload.name),
+            SeriesOf::Load { workload, system, mode: WaitMode::Spinning, .. } => {
+                format!("{} on {system}, spinning", workload.name)
+            }
         }
     }
 
@@ -240,13 +244,13 @@ struct Identity {
 fn identity(series: &Series) -> Identity {
     match &series.of {
         SeriesOf::Yardstick(name) => of_yardstick(*name),
-        SeriesOf::Load { workload, system, acknowledgement, settings } => {
+        SeriesOf::Load { workload, system, mode, acknowledgement, settings } => {
             let produces = matches!(workload.load, Load::Open(_) | Load::Closed(_));
             let result = WorkloadResult {
                 workload: workload.name.clone(),
                 about: workload.about.clone(),
                 system: system.clone(),
-                mode: Some(WaitMode::Asleep),
+                mode: Some(*mode),
                 loop_kind: match workload.load {
                     Load::Open(_) => Some(LoopKind::Open),
                     Load::Closed(_) => Some(LoopKind::Closed),
@@ -258,7 +262,7 @@ fn identity(series: &Series) -> Identity {
                 settings: settings.clone(),
                 ..WorkloadResult::default()
             };
-            Identity { result, yardstick: workload.yardstick }
+            Identity { result, yardstick: workload.yardstick.map(|name| name.in_mode(*mode)) }
         }
     }
 }

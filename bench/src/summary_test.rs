@@ -21,7 +21,12 @@ fn throughput_round(mb_s: f64) -> Measurement {
 }
 
 fn load(name: &str) -> SeriesOf {
+    load_in_mode(name, WaitMode::Asleep)
+}
+
+fn load_in_mode(name: &str, mode: WaitMode) -> SeriesOf {
     SeriesOf::Load {
+        mode,
         workload: Box::new(find(name).expect("a workload of the program").remove(0)),
         system: "sluice".to_owned(),
         acknowledgement: ("flushed".to_owned(), true),
@@ -67,6 +72,23 @@ fn yardstick(result: &WorkloadResult, name: &str, unit: &str, figure: f64) {
     let yardstick = result.yardstick.as_ref().expect("a yardstick");
     assert_eq!((yardstick.name.as_str(), yardstick.unit.as_str()), (name, unit));
     near(yardstick.figure, figure);
+}
+
+#[test]
+fn what_spins_is_held_against_the_floor_that_spins() {
+    let spinning = |name| series(load_in_mode(name, WaitMode::Spinning), [latency_round(100.0)]);
+    let results = summary(&[
+        series(SeriesOf::Yardstick(YardstickName::FloorAsleep), [latency_round(120.0)]),
+        series(SeriesOf::Yardstick(YardstickName::FloorSpinning), [latency_round(80.0)]),
+        series(SeriesOf::Yardstick(YardstickName::Floor1000), [latency_round(200.0)]),
+        spinning("single-record"),
+        spinning("single-record-1000"),
+    ]);
+    for result in &results[3..] {
+        assert_eq!((result.system.as_str(), result.mode), ("sluice", Some(WaitMode::Spinning)));
+        yardstick(result, "floor-spinning", "us", 80.0);
+        near(result.ratio.expect("a ratio"), 1.25);
+    }
 }
 
 #[test]

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sluice_bench::broker::Broker;
 use sluice_bench::client::ClientSystem;
+use sluice_bench::floor::WaitMode;
 use sluice_bench::measurement::Measurement;
 use sluice_bench::result::{LoopKind, RoundOutcome};
 use sluice_bench::run::Target;
 use sluice_bench::sluice::SluiceSystem;
 use sluice_bench::system::AcksAsked;
+use sluice_bench::workload::Load;
 use sluice_bench::{BenchError, BenchOptions, Run, Stop, Workload, WorkloadResult, load, run};
 use sluice_model::ErrorCode;
 use sluice_model::limits::MESSAGE_LEN_MAX;
@@ -204,6 +206,21 @@ fn every_load_is_held_against_its_yardstick_of_the_same_rounds() {
     assert!(!result(&run, "crowd").timeline.is_empty());
     assert!(run.results.iter().any(|result| result.workload == "probe" && result.latency_us.is_some()));
     assert_eq!(run.version, sluice_bench::result::RESULT_VERSION);
+}
+
+#[test]
+fn a_generator_that_spins_measures_the_same_loads() {
+    let (address, _broker) = start(Behaviour::RefusesSome);
+    let mut system = SluiceSystem::new(Broker::external(&address, None), String::new()).with_mode(WaitMode::Spinning);
+    for name in ["single-record", "partitions-64"] {
+        let workload = sluice_bench::workload::find(name).expect("a workload").remove(0).lasting(0.05);
+        let Load::Closed(load) = &workload.load else { panic!("{name} is a closed loop") };
+        let measured = sluice_bench::loads::measure_closed(&mut system, &workload, load, &Stop::default()).expect("a round");
+        assert!(measured.refused_count > 0 && measured.latencies.is_some_and(|latencies| latencies.count() > 0), "{name}");
+    }
+    let workload = sluice_bench::workload::find("acks-leader").expect("a workload").remove(0).lasting(0.05);
+    let measured = load::measure(&mut system, &workload, &Stop::default()).expect("a round");
+    assert!(measured.refused_count > 0 && measured.failed_count == 0, "{:?}", measured.failed_because);
 }
 
 #[test]

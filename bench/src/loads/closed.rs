@@ -1,7 +1,7 @@
 //! The two closed loops over Sluice itself: one record at a time, and one record to each of 64 partitions at once.
 //!
-//! Client and broker sleep while they wait. One request (per shard) is outstanding: the latency is that of an idle broker,
-//! not of one under load.
+//! Client and broker both sleep while they wait, or both spin. One request (per shard) is outstanding: the latency is that
+//! of an idle broker, not of one under load.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use sluice_protocol::Api;
 use crate::broker::BenchTopic;
 use crate::connection::{Connection, Produced};
 use crate::error::BenchError;
+use crate::floor::WaitMode;
 use crate::load::{Exchange, Refused, Stop, measure_exchange, on_fresh_topic};
 use crate::measurement::Measurement;
 use crate::payload::{BatchShape, PreparedProduce};
@@ -26,7 +27,8 @@ pub fn measure_closed(
     stop: &Stop,
 ) -> Result<Measurement, BenchError> {
     on_fresh_topic(system, workload, |system, topic| {
-        let mut shards = Shards { lanes: connect_shards(system.topic(topic)?, load.value_len)?, refused: Refused::default() };
+        let lanes = connect_shards(system.topic(topic)?, load.value_len, system.mode)?;
+        let mut shards = Shards { lanes, refused: Refused::default() };
         measure_exchange(system, load, stop, &mut shards)
     })
 }
@@ -43,13 +45,13 @@ struct Lane {
     produce: PreparedProduce,
 }
 
-fn connect_shards(topic: &BenchTopic, value_len: usize) -> Result<Vec<Lane>, BenchError> {
+fn connect_shards(topic: &BenchTopic, value_len: usize, mode: WaitMode) -> Result<Vec<Lane>, BenchError> {
     let mut shards: BTreeMap<&str, Vec<TopicPartition>> = BTreeMap::new();
     for (id, address) in &topic.partitions {
         shards.entry(address).or_default().push(*id);
     }
     let connect = |(address, ids): (&str, Vec<TopicPartition>)| {
-        let connection = Connection::open(address)?;
+        let connection = Connection::open(address)?.with_mode(mode)?;
         let produce = PreparedProduce::new(&ids, BatchShape { record_count: 1, value_len }, connection.version(Api::Produce)?)?;
         Ok(Lane { connection, produce })
     };

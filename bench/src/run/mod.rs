@@ -20,7 +20,7 @@ pub use preflight::preflight;
 pub use target::{SluiceTarget, Target};
 
 use crate::error::BenchError;
-use crate::floor::can_spin;
+use crate::floor::{WaitMode, can_spin};
 use crate::load::Stop;
 use crate::measurement::Measurement;
 use crate::options::BenchOptions;
@@ -162,9 +162,11 @@ impl Rounds<'_> {
             }
         };
         for (index, workload) in self.workloads.iter().enumerate() {
-            workload.yardstick.into_iter().chain(workload.read_yardstick).for_each(|name| add(Step::Yardstick(name)));
+            workload.read_yardstick.into_iter().for_each(|name| add(Step::Yardstick(name)));
             for (number, target) in self.targets.iter().enumerate() {
                 if target.can_run(workload) {
+                    let yardstick = workload.yardstick.map(|name| name.in_mode(target.mode()));
+                    yardstick.into_iter().for_each(|name| add(Step::Yardstick(name)));
                     add(Step::Load(index, number));
                 }
             }
@@ -181,7 +183,8 @@ impl Rounds<'_> {
         }
         for target in &self.targets {
             for workload in self.workloads.iter().filter(|workload| !target.can_run(workload)) {
-                notes.push(format!("{} has no part in {}: it cannot do that", target.name(), workload.name));
+                let spinning = if target.mode() == WaitMode::Spinning { ", spinning," } else { "" };
+                notes.push(format!("{}{spinning} has no part in {}: it cannot do that", target.name(), workload.name));
             }
         }
         notes
@@ -195,6 +198,7 @@ impl Rounds<'_> {
                 SeriesOf::Load {
                     workload: Box::new(workload.clone()),
                     system: target.name().to_owned(),
+                    mode: target.mode(),
                     acknowledgement: target.acknowledgement(workload.acks),
                     settings: target.settings(),
                 }

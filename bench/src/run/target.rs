@@ -12,6 +12,7 @@ use sluice_tuning::ScratchFolder;
 use crate::broker::{Broker, OwnBrokerPlan};
 use crate::client::{self, ClientSystem};
 use crate::error::BenchError;
+use crate::floor::WaitMode;
 use crate::load::{self, Stop, measure_open};
 use crate::loads::{RestartLog, RestartScene, measure_closed, measure_idle};
 use crate::measurement::Measurement;
@@ -24,6 +25,11 @@ use crate::workload::{Load, RestartLoad, Workload};
 /// One system, round by round.
 pub trait Target {
     fn name(&self) -> &str;
+
+    /// How it and what measures it wait.
+    fn mode(&self) -> WaitMode {
+        WaitMode::Asleep
+    }
 
     /// Whether it can be measured with this workload at all; one that cannot is left out, with a note.
     fn can_run(&self, workload: &Workload) -> bool;
@@ -64,7 +70,14 @@ impl<'a> SluiceTarget<'a> {
 
 impl Target for SluiceTarget<'_> {
     fn name(&self) -> &str {
-        self.system.name()
+        match self.system {
+            SystemName::Sluice | SystemName::SluiceSpinning => SystemName::Sluice.name(),
+            SystemName::SluiceClient => self.system.name(),
+        }
+    }
+
+    fn mode(&self) -> WaitMode {
+        self.system.mode()
     }
 
     /// No client has a part in how a broker idles or comes back.
@@ -85,6 +98,7 @@ impl Target for SluiceTarget<'_> {
         let of_broker = self.host.borrow().settings.clone();
         match self.system {
             SystemName::Sluice => of_broker,
+            SystemName::SluiceSpinning => of_broker + "\n# --busy-poll, which stands above it\nbusy_poll = true\n",
             SystemName::SluiceClient => of_broker + &client::settings(),
         }
     }
@@ -111,15 +125,19 @@ impl<'a> SluiceHost<'a> {
         Ok(Self { options, folder, executable, settings, system: None, data_dir: None, scene: None, started: 0 })
     }
 
-    fn plan(&mut self, name: &str) -> OwnBrokerPlan {
+    fn plan(&mut self, name: &str, mode: WaitMode) -> OwnBrokerPlan {
         self.started += 1;
         let name = format!("{name}-{}", self.started);
         let log_path = self.folder.join(&format!("{name}.log"));
         let data_dir = self.folder.join(&name);
-        OwnBrokerPlan { executable: self.executable.clone(), data_dir, config: self.options.config.clone(), log_path }
+        let (executable, config) = (self.executable.clone(), self.options.config.clone());
+        OwnBrokerPlan { executable, data_dir, config, mode, log_path }
     }
 
-    fn system(&mut self) -> Result<&mut SluiceSystem, BenchError> {
+    fn system(&mut self, mode: WaitMode) -> Result<&mut SluiceSystem, BenchError> {
+        if self.system.as_ref().is_some_and(|system| system.mode != mode) {
+            self.end_system();
+        }
         if self.system.is_none() {
             let broker = match &self.options.broker {
                 Some(address) => {
@@ -129,14 +147,14 @@ impl<'a> SluiceHost<'a> {
                     broker
                 }
                 None => {
-                    let plan = self.plan("broker");
+                    let plan = self.plan("broker", mode);
                     let mut broker = Broker::start(&plan)?;
                     self.data_dir = Some(plan.data_dir);
                     broker.wait_until_ready()?;
                     broker
                 }
             };
-            self.system = Some(SluiceSystem::new(broker, self.settings.clone()));
+            self.system = Some(SluiceSystem::new(broker, self.settings.clone()).with_mode(mode));
         }
         Ok(self.system.as_mut().expect("it was just put there"))
     }
@@ -155,7 +173,7 @@ impl<'a> SluiceHost<'a> {
         self.end_system();
         if self.scene.as_ref().is_none_or(|(of, _)| of != name) {
             let log = RestartLog { value_len: load.log_len, partition_count: load.partition_count };
-            let plan = self.plan("restart");
+            let plan = self.plan("restart", WaitMode::Asleep);
             let duration = std::time::Duration::from_secs_f64(load.seconds);
             self.scene = Some((name.to_owned(), RestartScene::prepare(plan, log, duration)?));
         }
@@ -177,7 +195,7 @@ impl<'a> SluiceHost<'a> {
         if let Some((_, scene)) = &mut self.scene {
             scene.rest();
         }
-        let system = self.system()?;
+        let system = self.system(name.mode())?;
         if name == SystemName::SluiceClient {
             return load::measure(&mut ClientSystem::new(system)?, workload, stop);
         }
@@ -202,7 +220,7 @@ impl<'a> SluiceHost<'a> {
     fn measure(&mut self, name: SystemName, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {
         // A broker that cannot even be started is no outcome of a round.
         if !matches!(workload.load, Load::Restart(_)) {
-            self.system()?;
+            self.system(name.mode())?;
         }
         match self.measure_load(name, workload, stop) {
             Ok(measured) if measured.outcome == RoundOutcome::BrokerDied => {

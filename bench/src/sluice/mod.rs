@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use crate::broker::{BenchTopic, Broker};
 use crate::error::BenchError;
+use crate::floor::WaitMode;
 use crate::measurement::StageTimes;
 use crate::process::Process;
 use crate::system::{AcksAsked, LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
@@ -21,6 +22,8 @@ use sluice_protocol::{Acks, DescribeMetricsAnswer};
 #[derive(Debug)]
 pub struct SluiceSystem {
     pub broker: Broker,
+    /// How the generator's side waits; the broker was told at its start.
+    pub(crate) mode: WaitMode,
     settings: String,
     topics: HashMap<String, BenchTopic>,
     /// What the shards had counted when a load began.
@@ -30,7 +33,12 @@ pub struct SluiceSystem {
 impl SluiceSystem {
     /// `settings` are the broker's, as text, as far as they are known.
     pub fn new(broker: Broker, settings: String) -> Self {
-        Self { broker, settings, topics: HashMap::new(), metrics_before: Vec::new() }
+        Self { broker, mode: WaitMode::Asleep, settings, topics: HashMap::new(), metrics_before: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn with_mode(self, mode: WaitMode) -> Self {
+        Self { mode, ..self }
     }
 
     pub(crate) fn topic(&self, topic: &Topic) -> Result<&BenchTopic, BenchError> {
@@ -73,11 +81,11 @@ impl System for SluiceSystem {
             AcksAsked::Leader => Acks::Leader,
             AcksAsked::All => Acks::All,
         };
-        Ok(Box::new(SluiceProducer::open(self.topic(topic)?, plan, acks)?))
+        Ok(Box::new(SluiceProducer::open(self.topic(topic)?, plan, acks, self.mode)?))
     }
 
     fn reader(&mut self, topic: &Topic, plan: &ReadPlan) -> Result<Box<dyn Reader + Send>, BenchError> {
-        Ok(Box::new(SluiceReader::open(self.topic(topic)?, plan)?))
+        Ok(Box::new(SluiceReader::open(self.topic(topic)?, plan, self.mode)?))
     }
 
     fn processes(&self) -> Vec<Process> {

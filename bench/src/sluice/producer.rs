@@ -18,6 +18,7 @@ use super::wire::Wire;
 use crate::broker::BenchTopic;
 use crate::connection::{may_come_later, refusal_of};
 use crate::error::BenchError;
+use crate::floor::WaitMode;
 use crate::payload::frame_header;
 use crate::poller::Poller;
 use crate::system::{LanePlan, Outcome, Producer, Record, RefusedBecause, Settled};
@@ -67,8 +68,8 @@ struct Batch {
 }
 
 impl SluiceProducer {
-    pub(super) fn open(topic: &BenchTopic, plan: &LanePlan, acks: Acks) -> Result<Self, BenchError> {
-        let poller = Poller::new().map_err(BenchError::io("an epoll descriptor"))?;
+    pub(super) fn open(topic: &BenchTopic, plan: &LanePlan, acks: Acks, mode: WaitMode) -> Result<Self, BenchError> {
+        let poller = Poller::new(mode).map_err(BenchError::io("an epoll descriptor"))?;
         let mut producer = Self {
             acks,
             window: plan.window,

@@ -12,6 +12,7 @@ use super::wire::Wire;
 use crate::broker::BenchTopic;
 use crate::connection::{may_come_later, refusal_of};
 use crate::error::BenchError;
+use crate::floor::WaitMode;
 use crate::poller::Poller;
 use crate::system::{ReadBatch, ReadPlan, Reader};
 
@@ -40,8 +41,8 @@ struct Position {
 }
 
 impl SluiceReader {
-    pub(super) fn open(topic: &BenchTopic, plan: &ReadPlan) -> Result<Self, BenchError> {
-        let poller = Poller::new().map_err(BenchError::io("an epoll descriptor"))?;
+    pub(super) fn open(topic: &BenchTopic, plan: &ReadPlan, mode: WaitMode) -> Result<Self, BenchError> {
+        let poller = Poller::new(mode).map_err(BenchError::io("an epoll descriptor"))?;
         let mut by_address: BTreeMap<&str, Vec<Position>> = BTreeMap::new();
         for &partition in &plan.partitions {
             let Some((id, address)) = topic.partitions.get(partition as usize) else {

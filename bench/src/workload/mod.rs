@@ -12,6 +12,7 @@ pub use file::parse;
 
 use serde::{Deserialize, Serialize};
 
+use crate::floor::WaitMode;
 use crate::load::Phase;
 use crate::system::AcksAsked;
 
@@ -144,6 +145,16 @@ impl YardstickName {
             Self::Crc32c => "crc32c",
             Self::RawWrite => "raw-write",
             Self::RawRead => "raw-read",
+        }
+    }
+
+    /// What a load in this mode is held against: a floor that waits in the same way. A spinning one has one latency at every
+    /// rate, because nothing falls asleep in between.
+    #[must_use]
+    pub fn in_mode(self, mode: WaitMode) -> Self {
+        match (self, mode) {
+            (Self::FloorAsleep | Self::Floor1000, WaitMode::Spinning) => Self::FloorSpinning,
+            _ => self,
         }
     }
 }

@@ -13,6 +13,7 @@ use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use sluice_bench::BenchError;
+use sluice_bench::floor::WaitMode;
 use sluice_bench::poller::Poller;
 use sluice_bench::system::{LanePlan, Outcome, Producer, Record, RefusedBecause, Settled, Topic};
 
@@ -131,7 +132,7 @@ impl KafkaProducer {
             by_place.insert((flow.partition, flow.connection), by_place.len());
             flow_counts[flow.connection as usize] += 1;
         }
-        let poller = Poller::new().map_err(BenchError::io("an epoll descriptor"))?;
+        let poller = Poller::new(WaitMode::Asleep).map_err(BenchError::io("an epoll descriptor"))?;
         let (mut clients, mut wakes) = (Vec::new(), Vec::new());
         for flow_count in flow_counts {
             let shape = ProducerShape { window: plan.window, flow_count };
@@ -246,7 +247,7 @@ mod tests {
         let reports = Reports::default();
         let client: BaseProducer<Reports> = config.create_with_context(reports.clone()).expect("a client without a broker");
         let wake = Wake::of(client.client()).expect("its wake-up");
-        let mut poller = Poller::new().expect("a poller");
+        let mut poller = Poller::new(WaitMode::Asleep).expect("a poller");
         poller.add(wake.fd(), 7).expect("the descriptor");
         let (mut ready, give_up_at) = (Vec::new(), Instant::now() + Duration::from_secs(30));
         // That nobody listens is an event like any other: it wakes the poller, and then it is known.

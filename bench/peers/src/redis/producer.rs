@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use sluice_bench::BenchError;
+use sluice_bench::floor::WaitMode;
 use sluice_bench::poller::Poller;
 use sluice_bench::system::{LanePlan, Producer, Record, Settled, Topic};
 
@@ -41,7 +42,7 @@ struct Flow {
 
 impl RedisProducer {
     pub(super) fn open(port: u16, topic: &Topic, plan: &LanePlan) -> Result<Self, BenchError> {
-        let poller = Poller::new().map_err(BenchError::io("a descriptor for connections"))?;
+        let poller = Poller::new(WaitMode::Asleep).map_err(BenchError::io("a descriptor for connections"))?;
         let mut wires = Vec::new();
         let planned = plan.flows();
         let few = FEW.min(u32::try_from(planned.len()).unwrap_or(FEW));
