@@ -137,6 +137,11 @@ impl Connection {
         self.0.0.id
     }
 
+    /// Bytes of frames that the broker takes in one request.
+    pub(crate) fn frames_len_max(&self) -> usize {
+        self.0.0.frames_len_max()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.0.0.closed.load(Ordering::Acquire)
     }
@@ -175,13 +180,18 @@ pub(crate) fn decode_answer<R: Request>(answer: &Answer) -> Result<R::Answer, Ma
 }
 
 impl Shared {
+    /// Never nothing, however short the messages are that the broker takes.
+    fn frames_len_max(&self) -> usize {
+        self.message_len_max.saturating_sub(PREFIX_LEN + MESSAGE_BODY_LEN_MAX).max(1)
+    }
+
     fn encode<R: Request>(&self, request: &R, frames: &[Bytes]) -> Result<(u32, BytesMut), ClientError> {
         let protocol = |text: String| ClientError::Protocol { address: self.address.to_string(), text };
         let version = self.versions.version(R::API).ok_or_else(|| {
             protocol(format!("the broker does not speak {} in a version this client knows; update the older of the two", R::NAME))
         })?;
         let frames_len: usize = frames.iter().map(Bytes::len).sum();
-        if frames_len + PREFIX_LEN + MESSAGE_BODY_LEN_MAX > self.message_len_max.max(PREFIX_LEN + MESSAGE_BODY_LEN_MAX + 1) {
+        if frames_len > self.frames_len_max() {
             return Err(protocol(format!(
                 "{frames_len} bytes of frames are more than the broker accepts in a message of {}",
                 self.message_len_max

@@ -3,6 +3,8 @@
 mod support;
 
 use sluice_client::*;
+use sluice_model::limits::MESSAGE_BODY_LEN_MAX;
+use sluice_protocol::PREFIX_LEN;
 use support::{FakeBroker, Fault, LONG, quick};
 
 async fn producer(broker: &FakeBroker, config: ProducerConfig) -> Producer {
@@ -345,4 +347,25 @@ async fn many_senders_share_a_producer() {
         let values: Vec<String> = broker.values("t", sender % 3).into_iter().filter(|v| v.starts_with(&own)).collect();
         assert_eq!(values, (0..300).map(|n| format!("{sender}-{n:04}")).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test]
+async fn requests_are_as_short_as_the_broker_wants_and_what_it_can_never_take_is_refused_at_once() {
+    const FRAMES_LEN_MAX: usize = 4_000;
+    let broker = FakeBroker::start(&[("t", 4)], 1).await;
+    broker.state().message_len_max = (PREFIX_LEN + MESSAGE_BODY_LEN_MAX + FRAMES_LEN_MAX) as u32;
+    // A failure to give up would show as a time-out of the test, not as an outcome.
+    let config = ProducerConfig { delivery_timeout_ms: 600_000, ..Default::default() };
+    let producer = producer(&broker, config).await;
+    let send = |partition, len| producer.send(ProducerRecord::new("t", &[b'v'; 8_000][..len]).with_partition(partition));
+    let mut confirms = Vec::new();
+    for partition in 0..4 {
+        confirms.push(send(partition, 3_000).await.unwrap());
+    }
+    assert!(outcomes(confirms).await.iter().all(Delivery::is_acknowledged), "together they are longer than that");
+    let too_long = outcomes(vec![send(0, 8_000).await.unwrap()]).await;
+    let [Delivery::Refused(failure)] = &too_long[..] else { panic!("{too_long:?}") };
+    assert_eq!(failure.reason, Reason::Client);
+    assert!(failure.text.contains("more than the broker accepts"), "{failure:?}");
+    assert!(outcomes(vec![send(0, 10).await.unwrap()]).await[0].is_acknowledged(), "it holds nothing up");
 }

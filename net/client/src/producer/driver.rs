@@ -13,6 +13,7 @@ use crate::compression::compress;
 use crate::connection::{Connection, lock};
 use crate::link::Lane;
 use bytes::Bytes;
+use sluice_model::frame::FRAME_HEADER_LEN;
 use sluice_model::limits::{BATCHES_PER_PRODUCER, PARTITIONS_PER_REQUEST_MAX};
 use sluice_model::record_batch::Attributes;
 use sluice_model::{FrameHeader, ProducerBatch, ProducerEpoch, ProducerId, Sequence};
@@ -260,17 +261,19 @@ impl Taken {
     }
 }
 
-/// Sends batches of one connection, in their order, in as few requests as `request_len_max` allows.
+/// Sends batches of one connection, in their order, in as few requests as `request_len_max` and the broker allow.
 fn submit(shared: &Arc<ProducerShared>, connection: &Connection, taken: Vec<Taken>) {
     let mut rest = taken.into_iter().peekable();
+    let len_max = shared.config.request_len_max.min(connection.frames_len_max());
     while rest.peek().is_some() {
         let mut request = Vec::new();
         let mut len = 0;
         while let Some(next) = rest.next_if(|next| {
-            let fits = len + next.body.len() <= shared.config.request_len_max && request.len() < PARTITIONS_PER_REQUEST_MAX;
+            let next_len = FRAME_HEADER_LEN + next.body.len();
+            let fits = len + next_len <= len_max && request.len() < PARTITIONS_PER_REQUEST_MAX;
             request.is_empty() || fits
         }) {
-            len += next.body.len();
+            len += FRAME_HEADER_LEN + next.body.len();
             request.push(next);
         }
         submit_request(shared, connection, request);

@@ -198,19 +198,21 @@ impl<B> PartitionQueue<B> {
         }
     }
 
-    /// The bytes of this batch did not all leave this machine: nobody has it from this sending.
-    pub(crate) fn on_not_sent(&mut self, sent: (BatchId, ConnectionId), effects: &mut Vec<QueueEffect<B>>) {
+    /// No request that the broker takes can hold this batch, now or later.
+    pub(crate) fn on_unsendable(&mut self, sent: (BatchId, ConnectionId), why: &str, effects: &mut Vec<QueueEffect<B>>) {
         if let Some(index) = self.in_flight_index(sent) {
             self.entries[index].in_flight = None;
+            self.give_up(index, Reason::Client, why.into(), effects);
             self.advance(effects);
         }
     }
 
-    /// The connection ended before this batch was answered.
-    pub(crate) fn on_lost(&mut self, sent: (BatchId, ConnectionId), effects: &mut Vec<QueueEffect<B>>) {
+    /// The connection ended before this batch was answered. If its bytes did not all leave this machine, nobody has it
+    /// from this sending.
+    pub(crate) fn on_lost(&mut self, sent: (BatchId, ConnectionId), has_left: bool, effects: &mut Vec<QueueEffect<B>>) {
         if let Some(index) = self.in_flight_index(sent) {
             self.entries[index].in_flight = None;
-            self.entries[index].maybe_written = true;
+            self.entries[index].maybe_written |= has_left;
             self.advance(effects);
         }
     }

@@ -156,7 +156,7 @@ impl Client {
     fn drop_connection(&mut self, world: &mut World) {
         let mut effects = vec![];
         for id in std::mem::take(&mut self.in_flight) {
-            self.queue.on_lost((id, self.connection), &mut effects);
+            self.queue.on_lost((id, self.connection), true, &mut effects);
         }
         self.take(effects);
         self.connection.0 += 1;

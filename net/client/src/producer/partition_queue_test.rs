@@ -50,7 +50,7 @@ fn on_answer(queue: &mut Queue, id: u64, on: ConnectionId, code: ErrorCode) -> E
 
 fn on_lost(queue: &mut Queue, ids: impl IntoIterator<Item = u64>, on: ConnectionId) {
     let mut effects = Effects::new();
-    ids.into_iter().for_each(|id| queue.on_lost((BatchId(id), on), &mut effects));
+    ids.into_iter().for_each(|id| queue.on_lost((BatchId(id), on), true, &mut effects));
     assert_eq!(effects, []);
 }
 
@@ -256,9 +256,19 @@ fn bytes_that_never_left_leave_no_doubt() {
     let mut queue = queue_of(&["a"]);
     sent(&mut queue, 0, ONE);
     let mut effects = Effects::new();
-    queue.on_not_sent((BatchId(0), ONE), &mut effects);
+    queue.on_lost((BatchId(0), ONE), false, &mut effects);
     queue.on_close(&mut effects);
     assert_eq!(outcomes(&effects), [("a", 'r')]);
+}
+
+#[test]
+fn a_batch_that_no_request_can_hold_is_refused_at_once_and_holds_nothing_up() {
+    let mut queue = queue_of(&["a", "b"]);
+    assert_eq!(queue.next_send(0, ONE).map(|order| order.stamp.base_sequence), Some(Sequence(0)));
+    let mut effects = Effects::new();
+    queue.on_unsendable((BatchId(0), ONE), "too long", &mut effects);
+    assert_eq!(outcomes(&effects), [("a", 'r')]);
+    assert_eq!(sent(&mut queue, 0, ONE), [("b", 1, 0)], "in the next epoch");
 }
 
 #[test]

@@ -131,8 +131,9 @@ impl ProducerShared {
                     let (mut effects, at) = (Effects::new(), (sent.batch, connection));
                     let queue = &mut accumulator.slots[sent.slot].queue;
                     match &error {
-                        CallError::NotSent(_) => queue.on_not_sent(at, &mut effects),
-                        CallError::Lost(_) => queue.on_lost(at, &mut effects),
+                        CallError::NotSent(ClientError::Protocol { text, .. }) => queue.on_unsendable(at, text, &mut effects),
+                        CallError::NotSent(_) => queue.on_lost(at, false, &mut effects),
+                        CallError::Lost(_) => queue.on_lost(at, true, &mut effects),
                         CallError::Refused(refusal) => {
                             let refused = ProducedPartition {
                                 error: refusal.error,

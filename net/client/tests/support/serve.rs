@@ -61,8 +61,8 @@ fn handle(shared: &Arc<Shared>, shard: u16, incoming: Incoming, sender: &Unbound
     match prefix.api().unwrap() {
         Api::Hello => {
             state.hellos += 1;
-            let versions = supported_versions();
-            send(message(&prefix, &HelloAnswer { shard, versions, message_len_max: 16 << 20, ..Default::default() }, &[]));
+            let (versions, message_len_max) = (supported_versions(), state.message_len_max);
+            send(message(&prefix, &HelloAnswer { shard, versions, message_len_max, ..Default::default() }, &[]));
         }
         Api::Metadata => {
             state.metadata_requests += 1;

@@ -40,6 +40,8 @@ pub struct State {
     /// Partition lengths asked for by fetches, largest.
     pub fetch_len_seen: u32,
     pub metadata_requests: u32,
+    /// Bytes of the longest message it says it takes.
+    pub message_len_max: u32,
 }
 
 pub struct TopicState {
@@ -75,6 +77,7 @@ impl State {
             fetches_to_drop: 0,
             fetch_len_seen: 0,
             metadata_requests: 0,
+            message_len_max: 16 << 20,
         };
         topics.iter().for_each(|&(name, partitions)| state.create(name, partitions));
         state
