@@ -25,6 +25,7 @@ pub mod frame_walk;
 mod held_state;
 pub mod journal;
 mod journal_files;
+pub mod journal_names;
 pub mod journal_ring;
 mod journal_scan;
 pub mod layout;

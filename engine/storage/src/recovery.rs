@@ -161,7 +161,7 @@ async fn rebuild_shard<D: Disk>(
     mut report: RecoveryReport,
     spare: Option<&FoundCheckpoint>,
 ) -> Result<RecoveredShard<D>, RecoveryError> {
-    let journal = find_journal(disk, &plan, spare).await?;
+    let journal = find_journal(disk, &plan.layout, plan.shard, plan.journal.file_count, spare).await?;
     check_incarnation(&plan, journal.incarnation_number_max)?;
     report.rebuilt = true;
     report.spare_lost = spare.is_none();
@@ -191,20 +191,29 @@ async fn read_journal<D: Disk>(
     plan: &RecoverShard<'_>,
     found: &FoundCheckpoint,
 ) -> Result<(Vec<D::File>, JournalScan), RecoveryError> {
-    if found.ring_state == RingState::Rebuilt {
-        return Ok((Vec::new(), JournalScan::default()));
-    }
-    let dir = plan.layout.shard_journal_dir(plan.shard);
-    let files = match open_ring(disk, &dir, found.ring).await {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
-            return Err(RecoveryError::JournalMissing { dir, error });
-        }
-        opened => opened?,
-    };
+    let files = open_named_ring(disk, &plan.layout, found).await?;
     let wanted =
         Wanted { shard: plan.shard, incarnation: found.checkpoint.incarnation, from_sequence: found.checkpoint.journal_sequence };
     let scan = scan_journal::<D>(&files, found.ring, wanted).await?;
     Ok((files, scan))
+}
+
+/// The ring that a checkpoint names; no files while that is being made anew.
+pub(crate) async fn open_named_ring<D: Disk>(
+    disk: &D,
+    layout: &Layout,
+    found: &FoundCheckpoint,
+) -> Result<Vec<D::File>, RecoveryError> {
+    if found.ring_state == RingState::Rebuilt {
+        return Ok(Vec::new());
+    }
+    let dir = layout.shard_journal_dir(found.checkpoint.shard);
+    match open_ring(disk, &dir, found.ring).await {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+            Err(RecoveryError::JournalMissing { dir, error })
+        }
+        opened => Ok(opened?),
+    }
 }
 
 async fn create_shard<D: Disk>(

@@ -13,8 +13,8 @@ use crate::entry_address::EntryAddress;
 use crate::journal_files::{found_geometry, open_ring};
 use crate::journal_ring::RingGeometry;
 use crate::journal_scan::{FoundGroup, Wanted, Window, good_body, group_body, scan_journal};
-use crate::layout::journal_file;
-use crate::recovery::{RecoverShard, RecoveryError};
+use crate::layout::{Layout, journal_file};
+use crate::recovery::RecoveryError;
 use crate::recovery_journal::{JournalPlan, Step, plan_replay};
 use crate::recovery_report::LostGroups;
 use sluice_model::limits::BLOCK_LEN;
@@ -63,20 +63,22 @@ pub(crate) struct HeldEntry {
     pub(crate) until: Offset,
 }
 
-/// Opens and scans it. Its ring has the shape that its files have.
+/// Opens and scans it. Its ring has the shape that its files have; `file_count` is what the settings say.
 pub(crate) async fn find_journal<D: Disk>(
     disk: &D,
-    plan: &RecoverShard<'_>,
+    layout: &Layout,
+    shard: ShardIndex,
+    file_count: u32,
     spare: Option<&FoundCheckpoint>,
 ) -> Result<FoundJournal<D>, RecoveryError> {
-    let dir = plan.layout.shard_journal_dir(plan.shard);
+    let dir = layout.shard_journal_dir(shard);
     let missing = |error| RecoveryError::JournalMissing { dir: dir.clone(), error };
     let ring = match found_geometry(disk, &dir).await {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => return Err(missing(error)),
         found => found?,
     };
     // No checkpoint says how many there were: the spare or the settings do, or the last ones could be gone without a word.
-    let file_count_min = spare.map_or(plan.journal.file_count, |spare| spare.ring.file_count.min(plan.journal.file_count));
+    let file_count_min = spare.map_or(file_count, |spare| spare.ring.file_count.min(file_count));
     if ring.file_count < file_count_min {
         let what = format!(
             "{} files are there, and there have to be {file_count_min}: if the settings were changed, start once with the old",
@@ -85,7 +87,7 @@ pub(crate) async fn find_journal<D: Disk>(
         return Err(missing(io::Error::new(io::ErrorKind::NotFound, what)));
     }
     let files = open_ring(disk, &dir, ring).await.map_err(missing)?;
-    let newest = newest_incarnation::<D>(&files, ring, plan.shard, &dir).await?;
+    let newest = newest_incarnation::<D>(&files, ring, shard, &dir).await?;
     // What is older than the start that wrote the spare was in segments by then.
     let begun = spare.map(|spare| &spare.checkpoint);
     let Some(incarnation) = newest.filter(|newest| begun.is_none_or(|begun| *newest >= begun.incarnation)) else {
@@ -93,7 +95,7 @@ pub(crate) async fn find_journal<D: Disk>(
         let incarnation_number_max = begun.map_or(0, |begun| begun.incarnation.number);
         return Ok(FoundJournal { files, ring, plan, incarnation_number_max, last_file: ring.file_count - 1 });
     };
-    let mut scan = scan_journal::<D>(&files, ring, Wanted { shard: plan.shard, incarnation, from_sequence: 0 }).await?;
+    let mut scan = scan_journal::<D>(&files, ring, Wanted { shard, incarnation, from_sequence: 0 }).await?;
     drop_recycled(&mut scan.groups);
     let first = scan.groups.first().map_or(1, |group| group.header.sequence);
     let mut journal_plan = plan_replay(&scan.groups, first);

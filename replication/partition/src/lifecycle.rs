@@ -196,12 +196,16 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         mut recovered: BTreeMap<TopicPartition, RecoveredPartition<D>>,
         assigned: Vec<PartitionAssignment>,
     ) -> Result<(), OpenError> {
+        let mut any_is_new = false;
         for assignment in assigned {
             let id = assignment.id;
             let cell = match recovered.remove(&id) {
                 Some(own) => self.restored(&assignment, own)?,
                 // Recovery has made sure that there is nothing in its folder.
-                None => self.created(&assignment),
+                None => {
+                    any_is_new = true;
+                    self.created(&assignment)
+                }
             };
             self.shared.partitions.borrow_mut().insert(id, cell);
         }
@@ -212,8 +216,13 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         background.handed_over.extend(kept);
         // Both slots, or the loss of the newer one would lose a partition that the older one does not name yet: the next
         // move would leave its records behind in the journal.
-        self.checkpoint_both(&mut background).await.map_err(OpenError::checkpoint)?;
-        Ok(())
+        let mut written = self.checkpoint_both(&mut background).await.map_err(OpenError::checkpoint)?;
+        if !written {
+            // In the room of the reserve, which is given back now.
+            written = self.checkpoint_both(&mut background).await.map_err(OpenError::checkpoint)?;
+        }
+        // What recovery found stands in both slots since then; without a record taken, nothing is lost by starting again.
+        if written || !any_is_new { Ok(()) } else { Err(OpenError::DiskFull) }
     }
 
     /// A new partition must not begin at offset 0 over files that somebody's records are in.

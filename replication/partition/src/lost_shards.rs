@@ -14,7 +14,7 @@ use sluice_model::{PlacementEpoch, ShardIndex, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a partition is first placed; every move counts it up by one.
-const PLACEMENT_EPOCH_FIRST: PlacementEpoch = PlacementEpoch(1);
+pub(crate) const PLACEMENT_EPOCH_FIRST: PlacementEpoch = PlacementEpoch(1);
 
 /// Whether a start that would place partitions so has to be refused. To be asked before the placement is recorded: the
 /// same partitions placed back afterwards would be placed otherwise, and under later epochs, than those that were lost.

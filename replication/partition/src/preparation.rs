@@ -2,18 +2,20 @@
 //! number of shards, or a placement, has changed.
 //!
 //! Of two folders that know a partition, the one with the greater placement epoch owns it; the other's entry is what
-//! was left behind and is never applied. The expensive mistake is to let a shard take over a partition while records
-//! of it still stand only in another shard's journal: that journal is recovered first, into segments.
+//! was left behind and is never applied. What no folder's checkpoint knows a journal may. The expensive mistake is to let
+//! a shard take over a partition while records of it still stand only in another shard's journal: that journal is
+//! recovered first, into segments.
 
 use crate::lifecycle::{Fates, OpenError};
-use crate::lost_shards::refuse_moves;
+use crate::lost_shards::{PLACEMENT_EPOCH_FIRST, refuse_moves};
 use crate::settings::PartitionAssignment;
-use crate::survey::survey;
+use crate::survey::{Survey, found_shards, survey};
 use sluice_model::{Incarnation, ShardIndex, TopicId, TopicPartition};
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::disk::Disk;
 use sluice_storage::journal::JournalConfig;
+use sluice_storage::journal_names::partitions_in_journal;
 use sluice_storage::layout::Layout;
 use sluice_storage::recovery::{RecoverShard, recover_shard};
 use sluice_storage::recovery_report::RecoveryReport;
@@ -46,12 +48,43 @@ pub struct Prepared {
     pub reports: Vec<RecoveryReport>,
 }
 
+/// What no checkpoint names and the journal of another shard does is still that one's: its records are there only. One
+/// that never moved was never anywhere else, so that few starts have to read a journal for this.
+async fn find_in_journals<D: Disk>(
+    disk: &D,
+    prepare: &Prepare,
+    surveyed: &Survey,
+    owners: &mut BTreeMap<TopicPartition, ShardIndex>,
+) -> Result<(), OpenError> {
+    let moved = prepare.assigned.iter().filter(|(_, assignment)| assignment.placement_epoch > PLACEMENT_EPOCH_FIRST);
+    let unnamed: BTreeMap<TopicPartition, ShardIndex> =
+        moved.map(|(shard, of)| (of.id, *shard)).filter(|(id, _)| !owners.contains_key(id)).collect();
+    if unnamed.is_empty() {
+        return Ok(());
+    }
+    for shard in found_shards(disk, &prepare.layout).await.map_err(OpenError::Look)? {
+        // Where its journal names a partition at all, one that has lost its checkpoints is where that is placed.
+        if surveyed.lost.contains(&shard) {
+            continue;
+        }
+        let file_count = (prepare.journal_of)(shard).file_count;
+        let named = partitions_in_journal(disk, &prepare.layout, shard, file_count).await;
+        for id in named.map_err(|error| OpenError::Recovery(Box::new(error)))? {
+            if unnamed.get(&id).is_some_and(|to| *to != shard) {
+                owners.insert(id, shard);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Recovers every folder that a partition moves away from. Costs a look at the checkpoints when nothing moves.
 pub async fn prepare<D: Disk>(disk: &D, prepare: Prepare) -> Result<Prepared, OpenError> {
     let surveyed = survey(disk, &prepare.layout, usize::MAX).await?;
     refuse_moves(&surveyed.lost, &prepare.assigned, &surveyed.held)?;
-    let mut owners: BTreeMap<_, _> = surveyed.held.into_iter().map(|(id, held)| (id, held.shard)).collect();
-    // What no checkpoint names is its own shard's: another one whose journal still does must not rebuild it as well.
+    let mut owners: BTreeMap<_, _> = surveyed.held.iter().map(|(&id, held)| (id, held.shard)).collect();
+    find_in_journals(disk, &prepare, &surveyed, &mut owners).await?;
+    // What nothing names is its own shard's.
     for (shard, assignment) in &prepare.assigned {
         owners.entry(assignment.id).or_insert(*shard);
     }

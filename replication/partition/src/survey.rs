@@ -84,7 +84,7 @@ async fn is_lost<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex, slots: &
 }
 
 /// Shards with a folder, of checkpoints or of a journal.
-async fn found_shards<D: Disk>(disk: &D, layout: &Layout) -> io::Result<BTreeSet<ShardIndex>> {
+pub(crate) async fn found_shards<D: Disk>(disk: &D, layout: &Layout) -> io::Result<BTreeSet<ShardIndex>> {
     let mut shards = shards_in(disk, layout.data_dir()).await?;
     shards.append(&mut shards_in(disk, layout.journal_dir()).await?);
     Ok(shards)

@@ -4,13 +4,15 @@ mod support;
 
 use sluice_model::{Offset, ShardIndex};
 use sluice_partition::{OpenError, Prepared};
+use sluice_storage::disk::{Disk, DiskFile, OpenMode};
 use sluice_storage::layout::Layout;
 use sluice_storage::recovery::RecoveryError;
+use sluice_storage::testing::executor::block_on;
 use sluice_storage::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use support::start::{Placed, open_prepared, start_shards};
-use support::{TestProducer, TestShard, id};
+use support::{TestProducer, TestShard, assignment, id};
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -312,6 +314,65 @@ fn a_start_cut_off_anywhere_while_partitions_move_is_started_again() {
             for p in 0..3 {
                 assert_eq!(count(&mut shards, p), 15, "cut at {call} {unflushed:?}: {}", disk.describe_call(call.min(last - 1)));
             }
+        }
+    }
+}
+
+/// A partition that came to a full disk: it takes records only once both slots name it, and moves with them.
+#[test]
+fn a_partition_that_is_opened_on_a_full_disk_is_named_before_it_takes_a_record() {
+    let disk = FaultDisk::new(21);
+    let mut producers = [TestProducer::new(0, 5)];
+    let mut shards = start(&disk, &[(0, 1)], 1);
+    fill(&mut shards, &[(0, 1)], &mut producers, 3);
+    drop(shards);
+    drop(start(&disk, &[(0, 1)], 2));
+    // So many that the slots have to grow for them.
+    let mut many = [(0, 1); 200];
+    let disk = cut(&disk);
+    disk.set_capacity(disk.files().values().map(|bytes| (bytes.len() as u64).next_multiple_of(4096)).sum());
+    let mut shards = start(&disk, &many, 3);
+    disk.set_capacity(u64::MAX);
+    let mut producer = TestProducer::new(150, 9);
+    for _ in 0..20 {
+        shards[0].advance_ms(50);
+        if shards[0].append(&producer.frame_of(1000), 2).is_ok() {
+            break;
+        }
+    }
+    shards[0].settle();
+    assert_eq!(count(&mut shards, 150), 1, "room came, and produce with it");
+    drop(shards);
+    many[150] = (1, 2);
+    let mut shards = start(&cut(&disk), &many, 4);
+    assert_eq!(count(&mut shards, 150), 1);
+}
+
+#[test]
+fn what_only_a_journal_names_moves_with_its_records() {
+    let disk = FaultDisk::new(22);
+    let mut shards = start(&disk, &[(0, 1)], 1);
+    let before = disk.files();
+    block_on(shards[0].partitions.create(vec![assignment(1, 1)])).unwrap();
+    let mut producers = [TestProducer::new(1, 5)];
+    fill(&mut shards, &[(0, 1)], &mut producers, 3);
+    drop(shards);
+    let disk = cut(&disk);
+    // The checkpoints that named the partition never arrived.
+    let slots = [0, 1].map(|slot| layout().checkpoint_slot(ShardIndex(0), slot));
+    for path in slots.into_iter().chain([layout().checkpoint_spare(ShardIndex(0))]) {
+        let file = block_on(disk.open(&path, OpenMode::Existing)).unwrap();
+        block_on(file.write_at(0, before[&path].clone())).unwrap();
+        block_on(file.sync()).unwrap();
+    }
+    for spare_only in [false, true] {
+        let image = cut(&disk);
+        if spare_only {
+            lose(&image, 0, false);
+        }
+        for placement in [[(0, 1), (0, 1)], [(0, 1), (1, 2)]] {
+            let mut shards = start(&cut(&image), &placement, 3);
+            assert_eq!(count(&mut shards, 1), 3, "{placement:?}, without slots: {spare_only}");
         }
     }
 }
