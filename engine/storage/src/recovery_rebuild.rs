@@ -156,9 +156,10 @@ impl<D: Disk> Rebuild<'_, D> {
         let Some(trailer) = segment.trailer.filter(|trailer| next_base.is_none_or(|next| trailer.next_offset <= next)) else {
             return Ok(None);
         };
-        // A truncation leaves the beginning of what it cut off behind the end, too.
+        // A truncation leaves the beginning of what it cut off behind the end, too. That the spare's log ended there says
+        // nothing: it may have gone on in this very segment since.
         let kept_end = self.kept.map(|kept| kept.recovery_point.offset);
-        let ends = [next_base, self.named.cut_from, kept_end, self.kept_segment_end(segment.base)];
+        let ends = [next_base, self.named.cut_from, self.kept_segment_end(segment.base)];
         let ends_there = ends.contains(&Some(trailer.next_offset));
         let goes_on = kept_end.is_some_and(|end| end > trailer.next_offset);
         if ends_there || !goes_on && self.read_footer(segment, &trailer).await?.is_some() {

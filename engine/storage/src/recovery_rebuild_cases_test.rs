@@ -4,13 +4,15 @@ use super::rebuild_tests::{lose_all, lose_slots, start};
 use super::tests::{Scenario, power_cycled};
 use super::*;
 use crate::checkpoint_slots::read_spare;
+use crate::commit_group::GroupHeader;
 use crate::disk::{DiskFile, OpenMode};
 use crate::layout::segment_file;
 use crate::testing::executor::block_on;
-use crate::testing::fault_disk::{FaultDisk, FaultKind};
+use crate::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
 use crate::testing::frames::test_partition;
 use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
+use std::path::{Path, PathBuf};
 
 fn settle(shard: &mut TestShard) {
     for _ in 0..2 {
@@ -239,4 +241,60 @@ fn the_ring_says_which_start_was_the_last_although_nothing_was_written_in_it() {
     let doubted: Vec<_> = shard.report().possibly_short.iter().map(|(id, offset)| (*id, *offset)).collect();
     let ends: Vec<_> = (0..3).map(test_partition).map(|id| (id, shard.log(id).log_end_offset())).collect();
     assert!(shard.report().spare_lost && doubted == ends, "nothing vouches for where a partition ends: {doubted:?}");
+}
+
+/// Every group of the journal, in order: its file, where it begins, and its header.
+fn journal_groups(disk: &FaultDisk) -> Vec<(PathBuf, u64, GroupHeader)> {
+    let dir = test_layout().shard_journal_dir(TEST_SHARD);
+    let mut found = Vec::new();
+    for (path, bytes) in disk.files().into_iter().filter(|(path, _)| path.starts_with(&dir)) {
+        let at = |at: usize| Some((path.clone(), at as u64, GroupHeader::parse(&bytes[at..])?.0));
+        found.extend((0..bytes.len()).step_by(4096).filter_map(at));
+    }
+    found.sort_by_key(|(.., header)| header.sequence);
+    found
+}
+
+fn put_back(disk: &FaultDisk, path: &Path, bytes: Vec<u8>) {
+    let file = block_on(disk.open(path, OpenMode::Existing)).unwrap();
+    block_on(file.write_at(0, bytes)).unwrap();
+    block_on(file.sync()).unwrap();
+}
+
+/// Write-back ended the segment, with a footer, before a frame that was never durable. The next life goes on in that
+/// segment, over the footer, and nothing is cut off because of a damaged group: the trailer is left.
+#[test]
+fn a_trailer_behind_which_a_later_life_went_on_is_not_believed() {
+    for is_damaged in [true, false] {
+        let mut scenario = Scenario::new(11, TestSizes::default());
+        scenario.append_and_commit(1, 500);
+        (0..3).for_each(|_| scenario.append_and_commit(0, 3900));
+        scenario.append(0, 5000);
+        scenario.shard.write_back(WriteBackKind::Everything);
+        let cut = PowerCut { call: scenario.shard.disk.call_count(), unflushed: Unflushed::Kept };
+        let disk = scenario.shard.disk.crash(cut);
+        if is_damaged {
+            let (path, at, _) = journal_groups(&disk).into_iter().find(|(.., header)| header.entry_count > 0).unwrap();
+            disk.flip_bit(&path, at + 400, 1);
+        }
+        let mut shard = start(&disk, 2, "the second life");
+        let spare = test_layout().checkpoint_spare(TEST_SHARD);
+        let kept = shard.disk.files()[&spare].clone();
+        append_one(&mut shard);
+        settle(&mut shard);
+        // Others write until the ring has gone round.
+        for _ in 0..60 {
+            let frame = shard.source(test_partition(1), 9).next(2, 3000);
+            shard.append(&frame);
+            shard.commit();
+            shard.make_room();
+        }
+        settle(&mut shard);
+        let frames = shard.read_all(test_partition(0));
+        put_back(&shard.disk, &spare, kept);
+        let disk = power_cycled(&shard.disk);
+        lose_slots(&disk);
+        let mut again = start(&disk, 3, "again");
+        assert!(again.read_all(test_partition(0)) == frames, "damaged: {is_damaged}: {}", again.report());
+    }
 }
