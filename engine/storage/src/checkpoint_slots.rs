@@ -155,11 +155,28 @@ impl<D: Disk> Checkpoints<D> {
         Ok(len)
     }
 
-    /// Writes the spare (`checkpoint_spare`); durable when it returns. After an error it is torn, and the slots are what
-    /// they were.
+    /// Writes the spare (`checkpoint_spare`); durable when it returns. After an error the slots are what they were. With
+    /// `StorageFull` there is no spare any more, durably: an older one would count as this one.
     pub async fn write_spare(&self, checkpoint: &ShardCheckpoint) -> io::Result<()> {
-        self.write_file(&self.spare, self.slot_sequence, checkpoint).await?;
-        Ok(())
+        match self.write_file(&self.spare, self.slot_sequence, checkpoint).await {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                self.forget_spare().await?;
+                Err(error)
+            }
+            written => written.map(|_| ()),
+        }
+    }
+
+    /// In place, so that it takes no room.
+    async fn forget_spare(&self) -> io::Result<()> {
+        let head = self.spare.read_at(0, BLOCK_LEN).await;
+        if head.is_ok_and(|head| head.iter().all(|&byte| byte == 0)) {
+            return Ok(());
+        }
+        // An error here is not that of a spare which waits for room.
+        let failed = |error: io::Error| io::Error::other(format!("the spare checkpoint cannot be made void: {error}"));
+        self.spare.write_at(0, self.disk.buffer(BLOCK_LEN)).await.map_err(failed)?;
+        self.spare.sync().await.map_err(failed)
     }
 
     async fn write_file(&self, file: &D::File, slot_sequence: u64, checkpoint: &ShardCheckpoint) -> io::Result<u64> {
