@@ -4,16 +4,16 @@
 //! journal forgets a truncation; so it names every partition of the shard under its placement epoch, no log starts above
 //! what it says and is gone, and its incarnation is the last one the shard was used under. It does not move on with
 //! every checkpoint, and nothing of the journal is kept for it: segments and journal tell what came after it
-//! (`recovery_rebuild`).
+//! (`recovery_rebuild`). Until the ring of its incarnation has begun it says that nothing stands there.
 //!
-//! The expensive mistake is to believe one that was not written when it had to be, because the disk was full then: it
-//! counts only when the journal holds no group of a later incarnation. Deliberately absent: any use of it while a slot
-//! is good.
+//! The expensive mistake is to believe one that was not written when it had to be, because the disk was full then: its
+//! header is zeros from then on, until there is room, and it counts only when the journal holds no group of a later
+//! incarnation. Deliberately absent: any use of it while a slot is good.
 
 use crate::checkpoint::ShardCheckpoint;
-use crate::checkpoint_slots::{Checkpoints, FoundCheckpoint, SlotFound, read_file};
+use crate::checkpoint_slots::{Checkpoints, FoundCheckpoint, RingState, SlotFound, read_file};
 use crate::disk::Disk;
-use crate::journal_files::{found_geometry, open_ring};
+use crate::journal_files::{is_missing, open_found_ring};
 use crate::layout::Layout;
 use crate::recovery::RecoveryError;
 use crate::recovery_rebuild_journal::newest_incarnation;
@@ -29,13 +29,11 @@ pub async fn read_spare<D: Disk>(
 ) -> Result<Option<Box<FoundCheckpoint>>, RecoveryError> {
     let SlotFound::Good(spare) = read_file(disk, &layout.checkpoint_spare(shard), shard, 0).await? else { return Ok(None) };
     let dir = layout.shard_journal_dir(shard);
-    let files = match found_geometry(disk, &dir).await {
-        Ok(ring) => open_ring(disk, &dir, ring).await.map(|files| (files, ring)),
-        Err(error) => Err(error),
-    };
-    let (files, ring) = match files {
+    let (files, ring) = match open_found_ring(disk, &dir, 0).await {
+        // Nothing stands in it: it is being made anew.
+        Err(error) if is_missing(&error) && spare.ring_state == RingState::Rebuilt => return Ok(Some(spare)),
         // Whether it counts cannot be told, and recovery refuses to start without the journal.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => return Ok(None),
+        Err(error) if is_missing(&error) => return Ok(None),
         found => found?,
     };
     let newest = newest_incarnation::<D>(&files, ring, shard, &dir).await?;
@@ -43,7 +41,7 @@ pub async fn read_spare<D: Disk>(
     Ok(Some(spare).filter(|_| counts))
 }
 
-/// A full disk does not keep a shard from starting: the spare is what it was, or torn, until there is room.
+/// A full disk does not keep a shard from starting: it has no spare until there is room.
 pub(crate) async fn write_spare_if_room<D: Disk>(checkpoints: &Checkpoints<D>, checkpoint: &ShardCheckpoint) -> io::Result<()> {
     match checkpoints.write_spare(checkpoint).await {
         Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),

@@ -72,6 +72,30 @@ pub(crate) async fn found_geometry<D: Disk>(disk: &D, dir: &Path) -> io::Result<
     if geometry.is_valid() { Ok(geometry) } else { Err(what()) }
 }
 
+/// The ring whose files are in a folder, opened. `NotFound` or `InvalidData` when it is none, or has fewer files than
+/// this.
+pub(crate) async fn open_found_ring<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    file_count_min: u32,
+) -> io::Result<(Vec<D::File>, RingGeometry)> {
+    let ring = found_geometry(disk, dir).await?;
+    if ring.file_count < file_count_min {
+        let what = format!(
+            "{} files are there, and the settings say {file_count_min}, or the spare checkpoint does: if the settings were \
+             changed, start once with the old",
+            ring.file_count
+        );
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    Ok((open_ring(disk, dir, ring).await?, ring))
+}
+
+/// Whether this error of opening a ring says that it is not there.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
+}
+
 /// Whether a folder holds any journal file.
 pub(crate) async fn has_files<D: Disk>(disk: &D, dir: &Path) -> io::Result<bool> {
     match disk.read_dir(dir).await {

@@ -8,7 +8,6 @@
 use crate::checkpoint_slots::{FoundCheckpoint, SlotFound, read_slots, read_spare};
 use crate::disk::Disk;
 use crate::journal_files::has_files;
-use crate::journal_ring::RingGeometry;
 use crate::journal_scan::{Wanted, scan_journal};
 use crate::layout::Layout;
 use crate::recovery::{RecoveryError, open_named_ring};
@@ -49,12 +48,12 @@ async fn journal_of<D: Disk>(disk: &D, layout: &Layout, found: &FoundCheckpoint)
     let wanted = Wanted { shard, incarnation: found.checkpoint.incarnation, from_sequence };
     let scan = scan_journal::<D>(&files, found.ring, wanted).await?;
     let plan = plan_replay(&scan.groups, from_sequence);
-    let RingGeometry { file_count, .. } = found.ring;
     Ok(FoundJournal {
         files,
         ring: found.ring,
         plan,
         incarnation_number_max: scan.incarnation_number_max,
-        last_file: file_count - 1,
+        ring_incarnation_number: Some(scan.incarnation_number_max),
+        last_file: found.ring.file_count - 1,
     })
 }

@@ -7,9 +7,9 @@
 //! never used for a lost one, or the reverse. Deliberately absent: making files, and asking.
 
 use crate::accepted_loss::PartitionLoss;
-use crate::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, SlotFound, read_slots};
+use crate::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, RingState, SlotFound, read_slots, read_spare};
 use crate::disk::Disk;
-use crate::journal_files::{found_geometry, has_files, open_ring};
+use crate::journal_files::{has_files, is_missing, open_found_ring};
 use crate::layout::Layout;
 use crate::recovery::RecoveryError;
 use crate::recovery_rebuild::rebuild_partition;
@@ -49,7 +49,18 @@ pub async fn find_lost_shard<D: Disk>(
         }
     }
     let dir = layout.shard_journal_dir(shard);
-    let Some(problem) = journal_problem(disk, layout, shard, file_count).await? else { return Ok(None) };
+    let spare = read_spare(disk, layout, shard).await?;
+    let file_count = match spare.map(|spare| (spare.ring_state, spare.ring.file_count)) {
+        // A start makes it anew.
+        Some((RingState::Rebuilt, _)) => return Ok(None),
+        Some((RingState::InUse, count)) => count.max(file_count),
+        None => file_count,
+    };
+    let problem = match open_found_ring(disk, &dir, file_count).await {
+        Ok(_) => return Ok(None),
+        Err(problem) if is_missing(&problem) => problem,
+        Err(error) => return Err(error.into()),
+    };
     let mut partitions = Vec::new();
     for &(id, placement_epoch) in placed {
         let rebuilt = rebuild_partition(disk, layout, (id, placement_epoch), Named::default(), None).await?;
@@ -59,28 +70,6 @@ pub async fn find_lost_shard<D: Disk>(
     let never_used = slots.iter().all(|slot| *slot == SlotFound::Missing) && !has_files(disk, &dir).await?;
     let has_segments = placed.iter().zip(&partitions).any(|(_, loss)| loss.journal_from.is_some_and(|offset| offset.0 > 0));
     Ok((!never_used || has_segments).then_some(LostShard { shard, dir, problem, partitions }))
-}
-
-async fn journal_problem<D: Disk>(
-    disk: &D,
-    layout: &Layout,
-    shard: ShardIndex,
-    file_count: u32,
-) -> Result<Option<io::Error>, RecoveryError> {
-    let dir = layout.shard_journal_dir(shard);
-    let opened = match found_geometry(disk, &dir).await {
-        Ok(ring) if ring.file_count < file_count => {
-            let what = format!("{} files are there, and the settings say {file_count}", ring.file_count);
-            Err(io::Error::new(io::ErrorKind::NotFound, what))
-        }
-        Ok(ring) => open_ring(disk, &dir, ring).await.map(drop),
-        Err(error) => Err(error),
-    };
-    match opened {
-        Ok(()) => Ok(None),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(Some(error)),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ pub async fn recover_shard<D: Disk>(disk: &D, mut plan: RecoverShard<'_>) -> Res
     check_incarnation(&plan, found.checkpoint.incarnation.number)?;
     let (files, scan) = read_journal(disk, &plan, &found).await?;
     check_incarnation(&plan, scan.incarnation_number_max)?;
-    report.ring_incarnation_number = scan.incarnation_number_max;
+    report.ring_incarnation_number = Some(scan.incarnation_number_max).filter(|number| *number > 0);
 
     let journal_plan = plan_replay(&scan.groups, found.checkpoint.journal_sequence);
     report.torn_group_cut = journal_plan.torn_group_cut;
@@ -164,6 +164,7 @@ async fn rebuild_shard<D: Disk>(
     let journal = find_journal(disk, &plan.layout, plan.shard, plan.journal.file_count, spare).await?;
     check_incarnation(&plan, journal.incarnation_number_max)?;
     report.rebuilt = true;
+    report.ring_incarnation_number = journal.ring_incarnation_number;
     report.spare_lost = spare.is_none();
     report.torn_group_cut = journal.plan.torn_group_cut;
     report.ends_marked = journal.plan.ends_marked;
@@ -246,16 +247,9 @@ async fn start_anew<D: Disk>(disk: &D, plan: RecoverShard<'_>, rest: Rest<D>) ->
     };
     let geometry = plan.journal.geometry();
     let mut checkpoints = Checkpoints::open(disk, &plan.layout, plan.shard, found.as_deref(), geometry).await?;
-    if files.is_empty() || ring.geometry() != geometry {
-        // Until the ring is whole, both slots say that it holds nothing and need not be there.
-        checkpoints.set_ring_state(RingState::Rebuilt);
-        write_both(&mut checkpoints, &checkpoint).await?;
-        drop(std::mem::take(&mut files));
-        create_ring(disk, &plan.journal.dir, geometry).await?;
-        files = open_ring(disk, &plan.journal.dir, geometry).await?;
-        ring = Ring::new(geometry, 0);
-        checkpoints.set_ring_state(RingState::InUse);
-    }
+    let is_remade = files.is_empty() || ring.geometry() != geometry;
+    // Until the ring is whole, the slots say that it holds nothing and need not be there.
+    checkpoints.set_ring_state(if is_remade { RingState::Rebuilt } else { RingState::InUse });
     write_both(&mut checkpoints, &checkpoint).await?;
     // The folder of a partition that is placed elsewhere is another shard's, which may be at work there already.
     let placed_here: BTreeSet<TopicPartition> = plan.assigned.iter().map(|(id, _)| *id).collect();
@@ -264,7 +258,18 @@ async fn start_anew<D: Disk>(disk: &D, plan: RecoverShard<'_>, rest: Rest<D>) ->
         let logs = partitions.iter_mut().filter(|(id, _)| placed_here.contains(id)).map(|(_, partition)| &mut partition.log);
         cut_leftovers(disk, logs).await?;
     }
+    // Whatever the ring holds is in segments: a spare that says so is right until the ring begins, and as soon as this one
+    // is there, the truncations that only the old ring knows of are not needed any more.
+    checkpoints.set_ring_state(RingState::Rebuilt);
     write_spare_if_room(&checkpoints, &checkpoint).await?;
+    checkpoints.set_ring_state(RingState::InUse);
+    if is_remade {
+        drop(std::mem::take(&mut files));
+        create_ring(disk, &plan.journal.dir, geometry).await?;
+        files = open_ring(disk, &plan.journal.dir, geometry).await?;
+        ring = Ring::new(geometry, 0);
+        write_both(&mut checkpoints, &checkpoint).await?;
+    }
     remove_segments(disk, &removed).await?;
     let logs = partitions.iter().filter(|(id, _)| placed_here.contains(id)).map(|(_, partition)| &partition.log);
     report.set_aside = set_aside_leftovers(disk, &plan.layout, plan.incarnation, logs).await?;
@@ -279,6 +284,8 @@ async fn start_anew<D: Disk>(disk: &D, plan: RecoverShard<'_>, rest: Rest<D>) ->
     let journal = Journal::new(disk.clone(), start);
     // Behind the spare: one that could not be written does not count from here on.
     journal.begin().await?;
+    // From now on a ring without that first group is one that has lost it.
+    write_spare_if_room(&checkpoints, &checkpoint).await?;
     Ok(RecoveredShard { journal, checkpoints, partitions, report })
 }
 
@@ -333,3 +340,7 @@ mod missing_tests;
 #[cfg(test)]
 #[path = "recovery_slots_test.rs"]
 mod slots_tests;
+
+#[cfg(test)]
+#[path = "recovery_spare_test.rs"]
+mod spare_tests;

@@ -1,6 +1,6 @@
 //! What rebuilding once got wrong, one case each.
 
-use super::rebuild_tests::{lose_all, lose_slots, start};
+use super::rebuild_tests::{lose_all, lose_slots, overwrite, start};
 use super::tests::{Scenario, power_cycled};
 use super::*;
 use crate::checkpoint_slots::read_spare;
@@ -12,9 +12,9 @@ use crate::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
 use crate::testing::frames::test_partition;
 use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-fn settle(shard: &mut TestShard) {
+pub(super) fn settle(shard: &mut TestShard) {
     for _ in 0..2 {
         shard.write_back(WriteBackKind::Everything);
         shard.flush();
@@ -255,12 +255,6 @@ fn journal_groups(disk: &FaultDisk) -> Vec<(PathBuf, u64, GroupHeader)> {
     found
 }
 
-fn put_back(disk: &FaultDisk, path: &Path, bytes: Vec<u8>) {
-    let file = block_on(disk.open(path, OpenMode::Existing)).unwrap();
-    block_on(file.write_at(0, bytes)).unwrap();
-    block_on(file.sync()).unwrap();
-}
-
 /// Write-back ended the segment, with a footer, before a frame that was never durable. The next life goes on in that
 /// segment, over the footer, and nothing is cut off because of a damaged group: the trailer is left.
 #[test]
@@ -291,10 +285,31 @@ fn a_trailer_behind_which_a_later_life_went_on_is_not_believed() {
         }
         settle(&mut shard);
         let frames = shard.read_all(test_partition(0));
-        put_back(&shard.disk, &spare, kept);
+        overwrite(&shard.disk, &spare, 0, &kept);
         let disk = power_cycled(&shard.disk);
         lose_slots(&disk);
         let mut again = start(&disk, 3, "again");
         assert!(again.read_all(test_partition(0)) == frames, "damaged: {is_damaged}: {}", again.report());
+    }
+}
+
+#[test]
+fn a_first_group_that_never_arrived_is_lost_and_its_journal_not_an_empty_one() {
+    for nothing_arrived in [false, true] {
+        let mut scenario = Scenario::new(12, TestSizes::default());
+        (0..3).for_each(|_| scenario.append_and_commit(0, 500));
+        scenario.shard.mark_idle();
+        let id = test_partition(0);
+        let frames = scenario.shard.read_all(id);
+        let disk = power_cycled(&scenario.shard.disk);
+        let groups = journal_groups(&disk);
+        let lost = if nothing_arrived { &groups[..] } else { &groups[..1] };
+        lost.iter().for_each(|(path, at, header)| overwrite(&disk, path, *at, &vec![0; header.group_len()]));
+        lose_slots(&disk);
+        let mut again = start(&disk, 2, "without slots");
+        let said = again.report().possibly_short.contains_key(&id) && !again.report().lost_groups.is_empty();
+        // Where a later group names those before it durable, each frame is there, and vouches for the log.
+        assert_eq!((again.read_all(id) == frames, said), (!nothing_arrived, nothing_arrived), "{}", again.report());
+        assert_eq!(again.report().ring_incarnation_number, Some(u64::from(!nothing_arrived)), "no tombstone goes by such a ring");
     }
 }

@@ -6,11 +6,11 @@
 //! mistake is to take an older incarnation for the newest: what was acknowledged since would be left out. Deliberately
 //! absent: segments (`recovery_rebuild`).
 
-use crate::checkpoint_slots::FoundCheckpoint;
+use crate::checkpoint_slots::{FoundCheckpoint, RingState};
 use crate::commit_group::{Entries, GroupHeader, JournalEntry, other_group_version};
 use crate::disk::{Disk, DiskFile};
 use crate::entry_address::EntryAddress;
-use crate::journal_files::{found_geometry, open_ring};
+use crate::journal_files::{is_missing, open_found_ring};
 use crate::journal_ring::RingGeometry;
 use crate::journal_scan::{FoundGroup, Wanted, Window, good_body, group_body, scan_journal};
 use crate::layout::{Layout, journal_file};
@@ -31,7 +31,11 @@ pub(crate) struct FoundJournal<D: Disk> {
     pub(crate) files: Vec<D::File>,
     pub(crate) ring: RingGeometry,
     pub(crate) plan: JournalPlan,
+    /// No start before used a greater one.
     pub(crate) incarnation_number_max: u64,
+    /// Of the newest groups in the ring, 0 when none was found although some have to be there; `None` for a ring that is
+    /// being made anew.
+    pub(crate) ring_incarnation_number: Option<u64>,
     /// The file that the last group is in.
     pub(crate) last_file: u32,
 }
@@ -63,7 +67,8 @@ pub(crate) struct HeldEntry {
     pub(crate) until: Offset,
 }
 
-/// Opens and scans it. Its ring has the shape that its files have; `file_count` is what the settings say.
+/// Opens and scans it. Its ring has the shape that its files have; how many there were the spare says, or without one the
+/// settings (`file_count`), or the last ones could be gone without a word.
 pub(crate) async fn find_journal<D: Disk>(
     disk: &D,
     layout: &Layout,
@@ -72,42 +77,53 @@ pub(crate) async fn find_journal<D: Disk>(
     spare: Option<&FoundCheckpoint>,
 ) -> Result<FoundJournal<D>, RecoveryError> {
     let dir = layout.shard_journal_dir(shard);
-    let missing = |error| RecoveryError::JournalMissing { dir: dir.clone(), error };
-    let ring = match found_geometry(disk, &dir).await {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => return Err(missing(error)),
-        found => found?,
+    let remade = spare.filter(|spare| spare.ring_state == RingState::Rebuilt);
+    let file_count_min = spare.map_or(file_count, |spare| spare.ring.file_count);
+    let (files, ring) = match (open_found_ring(disk, &dir, file_count_min).await, remade) {
+        (Err(error), Some(spare)) if is_missing(&error) => return Ok(FoundJournal::nothing(Vec::new(), spare.ring, Some(spare))),
+        (Err(error), _) if is_missing(&error) => return Err(RecoveryError::JournalMissing { dir, error }),
+        (opened, _) => opened?,
     };
-    // No checkpoint says how many there were: the spare or the settings do, or the last ones could be gone without a word.
-    let file_count_min = spare.map_or(file_count, |spare| spare.ring.file_count.min(file_count));
-    if ring.file_count < file_count_min {
-        let what = format!(
-            "{} files are there, and there have to be {file_count_min}: if the settings were changed, start once with the old",
-            ring.file_count
-        );
-        return Err(missing(io::Error::new(io::ErrorKind::NotFound, what)));
-    }
-    let files = open_ring(disk, &dir, ring).await.map_err(missing)?;
     let newest = newest_incarnation::<D>(&files, ring, shard, &dir).await?;
-    // What is older than the start that wrote the spare was in segments by then.
-    let begun = spare.map(|spare| &spare.checkpoint);
-    let Some(incarnation) = newest.filter(|newest| begun.is_none_or(|begun| *newest >= begun.incarnation)) else {
-        let plan = JournalPlan { next_sequence: begun.map_or(1, |begun| begun.journal_sequence), ..JournalPlan::default() };
-        let incarnation_number_max = begun.map_or(0, |begun| begun.incarnation.number);
-        return Ok(FoundJournal { files, ring, plan, incarnation_number_max, last_file: ring.file_count - 1 });
-    };
+    let begun = spare.map(|spare| spare.checkpoint.incarnation);
+    if let Some(spare) = remade.filter(|_| newest < begun) {
+        return Ok(FoundJournal::nothing(files, ring, Some(spare)));
+    }
+    // What is older than the start that wrote the spare was in segments by then. Where no file begins with a group of that
+    // start, its first one is lost, and others may be there behind it.
+    let Some(incarnation) = newest.max(begun) else { return Ok(FoundJournal::nothing(files, ring, None)) };
     let mut scan = scan_journal::<D>(&files, ring, Wanted { shard, incarnation, from_sequence: 0 }).await?;
     drop_recycled(&mut scan.groups);
     let first = scan.groups.first().map_or(1, |group| group.header.sequence);
-    let mut journal_plan = plan_replay(&scan.groups, first);
-    if let Some(lost) = lost_before(&scan.groups, ring) {
-        journal_plan.steps.insert(0, Step::Lost(lost));
+    let mut plan = plan_replay(&scan.groups, first);
+    let begins_at = spare.map_or(1, |spare| spare.checkpoint.journal_sequence);
+    if let Some(lost) = lost_before(&scan.groups, ring, begins_at) {
+        plan.steps.insert(0, Step::Lost(lost));
+        plan.next_sequence = plan.next_sequence.max(lost.last_sequence.saturating_add(1));
     }
     let last_file = scan.groups.last().map_or(ring.file_count - 1, |group| group.placement.file);
+    let ring_incarnation_number =
+        if scan.groups.is_empty() { newest.map_or(0, |newest| newest.number) } else { incarnation.number };
     let incarnation_number_max = scan.incarnation_number_max.max(incarnation.number);
-    Ok(FoundJournal { files, ring, plan: journal_plan, incarnation_number_max, last_file })
+    let ring_incarnation_number = Some(ring_incarnation_number);
+    Ok(FoundJournal { files, ring, plan, incarnation_number_max, ring_incarnation_number, last_file })
 }
 
 impl<D: Disk> FoundJournal<D> {
+    /// Of a ring that holds nothing that counts: it is new, as the spare says, or nothing is known of it.
+    fn nothing(files: Vec<D::File>, ring: RingGeometry, spare: Option<&FoundCheckpoint>) -> Self {
+        let begun = spare.map(|spare| &spare.checkpoint);
+        let plan = JournalPlan { next_sequence: begun.map_or(1, |begun| begun.journal_sequence), ..JournalPlan::default() };
+        Self {
+            files,
+            ring,
+            plan,
+            incarnation_number_max: begun.map_or(0, |begun| begun.incarnation.number),
+            ring_incarnation_number: if begun.is_some() { None } else { Some(0) },
+            last_file: ring.file_count - 1,
+        }
+    }
+
     /// First frame and log start of every partition it names.
     pub(crate) async fn named(&self) -> Result<BTreeMap<TopicPartition, Named>, RecoveryError> {
         let mut named: BTreeMap<TopicPartition, Named> = BTreeMap::new();
@@ -225,9 +241,12 @@ fn drop_recycled(groups: &mut Vec<FoundGroup>) {
 }
 
 /// Groups before the first one that is there, when it is neither the first of its incarnation nor what the ring's next
-/// group would have been written over.
-fn lost_before(groups: &[FoundGroup], ring: RingGeometry) -> Option<LostGroups> {
-    let (first, last) = (groups.first()?, groups.last()?);
+/// group would have been written over. Every incarnation begins with a group: where there is none at all, that one is
+/// lost (`begins_at`, or a later one), and whatever followed it.
+fn lost_before(groups: &[FoundGroup], ring: RingGeometry, begins_at: u64) -> Option<LostGroups> {
+    let (Some(first), Some(last)) = (groups.first(), groups.last()) else {
+        return Some(LostGroups { first_sequence: begins_at, last_sequence: begins_at });
+    };
     let (from, to) = (first.placement, last.placement);
     let overwritten = from.position == 0 && from.file == (to.file + 1) % ring.file_count;
     let sequence = first.header.sequence.saturating_sub(1);

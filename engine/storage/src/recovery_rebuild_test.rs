@@ -51,7 +51,7 @@ fn lose(disk: &FaultDisk, path: &Path, loss: Loss) {
     }
 }
 
-fn overwrite(disk: &FaultDisk, path: &Path, position: u64, bytes: &[u8]) {
+pub(super) fn overwrite(disk: &FaultDisk, path: &Path, position: u64, bytes: &[u8]) {
     let file = block_on(disk.open(path, OpenMode::Existing)).unwrap();
     block_on(file.write_at(position, bytes.to_vec())).unwrap();
     block_on(file.sync()).unwrap();

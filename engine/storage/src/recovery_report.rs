@@ -26,8 +26,9 @@ pub struct RecoveryReport {
     /// Checkpoint slots that hold something that is no checkpoint: one that was being written, or rot,
     /// or that the device does not give back.
     pub checkpoint_slots_bad: u32,
-    /// The greatest incarnation number of the groups that the ring held before; 0 when it held none.
-    pub ring_incarnation_number: u64,
+    /// The greatest incarnation number of the groups that the ring held before. `None` when it held none: it is new. 0 when
+    /// it has lost those that it held.
+    pub ring_incarnation_number: Option<u64>,
     pub groups_read: u64,
     /// Entries put into logs, and the bytes of their frames.
     pub entries_replayed: u64,

@@ -74,7 +74,7 @@ impl Readiness {
         let reports: Vec<&RecoveryReport> = self.reports.iter().chain(moved).collect();
         let orphans = Orphans::find(&view.image, survey, &reports, layout);
         orphans.warn(&view.image);
-        let rings = self.reports.iter().map(|report| report.ring_incarnation_number).filter(|number| *number > 0);
+        let rings = self.reports.iter().filter_map(|report| report.ring_incarnation_number);
         let rings_from = rings.min().unwrap_or(u64::MAX);
         let survey = FolderSurvey { broker: BROKER, rings_from, out_of_use_until: survey.out_of_use_until };
         let recovered = ToControl::Recovered { survey, producer_id_max: self.producer_id_max, orphans: orphans.held };

@@ -15,7 +15,7 @@ use sluice_model::{BrokerId, TopicId};
 pub struct FolderSurvey {
     pub broker: BrokerId,
     /// The lowest, over its shards, of the greatest incarnation number that the groups of a ring had when the start
-    /// began; a ring without groups does not count.
+    /// began; a ring that is new does not count, one that has lost its groups counts as 0.
     pub rings_from: u64,
     /// The greatest incarnation number under which a shard was used that is out of use now and whose folder is still
     /// there; `None` when there is no such folder.
