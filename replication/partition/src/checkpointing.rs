@@ -23,7 +23,8 @@ pub(crate) struct Background<D: Disk> {
     pub(crate) checkpointed_at: u64,
     /// Partitions placed elsewhere whose last state this shard still keeps for whoever takes them over.
     pub(crate) handed_over: Vec<PartitionCheckpoint>,
-    /// A log was truncated: the spare is written again before the journal forgets that.
+    /// A log was truncated, or what the spare says of one is no longer so: it is written again before the journal forgets
+    /// that.
     pub(crate) spare_is_old: bool,
     /// Partitions being created, which can be found only once a checkpoint names them.
     pub(crate) opening: Vec<PartitionCheckpoint>,
@@ -38,6 +39,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         for cell in self.cells() {
             self.flush(&cell).await?;
         }
+        background.spare_is_old |= self.shared.spare_wanted.take();
         if !self.write_checkpoint(background).await? {
             return Ok(false);
         }

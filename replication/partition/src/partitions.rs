@@ -69,6 +69,8 @@ pub(crate) struct Shared<D: Disk, C: Clock> {
     /// Something was not written: nothing else is, from then on.
     pub(crate) failed: Cell<bool>,
     pub(crate) written: Written,
+    /// What the spare says of a log is no longer so: it is written with the next checkpoint.
+    pub(crate) spare_wanted: Cell<bool>,
     /// Groups before this are needed by neither checkpoint slot.
     pub(crate) needed_from_sequence: Cell<u64>,
     pub(crate) disk_full: Cell<bool>,
@@ -180,6 +182,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             closing: Cell::new(false),
             failed: Cell::new(false),
             written: Written::default(),
+            spare_wanted: Cell::new(false),
             needed_from_sequence: Cell::new(0),
             disk_full: Cell::new(parts.disk_full),
             ring_wanted: Cell::new(false),

@@ -190,6 +190,13 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 let findings = partition.log.on_scrubbed(&mut scrub, scrubbed);
                 // The next checkpoint remembers what was found, and forgets what has proved good.
                 partition.changed |= !findings.is_empty() || damaged != partition.log.damaged();
+                // Nor does the spare go on saying that it is damaged.
+                let is_damaged = |was: &DamagedRange| {
+                    partition.log.damaged().iter().any(|range| range.from <= was.from && was.until <= range.until)
+                };
+                if !damaged.iter().all(is_damaged) {
+                    self.shared.spare_wanted.set(true);
+                }
                 findings
             };
             findings.into_iter().for_each(|finding| self.shared.scrub.note(finding, false));

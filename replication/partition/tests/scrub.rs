@@ -11,7 +11,7 @@ use sluice_storage::scrub_finding::ScrubKind;
 use sluice_storage::testing::fault_disk::FaultDisk;
 use sluice_storage::testing::random::Random;
 use std::path::{Path, PathBuf};
-use support::{Setup, TestProducer, TestShard, id};
+use support::{Setup, TestProducer, TestShard, assignment, id};
 
 fn open(disk: &FaultDisk, setup: Setup) -> TestShard {
     TestShard::open(disk, Setup { scrub_interval_ms: 1000, ..setup })
@@ -109,6 +109,35 @@ fn rot_in_a_segment_costs_its_frame_and_is_reported_once() {
     shard.advance_ms(8000);
     assert!(!segments(&disk).contains(&file), "the segment is gone");
     assert_eq!((shard.partitions.shard_status().scrub.finding_count, shard.partitions.damaged_ranges(10).1), (0, 0));
+}
+
+/// It is not refused again when both slots are lost: the spare has heard of it.
+#[test]
+fn what_a_pass_proved_good_stays_so_in_a_shard_that_is_rebuilt() {
+    let disk = FaultDisk::new(6);
+    let mut shard = open(&disk, Setup { tail_budget: 128 * 1024, ..Setup::new(1, 1) });
+    let mut producer = TestProducer::new(0, 5);
+    for _ in 0..60 {
+        append(&mut shard, &mut producer, 5000);
+        shard.advance_ms(100);
+    }
+    shard.advance_ms(3000);
+    let file = segments(&disk)[1].clone();
+    for (is_bad, count) in [(true, 1), (false, 0)] {
+        disk.flip_bit(&file, 4096 + 2 * 5200, 3);
+        shard.advance_ms(2000);
+        assert_eq!(shard.partitions.damaged_ranges(10).1, count, "bad: {is_bad}");
+        if is_bad {
+            // Partitions come: the spare says what is damaged.
+            let (partitions, new) = (shard.partitions.clone(), assignment(1, 1));
+            shard.run(async move { partitions.create(vec![new]).await }).expect("there is room");
+        }
+    }
+    shard.advance_ms(3000);
+    drop(shard);
+    (0..2).for_each(|slot| disk.flip_bit(&layout().checkpoint_slot(ShardIndex(0), slot), 30, 1));
+    let restarted = open(&disk, Setup::new(2, 2));
+    assert!(restarted.report.rebuilt && restarted.report.damaged.is_empty(), "{}", restarted.report);
 }
 
 #[test]
