@@ -256,12 +256,16 @@ impl Busy {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => self.found_full.set(self.found_full.get() + 1),
                 Err(error) => return Err(error),
             }
-            // An owner writes it before files go.
-            match checkpoints.write_spare(&checkpoint).await {
-                Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
-                _ => {}
+            let removed: Vec<PathBuf> =
+                removals.extract_if(.., |(_, written)| *written >= 2).flat_map(|(paths, _)| paths).collect();
+            // An owner writes it before files go, and where there is no room for it they go all the same.
+            if !removed.is_empty()
+                && let Err(error) = checkpoints.write_spare(&checkpoint).await
+                && error.kind() != io::ErrorKind::StorageFull
+            {
+                return Err(error);
             }
-            for path in removals.extract_if(.., |(_, written)| *written >= 2).flat_map(|(paths, _)| paths) {
+            for path in removed {
                 self.disk.remove_file(&path).await?;
             }
             let turns = if self.is_tight() { 4 } else { 40 };

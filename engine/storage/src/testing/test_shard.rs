@@ -49,6 +49,8 @@ pub struct TestShard {
     sizes: TestSizes,
     /// Segment files that no log names, and how many checkpoints have been written without them.
     removals: Vec<(Vec<PathBuf>, u32)>,
+    /// A partition came or was truncated since the spare was written.
+    spare_is_old: bool,
 }
 
 #[must_use]
@@ -133,7 +135,7 @@ impl TestShard {
             may_rebuild: true,
         };
         let shard = block_on(recover_shard(disk, plan))?;
-        Ok(Self { disk: disk.clone(), memory, shard, incarnation, sizes, removals: Vec::new() })
+        Ok(Self { disk: disk.clone(), memory, shard, incarnation, sizes, removals: Vec::new(), spare_is_old: false })
     }
 
     #[must_use]
@@ -164,6 +166,7 @@ impl TestShard {
             possibly_short: None,
         };
         self.shard.partitions.insert(id, partition);
+        self.spare_is_old = true;
         self.checkpoint();
     }
 
@@ -220,6 +223,7 @@ impl TestShard {
         let address = journal.append(truncation.journal_entry(id));
         log.truncate(truncation, address);
         self.commit();
+        self.spare_is_old = true;
         let log = self.log(id);
         let plan = log.plan_cut().expect("a truncation has files to cut");
         let cut = block_on(plan.run()).expect("files are cut");
@@ -245,8 +249,8 @@ impl TestShard {
         }
     }
 
-    /// Writes a checkpoint, and the spare, and frees what both slots do without: journal files, and segments below the
-    /// log start.
+    /// Writes a checkpoint, the spare when an owner does (a partition came, or a truncation or a file is to be forgotten),
+    /// and frees what both slots do without: journal files, and segments below the log start.
     pub fn checkpoint(&mut self) {
         let logs = || self.shard.partitions.values().map(|partition| &partition.log);
         let oldest = logs().filter_map(Log::oldest_needed_address).map(|address| address.sequence).min();
@@ -261,10 +265,14 @@ impl TestShard {
             partitions: self.shard.partitions.values().map(|partition| partition.log.checkpoint(Offset::ZERO)).collect(),
         };
         block_on(self.shard.checkpoints.write(&checkpoint)).expect("a checkpoint is written");
-        block_on(self.shard.checkpoints.write_spare(&checkpoint)).expect("the spare is written");
+        self.removals.iter_mut().for_each(|(_, written)| *written += 1);
+        if std::mem::take(&mut self.spare_is_old)
+            || self.removals.iter().any(|(paths, written)| *written == 2 && !paths.is_empty())
+        {
+            block_on(self.shard.checkpoints.write_spare(&checkpoint)).expect("the spare is written");
+        }
         self.shard.journal.release(self.shard.checkpoints.needed_from_sequence());
         for (paths, written) in &mut self.removals {
-            *written += 1;
             if *written == 2 {
                 for path in std::mem::take(paths) {
                     block_on(self.disk.remove_file(&path)).expect("a segment is removed");
