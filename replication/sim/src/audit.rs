@@ -66,7 +66,7 @@ impl World {
 
     fn read_piece(&mut self, id: TopicPartition, at: u64) -> Result<Piece, Violation> {
         let partitions = self.partitions_of(id).ok_or_else(|| Violation(format!("{id} is on no shard")))?;
-        let device_failed = self.faults.reads_failed;
+        let device_failed = self.faults.have_reads_failed(&self.disk);
         let fetched = match partitions.fetch(id, Offset(at), FETCH_LEN) {
             Ok(fetched) => fetched,
             Err(FetchRefusal::Damaged { from, until }) => {
@@ -85,7 +85,9 @@ impl World {
             FetchedFrames::Disk(plan) => match block_on(plan.run()) {
                 Ok(frames) => Ok(Piece::Frames(read, frames.slices)),
                 // A read that fails once is made again; two faults may have hit both, and nothing is lost by that.
-                Err(DiskReadError::Damaged(damage)) if damage.kind == DamageKind::Unreadable && self.faults.reads_armed > 1 => {
+                Err(DiskReadError::Damaged(damage))
+                    if damage.kind == DamageKind::Unreadable && self.disk.failed_counts().0 > 1 =>
+                {
                     Ok(Piece::Again)
                 }
                 Err(DiskReadError::Damaged(damage)) => {

@@ -9,7 +9,7 @@ use crate::world::World;
 use sluice_model::{ShardIndex, TopicPartition};
 use sluice_storage::disk::Disk;
 use sluice_storage::testing::executor::block_on;
-use sluice_storage::testing::fault_disk::FaultKind;
+use sluice_storage::testing::fault_disk::{FaultDisk, FaultKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -46,11 +46,13 @@ pub struct Faults {
     /// The wall clock was set once: ages are no longer what they seem.
     pub wall_jumped: bool,
     pub wall_off_ms: i64,
-    /// Of these, those that may fail a read.
-    pub reads_armed: u64,
-    /// As many were armed when the last start began: they may have withheld what it looked for.
-    pub reads_armed_at_start: u64,
-    /// On one device two reads or more were ever made to fail: what fails twice is refused, and goes on being refused.
+    /// Reads, and openings, that failed on devices before this one, since the last start began.
+    pub withheld_before: u64,
+    /// As many had failed on this device when the last start began, or when the device came.
+    pub withheld_from: u64,
+    /// Reads of this device that failed and of which a start has said since what was refused for them.
+    pub reads_told: u64,
+    /// On a device before this one two reads or more failed: what fails twice is refused, and a start has yet to say so.
     pub reads_failed: bool,
     /// Journals with a changed bit since the last start, and whether it is in the one window: in the last group, and
     /// nothing names that durable.
@@ -73,11 +75,33 @@ pub struct Faults {
 }
 
 impl Faults {
-    pub fn on_new_disk(&mut self) {
-        (self.device_errors, self.reads_armed) = (0, 0);
+    /// The power goes, and what was armed on the device goes with it.
+    pub fn on_disk_lost(&mut self, disk: &FaultDisk) {
+        self.reads_failed |= self.have_reads_failed(disk);
+        self.withheld_before = self.withheld(disk);
+        (self.device_errors, self.withheld_from, self.reads_told) = (0, 0, 0);
     }
 
-    pub fn on_started(&mut self, control: &Control) {
+    pub fn on_start_begun(&mut self, disk: &FaultDisk) {
+        let (reads, opens) = disk.failed_counts();
+        (self.withheld_before, self.withheld_from) = (0, reads + opens);
+    }
+
+    /// Reads, and openings, that have failed since the last start began.
+    #[must_use]
+    pub fn withheld(&self, disk: &FaultDisk) -> u64 {
+        let (reads, opens) = disk.failed_counts();
+        self.withheld_before + reads + opens - self.withheld_from
+    }
+
+    /// Whether a read may have failed twice without anybody having said what is refused for it.
+    #[must_use]
+    pub fn have_reads_failed(&self, disk: &FaultDisk) -> bool {
+        self.reads_failed || disk.failed_counts().0 - self.reads_told > 1
+    }
+
+    pub fn on_started(&mut self, control: &Control, disk: &FaultDisk) {
+        (self.reads_failed, self.reads_told) = (false, disk.failed_counts().0);
         // A shard that was not opened has still what it had.
         let is_left = |shard: &ShardIndex| u64::from(shard.0) >= control.shard_count;
         self.rotten_journals.retain(|shard, _| is_left(shard));
@@ -111,8 +135,6 @@ impl World {
         self.trace.note(format_args!("device error: {kind:?} number {nth} from now"));
         self.disk.fail(kind, nth);
         self.faults.device_errors += 1;
-        self.faults.reads_armed += u64::from(matches!(kind, FaultKind::Read | FaultKind::Any));
-        self.faults.reads_failed |= self.faults.reads_armed > 1;
     }
 
     /// `None` is all the room there can be.

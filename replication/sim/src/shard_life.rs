@@ -45,8 +45,8 @@ enum Attempt {
 impl World {
     /// Starts the broker, as often as it takes. `was_clean` after a clean stop of the same data.
     pub fn start(&mut self, was_clean: bool) -> Result<(), Violation> {
-        self.faults.reads_armed_at_start = self.faults.reads_armed;
-        if self.faults.reads_armed > 0 {
+        self.faults.on_start_begun(&self.disk);
+        if self.faults.device_errors > 0 {
             self.note_freed();
         }
         // Nothing may move in a start that has to rebuild a shard without its spare.
@@ -238,12 +238,12 @@ impl World {
             let is_rotten = self.faults.rotten_journals.contains_key(&report.shard);
             demand!(is_rotten || report.out_of_place == 0, "nothing rotted, and recovery says: {report}");
             // A device that fails may withhold both slots, or the one that was not torn.
-            let may_rebuild = self.faults.may_lack_checkpoints(report.shard) || self.faults.reads_armed_at_start > 0;
+            let withheld = self.faults.withheld(&self.disk);
+            let may_rebuild = self.faults.may_lack_checkpoints(report.shard) || withheld > 0;
             demand!(!report.rebuilt || may_rebuild, "no slot was touched, and a shard is rebuilt: {report}");
             // One read for the slot that was left, when there was one, and one for the spare.
             let withheld_min = u64::from(!self.faults.may_lack_checkpoints(report.shard));
-            let may_lack_spare =
-                self.faults.lost_spares.contains(&report.shard) || self.faults.reads_armed_at_start > withheld_min;
+            let may_lack_spare = self.faults.lost_spares.contains(&report.shard) || withheld > withheld_min;
             demand!(!report.spare_lost || may_lack_spare, "no spare was touched, and a shard is rebuilt without it: {report}");
             demand!(!was_clean || report.entries_replayed == 0, "a clean stop left something to replay: {report}");
         }
@@ -275,12 +275,12 @@ impl World {
                 }),
                 was_begun_before,
                 // Behind a slot that is withheld another copy counts than the one that was told to have rotted.
-                device_failed: self.faults.reads_failed
-                    || self.faults.reads_armed_at_start > 0 && !self.faults.rotten_groups.is_empty(),
+                device_failed: self.faults.have_reads_failed(&self.disk)
+                    || self.faults.withheld(&self.disk) > 0 && !self.faults.rotten_groups.is_empty(),
             };
             self.oracle.partition_mut(id).on_recovered(&found, &mut self.coverage)?;
         }
-        self.faults.on_started(&self.control);
+        self.faults.on_started(&self.control, &self.disk);
         self.clients.cursors.clear();
         self.audit()
     }
@@ -317,9 +317,9 @@ impl World {
         self.coverage.hit(name);
         self.coverage.hit_if(!self.awaited.is_empty(), "crash: answers were awaited");
         self.trace.note(format_args!("power cut at call {}, {unflushed:?}", self.disk.call_count()));
-        self.disk = self.disk.crash(PowerCut { call: self.disk.call_count(), unflushed });
         self.forget_process()?;
-        self.faults.on_new_disk();
+        self.faults.on_disk_lost(&self.disk);
+        self.disk = self.disk.crash(PowerCut { call: self.disk.call_count(), unflushed });
         self.set_speed();
         Ok(())
     }

@@ -333,7 +333,7 @@ impl World {
     /// Every partition is as the model has it.
     pub fn check_statuses(&mut self) -> Result<(), Violation> {
         let (now_us, is_honest) = (self.clock.true_us(), !self.faults.wall_jumped);
-        let device_failed = self.faults.reads_failed;
+        let device_failed = self.faults.have_reads_failed(&self.disk);
         let ring_len = self.control.ring.file_len * u64::from(self.control.ring.file_count);
         for shard in self.shards.values_mut() {
             for id in shard.partitions.ids() {

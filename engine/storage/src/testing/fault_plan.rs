@@ -68,6 +68,9 @@ pub(super) struct FaultPlan {
     pub(super) allocation_leaves_part: bool,
     /// Calls of any kind so far, those that change nothing included.
     pub(super) call_count: u64,
+    /// Reads that failed, and openings, so far.
+    pub(super) reads_failed: u64,
+    pub(super) opens_failed: u64,
     /// Bytes read so far.
     pub(super) read_len: u64,
     /// Bytes that cannot be read, until they are written again.
@@ -95,6 +98,11 @@ impl FaultPlan {
             }
             armed.lasts
         });
+        match kind {
+            FaultKind::Read => self.reads_failed += u64::from(hit.fails),
+            FaultKind::Open => self.opens_failed += u64::from(hit.fails),
+            _ => {}
+        }
         hit
     }
 }
@@ -168,6 +176,13 @@ impl FaultDisk {
         plan.unreadable.clear();
         plan.armed.clear();
         plan.spikes = None;
+    }
+
+    /// Reads that failed so far, and openings that did.
+    #[must_use]
+    pub fn failed_counts(&self) -> (u64, u64) {
+        let plan = &self.0.borrow().plan;
+        (plan.reads_failed, plan.opens_failed)
     }
 
     /// Bytes that reads have given out so far.

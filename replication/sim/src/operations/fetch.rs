@@ -80,7 +80,7 @@ impl World {
         refusal: FetchRefusal,
     ) -> Result<(), Violation> {
         self.trace.note(format_args!("  fetch {id} at {offset}: {refusal}"));
-        let device_failed = self.faults.reads_failed;
+        let device_failed = self.faults.have_reads_failed(&self.disk);
         let model = self.oracle.partition(id);
         match refusal {
             FetchRefusal::OutOfRange { log_start_offset, .. } => {
@@ -133,7 +133,7 @@ impl World {
                     }
                     DiskReadError::Damaged(damage) => {
                         // A read that fails once is made again; two faults may have hit both, and nothing is lost by that.
-                        let failed_twice = damage.kind == DamageKind::Unreadable && self.faults.reads_armed > 1;
+                        let failed_twice = damage.kind == DamageKind::Unreadable && self.disk.failed_counts().0 > 1;
                         // After a cut, other frames may have the same offsets.
                         if model.cuts.len() == read.cuts && !failed_twice {
                             self.oracle.partition_mut(id).on_unreadable(damage.range, false)?;

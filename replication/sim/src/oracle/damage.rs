@@ -59,6 +59,10 @@ impl PartitionModel {
             held.is_rotten |= device_failed || self.hidden.iter().any(|hidden| hidden.contains(&base));
             demand!(held.is_rotten, "{id}: {range:?} is not served, and nothing has happened to the frame at {base}");
         }
+        if device_failed {
+            // Should they come back, they are refused as they were.
+            self.deleted.range_mut(range.from.0..range.until.0).for_each(|(_, held)| held.is_rotten = true);
+        }
         Ok(())
     }
 
