@@ -56,7 +56,7 @@ impl World {
         let mut cuts_left = if self.plan.has(Operation::PowerCut) && self.random.below(3) == 0 { 3 } else { 0 };
         for attempt in 0..20 {
             // What rot has cost is said once: whoever asks has to be there to hear it.
-            let may_cut = cuts_left > 0 && self.faults.rotten_journals.is_empty();
+            let may_cut = cuts_left > 0;
             match self.try_start(may_cut)? {
                 Attempt::Up(reports) => return self.check_start(was_clean, attempt > 0, reports),
                 Attempt::CutOff => {

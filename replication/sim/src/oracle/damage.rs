@@ -66,10 +66,11 @@ impl PartitionModel {
         Ok(())
     }
 
-    /// An operator has given up these ranges: they are stepped over from now on, and not refused.
+    /// An operator has given up these ranges: they are stepped over from now on, and not refused; nor is the log said to be
+    /// short until something else happens to it.
     pub fn on_accepted(&mut self, ranges: &[DamagedRange]) {
         self.accepted.extend(ranges.iter().map(|range| range.from.0..range.until.0));
-        self.is_doubted = true;
+        (self.is_doubted, self.is_lossy) = (false, false);
     }
 
     /// The device failed meanwhile: whether they are given up, a start will show.

@@ -55,6 +55,8 @@ pub struct PartitionModel {
     pub log_start_rotten: bool,
     /// Records were lost and said to be: what it remembers of producers is no longer known.
     pub has_lost: bool,
+    /// The same, and no operator has accepted it since: it may go on being said to be short.
+    pub is_lossy: bool,
     /// A start said that it may be short although nothing was lost, which it goes on saying.
     pub is_doubted: bool,
     /// Wholly below the log start: lost checkpoints may bring them back, as they were.
@@ -86,6 +88,7 @@ impl PartitionModel {
             maybe_accepted: Vec::new(),
             log_start_rotten: false,
             has_lost: false,
+            is_lossy: false,
             is_doubted: false,
             deleted: BTreeMap::new(),
             truncation: None,

@@ -55,7 +55,7 @@ impl PartitionModel {
         let is_unheard = found.checkpoints_lost && found.was_begun_before;
         let may_doubt = found.spare_lost || found.freed_groups_lost || is_walked_to_rot || is_unheard;
         self.is_doubted |= may_doubt && found.possibly_short.is_some();
-        let may_be_short = found.journal_rotten || self.has_lost || self.is_doubted;
+        let may_be_short = found.journal_rotten || self.is_lossy || self.is_doubted;
         demand!(may_be_short || found.possibly_short.is_none(), "{id} is said to be possibly short, and nothing rotted");
         let nothing_left = found.spare_lost && end == 0;
         demand!(nothing_left || self.is_boundary(end), "{id}: the log ends at {end}, inside a batch or beyond {}", self.end);
@@ -77,7 +77,8 @@ impl PartitionModel {
         coverage.hit_if(found.checkpoints_lost, "recovery: without both slots");
         coverage.hit_if(found.spare_lost, "recovery: without the spare");
         let is_short = found.possibly_short.is_some() && !self.is_doubted;
-        self.has_lost |= !found.damaged.is_empty() || is_short || end < self.promised_end;
+        let has_lost = !found.damaged.is_empty() || is_short || end < self.promised_end;
+        (self.has_lost, self.is_lossy) = (self.has_lost || has_lost, self.is_lossy || has_lost);
         self.cut(end, self.log_start);
         // What recovery leaves is in segments, flushed.
         self.promised_end = end;
