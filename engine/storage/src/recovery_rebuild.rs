@@ -346,6 +346,11 @@ impl<D: Disk> Rebuild<'_, D> {
         let mut hole: Option<DamageKind> = None;
         loop {
             let kind = match reader.next().await {
+                // Of an older log, which was truncated: the segment that begins within it has what counts.
+                Ok(Some(frame)) if frame.header.next_offset() > until => {
+                    walked.stopped = Some(hole.unwrap_or(DamageKind::NoFrame));
+                    return Ok(walked);
+                }
                 Ok(Some(frame)) if self.log.takes(&frame.header) => {
                     if hole.take().is_some() {
                         walked.damaged.push(DamagedRange { from: walked.end, until: frame.header.base_offset() });

@@ -12,6 +12,7 @@ use crate::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflushed};
 use crate::testing::frames::test_partition;
 use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
+use sluice_model::LeaderEpoch;
 use std::path::PathBuf;
 
 pub(super) fn settle(shard: &mut TestShard) {
@@ -312,4 +313,48 @@ fn a_first_group_that_never_arrived_is_lost_and_its_journal_not_an_empty_one() {
         assert_eq!((again.read_all(id) == frames, said), (!nothing_arrived, nothing_arrived), "{}", again.report());
         assert_eq!(again.report().ring_incarnation_number, Some(u64::from(!nothing_arrived)), "no tombstone goes by such a ring");
     }
+}
+
+/// A file that was removed is there again as it was before a truncation, and a later segment begins within its last frame.
+#[test]
+fn a_frame_from_before_a_truncation_does_not_hide_the_segment_that_begins_within_it() {
+    let mut shard = Scenario::new(17, TestSizes::default()).shard;
+    let id = test_partition(0);
+    let append = |shard: &mut TestShard, epoch: u32, record_count: u32, len: usize| {
+        let mut source = shard.source(id, 9);
+        source.leader_epoch = LeaderEpoch(epoch);
+        let frame = source.next(record_count, len);
+        shard.append(&frame);
+        shard.commit();
+        settle(shard);
+    };
+    (0..2).for_each(|_| append(&mut shard, 1, 4, 1000));
+    let path = segment_file(&test_layout().partition_dir(id), Offset::ZERO);
+    let before = shard.disk.files()[&path].clone();
+    assert_eq!(shard.truncate(id, Offset(4)), Offset(4));
+    append(&mut shard, 2, 1, 12_000);
+    append(&mut shard, 2, 2, 12_000);
+    shard.set_log_start(id, Offset(5));
+    // Others write until the ring has gone round.
+    for _ in 0..60 {
+        let frame = shard.source(test_partition(1), 9).next(2, 3000);
+        shard.append(&frame);
+        shard.commit();
+        shard.make_room();
+    }
+    (0..3).for_each(|_| settle(&mut shard));
+    let frames = shard.read_all(id);
+    let dir = test_layout().partition_dir(id);
+    block_on(shard.disk.sync_dir(&dir)).unwrap();
+    let disk = power_cycled(&shard.disk);
+    let left: Vec<_> = disk.files().into_keys().filter(|of| of.parent() == path.parent()).collect();
+    assert!(frames.len() == 1 && !left.contains(&path), "the first segments are removed: {} frames, {left:?}", frames.len());
+    let file = block_on(disk.open(&path, OpenMode::CreateNew)).unwrap();
+    block_on(file.write_at(0, before)).unwrap();
+    block_on(file.sync()).unwrap();
+    block_on(disk.sync_dir(&dir)).unwrap();
+    lose_slots(&disk);
+    let mut again = start(&disk, 2, "with a file of before the truncation");
+    let (got, refused) = again.read_good(id);
+    assert!(got == frames && refused.is_empty(), "{refused:?}: {}", again.report());
 }
