@@ -82,6 +82,17 @@ impl HeldState {
         }
     }
 
+    /// An entry of the journal that brings no frame, while everything before it is held.
+    pub(crate) fn on_entry_without_frame(&mut self, address: EntryAddress) {
+        assert!(
+            self.first_needed.is_none() && self.flushing.is_none() && self.point.held < address,
+            "{address} follows {} while frames are not held",
+            self.point.held
+        );
+        self.point.held = address;
+        self.last_written.0 = address;
+    }
+
     /// A frame's last block is in its file.
     pub(crate) fn on_written(&mut self, header: &FrameHeader, address: EntryAddress) {
         self.written.on_frame(header);

@@ -335,9 +335,9 @@ fn damage_behind_a_truncation_does_not_cut_off_what_came_after_it() {
         groups.sort();
         let cut = groups.iter().position(|group| group.3).expect("the journal holds the truncation");
         let behind: Vec<_> = groups[cut + 1..].iter().filter(|group| group.4 > 0).cloned().collect();
-        assert_eq!(behind.len(), 5, "seed {seed}");
-        // Bodies and headers of the last group, of every one but the first, of all of them.
-        for first in [4, 1, 0] {
+        assert_eq!(behind.len(), 6, "seed {seed}: the truncation again, and five frames");
+        // Bodies and headers of the last group, of every one but the first, of all of them, and of the truncation's second.
+        for first in [5, 2, 1, 0] {
             for at in [50, 600] {
                 let disk = power_cycled(&image);
                 behind[first..].iter().for_each(|(_, path, position, ..)| disk.flip_bit(path, position + at, 1));

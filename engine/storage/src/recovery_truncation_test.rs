@@ -1,10 +1,13 @@
 use super::tests::{Scenario, check_cut};
 use crate::checkpoint_slots::{SlotFound, read_slots};
+use crate::commit_group::{ENTRY_HEADER_LEN, GROUP_HEADER_LEN, GroupHeader};
 use crate::testing::executor::block_on;
-use crate::testing::fault_disk::{PowerCut, Unflushed};
+use crate::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use crate::testing::frames::test_partition;
 use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
-use sluice_model::Offset;
+use sluice_model::limits::BLOCK_LEN;
+use sluice_model::{Offset, TopicPartition};
+use std::path::PathBuf;
 
 /// What a walk has met, so that one that tests nothing is noticed.
 #[derive(Debug, Default)]
@@ -161,4 +164,82 @@ fn a_slot_that_is_lost_brings_nothing_back() {
     }
     println!("{met:?}, {lost} slots lost");
     assert!(lost > 300 && met.truncations > 40 && met.entries_truncated > 300, "too little was met");
+}
+
+/// File, position and body length of the groups that hold a truncation.
+fn truncating_groups(disk: &FaultDisk) -> Vec<(PathBuf, u64, GroupHeader)> {
+    let of_journal = disk.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "journal"));
+    let in_file = |(path, bytes): (PathBuf, Vec<u8>)| {
+        let blocks = bytes.chunks(BLOCK_LEN).enumerate();
+        let parsed = blocks.filter_map(|(block, bytes)| Some((block, GroupHeader::parse(bytes)?.0)));
+        let found = parsed.filter(|(_, header)| header.truncates);
+        found.map(|(block, header)| (path.clone(), (block * BLOCK_LEN) as u64, header)).collect::<Vec<_>>()
+    };
+    of_journal.flat_map(in_file).collect()
+}
+
+/// Every frame that is served, by partition.
+fn served(shard: &mut TestShard) -> Vec<(TopicPartition, Vec<Vec<u8>>)> {
+    [0, 1].map(test_partition).map(|id| (id, shard.read_all(id))).to_vec()
+}
+
+/// Two logs, one of which is cut off and goes on, both with entries after that. The journal has all of it, or, with
+/// `is_checkpointed`, the newer slot knows of the cut.
+fn cut_and_gone_on(is_checkpointed: bool) -> Scenario {
+    let mut scenario = Scenario::new(1, TestSizes { journal_file_blocks: 32, ..TestSizes::default() });
+    for n in 0..8 {
+        scenario.append_and_commit(n % 2, 700);
+    }
+    let cut = boundary(&mut scenario, 0, Offset(4));
+    assert!(cut > Offset::ZERO && cut < scenario.shard.log(test_partition(0)).log_end_offset());
+    scenario.truncate(0, cut);
+    for n in 0..4 {
+        scenario.append_and_commit(n % 2, 500);
+    }
+    if is_checkpointed {
+        scenario.shard.write_back(crate::write_back::WriteBackKind::Everything);
+        scenario.shard.flush();
+        scenario.shard.checkpoint();
+    }
+    scenario.shard.mark_idle();
+    scenario
+}
+
+#[test]
+fn no_single_group_is_all_that_knows_of_a_truncation() {
+    let mut recovered = 0;
+    for is_checkpointed in [false, true] {
+        let mut scenario = cut_and_gone_on(is_checkpointed);
+        let expected = served(&mut scenario.shard);
+        let disk = &scenario.shard.disk;
+        let groups = truncating_groups(disk);
+        assert_eq!(groups.len(), 2, "one truncation, in two groups");
+        assert_ne!(groups[0].2.sequence, groups[1].2.sequence);
+        for (path, position, header) in groups {
+            let len = GROUP_HEADER_LEN + header.body_len as usize;
+            assert!(len > GROUP_HEADER_LEN + ENTRY_HEADER_LEN, "an entry is in it");
+            for at in 0..len as u64 {
+                let rotten = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
+                if is_checkpointed {
+                    let slots = block_on(read_slots(&rotten, &test_layout(), TEST_SHARD)).unwrap();
+                    let sequence = |slot: &SlotFound| if let SlotFound::Good(good) = slot { good.slot_sequence } else { 0 };
+                    let newest = usize::from(sequence(&slots[1]) > sequence(&slots[0]));
+                    rotten.flip_bit(&test_layout().checkpoint_slot(TEST_SHARD, newest), 70, 2);
+                }
+                let bit = u8::try_from(at % 8).unwrap();
+                rotten.flip_bit(&path, position + at, bit);
+                let what = format!("bit {bit} of byte {at} of group {}, checkpointed: {is_checkpointed}", header.sequence);
+                let mut shard = TestShard::start(&rotten, 2, TestSizes { journal_file_blocks: 32, ..TestSizes::default() })
+                    .unwrap_or_else(|error| panic!("{what}: {error}"));
+                let report = shard.report();
+                assert_eq!(report.lost_groups.len() + report.damaged_groups.len(), 1, "{what}: {report}");
+                assert!(report.damaged.is_empty() && report.possibly_short.is_empty(), "{what}: {report}");
+                assert_eq!(report.out_of_place, 0, "{what}: {report}");
+                assert_eq!(served(&mut shard), expected, "{what}");
+                recovered += 1;
+            }
+        }
+    }
+    println!("{recovered} recoveries");
+    assert!(recovered > 400);
 }

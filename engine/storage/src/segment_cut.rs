@@ -1,6 +1,6 @@
 //! The files of a log that was truncated: the segment that is cut gets its footer and ends there, later ones go.
 //!
-//! Runs once the journal's entry is durable, and until it is done no checkpoint is written and nothing of a new
+//! Runs once both of the journal's entries are durable, and until it is done no checkpoint is written and nothing of a new
 //! segment, which may have the name of a file that goes. Whatever of it a crash leaves undone, replay of the entry
 //! does again. The expensive mistake is a checkpoint that lets go of the entry while a file of what was cut off
 //! still stands: with every checkpoint lost, that file would be taken for the log's.
@@ -20,6 +20,7 @@ const PIECE_LEN: usize = 256 * 1024;
 
 /// A truncation whose files are not cut yet.
 pub(crate) struct PendingCut {
+    /// Of the first of its entries: the journal is needed from there on.
     pub address: EntryAddress,
     /// Segments from this base offset on go.
     pub remove_from: Offset,
@@ -52,7 +53,19 @@ pub struct Cut {
 }
 
 impl<D: Disk> Log<D> {
-    /// The files that a truncation has left to be cut, to be run once its journal entry is durable.
+    /// The journal has the truncation a second time, at `address`, in a group that was begun when the first one was
+    /// durable. Replay begins behind both.
+    pub fn on_truncation_repeated(&mut self, address: EntryAddress) {
+        let first = self.cut.as_ref().map(|cut| cut.address);
+        assert!(
+            first.is_some_and(|first| first.sequence < address.sequence),
+            "{}: a truncation at {first:?} is repeated at {address}: it has to be in another group",
+            self.id()
+        );
+        self.held.on_entry_without_frame(address);
+    }
+
+    /// The files that a truncation has left to be cut, to be run once its journal entries are durable.
     #[must_use]
     pub fn plan_cut(&self) -> Option<CutPlan<D>> {
         self.cut.as_ref().map(|pending| CutPlan {
@@ -64,7 +77,7 @@ impl<D: Disk> Log<D> {
         })
     }
 
-    /// The files are cut, durably: the journal's entry is not needed any more.
+    /// The files are cut, durably: the journal's entries are not needed any more.
     pub fn on_cut(&mut self, cut: Cut) {
         let pending = self.cut.take();
         assert!(pending.is_some_and(|pending| pending.address == cut.address), "a cut of {} that nobody asked for", self.id());

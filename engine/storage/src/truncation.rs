@@ -3,8 +3,13 @@
 //! Plan and run only read (and reserve the space of a footer), so that a truncation that cannot be made has changed
 //! nothing; [`Log::truncate`] changes memory alone, and `segment_cut` the files. In that order: write everything
 //! back and flush it, [`Log::plan_truncate`], run, the journal's `Truncate` entry, [`Log::truncate`], and, once the
-//! entry is durable, [`Log::plan_cut`], run, [`Log::on_cut`]. Whoever does it holds off every other write-back,
-//! flush and checkpoint of the log meanwhile, and every append from the plan on.
+//! entry is durable, the same entry again, [`Log::on_truncation_repeated`], and, once that one is durable,
+//! [`Log::plan_cut`], run, [`Log::on_cut`]. Whoever does it holds off every other write-back, flush and checkpoint of
+//! the log meanwhile, and every append from the plan on.
+//!
+//! Twice, in two groups, because nothing else knows of the cut until checkpoints do: were it in one, rot of that one would
+//! bring back what was cut off, and refuse what was acknowledged since. A start that finds either carries it out; between
+//! the two stands no entry of this log, so that the second one changes nothing.
 //!
 //! The expensive mistake is to cut off more than was asked for: where the walk meets damage below the cut, what an
 //! index vouches for behind it stays, and what nothing vouches for is quarantined, not forgotten. Deliberately

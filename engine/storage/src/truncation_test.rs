@@ -217,10 +217,24 @@ fn the_journal_is_needed_until_the_files_are_cut() {
     let held = shard.log(id).held.point().held;
     assert_eq!(held, address, "replay begins behind it");
     shard.commit();
+    let entry = JournalEntry::Truncate { id, end_offset: Offset(20), last_header_crc: 0 };
+    let repeated = shard.shard.journal.append(entry);
+    shard.log(id).on_truncation_repeated(repeated);
+    assert_eq!(shard.log(id).oldest_needed_address(), Some(address), "files are not cut yet");
+    shard.commit();
     let cut = block_on(shard.log(id).plan_cut().unwrap().run()).unwrap();
     shard.log(id).on_cut(cut);
     assert_eq!(shard.log(id).oldest_needed_address(), None);
     assert!(shard.log(id).plan_cut().is_none());
+    assert_eq!(shard.log(id).checkpoint(Offset::ZERO).recovery_point.held, repeated, "replay begins behind both");
+}
+
+#[test]
+#[should_panic(expected = "it has to be in another group")]
+fn a_truncation_is_not_repeated_in_its_own_group() {
+    let (mut shard, _) = settled(State::Flushed);
+    let Truncated { address } = truncate(&mut shard, Offset(20));
+    shard.log(test_partition(1)).on_truncation_repeated(EntryAddress { index: address.index + 1, ..address });
 }
 
 #[test]

@@ -4,7 +4,6 @@
 use crate::admission::Load;
 use crate::partitions::Partitions;
 use crate::refusal::{Overload, ProduceRefusal};
-use sluice_model::limits::BLOCK_LEN;
 use sluice_model::record_batch::{Attributes, Compression, TimestampType, validate_records};
 use sluice_model::{Clock, FrameHeader, Now};
 use sluice_replica::{Acks, ProduceBatch};
@@ -72,11 +71,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         Err(ProduceRefusal::Overloaded { retry_after_ms, reason })
     }
 
-    /// Whether one more control entry may be taken. They are small and free space, so they may use what produce leaves
-    /// of the ring, but no client may fill it with them either.
-    pub(crate) fn admit_control(&self) -> Result<(), u32> {
+    /// Whether control entries may be taken that need `len` bytes of the ring, a block for each group. They are small and
+    /// free space, so they may use what produce leaves of the ring, but no client may fill it with them either.
+    pub(crate) fn admit_control(&self, len: u64) -> Result<(), u32> {
         let capacity = self.shared.journal.capacity();
-        if self.ring_len_with(BLOCK_LEN as u64) <= capacity / 8 * 7 {
+        if self.ring_len_with(len) <= capacity / 8 * 7 {
             return Ok(());
         }
         self.want_ring();

@@ -13,6 +13,7 @@ use crate::settings::{PartitionSettings, PartitionsConfig};
 use crate::turn_lock::TurnLock;
 use crate::written::{WriteCounts, Written};
 use event_listener::Event;
+use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{Clock, LeaderEpoch, Now, Offset, ProducerId, TopicPartition};
 use sluice_replica::Effects;
 use sluice_storage::batch_cache::TailMemory;
@@ -310,7 +311,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         if offset > high_watermark {
             return Err(FetchRefusal::OutOfRange { got: offset, log_start_offset, high_watermark });
         }
-        self.admit_control().map_err(|retry_after_ms| FetchRefusal::Overloaded { retry_after_ms })?;
+        self.admit_control(BLOCK_LEN as u64).map_err(|retry_after_ms| FetchRefusal::Overloaded { retry_after_ms })?;
         self.move_log_start(&cell, &mut partition, offset.max(log_start_offset), Some(token));
         Ok(())
     }

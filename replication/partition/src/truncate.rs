@@ -1,17 +1,22 @@
 //! A partition's log is cut off below its end, and its replica goes on from there under a new leader epoch.
 //!
 //! In order: no append is taken any more, everything goes to segments and is flushed, the boundary is found, the
-//! journal's entry is appended and log and replica end there in memory, the entry becomes durable, the files are
-//! cut. A crash before the entry is durable leaves the log as it was, one after it the log that was cut. The
-//! expensive mistake is to acknowledge what is gone: a produce that waits for more than the cut is answered as
+//! journal's entry is appended and log and replica end there in memory, the entry becomes durable, the same entry is
+//! appended again and becomes durable in a group of its own, the files are cut. A crash before the first entry is durable
+//! leaves the log as it was, one after it the log that was cut. The second one is for rot: no single group of the journal
+//! is all that knows of a cut that was answered.
+//!
+//! The expensive mistake is to acknowledge what is gone: a produce that waits for more than the cut is answered as
 //! unknown in the same breath as the log ends there. Deliberately absent: where to cut, which an election decides.
 
 use crate::checkpointing::Background;
 use crate::completions::{Completed, Completion};
 use crate::partitions::{PartitionCell, Partitions};
 use crate::refusal::Failure;
+use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{Clock, LeaderEpoch, Offset, TopicPartition};
 use sluice_replica::TruncatedLog;
+use sluice_storage::commit_group::JournalEntry;
 use sluice_storage::disk::Disk;
 use sluice_storage::truncation::Truncation;
 use std::fmt;
@@ -120,8 +125,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.flush(cell).await?;
         let truncation = self.find_cut(cell, end_offset, background).await?;
         let end_offset = truncation.end_offset();
+        let entry = truncation.journal_entry(cell.borrow().leader.id());
         let sequence = self.end_log(cell, truncation, leader_epoch)?;
         background.spare_is_old = true;
+        self.wait_for_groups(|journal| journal.durable_sequence() >= sequence).await?;
+        let sequence = self.repeat_entry(cell, entry);
         self.wait_for_groups(|journal| journal.durable_sequence() >= sequence).await?;
         let plan = cell.borrow().log.plan_cut();
         if let Some(plan) = plan {
@@ -150,7 +158,15 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         }
     }
 
-    /// Log and replica end here; gives back the journal group that has to be durable before the files are cut.
+    /// The same entry in another group, which is given back: the one before is durable by now. Its room was admitted with
+    /// the first one's; whoever took some of it since leaves an eighth of the ring, and this takes a block at most.
+    fn repeat_entry(&self, cell: &PartitionCell<D>, entry: JournalEntry<'_>) -> u64 {
+        let address = self.shared.journal.append(entry);
+        cell.borrow_mut().log.on_truncation_repeated(address);
+        address.sequence
+    }
+
+    /// Log and replica end here; gives back the journal group of the first entry.
     fn end_log(&self, cell: &PartitionCell<D>, truncation: Truncation, leader_epoch: LeaderEpoch) -> Result<u64, TruncateError> {
         let mut partition = cell.borrow_mut();
         let partition = &mut *partition;
@@ -158,7 +174,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         if end_offset < log_start_offset {
             return Err(TruncateError::BelowLogStart { end_offset, log_start_offset });
         }
-        self.admit_control().map_err(|retry_after_ms| TruncateError::Overloaded { retry_after_ms })?;
+        self.admit_control(2 * BLOCK_LEN as u64).map_err(|retry_after_ms| TruncateError::Overloaded { retry_after_ms })?;
         let (epochs, producers) = truncation.tables();
         let (epochs, producers) = (epochs.clone(), producers.clone());
         let address = self.shared.journal.append(truncation.journal_entry(partition.leader.id()));

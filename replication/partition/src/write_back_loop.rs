@@ -258,7 +258,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 settings.retention_ms.filter(|_| clock.is_settled()).map(|ms| clock.append_time_ms(now).saturating_sub(ms));
             let Some(offset) = partition.log.retention_log_start(settings.retention_bytes, before_ms) else { continue };
             let offset = offset.min(partition.leader.high_watermark());
-            if offset > partition.log.log_start_offset() && self.admit_control().is_ok() {
+            if offset > partition.log.log_start_offset() && self.admit_control(BLOCK_LEN as u64).is_ok() {
                 self.move_log_start(&cell, &mut partition, offset, None);
             }
         }

@@ -5,6 +5,7 @@ mod support;
 use sluice_model::{LeaderEpoch, Offset};
 use sluice_partition::pace::{Pace, PaceClass, PacePermit};
 use sluice_partition::{CatchUpRead, CaughtUp, Completed, FetchRefusal, ProduceRefusal, TruncateError};
+use sluice_storage::commit_group::GroupHeader;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -79,6 +80,49 @@ fn a_log_that_is_cut_off_at_the_start_of_a_restored_segment_goes_on_from_there()
     let mut shard = TestShard::open(&disk, Setup::new(1, 4));
     assert!(shard.report.is_clean(), "{}", shard.report);
     assert_eq!(shard.read_all(0, 0).unwrap(), after);
+}
+
+#[test]
+fn a_truncation_that_was_answered_survives_the_loss_of_any_group() {
+    let disk = FaultDisk::new(1);
+    let mut shard = TestShard::open(&disk, Setup::new(2, 1));
+    let mut producers: Vec<_> = (0..2).map(|p| TestProducer::new(p, 5)).collect();
+    producers.iter_mut().for_each(|producer| fill(&mut shard, producer, 6, 900));
+    // Of the other partition something may come between the two groups.
+    shard.append(&producers[1].frame_of(900), 77).unwrap();
+    assert_eq!(truncate(&mut shard, 0, 4, 2).unwrap(), Offset(4));
+    let answered = disk.call_count();
+    producers[0].next_sequence = 4;
+    producers.iter_mut().for_each(|producer| fill(&mut shard, producer, 2, 700));
+    shard.advance_ms(100);
+    let (cut, other) = (shard.read_all(0, 0).unwrap(), shard.read_all(1, 0).unwrap());
+    assert_eq!((cut.len(), other.len()), (6, 9));
+    drop(shard);
+    let mut groups = Vec::new();
+    for (path, bytes) in disk.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "journal")) {
+        for position in (0..bytes.len()).step_by(4096) {
+            let header = GroupHeader::parse(&bytes[position..]).map(|(header, _)| header);
+            groups.extend(header.filter(|header| header.truncates).map(|_| (path.clone(), position as u64)));
+        }
+    }
+    assert_eq!(groups.len(), 2, "it stands in two groups");
+    for (path, position) in &groups {
+        for at in [50, 64 + 20] {
+            let crashed = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
+            crashed.flip_bit(path, position + at, 3);
+            let mut restarted = TestShard::open(&crashed, Setup::new(2, 9));
+            let what = format!("byte {at} of the group at {position}: {}", restarted.report);
+            assert!(!restarted.report.is_clean(), "{what}");
+            assert_eq!(restarted.read_all(0, 0).unwrap(), cut, "{what}");
+            assert!(restarted.read_all(1, 0).is_ok_and(|frames| frames == other) || at > 64, "{what}");
+        }
+    }
+    // Both were durable before it was answered.
+    for (path, position) in &groups {
+        let crashed = disk.crash(PowerCut { call: answered, unflushed: Unflushed::Lost });
+        crashed.flip_bit(path, position + 50, 3);
+        assert_eq!(TestShard::open(&crashed, Setup::new(2, 9)).read_all(0, 0).unwrap(), cut[..4]);
+    }
 }
 
 #[test]

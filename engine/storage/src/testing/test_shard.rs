@@ -220,8 +220,10 @@ impl TestShard {
         }
         let truncation = block_on(log.plan_truncate(end_offset).run()).expect("the boundary is found");
         let end_offset = truncation.end_offset();
-        let address = journal.append(truncation.journal_entry(id));
-        log.truncate(truncation, address);
+        let entry = truncation.journal_entry(id);
+        log.truncate(truncation, journal.append(entry));
+        self.commit();
+        self.log(id).on_truncation_repeated(journal.append(entry));
         self.commit();
         self.spare_is_old = true;
         let log = self.log(id);

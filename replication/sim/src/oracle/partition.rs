@@ -160,6 +160,14 @@ impl PartitionModel {
         offset == self.end || self.frames.contains_key(&offset)
     }
 
+    /// Whether a batch ends at this offset, deleted or not. The one behind it may be gone from the model: it could not be
+    /// read, and a truncation went through it.
+    #[must_use]
+    pub fn ends_batch(&self, offset: u64) -> bool {
+        let before = self.frames.range(..offset).next_back().or_else(|| self.deleted.range(..offset).next_back());
+        before.is_some_and(|(base, held)| base + u64::from(held.record_count) == offset)
+    }
+
     /// The batch that holds `offset`.
     #[must_use]
     pub fn holding(&self, offset: u64) -> Option<(u64, Held)> {

@@ -57,8 +57,11 @@ impl PartitionModel {
         self.is_doubted |= may_doubt && found.possibly_short.is_some();
         let may_be_short = found.journal_rotten || self.is_lossy || self.is_doubted;
         demand!(may_be_short || found.possibly_short.is_none(), "{id} is said to be possibly short, and nothing rotted");
-        let nothing_left = found.spare_lost && end == 0;
-        demand!(nothing_left || self.is_boundary(end), "{id}: the log ends at {end}, inside a batch or beyond {}", self.end);
+        demand!(
+            self.is_boundary(end) || self.is_end_forgotten(found, end),
+            "{id}: the log ends at {end}, inside a batch or beyond {}",
+            self.end
+        );
         if found.spare_lost {
             // What was accepted was in the checkpoints alone.
             self.accepted.clear();
@@ -86,6 +89,16 @@ impl PartitionModel {
         self.on_log_start_recovered(start, found)?;
         self.high_watermark = found.status.high_watermark.0;
         Ok(())
+    }
+
+    /// Checkpoints alone say that a log goes on where it holds nothing: one that is empty, or one that a truncation has ended
+    /// inside a batch which cannot be read. Its last segment ends with the batch before, the next one is no file until a
+    /// record comes, and journals of earlier starts are not believed. The part of the batch that stood below the cut is
+    /// neither whole nor chained to anything, so that no copy of it can ever be served again; that it is missing has to be
+    /// said. What was promised above it is `check_end`'s.
+    fn is_end_forgotten(&self, found: &Recovered, end: u64) -> bool {
+        let is_said = found.possibly_short.is_some_and(|offset| offset <= end);
+        found.spare_lost && is_said && (end == 0 || end < self.end && self.ends_batch(end))
     }
 
     /// The removal of a file that was deleted is undone by a power cut as long as its folder was not flushed, and of one
