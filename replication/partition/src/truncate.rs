@@ -107,7 +107,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         if had_reserve && !background.reserve.is_held() {
             self.enter_disk_full(&mut background).await?;
         }
-        cell.borrow_mut().truncating = false;
+        // After a failure nobody knows where the log ends on disk: nothing is appended to it before the next start finds out.
+        cell.borrow_mut().truncating = matches!(truncated, Err(TruncateError::Failed(_)));
         truncated
     }
 

@@ -23,7 +23,8 @@ impl PartitionModel {
     /// The batch at this offset, in the log as it is or as it may come back.
     #[must_use]
     pub fn batch_at(&self, base: u64) -> Option<BatchId> {
-        self.frames.get(&base).or_else(|| self.deleted.get(&base)).map(|held| held.batch)
+        let before_cut = || self.before_cut().and_then(|frames| frames.get(&base));
+        self.frames.get(&base).or_else(|| self.deleted.get(&base)).or_else(before_cut).map(|held| held.batch)
     }
 
     /// Bases from `from` up to `until`.
@@ -38,7 +39,8 @@ impl PartitionModel {
     /// In the log as it is or as it may come back: bases from `from` up to `until`, and whether each has rotted.
     #[must_use]
     pub fn known_between(&self, from: u64, until: u64) -> BTreeMap<u64, bool> {
-        let known = self.deleted.range(from..until).chain(self.frames.range(from..until));
+        let before_cut = self.before_cut().into_iter().flat_map(|frames| frames.range(from..until));
+        let known = before_cut.chain(self.deleted.range(from..until)).chain(self.frames.range(from..until));
         known.map(|(base, held)| (*base, held.is_rotten)).collect()
     }
 

@@ -63,7 +63,12 @@ impl PartitionModel {
         Ok(())
     }
 
-    /// The frames that come back when a crash undoes the cut.
+    /// The frames that come back when a crash undoes the cut: until it has returned, what rots of them may be all there is.
+    pub(super) fn before_cut(&self) -> Option<&BTreeMap<u64, Held>> {
+        Some(&self.truncation.as_ref()?.before.as_ref()?.frames)
+    }
+
+    /// The same, to be changed.
     pub(super) fn frames_before_cut(&mut self) -> Option<&mut BTreeMap<u64, Held>> {
         Some(&mut self.truncation.as_mut()?.before.as_mut()?.frames)
     }
