@@ -32,9 +32,10 @@ pub(crate) async fn remove_segments<D: Disk>(disk: &D, paths: &[PathBuf]) -> io:
 }
 
 /// Cuts off what stands behind the end of a segment that goes on, durable when it returns: frames that were truncated, or
-/// never acknowledged, and footers. Space that was allocated ahead goes too.
+/// never acknowledged, and footers. Space that was allocated ahead goes too. Of a segment that holds nothing yet nothing stays:
+/// a file of that name may be one that a truncation removed, and whose removal a power cut undid.
 pub(crate) async fn cut_leftovers<'a, D: Disk + 'a>(disk: &D, logs: impl Iterator<Item = &'a mut Log<D>>) -> io::Result<()> {
-    for segment in logs.flat_map(|log| &mut log.open).filter(|segment| segment.written() > 0) {
+    for segment in logs.flat_map(|log| &mut log.open) {
         let written = segment.written();
         let file = match disk.open(segment.file.path(), OpenMode::Existing).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

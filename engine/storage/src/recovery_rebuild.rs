@@ -19,6 +19,7 @@ use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
 use crate::layout::{Layout, segment_base_offset, segment_file};
 use crate::recovery::RecoveryError;
 use crate::recovery_rebuild_journal::{InSegments, Named};
+use crate::recovery_rebuild_kept::first_segment;
 use crate::recovery_rebuild_log::{RebuiltLog, Walked};
 use crate::rewrite::rewrite;
 use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_down, block_up};
@@ -161,7 +162,9 @@ impl<D: Disk> Rebuild<'_, D> {
         let kept_end = self.kept.map(|kept| kept.recovery_point.offset);
         let ends = [next_base, self.named.cut_from, self.kept_segment_end(segment.base)];
         let ends_there = ends.contains(&Some(trailer.next_offset));
-        let goes_on = kept_end.is_some_and(|end| end > trailer.next_offset);
+        // One that was deleted before the spare was written, which a power cut has undone, was sealed by then.
+        let is_deleted = self.kept.is_some_and(|kept| segment.base < first_segment(kept));
+        let goes_on = !is_deleted && kept_end.is_some_and(|end| end > trailer.next_offset);
         if ends_there || !goes_on && self.read_footer(segment, &trailer).await?.is_some() {
             return Ok(Some(trailer));
         }

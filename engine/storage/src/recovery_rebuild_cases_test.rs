@@ -358,3 +358,64 @@ fn a_frame_from_before_a_truncation_does_not_hide_the_segment_that_begins_within
     let (got, refused) = again.read_good(id);
     assert!(got == frames && refused.is_empty(), "{refused:?}: {}", again.report());
 }
+
+#[test]
+fn a_file_whose_removal_by_a_truncation_was_undone_is_not_taken_for_the_log_that_began_anew() {
+    let mut scenario = Scenario::new(9, TestSizes::default());
+    let id = test_partition(0);
+    for _ in 0..4 {
+        scenario.append_and_commit(0, 500);
+    }
+    scenario.shard.truncate(id, Offset::ZERO);
+    // All but the flush of the folder.
+    let disk = &scenario.shard.disk;
+    let crashed = disk.crash(PowerCut { call: disk.call_count() - 1, unflushed: Unflushed::Lost });
+    let path = segment_file(&test_layout().partition_dir(id), Offset::ZERO);
+    assert!(crashed.files()[&path].len() > 1000, "what was cut off is there again");
+    let mut shard = start(&crashed, 2, "the truncation's entries are durable");
+    assert_eq!(shard.log(id).log_end_offset(), Offset::ZERO);
+    append_one(&mut shard);
+    shard.mark_idle();
+    let frames = shard.read_all(id);
+    assert_eq!(frames.len(), 1);
+    let disk = power_cycled(&shard.disk);
+    lose_slots(&disk);
+    let mut again = start(&disk, 3, "without slots");
+    assert!(again.report().rebuilt && again.report().possibly_short.is_empty(), "{}", again.report());
+    assert_eq!(again.read_all(id), frames, "{}", again.report());
+}
+
+#[test]
+fn a_file_that_was_deleted_before_the_spare_was_written_ends_where_its_footer_says() {
+    let mut scenario = Scenario::new(10, TestSizes::default());
+    let id = test_partition(0);
+    for _ in 0..12 {
+        scenario.append_and_commit(0, 150);
+    }
+    // What is cut off stands whole behind the end of its segment, in the block that the footer leaves over.
+    let frames = scenario.shard.read_all(id);
+    let fifth = *sluice_model::FrameHeader::parse(&frames[5]).unwrap();
+    assert_eq!(scenario.shard.truncate(id, fifth.base_offset()), fifth.base_offset());
+    append_one(&mut scenario.shard);
+    let end = scenario.shard.log(id).log_end_offset();
+    append_one(&mut scenario.shard);
+    assert_eq!(scenario.shard.truncate(id, end), end);
+    let path = segment_file(&test_layout().partition_dir(id), Offset::ZERO);
+    let bytes = scenario.shard.disk.files()[&path].clone();
+    scenario.shard.set_log_start(id, end);
+    settle(&mut scenario.shard);
+    let mut shard = start(&power_cycled(&scenario.shard.disk), 2, "all of it deleted");
+    append_one(&mut shard);
+    shard.mark_idle();
+    let frames = shard.read_all(id);
+    let disk = power_cycled(&shard.disk);
+    assert!(!disk.files().contains_key(&path), "it is removed");
+    let file = block_on(disk.open(&path, OpenMode::CreateNew)).unwrap();
+    block_on(file.write_at(0, bytes)).unwrap();
+    block_on(file.sync()).unwrap();
+    lose_slots(&disk);
+    let mut again = start(&disk, 3, "with a file that is back");
+    assert_eq!((again.report().rebuilt, again.report().out_of_place), (true, 0), "{}", again.report());
+    assert!(again.report().damaged.is_empty() && again.report().possibly_short.is_empty(), "{}", again.report());
+    assert_eq!(again.read_all(id), frames);
+}

@@ -13,6 +13,11 @@ use crate::recovery_rebuild_journal::Named;
 use crate::recovery_rebuild_log::RebuiltLog;
 use sluice_model::Offset;
 
+/// Where the first segment began that the log had then.
+pub(crate) fn first_segment(kept: &PartitionCheckpoint) -> Offset {
+    kept.sealed.first().map_or(kept.recovery_point.segment_base, |segment| segment.base_offset)
+}
+
 impl RebuiltLog {
     /// Where the last files are gone, the log still ends where it did, behind a hole. One that had no record left goes on
     /// where it stood.

@@ -66,11 +66,11 @@ impl Truncations {
 /// Truncates a log that was restored from a checkpoint, memory and files. Nothing of it when the log begins above.
 pub(crate) async fn truncate_restored<D: Disk>(log: &mut Log<D>, found: FoundTruncation) -> io::Result<()> {
     let mut truncation = log.plan_truncate(found.end_offset.max(log.log_start_offset())).run().await?;
+    if truncation.end_offset() <= found.end_offset {
+        truncation.set_end(found.end_offset, found.last_header_crc);
+    }
     if truncation.end_offset() < log.log_start_offset() {
         return Ok(());
-    }
-    if truncation.end_offset() == found.end_offset {
-        truncation.set_last_header_crc(found.last_header_crc);
     }
     log.truncate(truncation, found.address);
     if let Some(plan) = log.plan_cut() {

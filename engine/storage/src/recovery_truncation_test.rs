@@ -243,3 +243,35 @@ fn no_single_group_is_all_that_knows_of_a_truncation() {
     println!("{recovered} recoveries");
     assert!(recovered > 400);
 }
+
+#[test]
+fn a_log_ends_where_it_was_cut_although_the_batch_below_cannot_be_found() {
+    let mut scenario = Scenario::new(3, TestSizes::default());
+    let id = test_partition(0);
+    for _ in 0..6 {
+        scenario.append_and_commit(0, 500);
+    }
+    let frames = scenario.shard.read_all(id);
+    let headers: Vec<_> = frames.iter().map(|frame| *sluice_model::FrameHeader::parse(frame).unwrap()).collect();
+    let (at, inside) = (1..5).map(|at| (at, headers[at])).find(|(_, header)| header.record_count.to_native() > 1).unwrap();
+    scenario.shard.write_back(crate::write_back::WriteBackKind::Everything);
+    scenario.shard.flush();
+    scenario.shard.checkpoint();
+    // As where the batch could not be read then, so that the cut went through it.
+    let (boundary, end_offset) = (inside.base_offset(), inside.base_offset().advanced(1));
+    let last_header_crc = headers[at - 1].header_crc.to_native();
+    scenario.shard.shard.journal.append(crate::commit_group::JournalEntry::Truncate { id, end_offset, last_header_crc });
+    scenario.shard.commit();
+    let disk = &scenario.shard.disk;
+    let mut disk = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
+    for number in 2..4 {
+        let mut shard = TestShard::start(&disk, number, TestSizes::default()).unwrap();
+        let what = format!("start {number}: {}", shard.report());
+        let log = shard.log(id);
+        assert_eq!((log.log_end_offset(), log.last_header_crc()), (end_offset, last_header_crc), "{what}");
+        assert_eq!(log.damaged(), [crate::damage::DamagedRange { from: boundary, until: end_offset }], "{what}");
+        assert_eq!(log.possibly_short(), None, "{what}");
+        assert_eq!(shard.read_good(id).0, frames[..at], "{what}");
+        disk = shard.disk.crash(PowerCut { call: shard.disk.call_count(), unflushed: Unflushed::Lost });
+    }
+}

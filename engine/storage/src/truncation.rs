@@ -81,8 +81,14 @@ impl Truncation {
         JournalEntry::Truncate { id, end_offset: self.end_offset, last_header_crc: self.last_header_crc }
     }
 
-    /// A journal says what the last frame was; a file that was cut before a crash may not.
-    pub(crate) fn set_last_header_crc(&mut self, last_header_crc: u32) {
+    /// A journal says where the log ended, and what the last frame was: a file that was cut before a crash may not, nor may
+    /// one in which a batch cannot be read that the cut went through. What is missing below that end is damage.
+    pub(crate) fn set_end(&mut self, end_offset: Offset, last_header_crc: u32) {
+        assert!(self.end_offset <= end_offset && end_offset <= self.log_end, "{} then {end_offset}", self.end_offset);
+        if self.end_offset < end_offset {
+            self.lost.push(DamagedRange { from: self.end_offset, until: end_offset });
+        }
+        self.end_offset = end_offset;
         self.last_header_crc = last_header_crc;
     }
 
