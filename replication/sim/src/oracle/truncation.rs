@@ -11,6 +11,7 @@ use crate::coverage::Coverage;
 use crate::demand;
 use sluice_model::ProducerId;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// A truncation that has not returned.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ struct Before {
     end: u64,
     promised_end: u64,
     promised_before_group: u64,
+    accepted: Vec<Range<u64>>,
+    maybe_accepted: Vec<Range<u64>>,
 }
 
 impl PartitionModel {
@@ -54,6 +57,8 @@ impl PartitionModel {
             end: self.end,
             promised_end: self.promised_end,
             promised_before_group: self.promised_before_group,
+            accepted: self.accepted.clone(),
+            maybe_accepted: self.maybe_accepted.clone(),
         }));
         self.cut(end, self.log_start.max(start));
         self.high_watermark = self.high_watermark.min(end);
@@ -95,9 +100,10 @@ impl PartitionModel {
         if end == self.end {
             return;
         }
-        let Before { frames, producers, end, promised_end, promised_before_group } = *before;
+        let Before { frames, producers, end, promised_end, promised_before_group, accepted, maybe_accepted } = *before;
         (self.frames, self.producers, self.end) = (frames, producers, end);
         (self.promised_end, self.promised_before_group) = (promised_end, promised_before_group);
+        (self.accepted, self.maybe_accepted) = (accepted, maybe_accepted);
     }
 
     /// The boundary between two batches at or below `offset`, or the log end.
