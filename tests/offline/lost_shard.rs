@@ -26,7 +26,8 @@ fn consumed(broker: &Broker) -> usize {
     run(&mut broker.command(&["consume", "t", "--until-end"])).expect(0, &[]).stdout.lines().count()
 }
 
-/// Shows, refuses without a terminal, accepts; then the broker serves what was shown to be left.
+/// Shows, refuses without a terminal, accepts; then the broker serves what was shown to be left. What that start doubts,
+/// because nothing that is left says where a partition ended, is accepted after it.
 fn accepts(dir: &Path, address: &str) {
     verify(dir).expect(6, &["damage"]);
     let shown = accept_loss(dir, &[]).expect(2, &["no terminal"]).stdout;
@@ -36,6 +37,9 @@ fn accepts(dir: &Path, address: &str) {
     let mut broker = Broker::start_at(dir, address, &[]);
     let count = consumed(&broker);
     assert!(count as u64 >= left && count <= 6001, "{count}, {shown}");
+    assert_eq!(broker.terminate(), Some(0));
+    accept_loss(dir, &["--yes"]).expect(0, &[]);
+    let mut broker = Broker::start_at(dir, address, &[]);
     produce_by(&broker, &["produce", "t"], 100);
     broker.kill();
     let mut broker = Broker::start_at(dir, address, &[]);
@@ -101,6 +105,8 @@ fn a_start_that_is_refused_with_another_number_of_shards_leaves_the_advised_one_
     produce_by(&broker, &["produce", "t"], 500);
     broker.kill();
     (0..2).for_each(|slot| fs::remove_file(dir.join(format!("shard-1/checkpoint-{slot}"))).unwrap());
+    // It would say what the shard held, and let all of it move.
+    fs::remove_file(dir.join("shard-1/checkpoint-spare")).unwrap();
     for _ in 0..2 {
         start_refused(dir, &address, 71, &["shard 1 has lost both checkpoints", "as many shards as before"]);
     }
