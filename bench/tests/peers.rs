@@ -2,8 +2,8 @@
 //! bad one does is an outcome of its round, marked and in no figure. No peer and no package client is needed.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::rc::Rc;
 
 use sluice_bench::measurement::Measurement;
@@ -34,9 +34,12 @@ fn program(folder: &Path, script: &str) -> PeersProgram {
     let measured = Measurement { reached_per_s: Some(7.0), notes: vec!["it's fine".to_owned()], ..Measurement::default() };
     let line = |answer: &Answer| serde_json::to_string(answer).expect("an answer").replace('\'', "'\\''");
     let (hello, round) = (line(&Answer::Hello(hello)), line(&Answer::Measured(Box::new(measured))));
-    let path = folder.join("program");
-    fs::write(&path, format!("#!/bin/sh\nHELLO='{hello}'\nROUND='{round}'\n{script}\n")).expect("a script");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
+    let (text, path) = (folder.join("script"), folder.join("program"));
+    fs::write(&text, format!("#!/bin/sh\nHELLO='{hello}'\nROUND='{round}'\n{script}\n")).expect("a script");
+    // By another process: a child that another test starts meanwhile would inherit a descriptor of ours that writes to it, and
+    // the kernel runs no file that is open for writing.
+    let installed = Command::new("install").args(["-m", "755"]).args([&text, &path]).status().expect("install of coreutils");
+    assert!(installed.success(), "a program");
     PeersProgram { path, folder: folder.to_path_buf() }
 }
 
