@@ -73,7 +73,7 @@ pub const PRODUCER_EXPIRY_MS: i64 = 7 * 24 * 3600 * 1000;
 pub const DELIVERY_TIMEOUT_MS_MAX: u64 = 24 * 3600 * 1000;
 
 /// A commit group is closed at this many bytes, unless its first frame alone is larger.
-pub const GROUP_LEN_TARGET: usize = 256 * 1024;
+pub const GROUP_LEN_TARGET: usize = 1024 * 1024;
 /// Largest commit group: header, one largest frame with its entry header, rounded to blocks.
 pub const GROUP_LEN_MAX: usize = FRAME_BODY_LEN_MAX + 4 * BLOCK_LEN;
 /// Write-back starts when a partition has gathered this many bytes.

@@ -12,6 +12,7 @@ use crate::damage::{DamageKind, DamagedRange, SegmentDamage};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::footer_plan::FooterPlan;
 use crate::log::Log;
+use crate::run_bounded::run_bounded;
 use crate::sealed_segment::{SealedSegment, SegmentFile};
 use crate::segment_format::{SegmentEnd, SegmentFooter, block_down};
 use crate::tail::PlacedBytes;
@@ -19,12 +20,15 @@ use bytes::Bytes;
 use sluice_model::Offset;
 use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 /// Most bytes one plan writes, footer not counted, so that write-back can be paced.
 const PLAN_LEN_MAX: u64 = 1024 * 1024;
 /// Bytes of one write.
 const PIECE_LEN: u64 = 256 * 1024;
+/// Writes of one plan that are under way at once.
+const PIECES_AT_ONCE: usize = 4;
 /// Bounds of the step in which space is allocated ahead of need, bytes.
 const ALLOCATE_AHEAD_LEN_MIN: u64 = 1024 * 1024;
 const ALLOCATE_AHEAD_LEN_MAX: u64 = 32 * 1024 * 1024;
@@ -335,16 +339,22 @@ impl<D: Disk> WriteBackPlan<D> {
 
     /// Writes the blocks from `from` to `to`; what `content` leaves out is zeros.
     async fn write(&self, handle: &D::File, from: u64, content: &[PlacedBytes], to: u64) -> io::Result<()> {
-        let mut position = from;
-        while position < to {
+        let starts = (from..to).step_by(PIECE_LEN as usize);
+        let pieces = starts.map(|position| async move {
             let len = PIECE_LEN.min(to - position);
             let mut buffer = self.segment.disk().buffer(usize::try_from(len).expect("a piece fits in memory"));
             let first = content.partition_point(|placed| placed.position + placed.bytes.len() as u64 <= position);
             place(&mut buffer, position, &content[first..]);
-            handle.write_at(position, buffer).await?;
-            position += len;
+            handle.write_at(position, buffer).await
+        });
+        let result = run_bounded(PIECES_AT_ONCE, pieces, |written| match written {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        });
+        match result.await {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(error) => Err(error),
         }
-        Ok(())
     }
 
     fn damage(&self, position: u64, kind: DamageKind) -> SegmentDamage {

@@ -18,6 +18,10 @@ use std::path::PathBuf;
 /// A checkpoint is written whenever this part of the ring was written.
 const CHECKPOINTS_PER_RING: u64 = 8;
 
+/// A partition with this much to write back is produced to faster than its pieces are paced: they become urgent long before
+/// memory or the ring run short, so that what is refused is what the device cannot take.
+const BEHIND_LEN: u64 = 2 * 1024 * 1024;
+
 /// Pieces of one partition's index that are read before the other partitions have their turn.
 const INDEX_PIECES_MAX: usize = 16;
 
@@ -153,7 +157,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             };
             let Some(plan) = plan else { break };
             left = left.saturating_sub(plan.len());
-            let class = if pass.urgent { PaceClass::UrgentWriteBack } else { PaceClass::WriteBack };
+            let is_behind = cell.borrow().log.unwritten_len() >= BEHIND_LEN;
+            let class = if pass.urgent || is_behind { PaceClass::UrgentWriteBack } else { PaceClass::WriteBack };
             let permit = self.shared.pacer.acquire(class, plan.len() as usize).await;
             self.refuse_failed()?;
             let result = plan.run().await;

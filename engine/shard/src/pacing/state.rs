@@ -52,7 +52,7 @@ impl Default for PacerConfig {
             read_rate_max: 300_000_000,
             read_rate_min: 100_000_000,
             scrub_rate: 20_000_000,
-            urgent_rate: 1_000_000_000,
+            urgent_rate: 2_000_000_000,
             read_in_flight_len: 256 * 1024,
             write_in_flight_len: 1024 * 1024,
             urgent_in_flight_len: 4 * 1024 * 1024,
@@ -212,7 +212,7 @@ impl PacerState {
 /// Pieces may begin this much ahead of their rate, which makes up for timers that fire late.
 const BURST_US: u64 = 2_000;
 /// What was let through above a rate (urgent writes, single large pieces) is held against it for at most this long.
-const DEBT_US_MAX: u64 = 50_000;
+const DEBT_US_MAX: u64 = 10_000;
 /// Longest wait before a read that has to stand back for writes looks again.
 const LOOK_AGAIN_US: u64 = 20_000;
 
