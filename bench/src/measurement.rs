@@ -30,7 +30,7 @@ pub struct Measurement {
     pub reached_per_s: Option<f64>,
     pub consumed_per_s: Option<f64>,
     pub consumed_mb_s: Option<f64>,
-    /// Values of acknowledged records, or raw bytes, millions a second.
+    /// Values of acknowledged records (of those read, where nothing else is done), or raw bytes, millions a second.
     pub throughput_mb_s: Option<f64>,
     /// Records the system refused for want of room, each time; each was offered again (a closed loop: requests).
     pub refused_count: u64,

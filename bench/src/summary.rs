@@ -254,7 +254,7 @@ fn identity(series: &Series) -> Identity {
                 loop_kind: match workload.load {
                     Load::Open(_) => Some(LoopKind::Open),
                     Load::Closed(_) => Some(LoopKind::Closed),
-                    Load::Idle { .. } | Load::Restart(_) => None,
+                    Load::Read(_) | Load::Idle { .. } | Load::Restart(_) => None,
                 },
                 acks: produces.then(|| workload.acks.name().to_owned()),
                 acknowledgement: produces.then(|| acknowledgement.0.clone()),
@@ -364,8 +364,8 @@ fn limits(series: &Series, all: &[Series]) -> Vec<Limit> {
         let Yardstick { name, unit, figure } = compared.yardstick;
         Some(Limit { name, unit, figure, ratio: compared.ratio })
     };
-    let produces = matches!(workload.load, Load::Open(_) | Load::Closed(_));
-    YardstickName::ALL.into_iter().filter(|_| produces).filter_map(limit).collect()
+    let moves_records = matches!(workload.load, Load::Open(_) | Load::Closed(_) | Load::Read(_));
+    YardstickName::ALL.into_iter().filter(|_| moves_records).filter_map(limit).collect()
 }
 
 fn quotient(figure: f64, yardstick: f64) -> Option<f64> {

@@ -8,6 +8,7 @@ mod figures;
 mod in_flight;
 mod lane;
 mod open;
+mod read;
 mod reading;
 mod schedule;
 mod thread_time;
@@ -19,6 +20,7 @@ mod watch;
 pub use closed::measure_closed;
 pub(crate) use closed::{Exchange, Refused, measure_exchange};
 pub use open::measure_open;
+pub use read::measure_read;
 pub use schedule::{Phase, Schedule};
 pub(crate) use thread_time::{clock_time, sharpen_timers, thread_cpu_time};
 pub(crate) use topic::{on_fresh_topic, unused_name};
@@ -34,13 +36,14 @@ use crate::measurement::Measurement;
 use crate::system::System;
 use crate::workload::{Load, Workload};
 
-/// One round of a workload that needs nothing but a [`System`]: an open or closed load, or none.
+/// One round of a workload that needs nothing but a [`System`]: an open or closed load, reads, or none.
 ///
 /// # Errors When the round could not begin, or the workload is one for a broker of our own (`restart`).
 pub fn measure(system: &mut dyn System, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {
     match &workload.load {
         Load::Open(load) => measure_open(system, workload, load, stop),
         Load::Closed(load) => measure_closed(system, workload, load, stop),
+        Load::Read(load) => measure_read(system, workload, load, stop),
         Load::Idle { seconds } => measure_idle(system, *seconds, stop),
         Load::Restart(_) => {
             Err(BenchError::Option { problem: format!("{} is only for a broker that is killed here", workload.name) })

@@ -44,7 +44,7 @@ pub fn measure_open(
 }
 
 fn measure_on(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &Stop) -> Result<Measurement, BenchError> {
-    let preloaded = preload(system, topic, load, stop)?;
+    let preloaded = fill(system, topic, load, stop)?;
     let schedule = Schedule::new(&load.phases);
     let lanes = producers(system, topic, load)?;
     let readers = readers(system, topic, load)?;
@@ -79,8 +79,8 @@ fn measure_on(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &St
     })
 }
 
-/// Writes what has to be there before the round; how many records that were.
-fn preload(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &Stop) -> Result<u64, BenchError> {
+/// Writes what `load` wants to be there before the round; how many records that were.
+pub(super) fn fill(system: &mut dyn System, topic: &Topic, load: &OpenLoad, stop: &Stop) -> Result<u64, BenchError> {
     if load.preload_len == 0 {
         return Ok(0);
     }

@@ -18,6 +18,7 @@ pub(crate) fn on_fresh_topic<S: System + ?Sized>(
     let (partition_count, value_len_max) = match &workload.load {
         Load::Open(load) => (load.partition_count, load.value_len),
         Load::Closed(load) => (load.partition_count, load.value_len),
+        Load::Read(load) => (load.partition_count, load.value_len),
         Load::Idle { .. } | Load::Restart(_) => (1, 0),
     };
     let plan = TopicPlan { name: unused_name(&workload.name), partition_count, acks: workload.acks, value_len_max };

@@ -13,7 +13,7 @@ use crate::broker::{Broker, OwnBrokerPlan};
 use crate::client::{self, ClientSystem};
 use crate::error::BenchError;
 use crate::floor::WaitMode;
-use crate::load::{self, Stop, measure_open};
+use crate::load::{self, Stop, measure_open, measure_read};
 use crate::loads::{RestartLog, RestartScene, measure_closed, measure_idle};
 use crate::measurement::Measurement;
 use crate::options::{BenchOptions, SystemName};
@@ -82,7 +82,7 @@ impl Target for SluiceTarget<'_> {
 
     /// No client has a part in how a broker idles or comes back.
     fn can_run(&self, workload: &Workload) -> bool {
-        self.system == SystemName::Sluice || matches!(workload.load, Load::Open(_) | Load::Closed(_))
+        self.system == SystemName::Sluice || matches!(workload.load, Load::Open(_) | Load::Closed(_) | Load::Read(_))
     }
 
     fn acknowledgement(&self, acks: AcksAsked) -> (String, bool) {
@@ -202,6 +202,7 @@ impl<'a> SluiceHost<'a> {
         match &workload.load {
             Load::Open(load) => measure_open(system, workload, load, stop),
             Load::Closed(load) => measure_closed(system, workload, load, stop),
+            Load::Read(load) => measure_read(system, workload, load, stop),
             Load::Idle { seconds } => measure_idle(system, *seconds, stop),
             Load::Restart(_) => unreachable!("it was measured above"),
         }

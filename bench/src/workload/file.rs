@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ClosedLoad, ConsumeLoad, Load, OpenLoad, RestartLoad, Workload, YardstickName};
+use super::{ClosedLoad, ConsumeLoad, Load, OpenLoad, ReadLoad, RestartLoad, Workload, YardstickName};
 use crate::load::{Phase, TraceReplay, trace_phases};
 use crate::system::{AcksAsked, STAMP_LEN};
 
@@ -15,13 +15,14 @@ const PARTITIONS_MAX: u32 = 10_000;
 const CONNECTIONS_MAX: u32 = 10_000;
 const VALUE_LEN_MAX: usize = 1_000_000;
 const LANES_MAX: u32 = 64;
+const GROUPS_MAX: u32 = 64;
 /// Of the counted time; at least, unless the file says otherwise.
 const WARM_UP_SHARE: f64 = 0.1;
 const WARM_UP_S_MIN: f64 = 0.5;
-const BATCH_LEN: usize = 256 << 10;
+pub(super) const BATCH_LEN: usize = 256 << 10;
 /// As many as the native client keeps in flight for a partition.
-const WINDOW: u32 = 5;
-const TICK_US: f64 = 100.0;
+pub(super) const WINDOW: u32 = 5;
+pub(super) const TICK_US: f64 = 100.0;
 const DRAIN_S: f64 = 10.0;
 
 /// Keys as they stand in the file.
@@ -33,7 +34,7 @@ struct WorkloadFile {
     /// Names of the same workload elsewhere.
     #[serde(default)]
     aliases: Vec<String>,
-    /// `open` (the default), `closed`, `idle` or `restart`.
+    /// `open` (the default), `closed`, `read`, `idle` or `restart`.
     #[serde(default, rename = "loop")]
     kind: Kind,
     /// 1 unless told otherwise.
@@ -74,7 +75,7 @@ struct WorkloadFile {
     consume_per_s: Option<f64>,
     /// Written before the round, for readers to catch up with.
     preload_mb: Option<f64>,
-    /// Written before a restart.
+    /// Written before a restart, or before it is read; 1000.
     log_mb: Option<f64>,
 }
 
@@ -84,6 +85,7 @@ enum Kind {
     #[default]
     Open,
     Closed,
+    Read,
     Idle,
     Restart,
 }
@@ -142,10 +144,11 @@ pub fn parse(name: &str, text: &str, beside: &dyn Fn(&str) -> Result<String, Str
             value_len: file.value_len()?,
             seconds: file.seconds()?,
         }),
+        Kind::Read => Load::Read(file.read()?),
         Kind::Idle => Load::Idle { seconds: file.seconds()? },
         Kind::Restart => Load::Restart(RestartLoad {
             partition_count: within("partitions", file.partitions, 1, PARTITIONS_MAX)?,
-            log_len: (within("log_mb", file.log_mb.unwrap_or(1000.0), 0.0, 1e7)? * 1e6) as u64,
+            log_len: file.log_len()?,
             seconds: file.seconds()?,
         }),
     };
@@ -176,7 +179,6 @@ impl WorkloadFile {
             ("tick_us", self.tick_us.is_some()),
             ("drain_s", self.drain_s.is_some()),
             ("readers", self.readers.is_some()),
-            ("groups", self.groups.is_some()),
             ("consume_per_s", self.consume_per_s.is_some()),
             ("preload_mb", self.preload_mb.is_some()),
             ("read_yardstick", self.read_yardstick.is_some()),
@@ -189,13 +191,19 @@ impl WorkloadFile {
         if self.kind != Kind::Open {
             alone(&open_only)?;
         }
+        if !matches!(self.kind, Kind::Open | Kind::Read) {
+            alone(&[("groups", self.groups.is_some())])?;
+        }
         if matches!(self.kind, Kind::Idle | Kind::Restart) {
             alone(&[("value_len", self.value_len.is_some()), ("acks", self.acks.is_some())])?;
         }
         if self.kind == Kind::Closed && self.acks.is_some_and(|acks| acks != AcksAsked::All) {
             return Err("key `acks`: a closed loop waits for what is durable; it is always \"all\"".to_owned());
         }
-        if self.kind != Kind::Restart {
+        if self.kind == Kind::Read && self.acks.is_some() {
+            return Err("key `acks`: what is read was acknowledged before, with \"all\"".to_owned());
+        }
+        if !matches!(self.kind, Kind::Read | Kind::Restart) {
             alone(&[("log_mb", self.log_mb.is_some())])?;
         }
         self.check_consumers()
@@ -203,7 +211,7 @@ impl WorkloadFile {
 
     fn check_consumers(&self) -> Result<(), String> {
         let needs_readers = [
-            ("groups", self.groups.is_some()),
+            ("groups", self.groups.is_some() && self.kind == Kind::Open),
             ("consume_per_s", self.consume_per_s.is_some()),
             ("preload_mb", self.preload_mb.is_some()),
             ("read_yardstick", self.read_yardstick.is_some()),
@@ -254,11 +262,30 @@ impl WorkloadFile {
         })
     }
 
+    fn read(&self) -> Result<ReadLoad, String> {
+        let value_len = self.value_len()?;
+        let log_len = self.log_len()?;
+        if log_len < value_len as u64 {
+            return Err(format!("key `log_mb`: {log_len} bytes hold no record of {value_len}"));
+        }
+        Ok(ReadLoad {
+            partition_count: within("partitions", self.partitions, 1, PARTITIONS_MAX)?,
+            value_len,
+            log_len,
+            groups: within("groups", self.groups.unwrap_or(1), 1, GROUPS_MAX)?,
+            seconds: self.seconds()?,
+        })
+    }
+
+    fn log_len(&self) -> Result<u64, String> {
+        Ok((within("log_mb", self.log_mb.unwrap_or(1000.0), 0.0, 1e7)? * 1e6) as u64)
+    }
+
     fn consume(&self) -> Result<Option<ConsumeLoad>, String> {
         let Some(readers) = self.readers else { return Ok(None) };
         let per_s_max = self.consume_per_s.map(|per_s| within("consume_per_s", per_s, 1.0, RATE_MAX)).transpose()?;
         Ok(Some(ConsumeLoad {
-            groups: within("groups", self.groups.unwrap_or(1), 1, 64)?,
+            groups: within("groups", self.groups.unwrap_or(1), 1, GROUPS_MAX)?,
             readers: within("readers", readers, 1, self.partitions.min(64))?,
             per_s_max,
         }))

@@ -36,6 +36,7 @@ pub struct Workload {
 pub enum Load {
     Open(OpenLoad),
     Closed(ClosedLoad),
+    Read(ReadLoad),
     /// Nothing at all for this long.
     Idle {
         seconds: f64,
@@ -82,6 +83,19 @@ pub struct ConsumeLoad {
 pub struct ClosedLoad {
     pub partition_count: u32,
     pub value_len: usize,
+    pub seconds: f64,
+}
+
+/// A log that is written first, and then read by nobody who is in a hurry to write.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadLoad {
+    pub partition_count: u32,
+    /// Bytes of one record's value.
+    pub value_len: usize,
+    /// Bytes of values.
+    pub log_len: u64,
+    /// Each reads everything, on a thread and connections of its own.
+    pub groups: u32,
     pub seconds: f64,
 }
 
@@ -165,6 +179,7 @@ impl Workload {
     pub fn lasting(mut self, seconds: f64) -> Self {
         match &mut self.load {
             Load::Closed(load) => load.seconds = seconds,
+            Load::Read(load) => load.seconds = seconds,
             Load::Idle { seconds: own } => *own = seconds,
             Load::Restart(load) => load.seconds = seconds,
             Load::Open(load) => {
@@ -181,8 +196,29 @@ impl Workload {
         match &self.load {
             Load::Open(load) => load.phases.iter().map(|phase| phase.seconds).sum(),
             Load::Closed(load) => load.seconds * 1.1,
+            Load::Read(load) => load.seconds,
             Load::Idle { seconds } => *seconds,
             Load::Restart(load) => load.seconds,
+        }
+    }
+}
+
+impl ReadLoad {
+    /// How its log is written.
+    #[must_use]
+    pub fn fill(&self) -> OpenLoad {
+        OpenLoad {
+            partition_count: self.partition_count,
+            value_len: self.value_len,
+            lanes: 1,
+            connections: 1,
+            window: file::WINDOW,
+            batch_len_max: file::BATCH_LEN.max(self.value_len),
+            tick: Duration::from_secs_f64(file::TICK_US / 1e6),
+            phases: Vec::new(),
+            drain: Duration::ZERO,
+            consume: None,
+            preload_len: self.log_len,
         }
     }
 }

@@ -9,7 +9,7 @@
 //! stops every connection of the core.
 
 /// Largest write that goes inline, bytes.
-pub const INLINE_LEN_MAX: usize = 16 * 1024;
+pub const INLINE_LEN_MAX: usize = 128 * 1024;
 /// An inline write that takes longer sends the following ones through the ring for a while, microseconds.
 pub const INLINE_SLOW_US: u64 = 2_000;
 /// How long the ring is used after the first slow inline write; doubled by each further one in a row, microseconds.
