@@ -73,13 +73,7 @@ struct Pass {
 }
 
 /// Every group reads the whole log once, each on a thread of its own.
-fn read_all(
-    system: &mut dyn System,
-    topic: &Topic,
-    load: &ReadLoad,
-    record_count: u64,
-    stop: &Stop,
-) -> Result<Pass, BenchError> {
+fn read_all(system: &mut dyn System, topic: &Topic, load: &ReadLoad, record_count: u64, stop: &Stop) -> Result<Pass, BenchError> {
     let partitions: Vec<u32> = (0..load.partition_count).collect();
     let reader = |group| system.reader(topic, &ReadPlan { partitions: partitions.clone(), group });
     let readers: Vec<_> = (0..load.groups).map(reader).collect::<Result<_, _>>()?;

@@ -81,7 +81,9 @@ impl Target for PeerTarget {
             // It kills and starts again what it measures.
             Load::Restart(_) => false,
             Load::Idle { .. } => true,
-            Load::Open(_) | Load::Closed(_) | Load::Read(_) => self.hello.acknowledgements.iter().any(|known| known.acks == workload.acks),
+            Load::Open(_) | Load::Closed(_) | Load::Read(_) => {
+                self.hello.acknowledgements.iter().any(|known| known.acks == workload.acks)
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use crate::system::{ReadBatch, ReadPlan, Reader};
 const WAIT_MS: u32 = 200;
 /// Largest answer, and most of it from one partition.
 const FETCH_LEN: u32 = 8 << 20;
-const PARTITION_LEN: u32 = 1 << 20;
+const PARTITION_LEN: u32 = 2 << 20;
 
 /// A reader's sockets, one for each shard that owns some of its partitions.
 pub(super) struct SluiceReader {

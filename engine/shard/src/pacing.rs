@@ -75,6 +75,11 @@ impl Pacer {
         Permit { pacer: self.clone(), class, len }
     }
 
+    /// Whether nobody is there to stand back for: reads may come in large pieces.
+    pub fn is_quiet(&self) -> bool {
+        self.inner.activity.is_quiet(self.inner.clock.mono_us())
+    }
+
     /// Bytes of permits not given back.
     pub fn in_flight_len(&self) -> u64 {
         self.inner.state.borrow().in_flight_len()

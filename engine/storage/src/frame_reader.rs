@@ -80,6 +80,17 @@ impl<F: DiskFile> FrameReader<F> {
         }
     }
 
+    /// As [`Self::next`], but `None` as well where the device would have to be asked for a frame of more than `room` bytes,
+    /// or for any when `least` is more than that.
+    pub(crate) async fn next_in_room(&mut self, room: usize, least: usize) -> Result<Option<WalkedFrame>, WalkError> {
+        match self.walk.step(self.window_position, self.window.bytes()) {
+            Ok(WalkStep::More { len, .. }) if room < len.max(least) => Ok(None),
+            Ok(WalkStep::Frame(frame)) => Ok(Some(frame)),
+            // Asked again, the walk says the same.
+            _ => self.next().await,
+        }
+    }
+
     /// The bytes of a frame that [`Self::next`] has just given out.
     #[must_use]
     pub fn bytes(&self, frame: &WalkedFrame) -> &[u8] {

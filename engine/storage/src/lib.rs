@@ -57,7 +57,7 @@ mod recovery_unknown;
 pub mod restored_index;
 pub mod retention;
 mod rewrite;
-mod run_bounded;
+pub mod run_bounded;
 pub mod scrub;
 pub mod scrub_finding;
 mod scrub_footer;

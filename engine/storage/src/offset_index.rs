@@ -60,6 +60,13 @@ impl OffsetIndex {
         (u64::from(until.position - from.position) > READ_STEP_LEN_MAX).then_some((*from, *until))
     }
 
+    /// Where the last indexed frame that begins at or before `position` does.
+    #[must_use]
+    pub fn last_position_until(&self, position: u64) -> Option<u64> {
+        let after = self.entries.partition_point(|entry| u64::from(entry.position) <= position);
+        after.checked_sub(1).map(|at| u64::from(self.entries[at].position))
+    }
+
     /// The first entry behind `position`: where a read that met damage at `position` may go on.
     #[must_use]
     pub fn next_after(&self, position: u64) -> Option<OffsetEntry> {

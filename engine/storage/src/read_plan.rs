@@ -15,15 +15,16 @@ use crate::offset_index::{OffsetEntry, OffsetIndex};
 use crate::proven_run::find_proven_run;
 use crate::read_turns::Turns;
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
+use crate::segment_format::block_down;
 use bytes::Bytes;
 use sluice_model::Offset;
-use sluice_model::limits::INDEX_INTERVAL_LEN;
+use sluice_model::limits::{BLOCK_LEN, INDEX_INTERVAL_LEN};
 use std::fmt;
 use std::io;
 use std::rc::Rc;
 
 /// Most bytes read from the device at a time, as long as no frame is larger.
-const WINDOW_LEN_MAX: usize = 1024 * 1024;
+const WINDOW_LEN_MAX: usize = 2 * 1024 * 1024 + BLOCK_LEN;
 /// Bytes read at a time to find where damage ends.
 const PROOF_WINDOW_LEN: usize = 128 * 1024;
 
@@ -41,6 +42,8 @@ pub struct ReadFrames {
     pub slices: Vec<Bytes>,
     /// Where to go on reading.
     pub next_offset: Offset,
+    /// Bytes of the last frame, by which it can be guessed whether one more has room; 0 when there is none.
+    pub last_frame_len: usize,
 }
 
 /// Why there is nothing to give.
@@ -61,6 +64,8 @@ pub struct DiskRead<D: Disk> {
     start: WalkStart,
     offset: Offset,
     len_max: usize,
+    /// The first frame may have so many bytes, when that is more.
+    first_len_max: usize,
     upper: Offset,
 }
 
@@ -137,17 +142,18 @@ impl<D: Disk> Log<D> {
     fn read_memory(&self, first: usize, len_max: usize, upper: Offset) -> Result<ReadPlan<D>, ReadRefusal> {
         let frames = self.tail.frames();
         let mut next_offset = frames[first].base_offset;
-        let (mut len, mut end) = (0, first);
+        let (mut len, mut end, mut last_frame_len) = (0, first, 0);
         for frame in frames.range(first..) {
             let frame_len = frame.len as usize;
             if frame.base_offset != next_offset || frame.next_offset > upper || len + frame_len > len_max {
                 break;
             }
             (len, end, next_offset) = (len + frame_len, end + 1, frame.next_offset);
+            last_frame_len = frame_len;
         }
         let first_frame = &frames[first];
         if end > first {
-            Ok(ReadPlan::Memory(ReadFrames { slices: self.tail.slices(first..end), next_offset }))
+            Ok(ReadPlan::Memory(ReadFrames { slices: self.tail.slices(first..end), next_offset, last_frame_len }))
         } else if first_frame.next_offset > upper {
             Ok(ReadPlan::Empty)
         } else {
@@ -174,7 +180,7 @@ impl<D: Disk> Log<D> {
         if offset >= extent.end_offset {
             return Err(ReadRefusal::Damaged { from: offset, until: self.log_end });
         }
-        Ok(ReadPlan::Disk(DiskRead { segment: segment.clone(), extent, start, offset, len_max, upper }))
+        Ok(ReadPlan::Disk(DiskRead { segment: segment.clone(), extent, start, offset, len_max, first_len_max: 0, upper }))
     }
 
     /// How to reach `offset`, which is on disk, in a segment that is not sealed.
@@ -205,10 +211,24 @@ impl<D: Disk> Log<D> {
 }
 
 impl<D: Disk> DiskRead<D> {
-    /// Bytes it will read from the device, about; an index that has to be loaded first is not counted.
-    fn len_hint(&self) -> u64 {
-        let left = self.extent.end_position;
-        (self.len_max as u64 + INDEX_INTERVAL_LEN).min(left)
+    /// The first frame may have up to `len` bytes, be the rest as short as it was asked for: it is not read twice then.
+    #[must_use]
+    pub fn with_first_of(mut self, len: usize) -> Self {
+        self.first_len_max = len;
+        self
+    }
+
+    /// Bytes to ask the device for at once: up to the last frame that the index names within what may be given out, so that
+    /// the next read begins where this one ends; or up to the next one that it names, when the first is that large.
+    fn window_len(&self, walk_from: u64, index: &OffsetIndex) -> usize {
+        let (len_max, left) = (self.len_max as u64, self.extent.end_position.saturating_sub(walk_from));
+        let indexed = index.last_position_until(walk_from + len_max).map_or(0, |end| end.saturating_sub(walk_from));
+        let first = || index.next_after(walk_from).map(|entry| u64::from(entry.position) - walk_from);
+        let known = if indexed >= len_max / 2 { Some(indexed) } else { first() };
+        let most = len_max.max(self.first_len_max as u64) + INDEX_INTERVAL_LEN;
+        let len = known.filter(|len| *len <= most).unwrap_or(len_max + INDEX_INTERVAL_LEN);
+        let whole_blocks = len.min(left) + (walk_from - block_down(walk_from));
+        usize::try_from(whole_blocks).unwrap_or(usize::MAX).min(WINDOW_LEN_MAX)
     }
 
     /// Reads, verifies and gives out frames. Damage behind the first good frames ends the answer before it. What a
@@ -239,15 +259,19 @@ impl<D: Disk> DiskRead<D> {
             None => self.segment.walk_from_start(&file, &self.extent, turns).await?,
         };
         let again = file.clone();
-        let window_len = (self.len_hint() as usize).min(WINDOW_LEN_MAX);
+        let window_len = self.window_len(range.position, entries);
         let mut reader = FrameReader::new(file, FrameWalk::new(range, self.offset), window_len).in_turns(turns);
         let mut out = Vec::new();
-        let mut next_offset = self.offset;
+        let (mut next_offset, mut last_frame_len) = (self.offset, 0);
         loop {
-            match reader.next().await {
+            let step = match out.len() {
+                0 => reader.next().await,
+                len => reader.next_in_room(self.len_max.saturating_sub(len), self.len_max / 2).await,
+            };
+            match step {
                 Ok(Some(frame)) if frame.header.next_offset() <= self.offset => {}
                 Ok(Some(frame)) => match self.take(&frame, reader.bytes(&frame), &mut out)? {
-                    true => next_offset = frame.header.next_offset(),
+                    true => (next_offset, last_frame_len) = (frame.header.next_offset(), frame.header.frame_len()),
                     false => break,
                 },
                 Ok(None) => break,
@@ -264,7 +288,7 @@ impl<D: Disk> DiskRead<D> {
             }
         }
         let slices = if out.is_empty() { Vec::new() } else { vec![Bytes::from(out)] };
-        Ok(ReadFrames { slices, next_offset })
+        Ok(ReadFrames { slices, next_offset, last_frame_len })
     }
 
     /// Adds a frame to the answer, when it may be there and there is room.
@@ -272,7 +296,8 @@ impl<D: Disk> DiskRead<D> {
         if frame.header.next_offset() > self.upper {
             return Ok(false);
         }
-        if out.len() + bytes.len() > self.len_max {
+        let room = if out.is_empty() { self.len_max.max(self.first_len_max) } else { self.len_max.saturating_sub(out.len()) };
+        if bytes.len() > room {
             return if out.is_empty() { Err(DiskReadError::TooSmall { needed: bytes.len() }) } else { Ok(false) };
         }
         if out.is_empty() {
@@ -359,6 +384,10 @@ pub(crate) fn walk_range<D: Disk>(segment: &SegmentFile<D>, extent: &SegmentExte
 #[cfg(test)]
 #[path = "read_plan_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "read_amount_test.rs"]
+mod amount_tests;
 
 #[cfg(test)]
 #[path = "read_damage_test.rs"]

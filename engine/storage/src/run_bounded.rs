@@ -10,7 +10,7 @@ use std::task::Poll;
 
 /// Runs `futures`, at most `limit` at a time, begun in their order, and gives each result to `on_done` as it comes. After a
 /// break no further one is begun; the result is that of the first break.
-pub(crate) async fn run_bounded<F: Future, B>(
+pub async fn run_bounded<F: Future, B>(
     limit: usize,
     futures: impl Iterator<Item = F>,
     mut on_done: impl FnMut(F::Output) -> ControlFlow<B>,

@@ -13,17 +13,22 @@ use sluice_partition::{CatchUpRead, CaughtUp, FetchRefusal};
 use sluice_protocol::{FetchedPartition, ListedOffset};
 use sluice_shard::{DirectDisk, Pacer, Reservation, Wake};
 use sluice_storage::read_plan::DiskReadError;
+use sluice_storage::run_bounded::run_bounded;
 use sluice_storage::timestamp_lookup::TimestampLookup;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 /// Tasks that read; one read each is under way.
 pub(crate) const CATCH_UP_TASKS: usize = 4;
-/// Bytes read at a time: larger pieces show in the latency of a produce beside them.
+/// Bytes read at a time: larger pieces show in the latency of a produce beside them. And while there is none.
 const PIECE_LEN: usize = 256 * 1024;
+const QUIET_PIECE_LEN: usize = 2 * 1024 * 1024;
+/// Partitions of one fetch that are read at once, as far as the device's budget lets them.
+const PARTS_AT_ONCE: usize = 4;
 /// Bytes of one partition that one fetch is served from disk, unless a single frame is larger.
-pub(crate) const DISK_PART_LEN: usize = 4 * PIECE_LEN;
+pub(crate) const DISK_PART_LEN: usize = 8 * PIECE_LEN;
 
 /// What one partition brings to a fetch answer.
 pub(crate) enum PartFrames {
@@ -150,26 +155,34 @@ impl CatchUp {
     }
 
     async fn read(&self, mut job: FetchJob) -> FetchJob {
-        for part in &mut job.parts {
-            let PartFrames::Disk(disk_part) = part.frames else { continue };
-            part.frames = self.read_partition(disk_part, &mut part.disk_len).await;
-            let PartFrames::Refused(FetchRefusal::TooSmall { needed }) = part.frames else { continue };
-            if needed > disk_part.len_allowed {
-                continue;
-            }
-            part.frames = if job.reservation.try_grow(DiskPart::held_len(needed)) {
-                self.read_partition(DiskPart { len_max: needed, ..disk_part }, &mut part.disk_len).await
-            } else {
-                PartFrames::NoRoom
-            };
-        }
+        let reservation = RefCell::new(&mut job.reservation);
+        let reads = job.parts.iter_mut().filter_map(|part| match part.frames {
+            PartFrames::Disk(disk_part) => Some(self.read_part(disk_part, part, &reservation)),
+            _ => None,
+        });
+        let all = run_bounded(PARTS_AT_ONCE, reads, |()| ControlFlow::<()>::Continue(())).await;
+        assert!(all.is_continue(), "no part ends the others");
         job
+    }
+
+    async fn read_part(&self, disk_part: DiskPart, part: &mut FetchPart, reservation: &RefCell<&mut Reservation>) {
+        part.frames = self.read_partition(disk_part, &mut part.disk_len).await;
+        let PartFrames::Refused(FetchRefusal::TooSmall { needed }) = part.frames else { return };
+        if needed > disk_part.len_allowed {
+            return;
+        }
+        let has_room = reservation.borrow_mut().try_grow(DiskPart::held_len(needed));
+        part.frames = match has_room {
+            true => self.read_partition(DiskPart { len_max: needed, ..disk_part }, &mut part.disk_len).await,
+            false => PartFrames::NoRoom,
+        };
     }
 
     /// Bytes from the disk are added to `disk_len`.
     async fn read_partition(&self, part: DiskPart, disk_len: &mut usize) -> PartFrames {
         let DiskPart { id, offset, len_max, .. } = part;
-        match self.partitions.catch_up(CatchUpRead { id, offset, len_max, piece_len: PIECE_LEN }).await {
+        let piece_len = if self.pacer.is_quiet() { QUIET_PIECE_LEN } else { PIECE_LEN };
+        match self.partitions.catch_up(CatchUpRead { id, offset, len_max, piece_len }).await {
             CaughtUp::Frames { slices, disk_len: len } => {
                 *disk_len += len;
                 PartFrames::Ready(slices)

@@ -59,14 +59,15 @@ impl Answer {
         Self { slices: Vec::new(), next_offset: read.offset, left: read.len_max, disk_len: 0, leader_epoch: None }
     }
 
-    /// Whether that is all there will be.
-    fn take(&mut self, frames: ReadFrames) -> bool {
+    /// Whether that is all there will be: a rest that is too short for another frame like the last, or for a read of its own,
+    /// is left for the next answer.
+    fn take(&mut self, frames: ReadFrames, piece_len: usize) -> bool {
         let len: usize = frames.slices.iter().map(Bytes::len).sum();
         self.left = self.left.saturating_sub(len);
         self.disk_len += len;
         self.next_offset = frames.next_offset;
         self.slices.extend(frames.slices);
-        len == 0 || self.left == 0
+        len == 0 || self.left < frames.last_frame_len.max(piece_len / 4)
     }
 }
 
@@ -84,7 +85,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// before it; all of it that is met is quarantined.
     pub async fn catch_up(&self, read: CatchUpRead) -> CaughtUp {
         let CatchUpRead { id, .. } = read;
-        let (mut answer, mut replans_left, mut piece_len) = (Answer::begin(&read), REPLANS_MAX, read.piece_len);
+        let (mut answer, mut replans_left) = (Answer::begin(&read), REPLANS_MAX);
         let turns = self.read_turns();
         loop {
             let leader_epoch = self.leader_epoch(id);
@@ -97,7 +98,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 continue;
             }
             answer.leader_epoch = leader_epoch;
-            let planned = match self.fetch(id, answer.next_offset, answer.left.min(piece_len)) {
+            let planned = match self.fetch(id, answer.next_offset, answer.left.min(read.piece_len)) {
                 Err(FetchRefusal::TooSmall { needed }) if needed <= answer.left => self.fetch(id, answer.next_offset, needed),
                 planned => planned,
             };
@@ -115,18 +116,16 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 Err(refusal) if is_first => return CaughtUp::Refused(refusal),
                 Ok(FetchedFrames::Empty) | Err(_) => break,
             };
-            let result = plan.run_in_turns(&turns).await;
+            let result = plan.with_first_of(answer.left).run_in_turns(&turns).await;
             match result {
                 Ok(frames) => {
-                    if answer.take(frames) {
+                    if answer.take(frames, read.piece_len) {
                         break;
                     }
                 }
                 Err(DiskReadError::Removed) if replans_left > 0 => replans_left -= 1,
                 // What was read before may be gone as well.
                 Err(DiskReadError::Removed) => return CaughtUp::Failed(DiskReadError::Removed),
-                // One frame is longer than a piece: it is read whole.
-                Err(DiskReadError::TooSmall { needed }) if needed > piece_len && needed <= answer.left => piece_len = needed,
                 Err(DiskReadError::TooSmall { needed }) if is_first => {
                     return CaughtUp::Refused(FetchRefusal::TooSmall { needed });
                 }

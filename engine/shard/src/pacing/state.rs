@@ -37,8 +37,9 @@ pub struct PacerConfig {
     pub scrub_rate: u64,
     /// Write-back when it is urgent.
     pub urgent_rate: u64,
-    /// Bytes of reads under way at once.
+    /// Bytes of reads under way at once, and while there is no produce.
     pub read_in_flight_len: u64,
+    pub quiet_read_in_flight_len: u64,
     /// Bytes of write-back under way at once, and while it is urgent.
     pub write_in_flight_len: u64,
     pub urgent_in_flight_len: u64,
@@ -54,6 +55,7 @@ impl Default for PacerConfig {
             scrub_rate: 20_000_000,
             urgent_rate: 2_000_000_000,
             read_in_flight_len: 256 * 1024,
+            quiet_read_in_flight_len: 5 * 1024 * 1024,
             write_in_flight_len: 1024 * 1024,
             urgent_in_flight_len: 4 * 1024 * 1024,
         }
@@ -136,10 +138,10 @@ impl PacerState {
     pub(super) fn admit(&mut self, ticket: Ticket, now_us: u64, is_quiet: bool) -> Admission {
         let lane = ticket.class.lane();
         let first = self.waiting.iter().find(|other| other.class.lane() == lane);
-        if first.is_some_and(|first| *first < ticket) || !self.fits_in_flight(ticket) {
+        let goes_unpaced = is_quiet && ticket.class == PaceClass::CatchUpRead && !self.write_waits();
+        if first.is_some_and(|first| *first < ticket) || !self.fits_in_flight(ticket, goes_unpaced) {
             return Admission::AfterAnother;
         }
-        let goes_unpaced = is_quiet && ticket.class == PaceClass::CatchUpRead && !self.write_waits();
         let ready_us = if goes_unpaced { now_us } else { self.ready_us(ticket.class, now_us) };
         if ready_us > now_us {
             return Admission::At(ready_us);
@@ -161,11 +163,12 @@ impl PacerState {
     }
 
     /// One piece of a lane is always let through, however large.
-    fn fits_in_flight(&self, ticket: Ticket) -> bool {
+    fn fits_in_flight(&self, ticket: Ticket, goes_unpaced: bool) -> bool {
         let lane = ticket.class.lane();
         let most = match ticket.class {
             PaceClass::UrgentWriteBack => self.config.urgent_in_flight_len,
             PaceClass::WriteBack => self.config.write_in_flight_len,
+            PaceClass::CatchUpRead if goes_unpaced => self.config.quiet_read_in_flight_len,
             PaceClass::CatchUpRead | PaceClass::Scrub => self.config.read_in_flight_len,
         };
         self.in_flight[lane] == 0 || self.in_flight[lane].saturating_add(ticket.len) <= most
@@ -173,7 +176,7 @@ impl PacerState {
 
     /// Whether a write waits for nothing but its rate.
     fn write_waits(&self) -> bool {
-        self.waiting.iter().any(|other| other.class.lane() == WRITES && self.fits_in_flight(*other))
+        self.waiting.iter().any(|other| other.class.lane() == WRITES && self.fits_in_flight(*other, false))
     }
 
     /// When the rates let a piece of this class begin.
@@ -236,7 +239,7 @@ impl Meter {
     fn charge(&mut self, len: u64, now_us: u64) {
         let cost_us = u64::try_from(u128::from(len) * 1_000_000 / u128::from(self.rate)).unwrap_or(u64::MAX);
         self.done_us = self.done_us.max(now_us).saturating_add(cost_us);
-        self.done_us = self.done_us.min(now_us.saturating_add(DEBT_US_MAX.max(cost_us)));
+        self.done_us = self.done_us.min(now_us.saturating_add(DEBT_US_MAX.max(cost_us) + BURST_US));
     }
 }
 
@@ -347,6 +350,20 @@ mod tests {
         assert!(matches!(state.admit(read, 5, false), Admission::At(_)), "beside produce it is paced");
         state.enter(PaceClass::WriteBack, PIECE);
         assert!(matches!(state.admit(read, 5, true), Admission::At(_)), "a write waits");
+    }
+
+    #[test]
+    fn in_the_quiet_more_is_read_at_once() {
+        let mut state = PacerState::new(PacerConfig { quiet_read_in_flight_len: 3 * PIECE, ..PacerConfig::default() });
+        for _ in 0..3 {
+            let read = state.enter(PaceClass::CatchUpRead, PIECE);
+            assert_eq!(state.admit(read, 5, true), Admission::Admitted);
+        }
+        let read = state.enter(PaceClass::CatchUpRead, PIECE);
+        assert_eq!(state.admit(read, 5, true), Admission::AfterAnother);
+        state.release(PaceClass::CatchUpRead, 2 * PIECE);
+        assert_eq!(state.admit(read, 5, false), Admission::AfterAnother, "beside produce one is all there may be");
+        assert_eq!(state.admit(read, 5, true), Admission::Admitted);
     }
 
     #[test]
