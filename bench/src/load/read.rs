@@ -4,6 +4,7 @@
 //! from the device. A pass ends when every group has all records: the next one begins with connections of its own, and the time
 //! in which they are made is not counted.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::open::fill;
@@ -15,7 +16,8 @@ use crate::measurement::{Acknowledged, BrokerFigures, Measurement};
 use crate::system::{ReadBatch, ReadPlan, Reader, System, Topic};
 use crate::workload::{ReadLoad, Workload};
 
-const WAIT_MAX: Duration = Duration::from_millis(50);
+/// How soon one that has all of its own sees that its group has too.
+const WAIT_MAX: Duration = Duration::from_millis(1);
 /// A reader that gets nothing for so long has lost something.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// After the log is written and settled, so that reads count as what they are to a broker that paces them beside writes.
@@ -72,15 +74,26 @@ struct Pass {
     cpu_time: Duration,
 }
 
-/// Every group reads the whole log once, each on a thread of its own.
+/// The readers of one group, which have all records when they have them together.
+struct Group {
+    record_count: u64,
+    seen: AtomicU64,
+}
+
+/// Every group reads the whole log once, each reader on a thread of its own.
 fn read_all(system: &mut dyn System, topic: &Topic, load: &ReadLoad, record_count: u64, stop: &Stop) -> Result<Pass, BenchError> {
-    let partitions: Vec<u32> = (0..load.partition_count).collect();
-    let reader = |group| system.reader(topic, &ReadPlan { partitions: partitions.clone(), group });
-    let readers: Vec<_> = (0..load.groups).map(reader).collect::<Result<_, _>>()?;
+    let groups: Vec<Group> = (0..load.groups).map(|_| Group { record_count, seen: AtomicU64::new(0) }).collect();
+    let mut readers = Vec::new();
+    for (number, group) in (0..).zip(&groups) {
+        for reader in 0..load.readers {
+            let partitions = (reader..load.partition_count).step_by(load.readers as usize).collect();
+            readers.push((system.reader(topic, &ReadPlan { partitions, group: number })?, group));
+        }
+    }
     let begun_at = Instant::now();
     let seen: Vec<Result<Pass, BenchError>> = std::thread::scope(|scope| {
         let threads: Vec<_> =
-            readers.into_iter().map(|reader| scope.spawn(move || read_log(reader, record_count, stop))).collect();
+            readers.into_iter().map(|(reader, group)| scope.spawn(move || read_log(reader, group, stop))).collect();
         threads.into_iter().map(|thread| thread.join().expect("a reader does not panic")).collect()
     });
     let mut sum = Pass { seconds: begun_at.elapsed().as_secs_f64().max(1e-9), ..Pass::default() };
@@ -93,12 +106,12 @@ fn read_all(system: &mut dyn System, topic: &Topic, load: &ReadLoad, record_coun
     Ok(sum)
 }
 
-fn read_log(mut reader: Box<dyn Reader + Send>, record_count: u64, stop: &Stop) -> Result<Pass, BenchError> {
+fn read_log(mut reader: Box<dyn Reader + Send>, group: &Group, stop: &Stop) -> Result<Pass, BenchError> {
     let cpu_before = thread_cpu_time();
     let mut pass = Pass::default();
     let mut batch = ReadBatch::default();
     let mut last_came_at = Instant::now();
-    while pass.record_count < record_count {
+    while group.seen.load(Ordering::Relaxed) < group.record_count {
         if stop.is_asked() {
             return Err(BenchError::Interrupted);
         }
@@ -108,10 +121,12 @@ fn read_log(mut reader: Box<dyn Reader + Send>, record_count: u64, stop: &Stop) 
         if !batch.stamps.is_empty() {
             last_came_at = now;
         } else if now.saturating_duration_since(last_came_at) > PATIENCE {
-            let (seen, seconds) = (pass.record_count, PATIENCE.as_secs());
+            let (seen, record_count, seconds) = (group.seen.load(Ordering::Relaxed), group.record_count, PATIENCE.as_secs());
             return Err(BenchError::protocol(format!("{seen} of {record_count} records came, and none for {seconds} s")));
         }
-        pass.record_count += batch.stamps.len() as u64;
+        let count = batch.stamps.len() as u64;
+        group.seen.fetch_add(count, Ordering::Relaxed);
+        pass.record_count += count;
         pass.value_len += batch.value_len;
     }
     pass.cpu_time = thread_cpu_time().saturating_sub(cpu_before);

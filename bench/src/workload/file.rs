@@ -16,6 +16,7 @@ const CONNECTIONS_MAX: u32 = 10_000;
 const VALUE_LEN_MAX: usize = 1_000_000;
 const LANES_MAX: u32 = 64;
 const GROUPS_MAX: u32 = 64;
+const READERS_MAX: u32 = 64;
 /// Of the counted time; at least, unless the file says otherwise.
 const WARM_UP_SHARE: f64 = 0.1;
 const WARM_UP_S_MIN: f64 = 0.5;
@@ -68,7 +69,7 @@ struct WorkloadFile {
     tick_us: Option<f64>,
     /// After the schedule's end what is due is still offered, and readers read on, for this long at most; 10.
     drain_s: Option<f64>,
-    /// Readers of each group; none unless told otherwise. Each group reads everything.
+    /// Readers of each group; none unless told otherwise (one in a `read` loop). Each group reads everything.
     readers: Option<u32>,
     groups: Option<u32>,
     /// Records a second that a group takes at most while the schedule lasts.
@@ -178,7 +179,6 @@ impl WorkloadFile {
             ("batch_len_max", self.batch_len_max.is_some()),
             ("tick_us", self.tick_us.is_some()),
             ("drain_s", self.drain_s.is_some()),
-            ("readers", self.readers.is_some()),
             ("consume_per_s", self.consume_per_s.is_some()),
             ("preload_mb", self.preload_mb.is_some()),
             ("read_yardstick", self.read_yardstick.is_some()),
@@ -192,7 +192,7 @@ impl WorkloadFile {
             alone(&open_only)?;
         }
         if !matches!(self.kind, Kind::Open | Kind::Read) {
-            alone(&[("groups", self.groups.is_some())])?;
+            alone(&[("groups", self.groups.is_some()), ("readers", self.readers.is_some())])?;
         }
         if matches!(self.kind, Kind::Idle | Kind::Restart) {
             alone(&[("value_len", self.value_len.is_some()), ("acks", self.acks.is_some())])?;
@@ -273,6 +273,7 @@ impl WorkloadFile {
             value_len,
             log_len,
             groups: within("groups", self.groups.unwrap_or(1), 1, GROUPS_MAX)?,
+            readers: within("readers", self.readers.unwrap_or(1), 1, self.partitions.min(READERS_MAX))?,
             seconds: self.seconds()?,
         })
     }
@@ -286,7 +287,7 @@ impl WorkloadFile {
         let per_s_max = self.consume_per_s.map(|per_s| within("consume_per_s", per_s, 1.0, RATE_MAX)).transpose()?;
         Ok(Some(ConsumeLoad {
             groups: within("groups", self.groups.unwrap_or(1), 1, GROUPS_MAX)?,
-            readers: within("readers", readers, 1, self.partitions.min(64))?,
+            readers: within("readers", readers, 1, self.partitions.min(READERS_MAX))?,
             per_s_max,
         }))
     }

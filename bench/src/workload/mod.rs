@@ -94,8 +94,10 @@ pub struct ReadLoad {
     pub value_len: usize,
     /// Bytes of values.
     pub log_len: u64,
-    /// Each reads everything, on a thread and connections of its own.
+    /// Each reads everything.
     pub groups: u32,
+    /// Readers of one group, which share the partitions, each on a thread and connections of its own.
+    pub readers: u32,
     pub seconds: f64,
 }
 
