@@ -20,6 +20,7 @@ use std::time::Duration;
   sluice bench run single-record bulk --rounds 9         more rounds for a steadier median
   sluice bench run mine.toml --broker 10.0.0.7:7400      a workload of your own, on a broker that runs
   sluice bench run bulk --peer redis --peer nats         the same records to what you would pick instead
+  sluice bench run bulk --peer kafka=10.0.0.9:9092       the same to a broker of Kafka's protocol that runs already
   sluice bench run yardsticks --data-dir /data           what the machine itself can do, without a broker
   sluice bench report bench-results/20261122-101500-spike
   sluice bench compare before/results.json after/results.json

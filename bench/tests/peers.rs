@@ -28,7 +28,7 @@ fn program(folder: &Path, script: &str) -> PeersProgram {
     let hello = Hello {
         version: CONVERSATION_VERSION,
         system: "redis-unflushed".to_owned(),
-        acknowledgements: vec![Acknowledgement { acks: AcksAsked::All, text: "in memory".to_owned(), flushed: false }],
+        acknowledgements: vec![Acknowledgement { acks: AcksAsked::All, text: "in memory".to_owned(), flushed: Some(false) }],
         settings: "appendfsync everysec".to_owned(),
     };
     let measured = Measurement { reached_per_s: Some(7.0), notes: vec!["it's fine".to_owned()], ..Measurement::default() };
@@ -63,7 +63,7 @@ const GOOD: &str = r#"echo "$HELLO"; while read -r line; do echo "$ROUND"; done"
 fn what_a_child_says_is_what_was_measured() {
     let mut target = target("good", GOOD).expect("a child");
     assert_eq!((target.name(), target.settings().as_str()), ("redis-unflushed", "appendfsync everysec"));
-    assert_eq!(target.acknowledgement(AcksAsked::All), ("in memory".to_owned(), false));
+    assert_eq!(target.acknowledgement(AcksAsked::All), ("in memory".to_owned(), Some(false)));
     for _ in 0..3 {
         let measured = round(&mut target);
         assert_eq!((measured.outcome, measured.reached_per_s), (RoundOutcome::Whole, Some(7.0)));

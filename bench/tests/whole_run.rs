@@ -314,8 +314,8 @@ impl Target for Peer {
         workload.name != "partitions-64"
     }
 
-    fn acknowledgement(&self, _: AcksAsked) -> (String, bool) {
-        ("in memory".to_owned(), false)
+    fn acknowledgement(&self, _: AcksAsked) -> (String, Option<bool>) {
+        ("in memory".to_owned(), Some(false))
     }
 
     fn measure(&mut self, _: &Workload, _: &Stop) -> Result<Measurement, BenchError> {

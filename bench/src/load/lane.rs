@@ -5,6 +5,9 @@
 //! again when the system said, and counts in a row of its own. What the generator itself is late by is kept apart: hand-over
 //! minus the later of the intended time and the moment there was room. The expensive mistake is to sleep in any way the
 //! schedule does not know of.
+//!
+//! A flow that was refused takes nothing before the time it was told, new records neither: a crowd that goes on sending what
+//! is refused would measure its own sends. They are due all the while.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -51,6 +54,8 @@ struct FlowState {
     /// Since when there has been room, as far as is known.
     room_since_ns: u64,
     had_room: bool,
+    /// The system has refused a record, and takes nothing before this.
+    closed_until_ns: u64,
     /// To be offered again, now.
     again: VecDeque<Handed>,
     is_active: bool,
@@ -101,6 +106,7 @@ impl<'a> Lane<'a> {
             next: 0,
             room_since_ns: 0,
             had_room: true,
+            closed_until_ns: 0,
             again: VecDeque::new(),
             is_active: false,
         };
@@ -196,7 +202,8 @@ impl<'a> Lane<'a> {
         while index < self.active.len() && handed < HAND_OVER_MAX {
             let number = self.active[index];
             let state = &mut self.flows[number as usize];
-            if !self.producer.has_room(state.flow.partition, state.flow.connection) {
+            let is_closed = now_ns < state.closed_until_ns;
+            if is_closed || !self.producer.has_room(state.flow.partition, state.flow.connection) {
                 state.had_room = false;
                 index += 1;
                 continue;
@@ -260,7 +267,10 @@ impl<'a> Lane<'a> {
                     self.figures.refused_count += 1;
                     self.figures.refused_because = Some(because.to_string());
                     self.figures.timeline.add(now_ns, Event::Refused);
-                    self.later.push(Reverse((now_ns + retry_after.as_nanos() as u64, self.refusal_count)));
+                    let again_at_ns = now_ns + retry_after.as_nanos() as u64;
+                    let flow = &mut self.flows[handed.flow as usize];
+                    flow.closed_until_ns = flow.closed_until_ns.max(again_at_ns);
+                    self.later.push(Reverse((again_at_ns, self.refusal_count)));
                     self.waiting.insert(self.refusal_count, Handed { was_refused: true, ..handed });
                     self.refusal_count += 1;
                 }

@@ -64,14 +64,6 @@ impl System for Counter {
         "counter"
     }
 
-    fn acknowledgement(&self, _: AcksAsked) -> String {
-        String::new()
-    }
-
-    fn flushed(&self, _: AcksAsked) -> bool {
-        false
-    }
-
     fn create_topic(&mut self, plan: &TopicPlan) -> Result<Topic, BenchError> {
         Ok(Topic { name: plan.name.clone(), partition_count: plan.partition_count, acks: plan.acks })
     }

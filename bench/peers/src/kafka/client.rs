@@ -20,7 +20,7 @@ use sluice_bench::system::AcksAsked;
 pub(super) const BATCH_LEN: usize = 1_000_000;
 /// More than the largest value there is, with what is around it.
 pub(super) const MESSAGE_LEN_MAX: usize = 2_000_000;
-const METADATA_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) type Settings = Vec<(&'static str, String)>;
 
@@ -110,7 +110,7 @@ pub(super) fn led_partition_count(address: &str, topic: &str) -> Result<usize, B
     Ok(partitions.filter(|partition| partition.leader() >= 0 && partition.error().is_none()).count())
 }
 
-fn metadata_client(address: &str) -> Result<BaseConsumer, BenchError> {
+pub(super) fn metadata_client(address: &str) -> Result<BaseConsumer, BenchError> {
     config(address, &Settings::new()).create().map_err(failed("a client"))
 }
 
