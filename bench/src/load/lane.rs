@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::figures::LaneFigures;
 use super::in_flight::{Handed, InFlight};
 use super::schedule::Schedule;
-use super::thread_time::{CountedCpu, sharpen_timers, wait_for};
+use super::thread_time::{CountedTime, sharpen_timers, take_turns_at_once, wait_for};
 use super::timeline::Event;
 use super::{Shared, Stop};
 use crate::error::BenchError;
@@ -77,13 +77,14 @@ struct Lane<'a> {
     fallen_due: u64,
     count: u64,
     value: Vec<u8>,
-    cpu: CountedCpu,
+    time: CountedTime,
     figures: LaneFigures,
 }
 
 /// Runs a lane to its end: until every record has an outcome, or the patience of `job` is over, or the connection breaks.
 pub(super) fn run_lane(producer: Box<dyn Producer + Send>, plan: LanePlan, job: LaneJob<'_>) -> LaneFigures {
     sharpen_timers();
+    take_turns_at_once();
     wait_for(job.begin);
     let mut lane = Lane::new(producer, plan, job);
     if let Err(error) = lane.run() {
@@ -94,7 +95,7 @@ pub(super) fn run_lane(producer: Box<dyn Producer + Send>, plan: LanePlan, job: 
     let again: usize = lane.flows.iter().map(|flow| flow.again.len()).sum();
     lane.figures.refused_to_the_end_count = (lane.waiting.len() + again) as u64;
     lane.figures.unoffered_count = lane.count - lane.flows.iter().map(|flow| flow.next).sum::<u64>();
-    lane.figures.cpu_time = lane.cpu.used();
+    lane.figures.time = lane.time.used();
     lane.figures
 }
 
@@ -123,7 +124,7 @@ impl<'a> Lane<'a> {
             fallen_due: 0,
             count: job.schedule.lane_count(plan.lane, plan.lane_count),
             value: incompressible(job.value_len, plan.lane),
-            cpu: CountedCpu::new(job.schedule.counted_ns()),
+            time: CountedTime::new(job.schedule.counted_ns()),
             figures: LaneFigures::new(job.schedule.seconds()),
         }
     }
@@ -135,7 +136,7 @@ impl<'a> Lane<'a> {
         let end_ns = offers_end_ns + OUTCOME_PATIENCE.as_nanos() as u64;
         loop {
             let now_ns = self.now_ns();
-            self.cpu.look(now_ns);
+            self.time.look(now_ns);
             let may_offer = now_ns < offers_end_ns;
             let mut handed = 0;
             if may_offer {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::load::schedule::Phase;
+use crate::load::thread_time::ThreadTime;
 use crate::system::RefusedBecause;
 use sluice_tuning::LatencyHistogram;
 
@@ -235,6 +236,7 @@ fn the_generator_is_behind_when_the_figures_would_be_better_had_it_been_on_time(
             figures.latencies.record_n(us(latency), count);
             figures.punctual.record_n(us(latency - own), count);
         }
+        figures.time = ThreadTime { cpu: us(120_000), core_wait: us(1_450_000) };
         figures.lateness()
     };
     assert_eq!(behind((300, 80), (400, 150), 2), None, "to wake a core takes that long");
@@ -242,5 +244,6 @@ fn the_generator_is_behind_when_the_figures_would_be_better_had_it_been_on_time(
     assert_eq!(behind((300, 10), (5_000, 4_000), 0), None);
     let text = behind((300, 10), (1_000, 600), 2).expect("more than half of the p99 is the generator's");
     assert!(text.contains("p99") && text.contains("of the 1000 µs"), "{text}");
+    assert!(text.contains("worked for 0.12 s and waited for 1.45 s"), "who had the cores: {text}");
     assert!(behind((2_000, 900), (2_000, 900), 0).expect("nearly half").contains("p50"));
 }
