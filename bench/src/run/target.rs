@@ -34,6 +34,11 @@ pub trait Target {
     /// Whether it can be measured with this workload at all; one that cannot is left out, with a note.
     fn can_run(&self, workload: &Workload) -> bool;
 
+    /// Why it is not there at all: it has no part in the run, which says so.
+    fn missing(&self) -> Option<&str> {
+        None
+    }
+
     /// What an acknowledgement means, in a line, and whether it comes after a flush, when that is known.
     fn acknowledgement(&self, acks: AcksAsked) -> (String, Option<bool>);
 
