@@ -4,18 +4,13 @@
 //! nothing is claimed: what its user says of it is repeated as such. The expensive mistake is a wait of minutes for what was
 //! never a broker: each step has its own short patience, and its own words.
 
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
-
 use rdkafka::consumer::Consumer;
 use sluice_bench::BenchError;
 use sluice_bench::peer::messages::Acknowledgement;
 use sluice_bench::peer::names::Flush;
 use sluice_bench::system::AcksAsked;
 
-use super::client::{METADATA_PATIENCE, metadata_client};
-
-const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+use super::client::{METADATA_PATIENCE, connect, metadata_client};
 
 /// Whether a broker answers there, and those that it names can be reached.
 ///
@@ -43,18 +38,6 @@ pub(super) fn check(address: &str) -> Result<(), BenchError> {
 
 fn no_broker(problem: &str) -> BenchError {
     BenchError::Option { problem: problem.to_owned() }
-}
-
-fn connect(address: &str) -> Result<(), String> {
-    let resolved: Vec<_> = address.to_socket_addrs().map_err(|error| format!("the name is not known: {error}"))?.collect();
-    let mut problem = "the name has no address".to_owned();
-    for address in resolved {
-        match TcpStream::connect_timeout(&address, CONNECT_PATIENCE) {
-            Ok(_) => return Ok(()),
-            Err(error) => problem = format!("nobody listens on {address}: {error}"),
-        }
-    }
-    Err(problem)
 }
 
 /// What an acknowledgement of such a broker means, as far as that is known.
