@@ -1,7 +1,7 @@
 use super::*;
 use crate::process::Process;
 use crate::result::RoundOutcome;
-use crate::system::{AcksAsked, LanePlan, Outcome, Producer, Record, Settled, TopicPlan};
+use crate::system::{LanePlan, Outcome, Producer, Record, Settled, TopicPlan};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
