@@ -20,6 +20,7 @@ use std::time::Duration;
   sluice bench run single-record bulk --rounds 9         more rounds for a steadier median
   sluice bench run mine.toml --broker 10.0.0.7:7400      a workload of your own, on a broker that runs
   sluice bench run bulk --peer redis --peer nats         the same records to what you would pick instead
+  sluice bench run bulk --peer kafka=10.0.0.9:9092       the same to a broker of Kafka's protocol that runs already
   sluice bench run yardsticks --data-dir /data           what the machine itself can do, without a broker
   sluice bench report bench-results/20261122-101500-spike
   sluice bench compare before/results.json after/results.json
@@ -121,7 +122,7 @@ fn measure(args: &RunArgs) -> Result<(), Failure> {
         bar.set_message(progress.what.clone());
     });
     bar.finish_and_clear();
-    let Finished { run, written, failure: ended_by } = measured.map_err(failure)?;
+    let Finished { run, written, missing, failure: ended_by } = measured.map_err(failure)?;
     if args.options.json {
         print_line(&report::json(&run))?;
         eprintln!("results: {}\nreport: {}", written.results.display(), written.html.display());
@@ -129,7 +130,7 @@ fn measure(args: &RunArgs) -> Result<(), Failure> {
         print_line(&run.to_string())?;
         print_line(&format!("\nresults: {}\nreport: {}", written.results.display(), written.html.display()))?;
     }
-    ended_by.map_or_else(|| verdict(&run), |error| Err(failure(error)))
+    ended_by.map_or_else(|| verdict(&run, &missing), |error| Err(failure(error)))
 }
 
 fn show(args: &ReportArgs) -> Result<(), Failure> {
@@ -152,15 +153,21 @@ fn compare(args: &CompareArgs) -> Result<(), Failure> {
 }
 
 /// What was measured is printed and kept, and yet the run may not have been what was asked for.
-fn verdict(run: &Run) -> Result<(), Failure> {
+fn verdict(run: &Run, missing: &[String]) -> Result<(), Failure> {
     if run.interrupted {
         return Err(Failure::new(ExitStatus::Interrupted, "ended by a signal: only what was whole by then is reported"));
     }
     let died = run.results.iter().find(|result| result.outcome == RoundOutcome::BrokerDied);
-    died.map_or(Ok(()), |result| {
+    if let Some(result) = died {
         let because = result.outcome_because.clone().unwrap_or_default();
-        Err(Failure::new(ExitStatus::Failed, format!("{} went away during {}: {because}", result.system, result.workload)))
-    })
+        let problem = format!("{} went away during {}: {because}", result.system, result.workload);
+        return Err(Failure::new(ExitStatus::Failed, problem));
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let problem = format!("{} cannot be had here (the warnings say why): all else was measured", missing.join(", "));
+    Err(Failure::new(ExitStatus::Failed, problem))
 }
 
 fn listen(stop: &Stop) -> Result<tokio::runtime::Runtime, Failure> {

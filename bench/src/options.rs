@@ -66,7 +66,9 @@ pub struct BenchOptions {
     /// Settings file for the broker that is started
     #[arg(long, value_name = "FILE", conflicts_with = "broker")]
     pub config: Option<PathBuf>,
-    /// Measure this system beside Sluice: kafka, nats, redis, iggy or all; may be given several times
+    /// Measure this system beside Sluice: kafka, nats, redis, iggy or all, each on a server that is installed and started for the
+    /// purpose; or kafka=HOST:PORT, any broker of Kafka's protocol that runs already (put ,flushed or ,unflushed behind it when
+    /// you know which it does before it answers); may be given several times
     #[arg(long = "peer", value_name = "PEER")]
     pub peers: Vec<String>,
     /// Folder in which peers are installed [default: sluice/peers in the user's cache folder]

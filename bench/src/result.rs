@@ -76,7 +76,8 @@ pub struct WorkloadResult {
     /// What an acknowledgement of this system means, one line.
     #[serde(default)]
     pub acknowledgement: Option<String>,
-    /// Whether what is counted was flushed before it was acknowledged.
+    /// Whether what is counted was flushed before it was acknowledged; null also where that is not known, as of a peer's server
+    /// that was given by its address.
     pub flushed: Option<bool>,
 
     /// Records a second in the counted time: the schedule's own, what was handed to the system, what it acknowledged.

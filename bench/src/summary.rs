@@ -24,7 +24,7 @@ pub enum SeriesOf {
         system: String,
         mode: WaitMode,
         /// What it means, and whether it comes after a flush.
-        acknowledgement: (String, bool),
+        acknowledgement: (String, Option<bool>),
         settings: String,
     },
 }
@@ -258,7 +258,7 @@ fn identity(series: &Series) -> Identity {
                 },
                 acks: produces.then(|| workload.acks.name().to_owned()),
                 acknowledgement: produces.then(|| acknowledgement.0.clone()),
-                flushed: produces.then_some(acknowledgement.1),
+                flushed: acknowledgement.1.filter(|_| produces),
                 settings: settings.clone(),
                 ..WorkloadResult::default()
             };

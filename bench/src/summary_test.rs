@@ -29,7 +29,7 @@ fn load_in_mode(name: &str, mode: WaitMode) -> SeriesOf {
         mode,
         workload: Box::new(find(name).expect("a workload of the program").remove(0)),
         system: "sluice".to_owned(),
-        acknowledgement: ("flushed".to_owned(), true),
+        acknowledgement: ("flushed".to_owned(), Some(true)),
         settings: "shards = 1".to_owned(),
     }
 }

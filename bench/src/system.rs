@@ -193,12 +193,6 @@ pub trait Reader {
 pub trait System {
     fn name(&self) -> &str;
 
-    /// What an acknowledgement means under `acks`, in one line: flushed or not, and by whom.
-    fn acknowledgement(&self, acks: AcksAsked) -> String;
-
-    /// Whether that acknowledgement comes after a flush of the device.
-    fn flushed(&self, acks: AcksAsked) -> bool;
-
     /// # Errors When the system refuses.
     fn create_topic(&mut self, plan: &TopicPlan) -> Result<Topic, BenchError>;
 

@@ -310,12 +310,16 @@ impl Target for Peer {
         self.0
     }
 
+    fn missing(&self) -> Option<&str> {
+        (self.0 == "gone").then_some("no network")
+    }
+
     fn can_run(&self, workload: &Workload) -> bool {
         workload.name != "partitions-64"
     }
 
-    fn acknowledgement(&self, _: AcksAsked) -> (String, bool) {
-        ("in memory".to_owned(), false)
+    fn acknowledgement(&self, _: AcksAsked) -> (String, Option<bool>) {
+        ("in memory".to_owned(), Some(false))
     }
 
     fn measure(&mut self, _: &Workload, _: &Stop) -> Result<Measurement, BenchError> {
@@ -332,11 +336,13 @@ fn peers_take_turns_with_sluice_and_a_dead_one_ends_nothing() {
     let (address, _broker) = start(Behaviour::Answers);
     let workloads = ["single-record", "partitions-64", "acks-all"];
     let options = BenchOptions { broker: Some(address), ..options("peers", &workloads) };
-    let peers: Vec<Box<dyn Target>> =
-        vec![Box::new(Peer("dead", RoundOutcome::BrokerDied)), Box::new(Peer("well", RoundOutcome::Whole))];
+    let kinds = [("dead", RoundOutcome::BrokerDied), ("gone", RoundOutcome::Whole), ("well", RoundOutcome::Whole)];
+    let peers = kinds.map(|(name, outcome)| -> Box<dyn Target> { Box::new(Peer(name, outcome)) }).into();
     let mut steps = Vec::new();
     let finished = run(&options, peers, &Stop::default(), &mut |progress| steps.push(progress.what.clone())).expect("a run");
     assert!(finished.failure.is_none(), "{:?}", finished.failure);
+    assert_eq!(finished.missing, ["gone"], "what can be had is measured without it");
+    assert!(finished.run.warnings.contains(&"gone is not measured: no network".to_owned()), "{:?}", finished.run.warnings);
     let loads: Vec<&str> =
         steps.iter().filter_map(|step| Some(step.strip_prefix("round 1/1: ")?.split_once(" on ")?.1)).collect();
     assert_eq!(loads, ["sluice", "dead", "well", "sluice", "sluice", "dead", "well"]);

@@ -29,6 +29,13 @@ pub(crate) fn run(mut session: Session) -> Result<(), BenchError> {
     talked
 }
 
+/// Says, in the place of a hello, that there is nothing to measure.
+///
+/// # Errors When nobody reads it.
+pub(crate) fn refuse(because: &BenchError) -> Result<(), BenchError> {
+    say(&Answer::Unstarted { because: because.to_string() })
+}
+
 fn talk(session: &mut Session, commands: &Receiver<Heard>, stop: &Stop) -> Result<(), BenchError> {
     for heard in commands {
         match heard {

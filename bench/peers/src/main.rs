@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use sluice_bench::BenchError;
-use sluice_bench::peer::names::{PEERS, peer_of};
+use sluice_bench::peer::names::{PEERS, peer_of, select};
 
 use crate::folder::PeersFolder;
 use crate::session::Session;
@@ -56,6 +56,12 @@ enum Command {
         peers: Vec<String>,
         #[arg(long, value_name = "DIR")]
         folder: PathBuf,
+    },
+    /// Measure rounds on a server that runs already, as told on standard input, until it ends
+    Attach {
+        /// kafka=HOST:PORT, with `,flushed` or `,unflushed` behind it when that is known
+        #[arg(long)]
+        peer: String,
     },
     /// Measure rounds as told on standard input, until it ends
     Serve {
@@ -92,6 +98,23 @@ fn run(command: Command) -> Result<ExitCode, BenchError> {
             let installed = PeersFolder::open(&folder)?.installed(peer.as_ref())?;
             conversation::run(Session::new(peer, flush, installed, data_dir)).map(|()| ExitCode::SUCCESS)
         }
+        Command::Attach { peer } => {
+            raise_descriptor_limit();
+            attach(&peer).map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// That nobody is there is an answer like others: the parent says it to its user.
+fn attach(asked: &str) -> Result<(), BenchError> {
+    let asked = select(&[asked.to_owned()])?.remove(0);
+    let name = asked.name;
+    let Some(given) = asked.given else {
+        return Err(BenchError::Option { problem: format!("--peer {name}: it needs an address, {name}=HOST:PORT") });
+    };
+    match Session::attach(peer::find(name)?, given) {
+        Ok(session) => conversation::run(session),
+        Err(error) => conversation::refuse(&error),
     }
 }
 

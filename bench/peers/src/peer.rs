@@ -7,7 +7,8 @@
 use std::path::Path;
 
 use sluice_bench::BenchError;
-use sluice_bench::peer::names::{Flush, PEERS};
+use sluice_bench::peer::messages::Acknowledgement;
+use sluice_bench::peer::names::{Flush, GivenServer, PEERS};
 use sluice_bench::system::{AcksAsked, System};
 
 use crate::server::Server;
@@ -39,6 +40,21 @@ pub(crate) trait Peer {
     ///
     /// # Errors When it does not serve in time; it is gone then.
     fn start(&self, plan: &StartPlan<'_>) -> Result<Started, BenchError>;
+
+    /// Speaks with a server that runs already, and that nothing here ends.
+    ///
+    /// # Errors When nobody is there, or it speaks something else; always, of a peer that has to be set up for the purpose.
+    fn attach(&self, _: &GivenServer) -> Result<Attached, BenchError> {
+        Err(BenchError::Option { problem: format!("a server of {} that runs already cannot be measured", self.name()) })
+    }
+}
+
+/// A server that was not started here, and what its user says of it.
+pub(crate) struct Attached {
+    /// Without processes, which are not known.
+    pub system: Box<dyn System>,
+    pub acknowledgements: Vec<Acknowledgement>,
+    pub settings: String,
 }
 
 /// Where and how to start a server.

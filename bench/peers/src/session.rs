@@ -1,7 +1,7 @@
-//! One peer, round by round: its server is started for the first and stays.
+//! One peer, round by round: its server is started for the first and stays, or it is somebody else's and only spoken with.
 //!
-//! A server that dies is an outcome of the round; the next round has a new one on an empty folder. One that does not start is
-//! not tried again. Between rounds it must cost nothing: what it left in the page cache is written before the round's answer,
+//! A server that dies is an outcome of the round; the next round has a new one on an empty folder, or looks whether somebody
+//! else's is back. One that does not start is not tried again. Between rounds it must cost nothing: what it left in the page cache is written before the round's answer,
 //! and a server that takes more than a hundredth of a core for nothing is held.
 
 use std::fs::{self, File};
@@ -12,49 +12,78 @@ use std::time::Duration;
 use sluice_bench::error::at;
 use sluice_bench::measurement::Measurement;
 use sluice_bench::peer::messages::{Acknowledgement, Answer, CONVERSATION_VERSION, Hello};
-use sluice_bench::peer::names::{Flush, system_name};
+use sluice_bench::peer::names::{Flush, GivenServer, system_name};
 use sluice_bench::process::Process;
 use sluice_bench::result::RoundOutcome;
-use sluice_bench::system::AcksAsked;
+use sluice_bench::system::{AcksAsked, System};
 use sluice_bench::{BenchError, Stop, Workload, load};
 
-use crate::peer::{Peer, StartPlan, Started};
+use crate::peer::{Attached, Peer, StartPlan, Started};
+use crate::server::Server;
 
 const IDLE_LOOK: Duration = Duration::from_secs(1);
 /// Per cent of one core. More, and the server is held while others are measured.
 const IDLE_CPU_MAX: f64 = 1.0;
+const NOT_OURS: &str = "the server was given by its address: where it runs and what else it does is not known here, nor its \
+                        processor time, memory and writes";
 
 /// A peer with its server, when one runs.
 pub(crate) struct Session {
     peer: Box<dyn Peer>,
-    flush: Flush,
-    installed: PathBuf,
-    data_dir: PathBuf,
+    /// What is said of it before anything is measured.
+    hello: Hello,
+    origin: Origin,
     running: Option<Running>,
 }
 
+/// Whose the server is.
+enum Origin {
+    /// Ours: started when it is needed.
+    Own { flush: Flush, installed: PathBuf, data_dir: PathBuf },
+    /// Somebody else's.
+    Given(GivenServer),
+}
+
 struct Running {
-    started: Started,
-    /// Of a server that nobody talks to, per cent of one core.
+    system: Box<dyn System>,
+    own: Option<OwnServer>,
+}
+
+/// One that was started here.
+struct OwnServer {
+    server: Server,
+    /// When nobody talks to it, per cent of one core.
     idle_cpu_percent: f64,
 }
 
 impl Session {
+    /// Of a server that is started for the purpose.
     pub(crate) fn new(peer: Box<dyn Peer>, flush: Flush, installed: PathBuf, data_dir: PathBuf) -> Self {
-        Self { peer, flush, installed, data_dir, running: None }
+        let one = |acks| {
+            let (text, flushed) = peer.acknowledgement(flush, acks)?;
+            Some(Acknowledgement { acks, text, flushed: Some(flushed) })
+        };
+        let hello = Hello {
+            version: CONVERSATION_VERSION,
+            system: system_name(peer.name(), flush),
+            acknowledgements: [AcksAsked::None, AcksAsked::Leader, AcksAsked::All].into_iter().filter_map(one).collect(),
+            settings: peer.settings(&installed, flush),
+        };
+        Self { peer, hello, origin: Origin::Own { flush, installed, data_dir }, running: None }
+    }
+
+    /// Of a server that runs already, and answers.
+    ///
+    /// # Errors When it does not.
+    pub(crate) fn attach(peer: Box<dyn Peer>, given: GivenServer) -> Result<Self, BenchError> {
+        let Attached { system, acknowledgements, settings } = peer.attach(&given)?;
+        let hello = Hello { version: CONVERSATION_VERSION, system: system.name().to_owned(), acknowledgements, settings };
+        let running = Running { system, own: None };
+        Ok(Self { peer, hello, origin: Origin::Given(given), running: Some(running) })
     }
 
     pub(crate) fn hello(&self) -> Hello {
-        let one = |acks| {
-            let (text, flushed) = self.peer.acknowledgement(self.flush, acks)?;
-            Some(Acknowledgement { acks, text, flushed })
-        };
-        Hello {
-            version: CONVERSATION_VERSION,
-            system: system_name(self.peer.name(), self.flush),
-            acknowledgements: [AcksAsked::None, AcksAsked::Leader, AcksAsked::All].into_iter().filter_map(one).collect(),
-            settings: self.peer.settings(&self.installed, self.flush),
-        }
+        self.hello.clone()
     }
 
     /// One round.
@@ -67,12 +96,14 @@ impl Session {
         }
         let running = self.running.as_mut().expect("it was just put there");
         let measured = running.measure(workload, stop).and_then(|measured| {
-            running.rest(&self.data_dir)?;
+            if let Origin::Own { data_dir, .. } = &self.origin {
+                running.rest(data_dir)?;
+            }
             Ok(measured)
         });
         let measured = measured.unwrap_or_else(|error| match error {
             BenchError::Interrupted => failed(RoundOutcome::Interrupted, error),
-            error => failed(RoundOutcome::BrokerDied, running.started.server.explain(error)),
+            error => failed(RoundOutcome::BrokerDied, running.explain(error)),
         });
         if measured.outcome == RoundOutcome::BrokerDied {
             self.end();
@@ -80,38 +111,46 @@ impl Session {
         Answer::Measured(Box::new(measured))
     }
 
-    /// Ends the server and removes what it wrote.
+    /// Ends the server and removes what it wrote, if it is ours.
     pub(crate) fn end(&mut self) {
         self.running = None;
-        // What cannot be removed now goes with the folder that the parent made for it.
-        let _ = fs::remove_dir_all(&self.data_dir);
+        if let Origin::Own { data_dir, .. } = &self.origin {
+            // What cannot be removed now goes with the folder that the parent made for it.
+            let _ = fs::remove_dir_all(data_dir);
+        }
     }
 
     fn start(&self) -> Result<Running, BenchError> {
-        fs::create_dir_all(&self.data_dir).map_err(at(&self.data_dir))?;
-        let data_dir = self.data_dir.canonicalize().map_err(at(&self.data_dir))?;
-        let plan = StartPlan { installed: &self.installed, data_dir: &data_dir, flush: self.flush };
-        let started = self.peer.start(&plan)?;
-        let process = started.server.process();
-        let idle_cpu_percent = idle_cpu_percent(process).map_err(BenchError::io("the server's processor time"))?;
-        Ok(Running { started, idle_cpu_percent })
+        let (flush, installed, data_dir) = match &self.origin {
+            Origin::Own { flush, installed, data_dir } => (*flush, installed, data_dir),
+            Origin::Given(given) => return Ok(Running { system: self.peer.attach(given)?.system, own: None }),
+        };
+        fs::create_dir_all(data_dir).map_err(at(data_dir))?;
+        let data_dir = data_dir.canonicalize().map_err(at(data_dir))?;
+        let Started { server, system } = self.peer.start(&StartPlan { installed, data_dir: &data_dir, flush })?;
+        let idle_cpu_percent = idle_cpu_percent(server.process()).map_err(BenchError::io("the server's processor time"))?;
+        Ok(Running { system, own: Some(OwnServer { server, idle_cpu_percent }) })
     }
 }
 
 impl Running {
     fn measure(&mut self, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {
-        self.started.server.go_on();
-        let mut measured = load::measure(self.started.system.as_mut(), workload, stop)?;
+        if let Some(own) = &mut self.own {
+            own.server.go_on();
+        }
+        let mut measured = load::measure(self.system.as_mut(), workload, stop)?;
         if measured.outcome == RoundOutcome::BrokerDied {
             let because = measured.outcome_because.take().unwrap_or_default();
-            let explained = self.started.server.explain(BenchError::protocol(&because)).to_string();
+            let explained = self.explain(BenchError::protocol(&because)).to_string();
             return Ok(Measurement { outcome_because: Some(explained), ..measured });
         }
-        if self.is_restless() {
-            measured.notes.push(format!(
+        match &self.own {
+            None => measured.notes.push(NOT_OURS.to_owned()),
+            Some(own) if own.is_restless() => measured.notes.push(format!(
                 "{:.1} % of a core is what the server takes for nothing: it is stopped (SIGSTOP) while others are measured",
-                self.idle_cpu_percent
-            ));
+                own.idle_cpu_percent
+            )),
+            Some(_) => {}
         }
         Ok(measured)
     }
@@ -119,12 +158,22 @@ impl Running {
     /// The next system begins on a machine that this one leaves alone.
     fn rest(&mut self, data_dir: &Path) -> Result<(), BenchError> {
         write_back(data_dir)?;
-        if self.is_restless() {
-            self.started.server.hold();
+        if let Some(own) = self.own.as_mut().filter(|own| own.is_restless()) {
+            own.server.hold();
         }
         Ok(())
     }
 
+    /// When a server of ours has ended, that is why something failed.
+    fn explain(&mut self, error: BenchError) -> BenchError {
+        match &mut self.own {
+            Some(own) => own.server.explain(error),
+            None => error,
+        }
+    }
+}
+
+impl OwnServer {
     fn is_restless(&self) -> bool {
         self.idle_cpu_percent > IDLE_CPU_MAX
     }

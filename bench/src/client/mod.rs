@@ -17,7 +17,7 @@ use crate::error::BenchError;
 use crate::measurement::StageTimes;
 use crate::process::Process;
 use crate::sluice::SluiceSystem;
-use crate::system::{AcksAsked, LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
+use crate::system::{LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
 use producer::ClientProducer;
 use reader::ClientReader;
 use runtime::ClientRuntime;
@@ -55,14 +55,6 @@ pub fn settings() -> String {
 impl System for ClientSystem<'_> {
     fn name(&self) -> &str {
         NAME
-    }
-
-    fn acknowledgement(&self, acks: AcksAsked) -> String {
-        self.sluice.acknowledgement(acks)
-    }
-
-    fn flushed(&self, acks: AcksAsked) -> bool {
-        self.sluice.flushed(acks)
     }
 
     fn create_topic(&mut self, plan: &TopicPlan) -> Result<Topic, BenchError> {

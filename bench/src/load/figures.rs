@@ -6,6 +6,7 @@ use sluice_tuning::LatencyHistogram;
 
 use super::in_flight::Handed;
 use super::schedule::Schedule;
+use super::thread_time::ThreadTime;
 use super::timeline::{Event, Timeline};
 
 /// The generator is behind when a percentile would be smaller by more than this, and by more than this share of it, had every
@@ -38,7 +39,7 @@ pub(super) struct LaneFigures {
     /// Due, and never handed over: the system had no room for them.
     pub unoffered_count: u64,
     /// Within the counted time.
-    pub cpu_time: Duration,
+    pub time: ThreadTime,
     /// The connection broke, and with it this lane.
     pub error: Option<String>,
 }
@@ -62,7 +63,7 @@ impl LaneFigures {
             timed_out_count: 0,
             refused_to_the_end_count: 0,
             unoffered_count: 0,
-            cpu_time: Duration::ZERO,
+            time: ThreadTime::default(),
             error: None,
         }
     }
@@ -103,8 +104,12 @@ impl LaneFigures {
             let (latency_us, punctual_us) = (self.latencies.quantile_us(quantile), self.punctual.quantile_us(quantile));
             let own_us = latency_us - punctual_us;
             (own_us > LATE_US_MAX && own_us > LATE_SHARE_MAX * latency_us).then(|| {
+                let ThreadTime { cpu, core_wait } = self.time;
                 format!(
-                    "{own_us:.0} of the {latency_us:.0} µs of its {name} are its own: it handed over late, while there was room"
+                    "{own_us:.0} of the {latency_us:.0} µs of its {name} are its own: it handed over late, while there was room \
+                     (in the counted time it worked for {:.2} s and waited for {:.2} s until it had a core)",
+                    cpu.as_secs_f64(),
+                    core_wait.as_secs_f64()
                 )
             })
         })
@@ -126,7 +131,7 @@ impl LaneFigures {
         self.timed_out_count += other.timed_out_count;
         self.refused_to_the_end_count += other.refused_to_the_end_count;
         self.unoffered_count += other.unoffered_count;
-        self.cpu_time += other.cpu_time;
+        self.time += other.time;
         for (own, other) in [
             (&mut self.refused_because, &other.refused_because),
             (&mut self.failed_because, &other.failed_because),

@@ -5,6 +5,9 @@
 //! again when the system said, and counts in a row of its own. What the generator itself is late by is kept apart: hand-over
 //! minus the later of the intended time and the moment there was room. The expensive mistake is to sleep in any way the
 //! schedule does not know of.
+//!
+//! A flow that was refused takes nothing before the time it was told, new records neither: a crowd that goes on sending what
+//! is refused would measure its own sends. They are due all the while.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -13,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::figures::LaneFigures;
 use super::in_flight::{Handed, InFlight};
 use super::schedule::Schedule;
-use super::thread_time::{CountedCpu, sharpen_timers, wait_for};
+use super::thread_time::{CountedTime, sharpen_timers, take_turns_at_once, wait_for};
 use super::timeline::Event;
 use super::{Shared, Stop};
 use crate::error::BenchError;
@@ -51,6 +54,8 @@ struct FlowState {
     /// Since when there has been room, as far as is known.
     room_since_ns: u64,
     had_room: bool,
+    /// The system has refused a record, and takes nothing before this.
+    closed_until_ns: u64,
     /// To be offered again, now.
     again: VecDeque<Handed>,
     is_active: bool,
@@ -72,13 +77,14 @@ struct Lane<'a> {
     fallen_due: u64,
     count: u64,
     value: Vec<u8>,
-    cpu: CountedCpu,
+    time: CountedTime,
     figures: LaneFigures,
 }
 
 /// Runs a lane to its end: until every record has an outcome, or the patience of `job` is over, or the connection breaks.
 pub(super) fn run_lane(producer: Box<dyn Producer + Send>, plan: LanePlan, job: LaneJob<'_>) -> LaneFigures {
     sharpen_timers();
+    take_turns_at_once();
     wait_for(job.begin);
     let mut lane = Lane::new(producer, plan, job);
     if let Err(error) = lane.run() {
@@ -89,7 +95,7 @@ pub(super) fn run_lane(producer: Box<dyn Producer + Send>, plan: LanePlan, job: 
     let again: usize = lane.flows.iter().map(|flow| flow.again.len()).sum();
     lane.figures.refused_to_the_end_count = (lane.waiting.len() + again) as u64;
     lane.figures.unoffered_count = lane.count - lane.flows.iter().map(|flow| flow.next).sum::<u64>();
-    lane.figures.cpu_time = lane.cpu.used();
+    lane.figures.time = lane.time.used();
     lane.figures
 }
 
@@ -101,6 +107,7 @@ impl<'a> Lane<'a> {
             next: 0,
             room_since_ns: 0,
             had_room: true,
+            closed_until_ns: 0,
             again: VecDeque::new(),
             is_active: false,
         };
@@ -117,7 +124,7 @@ impl<'a> Lane<'a> {
             fallen_due: 0,
             count: job.schedule.lane_count(plan.lane, plan.lane_count),
             value: incompressible(job.value_len, plan.lane),
-            cpu: CountedCpu::new(job.schedule.counted_ns()),
+            time: CountedTime::new(job.schedule.counted_ns()),
             figures: LaneFigures::new(job.schedule.seconds()),
         }
     }
@@ -129,7 +136,7 @@ impl<'a> Lane<'a> {
         let end_ns = offers_end_ns + OUTCOME_PATIENCE.as_nanos() as u64;
         loop {
             let now_ns = self.now_ns();
-            self.cpu.look(now_ns);
+            self.time.look(now_ns);
             let may_offer = now_ns < offers_end_ns;
             let mut handed = 0;
             if may_offer {
@@ -196,7 +203,8 @@ impl<'a> Lane<'a> {
         while index < self.active.len() && handed < HAND_OVER_MAX {
             let number = self.active[index];
             let state = &mut self.flows[number as usize];
-            if !self.producer.has_room(state.flow.partition, state.flow.connection) {
+            let is_closed = now_ns < state.closed_until_ns;
+            if is_closed || !self.producer.has_room(state.flow.partition, state.flow.connection) {
                 state.had_room = false;
                 index += 1;
                 continue;
@@ -260,7 +268,10 @@ impl<'a> Lane<'a> {
                     self.figures.refused_count += 1;
                     self.figures.refused_because = Some(because.to_string());
                     self.figures.timeline.add(now_ns, Event::Refused);
-                    self.later.push(Reverse((now_ns + retry_after.as_nanos() as u64, self.refusal_count)));
+                    let again_at_ns = now_ns + retry_after.as_nanos() as u64;
+                    let flow = &mut self.flows[handed.flow as usize];
+                    flow.closed_until_ns = flow.closed_until_ns.max(again_at_ns);
+                    self.later.push(Reverse((again_at_ns, self.refusal_count)));
                     self.waiting.insert(self.refusal_count, Handed { was_refused: true, ..handed });
                     self.refusal_count += 1;
                 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::load::schedule::Phase;
+use crate::load::thread_time::ThreadTime;
 use crate::system::RefusedBecause;
 use sluice_tuning::LatencyHistogram;
 
@@ -9,8 +10,18 @@ const STALL: std::ops::Range<u64> = 60_000_000..140_000_000;
 struct Fake {
     kind: Kind,
     begin: Instant,
-    waiting: Vec<u64>,
+    waiting: Vec<Waiting>,
     refusals: u32,
+    /// Stamps of records that were refused once.
+    refused: std::collections::HashSet<u64>,
+    /// Of partitions that were refused: nothing is to come before this.
+    closed_until: std::collections::HashMap<u32, Instant>,
+}
+
+struct Waiting {
+    token: u64,
+    stamp: u64,
+    partition: u32,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -20,7 +31,7 @@ enum Kind {
     Stalls,
     /// Has no room during `STALL`.
     IsFull,
-    /// Refuses each of the first ten records once.
+    /// Refuses each of the first ten records once, and wants nothing for that partition before the time it names.
     RefusesTen,
     /// Refuses each of the first ten records three times, and its client offers them again by itself.
     OffersAgainItself,
@@ -43,7 +54,10 @@ impl Producer for Fake {
     fn send(&mut self, record: &Record<'_>, token: u64) -> Result<(), BenchError> {
         assert!(record.value.len() >= STAMP_LEN);
         assert!(Instant::now() >= self.begin, "nothing is handed over before a round begins");
-        self.waiting.push(token);
+        let closed_until = self.closed_until.get(&record.partition);
+        assert!(closed_until.is_none_or(|until| Instant::now() >= *until), "partition {} was told to wait", record.partition);
+        let stamp = record.value.first_chunk().map_or(0, |stamp| u64::from_le_bytes(*stamp));
+        self.waiting.push(Waiting { token, stamp, partition: record.partition });
         if self.kind == Kind::Breaks && token == 19 {
             return Err(BenchError::protocol("gone"));
         }
@@ -63,9 +77,10 @@ impl Producer for Fake {
             std::thread::sleep(until.saturating_duration_since(Instant::now()).min(Duration::from_millis(5)));
             return Ok(());
         }
-        for token in self.waiting.drain(..) {
-            let outcome = if self.kind == Kind::RefusesTen && self.refusals < 10 {
-                self.refusals += 1;
+        for Waiting { token, stamp, partition } in self.waiting.drain(..) {
+            let is_first = self.kind == Kind::RefusesTen && self.refused.len() < 10 && self.refused.insert(stamp);
+            let outcome = if is_first {
+                self.closed_until.insert(partition, Instant::now() + Duration::from_millis(30));
                 Outcome::Refused { retry_after: Duration::from_millis(30), because: RefusedBecause::from("full") }
             } else if self.kind == Kind::OffersAgainItself && self.refusals < 10 {
                 self.refusals += 1;
@@ -108,7 +123,14 @@ fn run(kind: Kind, seconds: f64) -> (LaneFigures, Schedule) {
             stop.ask();
         });
     }
-    let fake = Box::new(Fake { kind, begin, waiting: Vec::new(), refusals: 0 });
+    let fake = Box::new(Fake {
+        kind,
+        begin,
+        waiting: Vec::new(),
+        refusals: 0,
+        refused: Default::default(),
+        closed_until: Default::default(),
+    });
     (run_lane(fake, plan(), job), schedule)
 }
 
@@ -119,7 +141,14 @@ fn a_lane_whose_flows_wait_for_room_sleeps_a_tick_at_a_time() {
     let (tick, drain) = (Duration::from_nanos(TICK_NS), Duration::ZERO);
     let (shared, stop) = (&shared, &stop);
     let job = LaneJob { schedule: &schedule, begin, tick, drain, value_len: 64, is_stamped: true, shared, stop };
-    let fake = Fake { kind: Kind::IsFull, begin, waiting: Vec::new(), refusals: 0 };
+    let fake = Fake {
+        kind: Kind::IsFull,
+        begin,
+        waiting: Vec::new(),
+        refusals: 0,
+        refused: Default::default(),
+        closed_until: Default::default(),
+    };
     let mut lane = Lane::new(Box::new(fake), plan(), job);
     let (now_ns, handed_at_ns) = (50 * TICK_NS, 50 * TICK_NS - TICK_NS / 2);
     assert_eq!(lane.wake_at(now_ns, handed_at_ns), handed_at_ns + TICK_NS, "nothing is due: a tick after the last hand-over");
@@ -207,6 +236,7 @@ fn the_generator_is_behind_when_the_figures_would_be_better_had_it_been_on_time(
             figures.latencies.record_n(us(latency), count);
             figures.punctual.record_n(us(latency - own), count);
         }
+        figures.time = ThreadTime { cpu: us(120_000), core_wait: us(1_450_000) };
         figures.lateness()
     };
     assert_eq!(behind((300, 80), (400, 150), 2), None, "to wake a core takes that long");
@@ -214,5 +244,6 @@ fn the_generator_is_behind_when_the_figures_would_be_better_had_it_been_on_time(
     assert_eq!(behind((300, 10), (5_000, 4_000), 0), None);
     let text = behind((300, 10), (1_000, 600), 2).expect("more than half of the p99 is the generator's");
     assert!(text.contains("p99") && text.contains("of the 1000 µs"), "{text}");
+    assert!(text.contains("worked for 0.12 s and waited for 1.45 s"), "who had the cores: {text}");
     assert!(behind((2_000, 900), (2_000, 900), 0).expect("nearly half").contains("p50"));
 }

@@ -265,7 +265,7 @@ impl Seen {
         let asked = schedule.asked_between(counted_ns.start, counted_ns.end);
         let (outcome, outcome_because) = self.outcome(ended.is_interrupted);
         let cpu_time =
-            lanes.cpu_time + self.readers.iter().map(|reader| reader.cpu_time).sum::<Duration>() + ended.client_cpu_time;
+            lanes.time.cpu + self.readers.iter().map(|reader| reader.cpu_time).sum::<Duration>() + ended.client_cpu_time;
         let reached_per_s = lanes.acknowledged_count as f64 / counted_s;
         let read_s = self.read_seconds(counted_s, ended.preloaded.0 > 0);
         let read = |figure: fn(&ReadFigures) -> u64, total: fn(&ReadFigures) -> u64| {

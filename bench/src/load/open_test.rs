@@ -1,7 +1,7 @@
 use super::*;
 use crate::load::closed::measure_closed;
 use crate::process::Process;
-use crate::system::{AcksAsked, Record, Settled, TopicPlan};
+use crate::system::{Record, Settled, TopicPlan};
 use crate::workload::ClosedLoad;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,14 +54,6 @@ impl Producer for Taker {
 impl System for Counting {
     fn name(&self) -> &str {
         "counting"
-    }
-
-    fn acknowledgement(&self, _: AcksAsked) -> String {
-        String::new()
-    }
-
-    fn flushed(&self, _: AcksAsked) -> bool {
-        false
     }
 
     fn create_topic(&mut self, plan: &TopicPlan) -> Result<Topic, BenchError> {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::process::Process;
 use crate::result::RoundOutcome;
-use crate::system::{AcksAsked, LanePlan, Outcome, Producer, Record, Settled, TopicPlan};
+use crate::system::{LanePlan, Outcome, Producer, Record, Settled, TopicPlan};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -62,14 +62,6 @@ impl Reader for Giver {
 impl System for Counter {
     fn name(&self) -> &str {
         "counter"
-    }
-
-    fn acknowledgement(&self, _: AcksAsked) -> String {
-        String::new()
-    }
-
-    fn flushed(&self, _: AcksAsked) -> bool {
-        false
     }
 
     fn create_topic(&mut self, plan: &TopicPlan) -> Result<Topic, BenchError> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sluice_tuning::LatencyHistogram;
 
 use super::schedule::Schedule;
-use super::thread_time::{CountedCpu, sharpen_timers, wait_for};
+use super::thread_time::{CountedTime, sharpen_timers, wait_for};
 use super::timeline::{Event, Timeline};
 use super::{Shared, Stop};
 use crate::system::{ReadBatch, Reader};
@@ -47,7 +47,7 @@ pub(super) struct ReadFigures {
 pub(super) fn run_reader(mut reader: Box<dyn Reader + Send>, job: ReadJob<'_>) -> ReadFigures {
     sharpen_timers();
     wait_for(job.begin);
-    let mut cpu = CountedCpu::new(job.schedule.counted_ns());
+    let mut cpu = CountedTime::new(job.schedule.counted_ns());
     let mut figures = ReadFigures {
         group: job.group,
         end_to_end: LatencyHistogram::new(),
@@ -86,7 +86,7 @@ pub(super) fn run_reader(mut reader: Box<dyn Reader + Send>, job: ReadJob<'_>) -
             job.shared.add_consumed(job.group, batch.stamps.len() as u64);
         }
     }
-    figures.cpu_time = cpu.used();
+    figures.cpu_time = cpu.used().cpu;
     figures
 }
 

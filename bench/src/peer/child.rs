@@ -24,6 +24,15 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Time for a child that was told to end to end its server in order.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a child is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ChildJob<'a> {
+    /// A system on a server of its own, whose data goes under `data_dir`.
+    Serve { system: &'a str, data_dir: &'a Path },
+    /// A server that runs already, as `--peer` names it.
+    Attach { peer: &'a str },
+}
+
 /// A child that has said hello.
 #[derive(Debug)]
 pub(super) struct PeerChild {
@@ -34,12 +43,19 @@ pub(super) struct PeerChild {
 }
 
 impl PeerChild {
-    /// Starts the program for `system`, with its data under `data_dir`, and waits for its hello.
+    /// Starts the program with `what` to do, and waits for its hello.
     ///
-    /// # Errors When it cannot be started, ends at once or is of another version.
-    pub(super) fn start(program: &PeersProgram, system: &str, data_dir: &Path) -> Result<(Self, Hello), BenchError> {
+    /// # Errors When it cannot be started, ends at once or is of another version; when a server given by address is not there.
+    pub(super) fn start(program: &PeersProgram, what: &ChildJob<'_>) -> Result<(Self, Hello), BenchError> {
         let mut command = Program::new(&program.path);
-        command.args(["serve", "--system", system]).arg("--folder").arg(&program.folder).arg("--data-dir").arg(data_dir);
+        match what {
+            ChildJob::Serve { system, data_dir } => {
+                command.args(["serve", "--system", system]).arg("--folder").arg(&program.folder).arg("--data-dir").arg(data_dir);
+            }
+            ChildJob::Attach { peer } => {
+                command.args(["attach", "--peer", peer]);
+            }
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // Its own group: Ctrl-C is for the benchmark, which passes it on.
         command.process_group(0);
@@ -66,6 +82,13 @@ impl PeerChild {
                     hello.version
                 ),
             }),
+            Answer::Unstarted { because } => {
+                let address = match what {
+                    ChildJob::Serve { system, .. } => *system,
+                    ChildJob::Attach { peer } => peer,
+                };
+                Err(BenchError::Connection { address: address.to_owned(), source: std::io::Error::other(because) })
+            }
             answer => Err(unexpected(&answer)),
         }
     }

@@ -1,7 +1,8 @@
 //! The conversation between `sluice bench run` and the program that measures a peer: JSON, one message a line.
 //!
-//! The child says [`Hello`] first, before it has started its server. Then each [`Command::Measure`] has one answer. The server
-//! is started for the first of them and stays; the end of the child's standard input is the end of it and its server. The
+//! The child says [`Hello`] first, before it has started its server; of a server that runs already and cannot be reached it says
+//! [`Answer::Unstarted`] instead. Then each [`Command::Measure`] has one answer. The server is started for the first of them and
+//! stays; the end of the child's standard input is the end of it and its server. The
 //! expensive mistake would be two programs of different versions that half understand each other: [`Hello::version`] rules it
 //! out.
 
@@ -13,7 +14,7 @@ use crate::system::AcksAsked;
 use crate::workload::Workload;
 
 /// Of the conversation, and of what a round's figures mean.
-pub const CONVERSATION_VERSION: (u32, u32) = (1, RESULT_VERSION);
+pub const CONVERSATION_VERSION: (u32, u32) = (2, RESULT_VERSION);
 
 /// What the child is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +33,7 @@ pub enum Answer {
     Hello(Hello),
     /// A round is over. A server that died is an outcome of it; the next round begins with a new one.
     Measured(Box<Measurement>),
-    /// The server does not start: no other round will do better.
+    /// The server does not start, or is not there: no other round will do better.
     Unstarted {
         because: String,
     },
@@ -57,6 +58,6 @@ pub struct Acknowledgement {
     pub acks: AcksAsked,
     /// In one line.
     pub text: String,
-    /// Whether it comes after a flush of the device.
-    pub flushed: bool,
+    /// Whether it comes after a flush of the device; `None` when that cannot be known here.
+    pub flushed: Option<bool>,
 }

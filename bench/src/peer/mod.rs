@@ -7,6 +7,7 @@
 
 mod child;
 pub mod messages;
+mod missing;
 pub mod names;
 mod program;
 mod target;
@@ -21,12 +22,14 @@ pub use target::PeerTarget;
 use crate::error::BenchError;
 use crate::options::BenchOptions;
 use crate::run::Target;
+use missing::MissingPeer;
 use names::{Flush, system_name};
 
-/// The systems of every peer that `options` name, each both ways it can flush, after installing what is missing. Call it on the
-/// thread that measures.
+/// The systems of every peer that `options` name, each both ways it can flush, after installing what is missing; of a server that
+/// runs already the one there is. A peer that cannot be had is one that says so ([`Target::missing`]). Call it on the thread that
+/// measures.
 ///
-/// # Errors When the options are wrong, there is no program for peers, or one of them cannot be had.
+/// # Errors When the options are wrong, there is no program for peers, or a server that was given by its address is not there.
 pub fn open(options: &BenchOptions) -> Result<Vec<Box<dyn Target>>, BenchError> {
     let peers = names::select(&options.peers)?;
     if peers.is_empty() {
@@ -35,12 +38,19 @@ pub fn open(options: &BenchOptions) -> Result<Vec<Box<dyn Target>>, BenchError> 
     // What is wrong with the other options is said before anything is installed.
     options.check()?;
     let program = PeersProgram::find(options.peers_program.as_deref(), options.peers_dir.as_deref())?;
-    program.install(&peers)?;
     let folder = Rc::new(ScratchFolder::create(&options.data_dir)?);
     let mut targets: Vec<Box<dyn Target>> = Vec::new();
     for peer in peers {
+        if peer.given.is_some() {
+            targets.push(Box::new(PeerTarget::attach(&program, &peer.to_string(), &folder)?));
+            continue;
+        }
+        if let Some(because) = program.install(peer.name)? {
+            targets.push(Box::new(MissingPeer { name: peer.name, because }));
+            continue;
+        }
         for flush in Flush::BOTH {
-            targets.push(Box::new(PeerTarget::open(&program, &system_name(peer, flush), &folder)?));
+            targets.push(Box::new(PeerTarget::open(&program, &system_name(peer.name, flush), &folder)?));
         }
     }
     Ok(targets)

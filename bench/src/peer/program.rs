@@ -1,5 +1,6 @@
 //! Finding the program that measures peers, and having it install them.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -49,25 +50,30 @@ impl PeersProgram {
         }
     }
 
-    /// Installs `peers` unless they are there; what that is at stands on standard error.
+    /// Installs `peer` unless it is there; what that is at stands on standard error. Why it cannot be had, when it cannot.
     ///
-    /// # Errors When one cannot be had; the program has said why on standard error.
-    pub fn install(&self, peers: &[&str]) -> Result<(), BenchError> {
+    /// # Errors When the program does not run.
+    pub fn install(&self, peer: &str) -> Result<Option<String>, BenchError> {
         let mut command = Command::new(&self.path);
-        command.arg("install").arg("--folder").arg(&self.folder);
-        peers.iter().for_each(|peer| {
-            command.args(["--peer", peer]);
-        });
+        command.arg("install").arg("--folder").arg(&self.folder).args(["--peer", peer]);
         // Standard output may be read by a program, and is not for this.
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        match command.status().map_err(at(&self.path))? {
-            status if status.success() => Ok(()),
-            _ => Err(BenchError::Option {
-                problem: "not every peer can be had (see above): put what is missing in place, or leave that --peer out"
-                    .to_owned(),
-            }),
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(at(&self.path))?;
+        let mut said = Vec::new();
+        for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines().map_while(Result::ok)) {
+            eprintln!("{line}");
+            said.push(line);
         }
+        let status = child.wait().map_err(at(&self.path))?;
+        Ok((!status.success()).then(|| why(peer, &said).unwrap_or_else(|| format!("its installation ended with {status}"))))
     }
+}
+
+/// The last thing said: from the line that begins with that it cannot be had.
+fn why(peer: &str, said: &[String]) -> Option<String> {
+    let begin = format!("{peer} cannot be had: ");
+    let first = said.iter().rposition(|line| line.starts_with(&begin))?;
+    Some(said[first..].join("\n").split_off(begin.len()))
 }
 
 fn candidates(executable: &Path, current: &Path) -> Vec<PathBuf> {
@@ -103,5 +109,12 @@ mod tests {
     fn one_that_is_not_there_is_named_with_the_command_that_builds_it() {
         let missing = PeersProgram::find(Some(Path::new("/no/such/program")), Some(Path::new("/tmp"))).expect_err("none");
         assert!(missing.to_string().contains(BUILD_IT), "{missing}");
+    }
+
+    #[test]
+    fn why_a_peer_cannot_be_had_is_all_that_was_said_of_it_last() {
+        let said = ["iggy: installing", "iggy cannot be had: mvn ended:", "  no network", "try again"].map(str::to_owned);
+        assert_eq!(why("iggy", &said).as_deref(), Some("mvn ended:\n  no network\ntry again"));
+        assert_eq!(why("kafka", &said), None);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sluice_tuning::ScratchFolder;
 
-use super::child::{PeerChild, unexpected};
+use super::child::{ChildJob, PeerChild, unexpected};
 use super::messages::{Answer, Command, Hello};
 use super::program::PeersProgram;
 use crate::error::BenchError;
@@ -27,6 +27,8 @@ const ROUND_PATIENCE: Duration = Duration::from_secs(900);
 /// One system of a peer.
 pub struct PeerTarget {
     program: PeersProgram,
+    /// Of a server that runs already: what `--peer` said.
+    given: Option<String>,
     hello: Hello,
     child: Option<PeerChild>,
     /// The server does not start, and why.
@@ -40,16 +42,32 @@ impl PeerTarget {
     ///
     /// # Errors When the child does not start, or is of another version.
     pub fn open(program: &PeersProgram, system: &str, folder: &Rc<ScratchFolder>) -> Result<Self, BenchError> {
-        let (child, hello) = PeerChild::start(program, system, &folder.join(system))?;
+        let (child, hello) = PeerChild::start(program, &ChildJob::Serve { system, data_dir: &folder.join(system) })?;
+        Ok(Self::of(program, hello, child, folder, None))
+    }
+
+    /// The same on a server that runs already, as `--peer` names it; it has answered when this returns.
+    ///
+    /// # Errors As [`Self::open`]; [`BenchError::Connection`] when nobody is there or it speaks something else.
+    pub fn attach(program: &PeersProgram, given: &str, folder: &Rc<ScratchFolder>) -> Result<Self, BenchError> {
+        let (child, hello) = PeerChild::start(program, &ChildJob::Attach { peer: given })?;
+        Ok(Self::of(program, hello, child, folder, Some(given.to_owned())))
+    }
+
+    fn of(program: &PeersProgram, hello: Hello, child: PeerChild, folder: &Rc<ScratchFolder>, given: Option<String>) -> Self {
         let (program, folder) = (program.clone(), Rc::clone(folder));
-        Ok(Self { program, hello, child: Some(child), unstarted: None, folder, started: 1 })
+        Self { program, given, hello, child: Some(child), unstarted: None, folder, started: 1 }
     }
 
     fn child(&mut self) -> Result<&mut PeerChild, BenchError> {
         if self.child.is_none() {
             self.started += 1;
             let data_dir: PathBuf = self.folder.join(&format!("{}-{}", self.hello.system, self.started));
-            self.child = Some(PeerChild::start(&self.program, &self.hello.system, &data_dir)?.0);
+            let job = match &self.given {
+                Some(peer) => ChildJob::Attach { peer },
+                None => ChildJob::Serve { system: &self.hello.system, data_dir: &data_dir },
+            };
+            self.child = Some(PeerChild::start(&self.program, &job)?.0);
         }
         Ok(self.child.as_mut().expect("it was just put there"))
     }
@@ -61,7 +79,8 @@ impl PeerTarget {
         match child.answer(patience, Some(stop))? {
             Answer::Measured(measured) => Ok(*measured),
             Answer::Unstarted { because } => {
-                let because = format!("{} does not start: {because}", self.hello.system);
+                let what = if self.given.is_some() { "does not answer any more" } else { "does not start" };
+                let because = format!("{} {what}: {because}", self.hello.system);
                 self.unstarted = Some(because.clone());
                 self.child = None;
                 Ok(died(because))
@@ -80,14 +99,15 @@ impl Target for PeerTarget {
         match workload.load {
             // It kills and starts again what it measures.
             Load::Restart(_) => false,
-            Load::Idle { .. } => true,
+            // It looks at the server's process.
+            Load::Idle { .. } => self.given.is_none(),
             Load::Open(_) | Load::Closed(_) | Load::Read(_) => {
                 self.hello.acknowledgements.iter().any(|known| known.acks == workload.acks)
             }
         }
     }
 
-    fn acknowledgement(&self, acks: AcksAsked) -> (String, bool) {
+    fn acknowledgement(&self, acks: AcksAsked) -> (String, Option<bool>) {
         let known = self.hello.acknowledgements.iter().find(|known| known.acks == acks);
         known.map(|known| (known.text.clone(), known.flushed)).unwrap_or_default()
     }

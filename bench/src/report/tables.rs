@@ -332,6 +332,8 @@ fn flushed(result: &WorkloadResult) -> String {
     match result.flushed {
         Some(true) => "yes".to_owned(),
         Some(false) => "no".to_owned(),
+        // Something is acknowledged, and what that means is not known.
+        None if result.acks.is_some() => "?".to_owned(),
         None => String::new(),
     }
 }

@@ -59,6 +59,8 @@ pub struct Progress {
 pub struct Finished {
     pub run: Run,
     pub written: Written,
+    /// Peers that were asked for and cannot be had; why is among the run's warnings.
+    pub missing: Vec<String>,
     /// What ended it before its time; the rounds before that are in `run`.
     pub failure: Option<BenchError>,
 }
@@ -102,6 +104,10 @@ pub fn run(
         interrupted: false,
         results: Vec::new(),
     };
+    let (missing, peers): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.missing().is_some());
+    let why = |peer: &dyn Target| format!("{} is not measured: {}", peer.name(), peer.missing().unwrap_or_default());
+    run.warnings.extend(missing.iter().map(|peer| why(peer.as_ref())));
+    let missing = missing.iter().map(|peer| peer.name().to_owned()).collect();
     targets.extend(peers.into_iter().map(|peer| -> Box<dyn Target + '_> { peer }));
     let mut rounds =
         Rounds { options, workloads, targets, yardsticks: Yardsticks::new(&scratch), series: Vec::new(), problems: Vec::new() };
@@ -127,7 +133,7 @@ pub fn run(
             break;
         }
     }
-    Ok(Finished { run, written, failure })
+    Ok(Finished { run, written, missing, failure })
 }
 
 /// Counts steps and tells where the run is.

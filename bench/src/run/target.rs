@@ -19,7 +19,7 @@ use crate::measurement::Measurement;
 use crate::options::{BenchOptions, SystemName};
 use crate::result::RoundOutcome;
 use crate::sluice::SluiceSystem;
-use crate::system::{AcksAsked, System};
+use crate::system::AcksAsked;
 use crate::workload::{Load, RestartLoad, Workload};
 
 /// One system, round by round.
@@ -34,8 +34,13 @@ pub trait Target {
     /// Whether it can be measured with this workload at all; one that cannot is left out, with a note.
     fn can_run(&self, workload: &Workload) -> bool;
 
-    /// What an acknowledgement means, in a line, and whether it comes after a flush.
-    fn acknowledgement(&self, acks: AcksAsked) -> (String, bool);
+    /// Why it is not there at all: it has no part in the run, which says so.
+    fn missing(&self) -> Option<&str> {
+        None
+    }
+
+    /// What an acknowledgement means, in a line, and whether it comes after a flush, when that is known.
+    fn acknowledgement(&self, acks: AcksAsked) -> (String, Option<bool>);
 
     /// One round. A system that went away is an outcome of the round.
     ///
@@ -85,9 +90,9 @@ impl Target for SluiceTarget<'_> {
         self.system == SystemName::Sluice || matches!(workload.load, Load::Open(_) | Load::Closed(_) | Load::Read(_))
     }
 
-    fn acknowledgement(&self, acks: AcksAsked) -> (String, bool) {
-        let what = SluiceSystem::new(Broker::external("", None), String::new());
-        (what.acknowledgement(acks), what.flushed(acks))
+    fn acknowledgement(&self, acks: AcksAsked) -> (String, Option<bool>) {
+        let (text, flushed) = crate::sluice::acknowledgement(acks);
+        (text.to_owned(), Some(flushed))
     }
 
     fn measure(&mut self, workload: &Workload, stop: &Stop) -> Result<Measurement, BenchError> {

@@ -46,22 +46,18 @@ impl SluiceSystem {
     }
 }
 
+/// What an acknowledgement means, in one line, and whether it comes after a flush of the device.
+pub(crate) fn acknowledgement(acks: AcksAsked) -> (&'static str, bool) {
+    match acks {
+        AcksAsked::All => ("flushed to the device on every in-sync replica (of one broker: on it)", true),
+        AcksAsked::Leader => ("flushed to the device on the leader", true),
+        AcksAsked::None => ("none: the socket has taken it, nothing more is known", false),
+    }
+}
+
 impl System for SluiceSystem {
     fn name(&self) -> &str {
         "sluice"
-    }
-
-    fn acknowledgement(&self, acks: AcksAsked) -> String {
-        match acks {
-            AcksAsked::All => "flushed to the device on every in-sync replica (of one broker: on it)",
-            AcksAsked::Leader => "flushed to the device on the leader",
-            AcksAsked::None => "none: the socket has taken it, nothing more is known",
-        }
-        .to_owned()
-    }
-
-    fn flushed(&self, acks: AcksAsked) -> bool {
-        acks != AcksAsked::None
     }
 
     fn create_topic(&mut self, plan: &TopicPlan) -> Result<Topic, BenchError> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use iggy::prelude::{
-    AutoLogin, Client, Credentials, IggyError, PersonalAccessTokenClient, PersonalAccessTokenExpiry, TcpClient, TcpClientConfig,
-    TcpClientReconnectionConfig,
+    Client, IggyError, PersonalAccessTokenClient, PersonalAccessTokenExpiry, TcpClient, TcpClientConfig,
+    TcpClientReconnectionConfig, UserClient,
 };
 use sluice_bench::BenchError;
 use tokio::runtime::{Builder, Runtime};
@@ -22,14 +22,15 @@ pub(super) fn runtime() -> Result<Runtime, BenchError> {
 /// Where the server is, and who asks.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
-    pub address: String,
-    pub credentials: Credentials,
+    address: String,
+    /// Of the server's first user, in the place of its password.
+    token: Option<String>,
 }
 
 impl Access {
     /// As the server's first user.
     pub(super) fn of_first_user(address: &str) -> Self {
-        Self { address: address.to_owned(), credentials: Credentials::UsernamePassword(USER.to_owned(), PASSWORD.into()) }
+        Self { address: address.to_owned(), token: None }
     }
 
     /// The same user by a token: a password costs the server tens of milliseconds of hashing for each of a thousand
@@ -37,7 +38,7 @@ impl Access {
     pub(super) async fn by_token(&self, client: &TcpClient) -> Result<Self, BenchError> {
         let made = client.create_personal_access_token(TOKEN, PersonalAccessTokenExpiry::NeverExpire).await;
         let token = made.map_err(failed("making a token"))?.token;
-        Ok(Self { credentials: Credentials::PersonalAccessToken(token.into()), ..self.clone() })
+        Ok(Self { token: Some(token), ..self.clone() })
     }
 }
 
@@ -45,13 +46,17 @@ impl Access {
 pub(super) async fn connect(access: &Access) -> Result<Arc<TcpClient>, BenchError> {
     let client = TcpClient::create(Arc::new(config(access))).map_err(failed("a client"))?;
     client.connect().await.map_err(failed("connecting"))?;
+    let logged_in = match &access.token {
+        Some(token) => client.login_with_personal_access_token(token).await,
+        None => client.login_user(USER, PASSWORD).await,
+    };
+    logged_in.map_err(failed("logging in"))?;
     Ok(Arc::new(client))
 }
 
 fn config(access: &Access) -> TcpClientConfig {
     TcpClientConfig {
         server_address: access.address.clone(),
-        auto_login: AutoLogin::Enabled(access.credentials.clone()),
         // A connection that breaks ends the round: it is not mended in secret.
         reconnection: TcpClientReconnectionConfig { enabled: false, ..TcpClientReconnectionConfig::default() },
         // Off by default; a small request would wait for the answer to the one before.

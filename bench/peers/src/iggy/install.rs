@@ -38,9 +38,10 @@ fn find(named: Option<PathBuf>, path: Option<std::ffi::OsString>) -> Result<Path
 fn missing() -> BenchError {
     BenchError::Option {
         problem: format!(
-            "{PROGRAM} is missing. Apache Iggy publishes its clients on package registries, not its server (crates.io has no such \
-             package; there are archives and a Docker image of each release): get {PROGRAM} {SERVER_LINE}.x, which fits the \
-             client {CLIENT_VERSION} here, put it on the PATH or name it with {VARIABLE}=FILE, and install again"
+            "{PROGRAM} is missing. Apache Iggy publishes its clients on package registries, not its server. Get {PROGRAM} \
+             {SERVER_LINE}.x, which fits the client {CLIENT_VERSION} here: the Docker image apache/iggy:{SERVER_LINE}.0 has it as \
+             /usr/local/bin/{PROGRAM}, and there are the sources of each release (tag server-{SERVER_LINE}.0). Put it on the PATH \
+             or name it with {VARIABLE}=FILE, and run this again"
         ),
     }
 }
@@ -84,7 +85,7 @@ mod tests {
     fn what_is_missing_is_said_with_what_to_do() {
         let empty = tempfile::tempdir().expect("a folder");
         let problem = find(None, Some(empty.path().into())).expect_err("there is none").to_string();
-        for expected in ["iggy-server is missing", "0.9.x", VARIABLE, "client 0.11.0"] {
+        for expected in ["iggy-server is missing", "0.8.x", VARIABLE, "client 0.10.0"] {
             assert!(problem.contains(expected), "{expected} in {problem}");
         }
         let problem = find(Some(empty.path().join("none")), None).expect_err("there is none").to_string();
@@ -94,18 +95,18 @@ mod tests {
     #[test]
     fn a_server_on_the_path_or_named_is_taken_when_it_fits() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = program(folder.path(), "0.9.3");
+        let path = program(folder.path(), "0.8.3");
         assert_eq!(find(None, Some(folder.path().into())).expect("it is on the path"), path);
         assert_eq!(find(Some(path.clone()), None).expect("it is named"), path);
-        assert_eq!(version_of(&path).expect("it fits"), "0.9.3");
+        assert_eq!(version_of(&path).expect("it fits"), "0.8.3");
         program(folder.path(), "0.10.0");
         let problem = version_of(&path).expect_err("another protocol").to_string();
-        assert!(problem.contains("0.10.0") && problem.contains("0.9.x"), "{problem}");
+        assert!(problem.contains("0.10.0") && problem.contains("0.8.x"), "{problem}");
     }
 
     #[test]
     fn versions_of_a_line_begin_with_it() {
-        assert!(is_of_line("0.9.0") && is_of_line("0.9.0-edge.5"));
-        assert!(!is_of_line("0.90.0") && !is_of_line("0.10.0") && !is_of_line(""));
+        assert!(is_of_line("0.8.0") && is_of_line("0.8.0-rc.2"));
+        assert!(!is_of_line("0.80.0") && !is_of_line("0.10.0") && !is_of_line(""));
     }
 }

@@ -1,9 +1,9 @@
 //! Apache Iggy: one server, spoken to through its own client crate over TCP.
 //!
-//! Flushed and not flushed are two kinds of topic on the same server: `durability=persisted` has it answer after a flush,
-//! `replicated`, the default, when a quorum has the messages, which of one server is its own memory. The expensive mistake is
-//! a client and a server of different protocols: Iggy has no fallback, so each client fits one line of servers. The server is
-//! on no package registry; `install` says so, and takes one that is there already.
+//! Flushed and not flushed are two settings of the server: with `enforce_fsync` and a threshold of one message it writes and
+//! flushes each batch it appends before it answers; by default it answers when it has the batch in memory. The expensive
+//! mistake is a client and a server of different protocols: Iggy has no fallback, so each client fits one line of servers.
+//! The server is on no package registry; `install` says so, and takes one that is there already.
 
 mod client;
 mod install;
@@ -28,8 +28,8 @@ use crate::server::Server;
 use system::IggySystem;
 
 /// The servers that this client speaks with: those whose version begins so.
-pub(super) const SERVER_LINE: &str = "0.9";
-pub(super) const CLIENT_VERSION: &str = "0.11.0";
+pub(super) const SERVER_LINE: &str = "0.8";
+pub(super) const CLIENT_VERSION: &str = "0.10.0";
 pub(super) const PROGRAM: &str = "iggy-server";
 const CONFIG: &str = "iggy.toml";
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -52,29 +52,24 @@ impl Peer for Iggy {
     /// Its clients do not choose: what a topic promises holds for every send, and every send is answered.
     fn acknowledgement(&self, flush: Flush, acks: AcksAsked) -> Option<(String, bool)> {
         let (text, flushed) = match flush {
-            Flush::BeforeAck => ("on stable storage at the quorum (durability=persisted; of one server: on it)", true),
-            Flush::Later => (
-                "in the server's memory (durability=replicated, a quorum of one); written each 1,024 messages or 1 MiB, flushed later",
-                false,
-            ),
+            Flush::BeforeAck => ("written and flushed (enforce_fsync, messages_required_to_save = 1)", true),
+            Flush::Later => ("in the server's memory; written each 1,024 messages or 1 MiB, and flushed later", false),
         };
         (acks != AcksAsked::None).then(|| (text.to_owned(), flushed))
     }
 
     fn settings(&self, installed: &Path, flush: Flush) -> String {
-        let topic = system::topic_options(flush, 1);
         let version = install::version_of(&installed.join(PROGRAM)).unwrap_or_else(|_| format!("{SERVER_LINE}.x"));
         format!(
-            "Apache Iggy server {version}, client {CLIENT_VERSION} (TCP, TCP_NODELAY)\n{}\neach topic: durability={}, otherwise the defaults",
-            config(0).trim_end(),
-            topic.durability,
+            "Apache Iggy server {version}, client {CLIENT_VERSION} (TCP, TCP_NODELAY)\n{}\notherwise the defaults",
+            config(flush, 0).trim_end(),
         )
     }
 
     fn start(&self, plan: &StartPlan<'_>) -> Result<Started, BenchError> {
         let port = free_ports(1)?[0];
         let config_path = plan.data_dir.join(CONFIG);
-        fs::write(&config_path, config(port)).map_err(at(&config_path))?;
+        fs::write(&config_path, config(plan.flush, port)).map_err(at(&config_path))?;
         let mut command = Command::new(plan.installed.join(PROGRAM));
         // It keeps its data in its working folder.
         command.env("IGGY_CONFIG_PATH", CONFIG);
@@ -87,11 +82,15 @@ impl Peer for Iggy {
     }
 }
 
-/// Its defaults, with one listener on loopback and no others.
-fn config(port: u16) -> String {
+/// Its defaults, with one listener on loopback and no others, and what is flushed.
+fn config(flush: Flush, port: u16) -> String {
+    let partition = match flush {
+        Flush::BeforeAck => "\n[system.partition]\nenforce_fsync = true\nmessages_required_to_save = 1\n",
+        Flush::Later => "",
+    };
     format!(
         "[tcp]\nenabled = true\naddress = \"127.0.0.1:{port}\"\n\n[http]\nenabled = false\n\n[quic]\nenabled = false\n\n\
-         [websocket]\nenabled = false\n"
+         [websocket]\nenabled = false\n{partition}"
     )
 }
 
@@ -100,19 +99,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_persisted_topic_is_called_flushed() {
+    fn only_a_server_that_flushes_each_message_is_called_flushed() {
         for flush in Flush::BOTH {
             let (text, flushed) = Iggy.acknowledgement(flush, AcksAsked::All).expect("it acknowledges");
             assert_eq!(flushed, flush == Flush::BeforeAck, "{text}");
             assert_eq!(Iggy.acknowledgement(flush, AcksAsked::None), None);
-            let durability = if flushed { "durability=persisted" } else { "durability=replicated" };
-            assert!(Iggy.settings(Path::new("none"), flush).contains(durability) && text.contains(durability), "{text}");
+            assert_eq!(text.contains("enforce_fsync"), flushed, "{text}");
+            let config: toml::Table = config(flush, 1).parse().expect("TOML");
+            let partition = config.get("system").map(|system| &system["partition"]);
+            let flushes = partition.map(|own| (own["enforce_fsync"].as_bool(), own["messages_required_to_save"].as_integer()));
+            assert_eq!(flushes, flushed.then_some((Some(true), Some(1))));
         }
     }
 
     #[test]
     fn the_server_listens_on_loopback_and_nowhere_else() {
-        let config: toml::Table = config(12_345).parse().expect("TOML");
+        let config: toml::Table = config(Flush::BeforeAck, 12_345).parse().expect("TOML");
         assert_eq!(config["tcp"]["address"].as_str(), Some("127.0.0.1:12345"));
         for other in ["http", "quic", "websocket"] {
             assert_eq!(config[other]["enabled"].as_bool(), Some(false), "{other}");

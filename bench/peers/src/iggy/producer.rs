@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use iggy::prelude::{Identifier, IggyError, IggyMessage, MessageClient, Partitioning, TcpClient};
 use sluice_bench::BenchError;
-use sluice_bench::system::{LanePlan, Outcome, Producer, Record, RefusedBecause, Settled, Topic};
+use sluice_bench::system::{LanePlan, Outcome, Producer, Record, Settled, Topic};
 use tokio::runtime::Runtime;
 
 use super::client::{Access, connect, failed, runtime};
@@ -28,8 +28,6 @@ use crate::sharp_timer::SharpTimer;
 const BATCH_LEN: usize = 1 << 20;
 /// For one of the lane's connections, as many as it has partitions, but no more than this.
 const LINKS_MAX: usize = 16;
-/// The client has waited for two seconds by then.
-const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// The connections of one lane.
 pub(super) struct IggyProducer {
@@ -181,14 +179,12 @@ fn take_ended(calls: &mut FuturesUnordered<BoxFuture<'static, Call>>, ended: &mu
     }
 }
 
+/// It has no error that says that the server has not taken the messages and may take them later.
+///
 /// # Errors When the connection is gone.
 fn outcome_of(result: Result<(), IggyError>) -> Result<Outcome, BenchError> {
     match result {
         Ok(()) => Ok(Outcome::Acknowledged),
-        // The one error with which the server says that it has not taken the messages.
-        Err(error @ IggyError::TransientNotAccepted) => {
-            Ok(Outcome::Refused { retry_after: RETRY_AFTER, because: RefusedBecause::from(error.to_string()) })
-        }
         Err(
             error @ (IggyError::Disconnected
             | IggyError::NotConnected
@@ -241,11 +237,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_server_did_not_take_may_be_offered_again() {
+    fn what_may_have_been_taken_is_never_offered_again() {
         assert_eq!(outcome_of(Ok(())).expect("an outcome"), Outcome::Acknowledged);
-        let refused = outcome_of(Err(IggyError::TransientNotAccepted)).expect("an outcome");
-        assert!(matches!(refused, Outcome::Refused { .. }), "{refused:?}");
-        let unknown = outcome_of(Err(IggyError::TransientNotCommitted)).expect("an outcome");
+        let unknown = outcome_of(Err(IggyError::CannotAppendMessage)).expect("an outcome");
         assert!(matches!(unknown, Outcome::Failed { .. }), "its outcome is unknown: {unknown:?}");
         assert!(outcome_of(Err(IggyError::Disconnected)).is_err(), "the round is over");
     }

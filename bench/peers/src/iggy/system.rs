@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use iggy::prelude::{Durability, Identifier, IggyError, StreamClient, TcpClient, TopicClient, TopicCreateOptions};
+use iggy::prelude::{
+    CompressionAlgorithm, Identifier, IggyError, IggyExpiry, MaxTopicSize, StreamClient, TcpClient, TopicClient,
+};
 use sluice_bench::BenchError;
 use sluice_bench::peer::names::{Flush, system_name};
 use sluice_bench::process::Process;
-use sluice_bench::system::{AcksAsked, LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
+use sluice_bench::system::{LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
 use tokio::runtime::Runtime;
 
-use super::Iggy;
 use super::client::{Access, connect, failed, runtime};
 use super::producer::IggyProducer;
 use super::reader::IggyReader;
-use crate::peer::Peer;
 
 /// Every topic of the benchmark is in this one.
 pub(super) const STREAM: &str = "bench";
@@ -22,7 +22,6 @@ pub(super) const STREAM: &str = "bench";
 pub(super) struct IggySystem {
     name: String,
     access: Access,
-    flush: Flush,
     runtime: Runtime,
     client: Arc<TcpClient>,
     process: Option<Process>,
@@ -46,7 +45,7 @@ impl IggySystem {
             Ok::<_, BenchError>((client, access))
         })?;
         let name = system_name("iggy", flush);
-        Ok(Self { name, access, flush, runtime, client, process: None, value_lens: HashMap::new() })
+        Ok(Self { name, access, runtime, client, process: None, value_lens: HashMap::new() })
     }
 
     pub(super) fn of_process(self, process: Process) -> Self {
@@ -58,32 +57,17 @@ pub(super) fn named(name: &str) -> Result<Identifier, BenchError> {
     Identifier::named(name).map_err(failed("a name"))
 }
 
-/// Everything but the durability is the server's default.
-pub(super) fn topic_options(flush: Flush, partition_count: u32) -> TopicCreateOptions {
-    let durability = match flush {
-        Flush::BeforeAck => Durability::Persisted,
-        Flush::Later => Durability::Replicated,
-    };
-    TopicCreateOptions { partitions_count: Some(partition_count), durability, ..TopicCreateOptions::default() }
-}
-
 impl System for IggySystem {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn acknowledgement(&self, acks: AcksAsked) -> String {
-        Iggy.acknowledgement(self.flush, acks).map(|(text, _)| text).unwrap_or_default()
-    }
-
-    fn flushed(&self, acks: AcksAsked) -> bool {
-        Iggy.acknowledgement(self.flush, acks).is_some_and(|(_, flushed)| flushed)
-    }
-
     fn create_topic(&mut self, plan: &TopicPlan) -> Result<Topic, BenchError> {
-        let options = topic_options(self.flush, plan.partition_count);
         let stream = named(STREAM)?;
-        let made = self.runtime.block_on(self.client.create_topic(&stream, &plan.name, &options));
+        let (count, compression) = (plan.partition_count, CompressionAlgorithm::None);
+        let (expiry, size) = (IggyExpiry::NeverExpire, MaxTopicSize::Unlimited);
+        let made = self.client.create_topic(&stream, &plan.name, count, compression, None, expiry, size);
+        let made = self.runtime.block_on(made);
         made.map_err(failed("making a topic"))?;
         self.value_lens.insert(plan.name.clone(), plan.value_len_max);
         Ok(Topic { name: plan.name.clone(), partition_count: plan.partition_count, acks: plan.acks })

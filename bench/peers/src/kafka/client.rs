@@ -4,6 +4,7 @@
 //! mistake would be a client that waits, retries or batches in a way that is not the broker's doing.
 
 use std::future::Future;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
@@ -20,7 +21,8 @@ use sluice_bench::system::AcksAsked;
 pub(super) const BATCH_LEN: usize = 1_000_000;
 /// More than the largest value there is, with what is around it.
 pub(super) const MESSAGE_LEN_MAX: usize = 2_000_000;
-const METADATA_PATIENCE: Duration = Duration::from_secs(2);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) type Settings = Vec<(&'static str, String)>;
 
@@ -95,6 +97,19 @@ pub(super) fn config(address: &str, settings: &Settings) -> ClientConfig {
     config
 }
 
+/// Whether somebody listens there; why not.
+pub(super) fn connect(address: &str) -> Result<(), String> {
+    let resolved: Vec<_> = address.to_socket_addrs().map_err(|error| format!("the name is not known: {error}"))?.collect();
+    let mut problem = "the name has no address".to_owned();
+    for address in resolved {
+        match TcpStream::connect_timeout(&address, CONNECT_PATIENCE) {
+            Ok(_) => return Ok(()),
+            Err(error) => problem = format!("nobody listens on {address}: {error}"),
+        }
+    }
+    Err(problem)
+}
+
 /// Whether a broker answers.
 pub(super) fn ask_for_brokers(address: &str) -> Result<(), BenchError> {
     let consumer = metadata_client(address)?;
@@ -110,7 +125,7 @@ pub(super) fn led_partition_count(address: &str, topic: &str) -> Result<usize, B
     Ok(partitions.filter(|partition| partition.leader() >= 0 && partition.error().is_none()).count())
 }
 
-fn metadata_client(address: &str) -> Result<BaseConsumer, BenchError> {
+pub(super) fn metadata_client(address: &str) -> Result<BaseConsumer, BenchError> {
     config(address, &Settings::new()).create().map_err(failed("a client"))
 }
 

@@ -1,4 +1,5 @@
-//! Apache Kafka: one broker that is its own controller, spoken to through librdkafka, as any broker of its protocol would be.
+//! Apache Kafka: one broker that is its own controller, spoken to through librdkafka; and any broker of its protocol that runs
+//! already, of which `given` says what can be known.
 //!
 //! Flushed and not flushed are two kinds of topic on the same broker: `flush.messages=1` has it call fsync for each batch it
 //! appends, before it answers. Without it, Kafka leaves flushing to the kernel and durability to replicas, of which there is
@@ -6,6 +7,7 @@
 //! what it is.
 
 mod client;
+mod given;
 mod install;
 mod producer;
 mod reader;
@@ -20,10 +22,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use sluice_bench::BenchError;
-use sluice_bench::peer::names::Flush;
+use sluice_bench::peer::names::{Flush, GivenServer};
 use sluice_bench::system::AcksAsked;
 
-use crate::peer::{Peer, Say, StartPlan, Started};
+use crate::peer::{Attached, Peer, Say, StartPlan, Started};
 use crate::port::free_ports;
 use crate::server::Server;
 use server_files::{Heap, Ports};
@@ -70,12 +72,11 @@ impl Peer for Kafka {
         let topic: Vec<String> =
             system::topic_settings(flush, 0).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
         format!(
-            "Apache Kafka {VERSION}\nJVM: {}\n{}\neach topic: {}\nproducer (librdkafka): {}\nconsumer (librdkafka): {}",
+            "Apache Kafka {VERSION}\nJVM: {}\n{}\neach topic: {}\n{}",
             server_files::jvm_options(heap).join(" "),
             server_files::server_properties(Ports { broker: 0, controller: 0 }).trim_end(),
             topic.join(", "),
-            client::as_text(&client::producer_settings(AcksAsked::All, &client::ProducerShape { window: 1, flow_count: 1 })),
-            client::as_text(&client::consumer_settings(0)),
+            client_settings(),
         )
     }
 
@@ -92,10 +93,28 @@ impl Peer for Kafka {
         let mut server = Server::start(command, plan.data_dir)?;
         let address = format!("{}:{}", Ipv4Addr::LOCALHOST, ports.broker);
         server.wait_until(START_PATIENCE, || client::ask_for_brokers(&address))?;
-        let mut system = KafkaSystem::new(address, plan.data_dir, plan.flush, server.process());
+        let mut system = KafkaSystem::own(address, plan.data_dir, plan.flush, server.process());
         warm_up::warm_up(&mut system).map_err(|error| server.explain(error))?;
         Ok(Started { server, system: Box::new(system) })
     }
+
+    fn attach(&self, given: &GivenServer) -> Result<Attached, BenchError> {
+        given::check(&given.address)?;
+        Ok(Attached {
+            system: Box::new(KafkaSystem::given(&given.address)),
+            acknowledgements: given::acknowledgements(given.flush),
+            settings: given::settings(),
+        })
+    }
+}
+
+/// Of both kinds of client.
+fn client_settings() -> String {
+    format!(
+        "producer (librdkafka): {}\nconsumer (librdkafka): {}",
+        client::as_text(&client::producer_settings(AcksAsked::All, &client::ProducerShape { window: 1, flow_count: 1 })),
+        client::as_text(&client::consumer_settings(0)),
+    )
 }
 
 #[cfg(test)]

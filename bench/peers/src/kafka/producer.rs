@@ -17,7 +17,7 @@ use sluice_bench::floor::WaitMode;
 use sluice_bench::poller::Poller;
 use sluice_bench::system::{LanePlan, Outcome, Producer, Record, RefusedBecause, Settled, Topic};
 
-use super::client::{BATCH_LEN, ProducerShape, config, failed, producer_settings};
+use super::client::{BATCH_LEN, ProducerShape, config, connect, failed, producer_settings};
 use super::wake::Wake;
 
 /// What was refused is offered again after this.
@@ -31,6 +31,7 @@ pub(super) struct KafkaProducer {
     clients: Vec<BaseProducer<Reports>>,
     poller: Poller,
     ready: Vec<usize>,
+    address: String,
     topic: String,
     reports: Reports,
     flows: Vec<FlowState>,
@@ -152,6 +153,7 @@ impl KafkaProducer {
             clients,
             poller,
             ready: Vec::new(),
+            address: address.to_owned(),
             topic: topic.name.clone(),
             reports,
             flows: by_place.iter().map(|_| FlowState::default()).collect(),
@@ -177,7 +179,13 @@ impl KafkaProducer {
             self.flows[sent.flow].outstanding -= sent.value_len;
             settled.push(Settled { token: sent.token, outcome });
         }
-        gone.map_or(Ok(()), |reason| Err(BenchError::protocol(format!("there is no connection any more: {reason}"))))
+        match gone {
+            // A broker closes a connection over which it cannot say that something was wrong (acks=0); the client opens another.
+            Some(reason) if connect(&self.address).is_err() => {
+                Err(BenchError::protocol(format!("there is no connection any more: {reason}")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

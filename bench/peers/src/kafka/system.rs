@@ -10,14 +10,12 @@ use sluice_bench::BenchError;
 use sluice_bench::error::at;
 use sluice_bench::peer::names::{Flush, system_name};
 use sluice_bench::process::Process;
-use sluice_bench::system::{AcksAsked, LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
+use sluice_bench::system::{LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
 
-use super::Kafka;
-use super::client::{MESSAGE_LEN_MAX, Settings, config, failed, led_partition_count, wait_for};
+use super::client::{MESSAGE_LEN_MAX, Settings, ask_for_brokers, config, failed, led_partition_count, wait_for};
 use super::producer::KafkaProducer;
 use super::reader::KafkaReader;
 use super::server_files::LOG_DIR;
-use crate::peer::Peer;
 
 /// A broker's default for the largest batch.
 const BROKER_MESSAGE_LEN_MAX: usize = 1_048_588;
@@ -26,17 +24,33 @@ const BATCH_OVERHEAD_LEN: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
+/// How many copies the broker's own setting says.
+const REPLICAS_AS_SET: i32 = -1;
+
 pub(super) struct KafkaSystem {
     name: String,
     address: String,
-    log_dir: PathBuf,
+    /// What its topics are told of flushing.
     flush: Flush,
+    /// Of a broker that was started here.
+    own: Option<OwnBroker>,
+}
+
+struct OwnBroker {
+    log_dir: PathBuf,
     process: Process,
 }
 
 impl KafkaSystem {
-    pub(super) fn new(address: String, data_dir: &Path, flush: Flush, process: Process) -> Self {
-        Self { name: system_name("kafka", flush), address, log_dir: data_dir.join(LOG_DIR), flush, process }
+    /// On a broker that was started here.
+    pub(super) fn own(address: String, data_dir: &Path, flush: Flush, process: Process) -> Self {
+        let own = OwnBroker { log_dir: data_dir.join(LOG_DIR), process };
+        Self { name: system_name("kafka", flush), address, flush, own: Some(own) }
+    }
+
+    /// On one that runs already, whose topics are as it makes them.
+    pub(super) fn given(address: &str) -> Self {
+        Self { name: format!("kafka@{address}"), address: address.to_owned(), flush: Flush::Later, own: None }
     }
 
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>, BenchError> {
@@ -45,7 +59,10 @@ impl KafkaSystem {
 
     /// A broker that has ended answers no more, which librdkafka would wait a long time for.
     fn check_alive(&self) -> Result<(), BenchError> {
-        self.process.memory().map(|_| ()).map_err(BenchError::io("the broker"))
+        match &self.own {
+            Some(own) => own.process.memory().map(|_| ()).map_err(BenchError::io("the broker")),
+            None => ask_for_brokers(&self.address),
+        }
     }
 
     /// A topic is there when each of its partitions has a leader.
@@ -69,8 +86,10 @@ impl KafkaSystem {
 
     /// A deleted log is renamed first, and removed by a thread that looks for such ones.
     fn wait_until_gone(&self, topic: &str) -> Result<(), BenchError> {
+        // What another machine's broker does with its files is not seen from here.
+        let Some(own) = &self.own else { return Ok(()) };
         let give_up_at = Instant::now() + PATIENCE;
-        while let Some(left) = first_log_of(&self.log_dir, topic)? {
+        while let Some(left) = first_log_of(&own.log_dir, topic)? {
             if Instant::now() > give_up_at {
                 let problem = format!("{left} of a deleted topic is still there after {} s", PATIENCE.as_secs());
                 return Err(BenchError::protocol(problem));
@@ -111,19 +130,12 @@ impl System for KafkaSystem {
         &self.name
     }
 
-    fn acknowledgement(&self, acks: AcksAsked) -> String {
-        Kafka.acknowledgement(self.flush, acks).map(|(text, _)| text).unwrap_or_default()
-    }
-
-    fn flushed(&self, acks: AcksAsked) -> bool {
-        Kafka.acknowledgement(self.flush, acks).is_some_and(|(_, flushed)| flushed)
-    }
-
     fn create_topic(&mut self, plan: &TopicPlan) -> Result<Topic, BenchError> {
         self.check_alive()?;
         let partition_count = i32::try_from(plan.partition_count).map_err(BenchError::protocol)?;
         let settings = topic_settings(self.flush, plan.value_len_max);
-        let mut new = NewTopic::new(&plan.name, partition_count, TopicReplication::Fixed(1));
+        let replicas = if self.own.is_some() { 1 } else { REPLICAS_AS_SET };
+        let mut new = NewTopic::new(&plan.name, partition_count, TopicReplication::Fixed(replicas));
         for (key, value) in &settings {
             new = new.set(key, value);
         }
@@ -155,11 +167,11 @@ impl System for KafkaSystem {
     }
 
     fn processes(&self) -> Vec<Process> {
-        vec![self.process]
+        self.own.iter().map(|own| own.process).collect()
     }
 
     fn settle(&self) -> Result<(), BenchError> {
-        self.process.settle().map_err(BenchError::io("the broker's processor time"))
+        self.own.iter().try_for_each(|own| own.process.settle().map_err(BenchError::io("the broker's processor time")))
     }
 }
 

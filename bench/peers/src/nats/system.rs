@@ -8,7 +8,7 @@ use async_nats::jetstream::stream::{Config, StorageType};
 use sluice_bench::BenchError;
 use sluice_bench::peer::names::{Flush, system_name};
 use sluice_bench::process::Process;
-use sluice_bench::system::{AcksAsked, LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
+use sluice_bench::system::{LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
 use tokio::runtime::Runtime;
 
 use super::Nats;
@@ -25,13 +25,12 @@ const COMMANDS_MAX: usize = 16 * 1024;
 pub(super) struct NatsSystem {
     name: String,
     port: u16,
-    flush: Flush,
     process: Process,
 }
 
 impl NatsSystem {
     pub(super) fn new(port: u16, flush: Flush, process: Process) -> Self {
-        Self { name: system_name(Nats.name(), flush), port, flush, process }
+        Self { name: system_name(Nats.name(), flush), port, process }
     }
 
     /// # Errors While JetStream does not answer.
@@ -53,14 +52,6 @@ impl NatsSystem {
 impl System for NatsSystem {
     fn name(&self) -> &str {
         &self.name
-    }
-
-    fn acknowledgement(&self, acks: AcksAsked) -> String {
-        Nats.acknowledgement(self.flush, acks).map(|(text, _)| text).unwrap_or_default()
-    }
-
-    fn flushed(&self, acks: AcksAsked) -> bool {
-        Nats.acknowledgement(self.flush, acks).is_some_and(|(_, flushed)| flushed)
     }
 
     fn create_topic(&mut self, plan: &TopicPlan) -> Result<Topic, BenchError> {

@@ -6,7 +6,7 @@ use redis::{Connection, FromRedisValue, RedisError, cmd};
 use sluice_bench::BenchError;
 use sluice_bench::peer::names::{Flush, system_name};
 use sluice_bench::process::Process;
-use sluice_bench::system::{AcksAsked, LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
+use sluice_bench::system::{LanePlan, Producer, ReadPlan, Reader, System, Topic, TopicPlan};
 
 use super::Redis;
 use super::producer::RedisProducer;
@@ -21,7 +21,6 @@ const KEYS_PER_COMMAND: usize = 500;
 pub(super) struct RedisSystem {
     name: String,
     port: u16,
-    flush: Flush,
     process: Process,
     control: Connection,
 }
@@ -31,7 +30,7 @@ impl RedisSystem {
     pub(super) fn connect(port: u16, flush: Flush, process: Process) -> Result<Self, BenchError> {
         let mut control = connect(port)?;
         ask::<String>(&mut control, &["PING"])?;
-        Ok(Self { name: system_name(Redis.name(), flush), port, flush, process, control })
+        Ok(Self { name: system_name(Redis.name(), flush), port, process, control })
     }
 
     /// Makes the append-only file as short as what is kept, which is nothing.
@@ -55,14 +54,6 @@ impl RedisSystem {
 impl System for RedisSystem {
     fn name(&self) -> &str {
         &self.name
-    }
-
-    fn acknowledgement(&self, acks: AcksAsked) -> String {
-        Redis.acknowledgement(self.flush, acks).map(|(text, _)| text).unwrap_or_default()
-    }
-
-    fn flushed(&self, acks: AcksAsked) -> bool {
-        Redis.acknowledgement(self.flush, acks).is_some_and(|(_, flushed)| flushed)
     }
 
     /// A stream is there with its first entry: nothing has to be made.
