@@ -10,6 +10,7 @@ use crate::testing::fault_image::{InodeId, SECTOR_LEN};
 use crate::testing::fault_state::State;
 use crate::testing::random::Random;
 use sluice_model::limits::BLOCK_LEN;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A place that does not hold what the device has reported to be there.
@@ -61,6 +62,14 @@ impl FaultDisk {
         inodes.dedup();
         let told = inodes.into_iter().filter_map(|inode| Some((state.path_of(inode)?, state.told(inode, scar))));
         told.filter(|(_, told)| !told.bad_sectors.is_empty()).collect()
+    }
+
+    /// Every file with its bytes as the device has reported them, by path.
+    #[must_use]
+    pub fn told_files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = self.files();
+        files.extend(self.told_from(0).into_iter().map(|(path, told)| (path, told.bytes)));
+        files
     }
 
     /// Whether a write is armed to go astray.

@@ -58,7 +58,9 @@ impl PartitionModel {
         let first = self.holding(range.from.0).map_or(range.from.0, |(base, _)| base);
         let is_live = |base: u64, held: &Held| base + u64::from(held.record_count) > start;
         for (&base, held) in self.frames.range_mut(first..range.until.0).filter(|(base, held)| is_live(**base, held)) {
-            held.is_rotten |= device_failed || self.hidden.iter().any(|hidden| hidden.contains(&base));
+            let is_hidden = self.hidden.iter().any(|hidden| hidden.contains(&base));
+            let is_astray = self.astray.0.contains(&base) || self.astray.1.is_some_and(|from| base >= from);
+            held.is_rotten |= device_failed || is_hidden || is_astray;
             demand!(held.is_rotten, "{id}: {range:?} is not served, and nothing has happened to the frame at {base}");
         }
         if device_failed {
@@ -109,7 +111,14 @@ impl PartitionModel {
 
     /// Of what stands in its files, deleted or not.
     pub(super) fn has_rot(&self) -> bool {
-        !self.hidden.is_empty() || self.frames.values().chain(self.deleted.values()).any(|held| held.is_rotten)
+        !self.hidden.is_empty()
+            || self.is_astray()
+            || self.frames.values().chain(self.deleted.values()).any(|held| held.is_rotten)
+    }
+
+    /// Whether a segment may not hold what it was given.
+    pub(super) fn is_astray(&self) -> bool {
+        !self.astray.0.is_empty() || self.astray.1.is_some()
     }
 
     fn is_hidden(&self, base: u64) -> bool {
