@@ -43,7 +43,12 @@ impl FaultDisk {
     /// Makes the `nth` next write to a file whose path holds `name` land elsewhere, at a whole block, or nowhere, as
     /// `seed` says. The device reports success, and the intended place keeps its bytes.
     pub fn lead_astray(&self, nth: u64, name: &'static str, seed: u64) {
-        self.0.borrow_mut().plan.arm_astray(nth, name, seed);
+        self.0.borrow_mut().plan.arm_astray(nth, name, Some(seed));
+    }
+
+    /// The same, and it lands nowhere.
+    pub fn lose_write(&self, nth: u64, name: &'static str) {
+        self.0.borrow_mut().plan.arm_astray(nth, name, None);
     }
 
     /// Places that ever were hit or missed by a write that went astray, on this device and those that it was before its

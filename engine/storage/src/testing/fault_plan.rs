@@ -38,8 +38,8 @@ enum Fault {
     Error,
     /// A write whose sectors land where this seed says; the device reports success.
     Misdirected(u64),
-    /// The same for a write to a file so named; it may land nowhere, too.
-    Astray { name: &'static str, seed: u64 },
+    /// The same for a write to a file so named; it may land nowhere, too, and does without a seed.
+    Astray { name: &'static str, seed: Option<u64> },
     /// The call takes this many turns of the executor.
     Slow(u64),
 }
@@ -59,6 +59,8 @@ struct Armed {
 pub(super) struct Hit {
     pub(super) fails: bool,
     pub(super) misdirected: Option<u64>,
+    /// It goes astray; where this seed says, or nowhere.
+    pub(super) is_astray: bool,
     pub(super) astray: Option<u64>,
     pub(super) turns: u64,
 }
@@ -102,7 +104,7 @@ impl FaultPlan {
             match armed.fault {
                 Fault::Error => hit.fails = true,
                 Fault::Misdirected(seed) => hit.misdirected = Some(seed),
-                Fault::Astray { seed, .. } => hit.astray = Some(seed),
+                Fault::Astray { seed, .. } => (hit.is_astray, hit.astray) = (true, seed),
                 Fault::Slow(turns) => hit.turns += turns,
             }
             armed.lasts
@@ -117,7 +119,7 @@ impl FaultPlan {
 }
 
 impl FaultPlan {
-    pub(super) fn arm_astray(&mut self, left: u64, name: &'static str, seed: u64) {
+    pub(super) fn arm_astray(&mut self, left: u64, name: &'static str, seed: Option<u64>) {
         self.armed.push(Armed { kind: FaultKind::Write, left, lasts: false, fault: Fault::Astray { name, seed } });
     }
 

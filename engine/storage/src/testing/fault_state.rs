@@ -77,7 +77,7 @@ impl State {
     /// [`Self::issue`], with what hits the call.
     pub(super) fn issue_hit(&mut self, mut change: Change, hit: Hit) -> usize {
         if let Change::Write { inode, position, bytes, durable, lands } = &mut change {
-            if hit.misdirected.is_some() || hit.astray.is_some() {
+            if hit.misdirected.is_some() || hit.is_astray {
                 // The file is as long as if the write had arrived: that is the file system's business.
                 let extend = Change::Extend { inode: *inode, len: *position + bytes.len() as u64 };
                 if self.files[*inode].bytes.len() < *position as usize + bytes.len() {
@@ -85,8 +85,8 @@ impl State {
                     self.complete(call, false);
                 }
             }
-            if let Some(seed) = hit.astray.filter(|_| !hit.fails) {
-                let landed = self.astray(seed, *inode, *position, bytes.len());
+            if hit.is_astray && !hit.fails {
+                let landed = hit.astray.and_then(|seed| self.astray(seed, *inode, *position, bytes.len()));
                 self.on_missed(*inode, *position, bytes);
                 let (target, hit, len) = landed.unwrap_or((*inode, *position, 0));
                 self.on_hit(target, hit, len);
