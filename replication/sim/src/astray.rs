@@ -60,13 +60,15 @@ impl World {
                 model.astray = Default::default();
             }
         }
-        if count == self.faults.astray.told {
+        if count == 0 {
             return;
         }
         let told = self.disk.told_from(self.faults.astray.told);
         self.note_slots(&told);
         let in_journals = self.note_journals(&told);
-        let in_segments = self.note_segments(&told);
+        // Of segments all: where a write was missed, a page cache may have had its bytes from one whose flush had failed, and
+        // a power cut shows it only now.
+        let in_segments = self.note_segments(&self.disk.told_from(0));
         self.note_rot(&in_segments, &in_journals);
         if is_up {
             // It may have been read before its segments had it.
@@ -139,8 +141,8 @@ impl World {
         let mut frames = Vec::new();
         for (id, hit) in self.segments_hit(told) {
             self.coverage.hit("astray: a segment");
-            if let Some((model, from)) = self.oracle.partitions.get_mut(&id).zip(hit.hidden_from) {
-                model.hidden.push(from..u64::MAX);
+            if let Some(model) = self.oracle.partitions.get_mut(&id) {
+                model.hide(&hit);
             }
             frames.extend(hit.frames);
         }
@@ -175,7 +177,8 @@ impl World {
         for (id, hit) in self.segments_hit(&told) {
             let Some(model) = self.oracle.partitions.get_mut(&id) else { continue };
             model.astray.0.extend(hit.frames.iter().map(|(_, base)| *base));
-            model.astray.1 = model.astray.1.into_iter().chain(hit.hidden_from).min();
+            let of_cuts = hit.hidden_from_cuts.filter(|_| model.is_cut());
+            model.astray.1 = model.astray.1.into_iter().chain(hit.hidden_from).chain(of_cuts).min();
         }
     }
 }

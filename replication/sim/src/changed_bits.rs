@@ -60,11 +60,17 @@ impl World {
                 _ => {
                     let segment = partition_of(path).zip(path.file_name().and_then(|name| segment_base_offset(name.to_str()?)));
                     let Some((id, base)) = segment else { continue };
-                    let hit = hit_of_segment(&self.oracle, (id, base.0), sealed.contains(&(id, base.0)), &files[path], at);
-                    in_segments.extend(hit.frames);
-                    if let Some((model, from)) = self.oracle.partitions.get_mut(&id).zip(hit.hidden_from) {
-                        model.hidden.push(from..u64::MAX);
+                    let hit = hit_of_segment(
+                        &self.oracle,
+                        (id, base.0),
+                        sealed.contains(&(id, base.0)),
+                        &files[path],
+                        (at, &in_segments),
+                    );
+                    if let Some(model) = self.oracle.partitions.get_mut(&id) {
+                        model.hide(&hit);
                     }
+                    in_segments.extend(hit.frames);
                 }
             }
             let bit = u8::try_from(self.random.below(8)).expect("below 8");
@@ -94,14 +100,15 @@ impl World {
 
     /// What a header hides ends where the next segment begins, once there is one.
     pub fn bound_hidden(&mut self) {
-        if self.oracle.partitions.values().all(|model| model.hidden.is_empty()) {
+        if self.oracle.partitions.values().all(|model| model.hidden.is_empty() && model.hidden_from_cuts.is_empty()) {
             return;
         }
         let paths: Vec<PathBuf> = self.disk.files().into_keys().filter(|path| class_of(path) == Some(2)).collect();
         for path in paths {
             let base = path.file_name().and_then(|name| segment_base_offset(name.to_str()?));
             let model = partition_of(&path).and_then(|id| self.oracle.partitions.get_mut(&id));
-            for (hidden, base) in model.into_iter().flat_map(|model| &mut model.hidden).zip(base.into_iter().cycle()) {
+            let hidden = model.into_iter().flat_map(|model| model.hidden.iter_mut().chain(&mut model.hidden_from_cuts));
+            for (hidden, base) in hidden.zip(base.into_iter().cycle()) {
                 if base.0 > hidden.start {
                     hidden.end = hidden.end.min(base.0);
                 }

@@ -34,17 +34,26 @@ pub struct JournalHit {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SegmentHit {
     pub frames: Vec<FrameId>,
-    /// The first offset of which nothing says any more where it stands: the length of a frame is in its header, and the
-    /// chain of a segment that does not say itself where it ends begins in its header block.
+    /// The first offset of which nothing says any more where it stands: the chain of a segment that does not say itself where
+    /// it ends begins in its header block.
     pub hidden_from: Option<u64>,
+    /// The same for a truncation, which goes on behind a header that has rotted only where an index knows a frame again: the
+    /// length of a frame is in its header. Whoever reads looks for the frames behind it.
+    pub hidden_from_cuts: Option<u64>,
 }
 
 /// What a bit of a segment file is part of; `has_footer` when a checkpoint says that this is so. What lies between two
-/// damaged frames of a segment proves nothing.
-pub fn hit_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, bytes: &[u8], at: usize) -> SegmentHit {
+/// damaged frames of a segment proves nothing; `hit_before` are those of it that are being damaged with it.
+pub fn hit_of_segment(
+    oracle: &Oracle,
+    (id, base): FrameId,
+    has_footer: bool,
+    bytes: &[u8],
+    (at, hit_before): (usize, &[FrameId]),
+) -> SegmentHit {
     let Some(model) = oracle.partitions.get(&id) else { return SegmentHit::default() };
     if at < BLOCK_LEN {
-        return SegmentHit { frames: Vec::new(), hidden_from: (!has_footer).then_some(base) };
+        return SegmentHit { hidden_from: (!has_footer).then_some(base), ..SegmentHit::default() };
     }
     let found = frames_in(oracle, bytes, |found| found == id);
     let hit = found.iter().find(|(.., range)| range.contains(&at));
@@ -52,16 +61,19 @@ pub fn hit_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, by
         // What has rotted already is not found; its header may be hit now.
         let before = found.iter().rfind(|(.., range)| range.end <= at).map_or(base, |((_, base), ..)| *base);
         let behind = found.iter().find(|(.., range)| range.start > at).map_or(u64::MAX, |((_, base), ..)| *base);
-        let hidden_from = model.known_between(before, behind).into_iter().find(|(_, is_rotten)| *is_rotten).map(|(base, _)| base);
-        return SegmentHit { frames: Vec::new(), hidden_from };
+        let known = model.known_between(before, behind);
+        let hidden_from_cuts = known.into_iter().find(|(_, is_rotten)| *is_rotten).map(|(base, _)| base);
+        return SegmentHit { hidden_from_cuts, ..SegmentHit::default() };
     };
     let (hit, from) = (*hit, range.start);
     let end = found.iter().map(|((_, base), ..)| *base).max().unwrap_or(base);
     let known = model.known_between(base, end + 1);
-    let rotten: BTreeSet<u64> = known.iter().filter(|(_, is_rotten)| **is_rotten).map(|(base, _)| *base).chain([hit.1]).collect();
+    let is_hit = |base: &u64, is_rotten: &bool| *is_rotten || hit_before.contains(&(id, *base));
+    let was_hit = known.iter().filter(|(base, is_rotten)| is_hit(base, is_rotten)).map(|(base, _)| *base);
+    let rotten: BTreeSet<u64> = was_hit.chain([hit.1]).collect();
     let (Some(first), Some(last)) = (rotten.first(), rotten.last()) else { return SegmentHit::default() };
     let frames = known.range(first..=last).map(|(base, _)| (id, *base)).collect();
-    SegmentHit { frames, hidden_from: (at < from + FRAME_HEADER_LEN).then_some(hit.1) }
+    SegmentHit { frames, hidden_from: None, hidden_from_cuts: (at < from + FRAME_HEADER_LEN).then_some(hit.1) }
 }
 
 /// Whether any byte from one place up to another does not hold what stood there.
@@ -82,7 +94,7 @@ pub fn hits_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, b
     };
     let header_hit = hit().find(|(.., range)| is_bad(range.start, range.start + FRAME_HEADER_LEN)).map(|((_, base), ..)| *base);
     let begins_unknown = is_bad(0, BLOCK_LEN) && !has_footer;
-    SegmentHit { frames, hidden_from: begins_unknown.then_some(base).or(header_hit) }
+    SegmentHit { frames, hidden_from: begins_unknown.then_some(base), hidden_from_cuts: header_hit }
 }
 
 /// The group that a bit of a journal file is part of.

@@ -45,8 +45,10 @@ pub struct PartitionModel {
     pub producers: BTreeMap<ProducerId, ProducerModel>,
     /// The settings it has now.
     pub settings: PartitionSettings,
-    /// Offsets behind a damaged header, in its segment: they may be refused as well.
+    /// Offsets behind a damaged header block, in its segment: they may be refused as well. And those behind the damaged
+    /// header of a frame, once a truncation has walked there.
     pub hidden: Vec<std::ops::Range<u64>>,
+    pub hidden_from_cuts: Vec<std::ops::Range<u64>>,
     /// Frames that a segment does not hold, because a write went astray, and the first offset of which nothing says where
     /// it stands: what is read from there may be refused. A start forgets it, because the journal may have them.
     pub astray: (BTreeSet<u64>, Option<u64>),
@@ -87,6 +89,7 @@ impl PartitionModel {
             producers: BTreeMap::new(),
             settings,
             hidden: Vec::new(),
+            hidden_from_cuts: Vec::new(),
             astray: (BTreeSet::new(), None),
             accepted: Vec::new(),
             maybe_accepted: Vec::new(),

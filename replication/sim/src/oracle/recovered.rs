@@ -51,7 +51,7 @@ impl PartitionModel {
         );
         // What it says then, or said in an attempt that came to nothing, it goes on saying.
         // Without slots a segment is walked, and a walk that ends at rot cannot say whether more followed.
-        let is_walked_to_rot = found.checkpoints_lost && self.has_rot();
+        let is_walked_to_rot = found.checkpoints_lost && found.possibly_short.is_some_and(|at| self.is_rot_behind(at));
         let is_unheard = found.checkpoints_lost && found.was_begun_before;
         let may_doubt = found.spare_lost || found.freed_groups_lost || is_walked_to_rot || is_unheard;
         self.is_doubted |= may_doubt && found.possibly_short.is_some();
@@ -103,7 +103,7 @@ impl PartitionModel {
 
     /// A truncation went through a batch that its segment did not hold. A journal that has it ends the log before it, and says
     /// that it may be short from there.
-    fn is_cut_inside(&self) -> bool {
+    pub(super) fn is_cut_inside(&self) -> bool {
         self.cuts.last() == Some(&self.end) && self.end > 0 && !self.ends_batch(self.end)
     }
 

@@ -96,8 +96,9 @@ impl PartitionModel {
     /// The process ended meanwhile, and a start found this end.
     pub(super) fn settle_truncation(&mut self, end: u64, coverage: &mut Coverage) {
         let Some(Truncation { before: Some(before), .. }) = self.truncation.take() else { return };
-        coverage.hit(if end == self.end { "truncate: done by a start" } else { "truncate: undone by a crash" });
-        if end == self.end {
+        let is_done = end == self.end || end < self.end && self.is_cut_inside() && self.ends_batch(end);
+        coverage.hit(if is_done { "truncate: done by a start" } else { "truncate: undone by a crash" });
+        if is_done {
             return;
         }
         let Before { frames, producers, end, promised_end, promised_before_group, accepted, maybe_accepted } = *before;
