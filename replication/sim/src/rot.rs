@@ -94,7 +94,8 @@ pub fn hits_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, b
     };
     let header_hit = hit().find(|(.., range)| is_bad(range.start, range.start + FRAME_HEADER_LEN)).map(|((_, base), ..)| *base);
     let begins_unknown = is_bad(0, BLOCK_LEN) && !has_footer;
-    SegmentHit { frames, hidden_from: begins_unknown.then_some(base), hidden_from_cuts: header_hit }
+    // Whole blocks are gone, headers among them, and perhaps other frames stand there.
+    SegmentHit { frames, hidden_from: begins_unknown.then_some(base).or(header_hit), hidden_from_cuts: None }
 }
 
 /// The group that a bit of a journal file is part of.
