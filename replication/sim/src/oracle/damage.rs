@@ -114,13 +114,6 @@ impl PartitionModel {
         at
     }
 
-    /// Of what stands in its files, deleted or not.
-    pub(super) fn has_rot(&self) -> bool {
-        !self.hidden.is_empty()
-            || self.is_astray()
-            || self.frames.values().chain(self.deleted.values()).any(|held| held.is_rotten)
-    }
-
     /// Whether the frame that holds this offset, or a later one, has rotted.
     pub(super) fn is_rot_behind(&self, offset: u64) -> bool {
         let is_behind = |base: u64, held: &Held| base + u64::from(held.record_count) > offset;
