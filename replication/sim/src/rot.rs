@@ -113,7 +113,11 @@ fn hit_group(oracle: &Oracle, bytes: &[u8], (start, header): (usize, GroupHeader
     let group = &bytes[start..(start + header.group_len()).min(bytes.len())];
     let is_hit = |range: &Range<usize>| is_bad(start + range.start, start + range.end);
     let end = GROUP_HEADER_LEN + header.body_len as usize;
-    let ranges = if is_hit(&(0..GROUP_HEADER_LEN)) { vec![0..end] } else { lost_entries(group, end, &is_hit) };
+    let all = is_hit(&(0..GROUP_HEADER_LEN)).then_some(0..end);
+    let ranges: Vec<_> = match all {
+        Some(all) => std::iter::once(all).collect(),
+        None => lost_entries(group, end, &is_hit),
+    };
     if ranges.is_empty() {
         return None;
     }

@@ -225,9 +225,8 @@ impl World {
             self.on_watched(token)?;
         }
         let done = std::mem::take(&mut *self.done.borrow_mut());
-        // A truncation may remove the file that shows it.
-        let is_cutting = self.oracle.partitions.values().any(|model| model.truncation.is_some());
-        if is_cutting || done.iter().any(|done| matches!(done, Done::Read(..) | Done::Truncated(..))) {
+        // A truncation may remove the file that shows what went astray.
+        if self.oracle.is_cutting() || done.iter().any(|done| matches!(done, Done::Read(..) | Done::Truncated(..))) {
             self.look_for_astray();
         }
         for outcome in done {
