@@ -31,7 +31,7 @@ const POLL: Duration = Duration::from_millis(200);
 
 Order holds within a partition; records of different partitions come as they come. A time begins with the first batch
 that has a record at or after it. What is damaged is never written: it ends the command with status 6 and is named, or
-is stepped over with --skip-damaged.")]
+is stepped over with --skip-damaged. With --until-end a partition whose end may have been lost is named in a warning.")]
 pub(crate) struct ConsumeArgs {
     /// Topic to read
     topic: String,
@@ -63,9 +63,10 @@ async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
         let client = args.broker.connect().await?;
         let partitions = partitions(&client, &args).await?;
         let ends = committed_ends(&client, &args, &partitions).await?;
-        Ok((client, partitions, ends))
+        let short = if args.until_end { possibly_short(&client, &args, &partitions).await? } else { Vec::new() };
+        Ok((client, partitions, ends, short))
     };
-    let (client, partitions, ends) = stop.unless_asked(prepare).await?;
+    let (client, partitions, ends, short) = stop.unless_asked(prepare).await?;
     let mut consumer = Consumer::new(client, ConsumerConfig::default()).map_err(|error| client_failure(&error))?;
     let assignment = |&partition: &u32| Assignment { topic: args.topic.clone(), partition, start: args.from.into() };
     let assignments: Vec<_> = partitions.iter().map(assignment).collect();
@@ -92,6 +93,7 @@ async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
         reading.output.flush()?;
     }
     reading.output.flush()?;
+    short.iter().for_each(|warning| eprintln!("{warning}"));
     match reading.skipped {
         0 => Ok(()),
         count => Err(Failure::new(ExitStatus::Damaged, format!("{count} damaged range(s) of offsets were stepped over"))),
@@ -109,6 +111,30 @@ async fn partitions(client: &Client, args: &ConsumeArgs) -> Result<Vec<u32>, Fai
             Err(Failure::new(ExitStatus::Refused, what))
         }
     }
+}
+
+/// A line for each partition that was read to its end and of which the end may be missing. All that is there was written,
+/// so the command has done what it was asked for; but nobody should take that for all that was acknowledged.
+async fn possibly_short(client: &Client, args: &ConsumeArgs, partitions: &[u32]) -> Result<Vec<String>, Failure> {
+    let admin = Admin::new(client.clone());
+    let cluster = admin.cluster().await.map_err(|error| client_failure(&error))?;
+    let Some(topic) = cluster.topics.iter().find(|topic| *topic.name == *args.topic) else { return Ok(Vec::new()) };
+    let shards = admin.describe_shards(&cluster.shards).await.map_err(|error| client_failure(&error))?;
+    let of_topic = shards
+        .iter()
+        .flat_map(|shard| &shard.state.possibly_short)
+        .filter(|short| short.topic_id == topic.topic_id.0 && partitions.contains(&short.partition));
+    let lines = of_topic.map(|short| {
+        format!(
+            "warning: partition {} of {} is possibly short: acknowledged records may be missing from offset {} on; compare with what was sent, \
+             then give them up with `sluice log accept-loss` on the stopped broker",
+            short.partition, args.topic, short.from
+        )
+    });
+    let unnamed: u64 =
+        shards.iter().map(|shard| shard.state.possibly_short_count.saturating_sub(shard.state.possibly_short.len() as u64)).sum();
+    let rest = (unnamed > 0).then(|| format!("warning: {unnamed} more partition(s) of the broker are possibly short"));
+    Ok(lines.chain(rest).collect())
 }
 
 /// The high watermark of each partition now. An offset to begin at that lies outside the log is refused here, with

@@ -3,7 +3,8 @@
 //! Only groups of one shard and one incarnation count, from one sequence on: what a restart has to replay is always
 //! of the incarnation that the checkpoint names, because that incarnation stood in both slots before its first
 //! group. The random bits also keep a record body that imitates a header from being taken for one. After bytes
-//! that are no header the search goes on block by block, so damage to one group does not hide those behind it.
+//! that are no header the search goes on block by block, so damage to one group does not hide those behind it; and so
+//! it does within a group that the next one does not follow, which may stand there by mistake, over the next one.
 //!
 //! Bodies are read here only where nothing names a group durable: of the others replay finds out itself, so the
 //! journal is read once. Memory is bounded: a window, and some bytes for each group found. Deliberately absent: what
@@ -132,6 +133,8 @@ fn can_hold_wanted(firsts: &[Option<GroupHeader>], index: usize, wanted: Wanted)
 async fn scan_file<D: Disk>(file: &D::File, index: u32, file_len: u64, wanted: Wanted, scan: &mut JournalScan) -> io::Result<()> {
     let mut window = Window::<D>::new(file, SCAN_WINDOW_LEN);
     let mut position = 0;
+    // The group whose bytes were stepped over last, and where they begin behind its first block.
+    let mut over: Option<(u64, u64)> = None;
     while position < file_len {
         let parsed = GroupHeader::parse(window.bytes(position, BLOCK).await?);
         let found = parsed.filter(|(header, _)| {
@@ -139,12 +142,22 @@ async fn scan_file<D: Disk>(file: &D::File, index: u32, file_len: u64, wanted: W
             ours && position + header.group_len() as u64 <= file_len
         });
         // A group of an earlier round says nothing about what stands behind its header now.
-        let Some((header, header_crc)) = found.filter(|(header, _)| header.sequence >= wanted.from_sequence) else {
+        let found = found.filter(|(header, _)| header.sequence >= wanted.from_sequence);
+        // A group that a write has put too far back covers the beginning of the next one, or all of it.
+        if let Some((sequence, inside)) = over.take()
+            && found.is_none_or(|(header, _)| header.sequence != sequence + 1)
+            && inside < position
+        {
+            position = inside;
+            continue;
+        }
+        let Some((header, header_crc)) = found else {
             position += BLOCK;
             continue;
         };
         let placement = Placement { file: index, position };
         scan.groups.push(FoundGroup { header, header_crc, body_ok: true, named_within: 0, placement });
+        over = Some((header.sequence, position + BLOCK));
         position += header.group_len() as u64;
     }
     Ok(())

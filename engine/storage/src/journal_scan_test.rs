@@ -182,3 +182,21 @@ fn a_group_of_an_earlier_round_does_not_hide_what_was_written_behind_it() {
     block_on(journal[0].write_at(2 * BLOCK, old[2 * BLOCK_LEN..4 * BLOCK_LEN].to_vec())).unwrap();
     assert_eq!(sequences(&scan(&files, 1, 6)), [6, 8]);
 }
+
+#[test]
+fn a_group_that_stands_too_far_back_does_not_hide_the_next_one() {
+    for missed_by in 1..3 {
+        let disk = FaultDisk::new(1);
+        let files = write(&disk, 1, 1, 0, &[1, 3, 2, 1]);
+        let path = journal_file(Path::new(DIR), 0);
+        let held = disk.files()[&path].clone();
+        // Group 2 went some blocks too far, where group 3 was written over its end, and 4 behind that.
+        let (from, until) = ((1 + missed_by) * BLOCK_LEN, 4 * BLOCK_LEN);
+        let gone = vec![0; missed_by * BLOCK_LEN];
+        block_on(files[0].write_at(BLOCK, [&gone, &held[BLOCK_LEN..BLOCK_LEN + until - from]].concat())).unwrap();
+        let found = scan(&files, 1, 1);
+        assert_eq!(sequences(&found), [1, 2, 3, 4], "missed by {missed_by} blocks");
+        assert_eq!(found.groups[1].placement.position, from as u64);
+        assert_eq!(found.groups[2].placement.position, until as u64);
+    }
+}

@@ -271,3 +271,30 @@ fn a_rotten_header_block_costs_nothing_where_frames_behind_it_are_bad_too() {
         }
     }
 }
+
+#[test]
+fn a_rotten_header_in_a_sealed_segment_costs_its_frame_alone() {
+    // Shorter than what one entry of an index stands for: that the other frames follow one another, the recorded end proves.
+    let sealed = || {
+        let mut bench = Bench::new(7, 40_000);
+        (0..60).for_each(|_| bench.append(2, 1000));
+        bench.write_all_and_evict();
+        bench
+    };
+    let end = sealed().log.sealed.front().expect("it is sealed").info.next_offset;
+    let path = segment_file(&dir(), Offset::ZERO);
+    let count = sealed().frames.iter().take_while(|frame| frame.header.next_offset() <= end).count();
+    assert!(count > 20, "{count} frames");
+    for nth in 0..count {
+        let mut bench = sealed();
+        let header = bench.frames[nth].header;
+        let bytes = bench.disk.files().remove(&path).expect("a segment");
+        let wanted = header.as_bytes();
+        let position = bytes.windows(wanted.len()).position(|bytes| bytes == wanted).expect("the frame");
+        bench.disk.flip_bit(&path, position as u64 + 30, 2);
+        let (given, damaged) = read_around(&mut bench);
+        assert_eq!(damaged, [DamagedRange { from: header.base_offset(), until: header.next_offset() }], "frame {nth}");
+        let others = bench.frames.iter().enumerate().filter(|(at, _)| *at != nth).flat_map(|(_, frame)| frame.bytes());
+        assert!(given == others.collect::<Vec<u8>>(), "frame {nth}: another one is missing");
+    }
+}

@@ -201,12 +201,17 @@ impl<D: Disk> Log<D> {
 
     /// The frames of an unsealed segment that are not in memory: all before the tail's first.
     pub(crate) fn disk_extent(&self, segment: &ActiveSegment<D>) -> SegmentExtent {
-        let (end_position, end_offset) = match self.tail.frames().front() {
-            Some(frame) if frame.segment_base == segment.base_offset => (frame.position, frame.base_offset),
-            Some(frame) if frame.segment_base < segment.base_offset => (FRAMES_START, segment.base_offset),
-            _ => (segment.end_position(), segment.next_offset),
+        // What lies behind damage is proved by what its last frame has to be.
+        let (end_position, end_offset, last_header_crc) = match self.tail.frames().front() {
+            Some(frame) if frame.segment_base == segment.base_offset => {
+                (frame.position, frame.base_offset, self.tail.header(0).prev_header_crc.to_native())
+            }
+            Some(frame) if frame.segment_base < segment.base_offset => {
+                (FRAMES_START, segment.base_offset, segment.prev_header_crc)
+            }
+            _ => (segment.end_position(), segment.next_offset, segment.last_header_crc),
         };
-        SegmentExtent { end_position, end_offset, last_header_crc: segment.last_header_crc, footer_end: None }
+        SegmentExtent { end_position, end_offset, last_header_crc, footer_end: None }
     }
 }
 
@@ -326,11 +331,9 @@ impl<D: Disk> DiskRead<D> {
             WalkStart::Known(_) => entries.next_after(damage.position),
             WalkStart::Load(extent) => {
                 let whole = undamaged(self.segment.whole_index(extent, turns).await).map_err(WalkError::Io)?;
-                let Some(known) = whole.and_then(|index| index.offsets.next_after(damage.position)) else {
-                    // Then no run of frames behind the damage arrives at the recorded end.
-                    return Ok((damage, None));
-                };
-                Some(known)
+                // Without an entry behind it, the frames may still follow one another up to the recorded end: an index has
+                // one for many of them.
+                whole.and_then(|index| index.offsets.next_after(damage.position))
             }
         };
         let SegmentExtent { end_position, end_offset, last_header_crc, .. } = self.extent;

@@ -321,7 +321,7 @@ fn a_segment_that_ends_in_a_restart_is_not_walked_for_its_index() {
         let (info, bytes) = (bench.log.sealed[0].info, bench.disk.files()[segment.path()].clone());
         let block = &bytes[bytes.len() - BLOCK_LEN..];
         let trailer = SegmentTrailer::decode_expecting(block, info.file_len, segment.id, Offset::ZERO).unwrap();
-        let mut check = FooterCheck::new(trailer, block_on(segment.footer(&extent)).unwrap(), info);
+        let mut check = FooterCheck::new(trailer, block_on(segment.footer(&extent, &Turns::UNPACED)).unwrap(), info);
         let file = block_on(segment.open(extent.end_offset)).unwrap();
         let range = block_on(segment.walk_from_start(&file, &extent, &Turns::UNPACED)).unwrap();
         let mut reader = FrameReader::new(file, FrameWalk::new(range, Offset::ZERO), 1 << 20);

@@ -300,7 +300,9 @@ impl<D: Disk> Rebuild<'_, D> {
         if self.in_journal(walked.end) {
             return Ok(false);
         }
-        // Zeros, or the end of the file, are how a segment that grows ends.
+        // Zeros, or the end of the file, are how a segment that grows ends. One that had a footer, and has lost it together
+        // with its last frames, cannot be taken for that: a footer is written when the next segment begins, whose file or
+        // journal entry shows the gap, or by a truncation, which the journal knows until the spare does.
         self.log.doubted = !matches!(stopped, DamageKind::NoFrame | DamageKind::FileTooShort { .. });
         Ok(true)
     }

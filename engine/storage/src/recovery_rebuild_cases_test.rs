@@ -419,3 +419,84 @@ fn a_file_that_was_deleted_before_the_spare_was_written_ends_where_its_footer_sa
     assert!(again.report().damaged.is_empty() && again.report().possibly_short.is_empty(), "{}", again.report());
     assert_eq!(again.read_all(id), frames);
 }
+
+/// Zeros in the place of a segment's last frame, as a write leaves that never arrived, and a rotten trailer behind it.
+fn lose_last_frame_and_trailer(disk: &FaultDisk, base: Offset, last_frame: u64) {
+    let path = segment_file(&test_layout().partition_dir(test_partition(0)), base);
+    let file_len = disk.files()[&path].len() as u64;
+    overwrite(disk, &path, last_frame, &vec![0; sluice_model::limits::BLOCK_LEN]);
+    disk.flip_bit(&path, file_len - 4096 + 20, 1);
+}
+
+/// Records of another partition, until the journal holds no group of before.
+fn wrap_ring(shard: &mut TestShard) {
+    for _ in 0..40 {
+        let frame = shard.source(test_partition(1), 9).next(1, 3000);
+        shard.append(&frame);
+        shard.commit();
+        shard.make_room();
+    }
+    settle(shard);
+}
+
+/// Frames that each begin a block; gives back their segment's base and where the last one stands.
+fn append_in_blocks(shard: &mut TestShard, count: u64) -> (Offset, u64) {
+    let id = test_partition(0);
+    let base = shard.log(id).log_end_offset();
+    for _ in 0..count {
+        append_one(shard);
+        shard.write_back(WriteBackKind::Everything);
+    }
+    (base, count * sluice_model::limits::BLOCK_LEN as u64)
+}
+
+#[test]
+fn a_rotten_footer_behind_a_rotten_last_frame_loses_nothing_silently() {
+    let id = test_partition(0);
+    // A truncation has ended the segment, and nothing stands behind it: the spare knows where the log ended.
+    let mut shard = TestShard::start(&FaultDisk::new(1), 1, TestSizes::default()).unwrap();
+    shard.source(id, 9);
+    let (base, last_frame) = append_in_blocks(&mut shard, 4);
+    append_in_blocks(&mut shard, 1);
+    let end = shard.truncate(id, Offset(8));
+    assert_eq!(end, Offset(8));
+    wrap_ring(&mut shard);
+    let disk = power_cycled(&shard.disk);
+    lose_slots(&disk);
+    lose_last_frame_and_trailer(&disk, base, last_frame);
+    let mut shard = start(&disk, 2, "after a truncation");
+    assert_eq!(shard.log(id).log_end_offset(), end, "{}", shard.report());
+    assert_eq!(shard.report().damaged[&id], [crate::damage::DamagedRange { from: Offset(6), until: end }], "{}", shard.report());
+
+    // The next segment was begun, and its first frame is in a file, or in the journal alone.
+    for is_in_file in [true, false] {
+        let sizes = TestSizes { segment_len: 5 * 4096, ..TestSizes::default() };
+        let mut shard = TestShard::start(&FaultDisk::new(1), 1, sizes).unwrap();
+        shard.source(id, 9);
+        let (base, last_frame) = append_in_blocks(&mut shard, 4);
+        if !is_in_file {
+            wrap_ring(&mut shard);
+        }
+        append_one(&mut shard);
+        if is_in_file {
+            wrap_ring(&mut shard);
+        } else {
+            // The segment before is written to its end now, with its footer, and the next one is begun, which is lost.
+            shard.write_back(WriteBackKind::Everything);
+            shard.flush();
+        }
+        let disk = power_cycled(&shard.disk);
+        let path = segment_file(&test_layout().partition_dir(id), Offset(8));
+        assert!(disk.files().contains_key(&path), "the next segment was begun");
+        if !is_in_file {
+            block_on(disk.remove_file(&path)).unwrap();
+        }
+        lose_slots(&disk);
+        lose_last_frame_and_trailer(&disk, base, last_frame);
+        let mut shard = start(&disk, 2, "the next segment was begun");
+        let what = format!("in a file: {is_in_file}: {}", shard.report());
+        assert_eq!(shard.log(id).log_end_offset(), Offset(10), "{what}");
+        let lost = [crate::damage::DamagedRange { from: Offset(6), until: Offset(8) }];
+        assert_eq!(shard.report().damaged.get(&id).map(Vec::as_slice), Some(&lost[..]), "{what}");
+    }
+}

@@ -57,9 +57,10 @@ impl Truncations {
         after.min_by_key(|found| found.end_offset).copied()
     }
 
-    /// Whether a frame at `base_offset`, which stands at `address`, is cut off later.
-    pub(crate) fn cut_off(&self, id: TopicPartition, address: EntryAddress, base_offset: Offset) -> bool {
-        self.lowest_after(id, address).is_some_and(|found| base_offset >= found.end_offset)
+    /// Whether a frame that ends at `next_offset`, which stands at `address`, is cut off later. A cut ends a log between two
+    /// frames, unless it could not read where one begins: what it went through is gone as well, even if it is good here.
+    pub(crate) fn cut_off(&self, id: TopicPartition, address: EntryAddress, next_offset: Offset) -> bool {
+        self.lowest_after(id, address).is_some_and(|found| next_offset > found.end_offset)
     }
 }
 

@@ -275,3 +275,43 @@ fn a_log_ends_where_it_was_cut_although_the_batch_below_cannot_be_found() {
         disk = shard.disk.crash(PowerCut { call: shard.disk.call_count(), unflushed: Unflushed::Lost });
     }
 }
+
+/// A write-back that went astray, and then a cut through what the segment does not hold: where the batches of it begin is
+/// not known, so that the log ends inside one. The journal has them all, and a start must not go on with that batch, behind
+/// which nothing fits that was appended since.
+#[test]
+fn a_cut_through_a_batch_that_its_segment_does_not_hold_is_replayed_as_it_was() {
+    let id = test_partition(0);
+    let disk = FaultDisk::new(1);
+    let mut shard = TestShard::start(&disk, 1, TestSizes::default()).unwrap();
+    let mut source = shard.source(id, 5);
+    let frames: Vec<_> = (0..6).map(|_| source.next(4, 3000)).collect();
+    for frame in &frames[..2] {
+        shard.append(frame);
+    }
+    shard.commit();
+    shard.write_back(crate::write_back::WriteBackKind::Everything);
+    for frame in &frames[2..] {
+        shard.append(frame);
+    }
+    shard.commit();
+    disk.lose_write(0, ".log");
+    let end = shard.truncate(id, Offset(14));
+    assert_eq!((end, disk.scar_count()), (Offset(14), 2), "nobody knows that a batch begins at 12");
+    let mut source = shard.source(id, 6);
+    source.leader_epoch = sluice_model::LeaderEpoch(9);
+    let later: Vec<_> = (0..3).map(|_| source.next(2, 500)).collect();
+    for frame in &later {
+        shard.append(frame);
+    }
+    shard.commit();
+    let bytes = |frames: &[crate::testing::frames::TestFrame]| frames.iter().map(|frame| frame.bytes()).collect::<Vec<_>>();
+    assert_eq!(shard.read_good(id).0, [bytes(&frames[..2]), bytes(&later)].concat());
+
+    let crashed = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
+    let mut shard = TestShard::start(&crashed, 2, TestSizes::default()).unwrap();
+    let (good, refused) = shard.read_good(id);
+    assert_eq!(good, [bytes(&frames[..3]), bytes(&later)].concat(), "{}", shard.report());
+    assert_eq!(refused, [crate::damage::DamagedRange { from: Offset(12), until: Offset(14) }]);
+    assert_eq!((shard.report().out_of_place, shard.report().possibly_short.len()), (0, 0), "{}", shard.report());
+}

@@ -65,7 +65,7 @@ fn no_step_of_sealing_reads_more_than_a_piece_however_much_is_gathered() {
         bench.flush();
         let sealed = &bench.log.sealed[0];
         let (file, extent) = (sealed.file.clone(), sealed.extent());
-        let footer = block_on(file.footer(&extent)).expect("it has a footer");
+        let footer = block_on(file.footer(&extent, &crate::read_turns::Turns::UNPACED)).expect("it has a footer");
         assert_eq!(footer.index.is_partial(), pieces_max != usize::MAX, "after {pieces} pieces");
         if pieces_max == usize::MAX {
             assert!((40..60).contains(&pieces), "{pieces} pieces");

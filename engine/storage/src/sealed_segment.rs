@@ -263,9 +263,9 @@ impl<D: Disk> SegmentFile<D> {
     }
 
     /// The footer of a sealed segment; `Damaged` when it has none that is good.
-    pub(crate) async fn footer(&self, extent: &SegmentExtent) -> Result<SegmentFooter, WalkError> {
+    pub(crate) async fn footer(&self, extent: &SegmentExtent, turns: &Turns) -> Result<SegmentFooter, WalkError> {
         let file = self.open(extent.end_offset).await?;
-        self.read_footer(&file, extent.footer_end.unwrap_or(0), extent.end_offset, &Turns::UNPACED).await
+        self.read_footer(&file, extent.footer_end.unwrap_or(0), extent.end_offset, turns).await
     }
 
     /// How far readers have had the segment walked, bytes.

@@ -4,6 +4,7 @@
 pub mod busy_shard;
 pub mod disk_contract;
 pub mod executor;
+pub mod fault_astray;
 pub mod fault_cuts;
 pub mod fault_disk;
 mod fault_image;

@@ -53,6 +53,7 @@ pub struct TruncatePlan<D: Disk> {
     epochs: LeaderEpochHistory,
     /// As of the log end.
     producers: ProducerTable,
+    turns: Turns,
 }
 
 /// How a log ends once it is truncated; to be given to [`Log::truncate`].
@@ -125,7 +126,7 @@ impl<D: Disk> Log<D> {
         let mut epochs = self.held.epochs().clone();
         epochs.truncate(end_offset);
         let producers = self.held.producers().clone();
-        TruncatePlan { end_offset, log_end: self.log_end, whole, through, behind, epochs, producers }
+        TruncatePlan { end_offset, log_end: self.log_end, whole, through, behind, epochs, producers, turns: Turns::UNPACED }
     }
 
     /// Ends the log where `truncation` says, in memory; `address` is that of the journal's entry. Readers stop
@@ -193,6 +194,12 @@ impl<D: Disk> Log<D> {
 }
 
 impl<D: Disk> TruncatePlan<D> {
+    /// [`Self::run`], with each window of a segment read in a turn of its own: a walk may be that of a whole segment.
+    pub async fn run_in_turns(mut self, turns: &Turns) -> io::Result<Truncation> {
+        self.turns = turns.clone();
+        self.run().await
+    }
+
     /// Finds the boundary and the tables as of it. Fails with `StorageFull`, and nothing changed, when there is no
     /// room for the footer of the segment that is cut.
     pub async fn run(mut self) -> io::Result<Truncation> {
@@ -243,7 +250,7 @@ impl<D: Disk> TruncatePlan<D> {
     async fn producers_below(&self) -> io::Result<ProducerTable> {
         let (mut producers, mut from) = (ProducerTable::default(), 0);
         for (at, (file, extent)) in self.whole.iter().enumerate().rev() {
-            match file.footer(extent).await {
+            match file.footer(extent, &self.turns).await {
                 Ok(footer) => {
                     (producers, from) = (footer.producers, at + 1);
                     break;
@@ -273,7 +280,7 @@ impl<D: Disk> TruncatePlan<D> {
             return Ok(*known);
         }
         let walk = match file.open(extent.end_offset).await {
-            Ok(handle) => file.walk_from_start(&handle, extent, &Turns::UNPACED).await,
+            Ok(handle) => file.walk_from_start(&handle, extent, &self.turns).await,
             Err(error) => Err(error),
         };
         match walk {
@@ -302,7 +309,8 @@ impl<D: Disk> TruncatePlan<D> {
         loop {
             start.end_offset = end_offset;
             walked.on_start(start);
-            let mut reader = FrameReader::new(handle.clone(), FrameWalk::new(start, Offset(u64::MAX)), WINDOW_LEN);
+            let walk = FrameWalk::new(start, Offset(u64::MAX));
+            let mut reader = FrameReader::new(handle.clone(), walk, WINDOW_LEN).in_turns(&self.turns);
             let damaged = walked.follow(&mut reader, end_offset, producers).await?;
             let Some(position) = damaged else { return Ok(walked) };
             let from = walked.end_offset;
@@ -317,12 +325,12 @@ impl<D: Disk> TruncatePlan<D> {
 
     async fn start(&self, segment: &ThroughSegment<D>) -> Result<WalkRange, WalkError> {
         let handle = segment.file.open(segment.extent.end_offset).await?;
-        segment.file.walk_from_start(&handle, &segment.extent, &Turns::UNPACED).await
+        segment.file.walk_from_start(&handle, &segment.extent, &self.turns).await
     }
 
     /// The first frame behind `position` that an index vouches for, when it is not above the cut.
     async fn resume(&self, segment: &ThroughSegment<D>, position: u64, end_offset: Offset) -> io::Result<Option<WalkRange>> {
-        let Some(index) = segment.index().await? else { return Ok(None) };
+        let Some(index) = segment.index(&self.turns).await? else { return Ok(None) };
         let entry = index.offsets.next_after(position).filter(|entry| entry.base_offset <= end_offset);
         Ok(entry.map(|entry| walk_range(&segment.file, &segment.extent, entry)))
     }
@@ -337,7 +345,7 @@ impl<D: Disk> TruncatePlan<D> {
         let file = &segment.file;
         let mut index = walked.index.clone();
         if !walked.lost.is_empty()
-            && let Some(before) = segment.index().await?
+            && let Some(before) = segment.index(&self.turns).await?
         {
             // Of frames that cannot be read the times are not known; the greatest keep retention from deleting early.
             index.append_time_ms_max = index.append_time_ms_max.max(before.append_time_ms_max);

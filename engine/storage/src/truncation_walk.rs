@@ -54,12 +54,12 @@ pub(crate) struct Walked {
 
 impl<D: Disk> ThroughSegment<D> {
     /// What is known of its frames' positions; `None` when that is damaged too.
-    pub(crate) async fn index(&self) -> io::Result<Option<SegmentIndex>> {
+    pub(crate) async fn index(&self, turns: &Turns) -> io::Result<Option<SegmentIndex>> {
         let Some((before, newer)) = &self.open else {
-            return Ok(undamaged(self.file.whole_index(&self.extent, &Turns::UNPACED).await)?.map(|index| index.as_ref().clone()));
+            return Ok(undamaged(self.file.whole_index(&self.extent, turns).await)?.map(|index| index.as_ref().clone()));
         };
         let Some(before) = before else { return Ok(Some(newer.clone())) };
-        let before = undamaged(self.file.index(before, &Turns::UNPACED).await)?;
+        let before = undamaged(self.file.index(before, turns).await)?;
         Ok(Some(before.map_or_else(SegmentIndex::default, |index| index.as_ref().clone()).followed_by(newer)))
     }
 }

@@ -112,7 +112,8 @@ impl fmt::Display for OpenError {
             ),
             Self::Damaged { path, damage } => write!(
                 f,
-                "{} is damaged ({damage}); keep it for inspection, and put back a copy taken while the broker was stopped",
+                "{} is damaged ({damage}); nothing was changed in it; put back a copy taken while the broker was stopped; without one \
+                 move it away, and `sluice orphan new-metadata` makes a new one that knows no topic",
                 path.display()
             ),
             Self::Io { path, source } if source.kind() == io::ErrorKind::StorageFull => {

@@ -7,7 +7,7 @@
 //! budgets.
 
 use crate::fetch::FetchedFrames;
-use crate::pace::ReadPace;
+use crate::pace::{PaceClass, ReadPace};
 use crate::partitions::Partitions;
 use crate::refusal::FetchRefusal;
 use bytes::Bytes;
@@ -74,11 +74,12 @@ impl Answer {
 impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Runs a search by time. However much it has to walk, each window of it waits its turn at the device.
     pub async fn look_up(&self, lookup: TimestampLookup<D>) -> Result<Option<FoundTimestamp>, DiskReadError> {
-        lookup.run_in_turns(&self.read_turns()).await
+        lookup.run_in_turns(&self.read_turns(PaceClass::CatchUpRead)).await
     }
 
-    fn read_turns(&self) -> Turns {
-        Turns::of(Rc::new(ReadPace::new(self.shared.pacer.clone())))
+    /// Turns of reads that may be long, whoever wants them.
+    pub(crate) fn read_turns(&self, class: PaceClass) -> Turns {
+        Turns::of(Rc::new(ReadPace::new(self.shared.pacer.clone(), class)))
     }
 
     /// Reads until there are `len_max` bytes or the rest is in memory. Damage behind the first good frames ends the answer
@@ -86,7 +87,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     pub async fn catch_up(&self, read: CatchUpRead) -> CaughtUp {
         let CatchUpRead { id, .. } = read;
         let (mut answer, mut replans_left) = (Answer::begin(&read), REPLANS_MAX);
-        let turns = self.read_turns();
+        let turns = self.read_turns(PaceClass::CatchUpRead);
         loop {
             let leader_epoch = self.leader_epoch(id);
             if answer.leader_epoch.is_some() && leader_epoch != answer.leader_epoch {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 pub enum PaceClass {
     /// Segments written back while there is time.
     WriteBack,
-    /// Segments written back because memory or the journal's ring runs out.
+    /// Segments written back because memory or the journal's ring runs out, and read where that has to wait for it.
     UrgentWriteBack,
     /// Segments read for those who fetch what is no longer in memory.
     CatchUpRead,
@@ -28,20 +28,21 @@ pub trait Pace {
     fn acquire(&self, class: PaceClass, len: usize) -> Pin<Box<dyn Future<Output = PacePermit>>>;
 }
 
-/// Turns of reads for fetches.
+/// Turns of reads that may be long.
 pub(crate) struct ReadPace {
     pacer: Rc<dyn Pace>,
+    class: PaceClass,
 }
 
 impl ReadPace {
-    pub(crate) fn new(pacer: Rc<dyn Pace>) -> Self {
-        Self { pacer }
+    pub(crate) fn new(pacer: Rc<dyn Pace>, class: PaceClass) -> Self {
+        Self { pacer, class }
     }
 }
 
 impl ReadTurns for ReadPace {
     fn turn(&self, len: usize) -> Pin<Box<dyn Future<Output = Turn>>> {
-        self.pacer.acquire(PaceClass::CatchUpRead, len)
+        self.pacer.acquire(self.class, len)
     }
 }
 

@@ -11,6 +11,7 @@
 
 use crate::checkpointing::Background;
 use crate::completions::{Completed, Completion};
+use crate::pace::PaceClass;
 use crate::partitions::{PartitionCell, Partitions};
 use crate::refusal::Failure;
 use sluice_model::limits::BLOCK_LEN;
@@ -146,9 +147,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         end_offset: Offset,
         background: &mut Background<D>,
     ) -> Result<Truncation, TruncateError> {
+        // Nothing of the shard is written back meanwhile, so nobody who fetches comes before it.
+        let turns = self.read_turns(PaceClass::UrgentWriteBack);
         loop {
             let plan = cell.borrow().log.plan_truncate(end_offset);
-            match plan.run().await {
+            match plan.run_in_turns(&turns).await {
                 Ok(truncation) => return Ok(truncation),
                 Err(error) if error.kind() != io::ErrorKind::StorageFull => {
                     return Err(self.truncate_failure(cell, error).into());

@@ -2,7 +2,7 @@
 
 mod support;
 
-use sluice_model::Offset;
+use sluice_model::{LeaderEpoch, Offset};
 use sluice_partition::pace::{Pace, PaceClass, PacePermit};
 use sluice_partition::{CatchUpRead, Completed, FetchRefusal, ProduceRefusal};
 use sluice_storage::commit_group::GroupHeader;
@@ -341,5 +341,36 @@ fn who_meets_damage_walks_a_segment_a_window_in_each_turn() {
             assert!(longest <= 600_000, "{what}: {asked} reads {longest} bytes in one turn");
             assert!(turns.iter().all(|(class, ..)| *class == PaceClass::CatchUpRead));
         }
+    }
+}
+
+#[test]
+fn a_truncation_walks_a_segment_a_window_in_each_turn() {
+    // What is broken of a segment of 4 MiB that is cut near its end, so that nearly all of it is walked.
+    for (what, bad) in [("nothing", None), ("a frame", Some(2 << 20)), ("the header block", Some(100))] {
+        let (disk, turns) = (FaultDisk::new(1), Rc::new(RefCell::new(Vec::new())));
+        let setup = |start| {
+            let mut setup = Setup { tail_budget: 8 << 20, ..Setup::new(1, start) };
+            setup.assigned[0].settings.segment_len = 6 << 20;
+            setup.pacer = Rc::new(Watch { disk: disk.clone(), turns: turns.clone() });
+            setup
+        };
+        let mut shard = TestShard::open(&disk, setup(1));
+        fill(&mut shard, &mut [TestProducer::new(0, 5)], 90, 50_000);
+        shard.advance_ms(3000);
+        drop(shard);
+        let path = disk.files().into_keys().find(|path| path.ends_with("00000000000000000000.log")).expect("a segment");
+        bad.into_iter().for_each(|position| disk.flip_bit(&path, position, 3));
+        let mut shard = TestShard::open(&disk, setup(2));
+        turns.borrow_mut().clear();
+        let (before, partitions) = (disk.read_len(), shard.partitions.clone());
+        let end = shard.run(async move { partitions.truncate(id(0), Offset(85), LeaderEpoch(3)).await }).expect("it is cut");
+        assert_eq!(end, Offset(85), "{what}");
+        let (turns, len) = (turns.borrow(), disk.read_len() - before);
+        let read = turns.iter().map(|turn| turn.2).chain([disk.read_len()]).collect::<Vec<_>>();
+        let longest = read.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        println!("{what}: {} turns for {len} bytes, {longest} at most", turns.len());
+        assert!(len > 3_500_000 && longest <= 600_000, "{what}: {longest} of {len} bytes are read in one turn");
+        assert!(turns.iter().all(|(class, ..)| *class == PaceClass::UrgentWriteBack), "{what}");
     }
 }

@@ -27,6 +27,7 @@ enum Piece {
 impl World {
     /// Reads all of every partition: nothing is missing, nothing is wrong, and what is refused may be.
     pub fn audit(&mut self) -> Result<(), Violation> {
+        self.look_for_astray();
         let ids: Vec<TopicPartition> = self.shards.values().flat_map(|shard| shard.partitions.ids()).collect();
         for id in ids {
             let count = self.audit_partition(id)?;

@@ -24,6 +24,7 @@ impl World {
     /// segments. `is_marked` when every journal ends with an idle marker.
     pub fn rot(&mut self, is_marked: bool) {
         self.note_freed();
+        self.note_astray(false);
         let files = self.disk.files();
         let sealed = self.sealed_segments();
         let (mut in_segments, mut in_journals) = (Vec::new(), Vec::new());
@@ -44,7 +45,7 @@ impl World {
                 (0, Some(shard)) if self.faults.rotten_slots.insert(shard) => {}
                 (1, Some(shard)) if !self.faults.rotten_journals.contains_key(&shard) => {
                     let hit = group_of_journal(&self.oracle, &files[path], at);
-                    let is_last = hit.as_ref().is_some_and(|hit| is_last_group(&files, path, hit));
+                    let is_last = hit.as_ref().is_some_and(|hit| is_last_in(&files, path, hit));
                     let in_window = is_last && !is_marked;
                     self.faults.rotten_journals.insert(shard, in_window);
                     if let Some(hit) = hit {
@@ -59,11 +60,17 @@ impl World {
                 _ => {
                     let segment = partition_of(path).zip(path.file_name().and_then(|name| segment_base_offset(name.to_str()?)));
                     let Some((id, base)) = segment else { continue };
-                    let hit = hit_of_segment(&self.oracle, (id, base.0), sealed.contains(&(id, base.0)), &files[path], at);
-                    in_segments.extend(hit.frames);
-                    if let Some((model, from)) = self.oracle.partitions.get_mut(&id).zip(hit.hidden_from) {
-                        model.hidden.push(from..u64::MAX);
+                    let hit = hit_of_segment(
+                        &self.oracle,
+                        (id, base.0),
+                        sealed.contains(&(id, base.0)),
+                        &files[path],
+                        (at, &in_segments),
+                    );
+                    if let Some(model) = self.oracle.partitions.get_mut(&id) {
+                        model.hide(&hit);
                     }
+                    in_segments.extend(hit.frames);
                 }
             }
             let bit = u8::try_from(self.random.below(8)).expect("below 8");
@@ -75,7 +82,7 @@ impl World {
 
     /// Of a frame below the recovery point the segment's copy counts, of the others the journal's. Where no checkpoint says
     /// which, both do. A recovery point from before a truncation is that of other frames.
-    fn note_rot(&mut self, in_segments: &[FrameId], in_journals: &[FrameCopy]) {
+    pub(crate) fn note_rot(&mut self, in_segments: &[FrameId], in_journals: &[FrameCopy]) {
         let held = self.held_by_checkpoints();
         let in_segments = in_segments.iter().map(|frame| (frame, None));
         for (&(id, base), epoch) in in_segments.chain(in_journals.iter().map(|(frame, epoch)| (frame, Some(*epoch)))) {
@@ -93,14 +100,15 @@ impl World {
 
     /// What a header hides ends where the next segment begins, once there is one.
     pub fn bound_hidden(&mut self) {
-        if self.oracle.partitions.values().all(|model| model.hidden.is_empty()) {
+        if self.oracle.partitions.values().all(|model| model.hidden.is_empty() && model.hidden_from_cuts.is_empty()) {
             return;
         }
         let paths: Vec<PathBuf> = self.disk.files().into_keys().filter(|path| class_of(path) == Some(2)).collect();
         for path in paths {
             let base = path.file_name().and_then(|name| segment_base_offset(name.to_str()?));
             let model = partition_of(&path).and_then(|id| self.oracle.partitions.get_mut(&id));
-            for (hidden, base) in model.into_iter().flat_map(|model| &mut model.hidden).zip(base.into_iter().cycle()) {
+            let hidden = model.into_iter().flat_map(|model| model.hidden.iter_mut().chain(&mut model.hidden_from_cuts));
+            for (hidden, base) in hidden.zip(base.into_iter().cycle()) {
                 if base.0 > hidden.start {
                     hidden.end = hidden.end.min(base.0);
                 }
@@ -109,7 +117,7 @@ impl World {
     }
 
     /// Segments that end with a footer, certainly.
-    fn sealed_segments(&self) -> BTreeSet<FrameId> {
+    pub(crate) fn sealed_segments(&self) -> BTreeSet<FrameId> {
         let held = self.held_by_checkpoints();
         let sealed = held.values().flat_map(|partition| partition.sealed.iter().map(move |info| (partition.id, info)));
         sealed.filter(|(_, info)| info.has_footer).map(|(id, info)| (id, info.base_offset.0)).collect()
@@ -151,6 +159,11 @@ impl World {
         let certain = self.random.below(u64::from(count));
         for shard in (0..count).map(ShardIndex) {
             if u64::from(shard.0) != certain && self.random.coin() {
+                continue;
+            }
+            // What a write that went astray has cost is told first: with the slots goes what vouches for the journal, and a
+            // spare that was not written is an older one, which counts when they are gone.
+            if self.has_astray(shard) {
                 continue;
             }
             let layout = &self.control.layout;
@@ -206,6 +219,10 @@ impl World {
         for shard in (0..u16::try_from(self.control.shard_count).expect("few shards")).map(ShardIndex) {
             let Ok(slots) = block_on(read_slots(&disk, &self.control.layout, shard)) else { continue };
             let [SlotFound::Good(first), SlotFound::Good(second)] = slots else { continue };
+            // Only one of the two may be lost, and one that was not written is an older one.
+            if self.has_astray(shard) {
+                continue;
+            }
             let newest = if first.slot_sequence > second.slot_sequence { first.slot } else { second.slot };
             let path = self.control.layout.checkpoint_slot(shard, newest);
             self.coverage.hit("crash: newest checkpoint lost");
@@ -250,14 +267,14 @@ fn epoch_of(checkpoint: &PartitionCheckpoint, base: u64) -> Option<LeaderEpoch> 
 }
 
 /// Whether no group of its incarnation stands behind this one, in any file of the ring.
-fn is_last_group(files: &BTreeMap<PathBuf, Vec<u8>>, path: &Path, hit: &JournalHit) -> bool {
+pub(crate) fn is_last_in(files: &BTreeMap<PathBuf, Vec<u8>>, path: &Path, hit: &JournalHit) -> bool {
     let of_ring = files.iter().filter(|(other, _)| other.parent() == path.parent() && class_of(other) == Some(1));
     let mut groups = of_ring.flat_map(|(_, bytes)| groups_in(bytes)).map(|(_, header)| header);
     !groups.any(|header| header.incarnation == hit.incarnation && header.sequence > hit.sequence)
 }
 
 /// 0 for a checkpoint slot, 1 for a journal file, 2 for a segment.
-fn class_of(path: &Path) -> Option<u64> {
+pub(crate) fn class_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     if path.iter().any(|part| part == "set-aside") {
         return None;
@@ -270,11 +287,11 @@ fn class_of(path: &Path) -> Option<u64> {
     }
 }
 
-fn shard_of(path: &Path) -> Option<ShardIndex> {
+pub(crate) fn shard_of(path: &Path) -> Option<ShardIndex> {
     sluice_storage::layout::shard_of_dir(path.parent()?.file_name()?.to_str()?)
 }
 
-fn partition_of(path: &Path) -> Option<TopicPartition> {
+pub(crate) fn partition_of(path: &Path) -> Option<TopicPartition> {
     let partition: u32 = path.parent()?.file_name()?.to_str()?.parse().ok()?;
     let topic_id = TopicId::parse(path.parent()?.parent()?.file_name()?.to_str()?)?;
     Some(TopicPartition { topic_id, partition: PartitionIndex(partition) })

@@ -3,6 +3,7 @@
 //! The expensive mistake is a fault that the oracle is not told of exactly: it would either cry wolf, or forgive what it
 //! must not. Deliberately absent: bits that change (`changed_bits`).
 
+use crate::astray::Astray;
 use crate::control::Control;
 use crate::plan::pick;
 use crate::world::World;
@@ -68,6 +69,8 @@ pub struct Faults {
     pub lost_checkpoints: BTreeSet<ShardIndex>,
     /// Shards whose spare has a changed bit too.
     pub lost_spares: BTreeSet<ShardIndex>,
+    /// Writes that went astray.
+    pub astray: Astray,
     /// Partitions were to move at the last start.
     pub has_moved: bool,
     /// In whose journal each partition's newest records were, at the last start.
@@ -108,6 +111,8 @@ impl Faults {
         self.rotten_slots.retain(is_left);
         self.lost_checkpoints.retain(is_left);
         self.lost_spares.retain(is_left);
+        self.astray.slots.retain(is_left);
+        self.astray.spares.retain(is_left);
         self.homes = control.ids().filter_map(|id| Some((id, control.shard_of(id)?))).collect();
     }
 }

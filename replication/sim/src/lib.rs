@@ -6,6 +6,7 @@
 //! what every run met is counted (`coverage`), and planted bugs have to be found (`plants`). Deliberately absent: the
 //! machine ring, networks, and more than one broker.
 
+pub mod astray;
 pub mod audit;
 pub mod changed_bits;
 pub mod clients;

@@ -34,17 +34,26 @@ pub struct JournalHit {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SegmentHit {
     pub frames: Vec<FrameId>,
-    /// The first offset of which nothing says any more where it stands: the length of a frame is in its header, and the
-    /// chain of a segment that does not say itself where it ends begins in its header block.
+    /// The first offset of which nothing says any more where it stands: the chain of a segment that does not say itself where
+    /// it ends begins in its header block.
     pub hidden_from: Option<u64>,
+    /// The same for a truncation, which goes on behind a header that has rotted only where an index knows a frame again: the
+    /// length of a frame is in its header. Whoever reads looks for the frames behind it.
+    pub hidden_from_cuts: Option<u64>,
 }
 
 /// What a bit of a segment file is part of; `has_footer` when a checkpoint says that this is so. What lies between two
-/// damaged frames of a segment proves nothing.
-pub fn hit_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, bytes: &[u8], at: usize) -> SegmentHit {
+/// damaged frames of a segment proves nothing; `hit_before` are those of it that are being damaged with it.
+pub fn hit_of_segment(
+    oracle: &Oracle,
+    (id, base): FrameId,
+    has_footer: bool,
+    bytes: &[u8],
+    (at, hit_before): (usize, &[FrameId]),
+) -> SegmentHit {
     let Some(model) = oracle.partitions.get(&id) else { return SegmentHit::default() };
     if at < BLOCK_LEN {
-        return SegmentHit { frames: Vec::new(), hidden_from: (!has_footer).then_some(base) };
+        return SegmentHit { hidden_from: (!has_footer).then_some(base), ..SegmentHit::default() };
     }
     let found = frames_in(oracle, bytes, |found| found == id);
     let hit = found.iter().find(|(.., range)| range.contains(&at));
@@ -52,34 +61,76 @@ pub fn hit_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, by
         // What has rotted already is not found; its header may be hit now.
         let before = found.iter().rfind(|(.., range)| range.end <= at).map_or(base, |((_, base), ..)| *base);
         let behind = found.iter().find(|(.., range)| range.start > at).map_or(u64::MAX, |((_, base), ..)| *base);
-        let hidden_from = model.known_between(before, behind).into_iter().find(|(_, is_rotten)| *is_rotten).map(|(base, _)| base);
-        return SegmentHit { frames: Vec::new(), hidden_from };
+        let known = model.known_between(before, behind);
+        let hidden_from_cuts = known.into_iter().find(|(_, is_rotten)| *is_rotten).map(|(base, _)| base);
+        return SegmentHit { hidden_from_cuts, ..SegmentHit::default() };
     };
     let (hit, from) = (*hit, range.start);
     let end = found.iter().map(|((_, base), ..)| *base).max().unwrap_or(base);
     let known = model.known_between(base, end + 1);
-    let rotten: BTreeSet<u64> = known.iter().filter(|(_, is_rotten)| **is_rotten).map(|(base, _)| *base).chain([hit.1]).collect();
+    let is_hit = |base: &u64, is_rotten: &bool| *is_rotten || hit_before.contains(&(id, *base));
+    let was_hit = known.iter().filter(|(base, is_rotten)| is_hit(base, is_rotten)).map(|(base, _)| *base);
+    let rotten: BTreeSet<u64> = was_hit.chain([hit.1]).collect();
     let (Some(first), Some(last)) = (rotten.first(), rotten.last()) else { return SegmentHit::default() };
     let frames = known.range(first..=last).map(|(base, _)| (id, *base)).collect();
-    SegmentHit { frames, hidden_from: (at < from + FRAME_HEADER_LEN).then_some(hit.1) }
+    SegmentHit { frames, hidden_from: None, hidden_from_cuts: (at < from + FRAME_HEADER_LEN).then_some(hit.1) }
+}
+
+/// Whether any byte from one place up to another does not hold what stood there.
+pub type IsBad<'a> = &'a dyn Fn(usize, usize) -> bool;
+
+/// What the places of a segment file that `is_bad` names are part of, as [`hit_of_segment`] has it for one bit.
+pub fn hits_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, bytes: &[u8], is_bad: IsBad<'_>) -> SegmentHit {
+    let Some(model) = oracle.partitions.get(&id) else { return SegmentHit::default() };
+    let found = frames_in(oracle, bytes, |found| found == id);
+    let hit = || found.iter().filter(|(.., range)| is_bad(range.start, range.end));
+    let end = found.iter().map(|((_, base), ..)| *base).max().unwrap_or(base);
+    let known = model.known_between(base, end + 1);
+    let was_rotten = known.iter().filter(|(_, is_rotten)| **is_rotten).map(|(base, _)| *base);
+    let rotten: BTreeSet<u64> = was_rotten.chain(hit().map(|((_, base), ..)| *base)).collect();
+    let frames = match (hit().next(), rotten.first(), rotten.last()) {
+        (Some(_), Some(first), Some(last)) => known.range(first..=last).map(|(base, _)| (id, *base)).collect(),
+        _ => Vec::new(),
+    };
+    let header_hit = hit().find(|(.., range)| is_bad(range.start, range.start + FRAME_HEADER_LEN)).map(|((_, base), ..)| *base);
+    let begins_unknown = is_bad(0, BLOCK_LEN) && !has_footer;
+    // Whole blocks are gone, headers among them, and perhaps other frames stand there.
+    SegmentHit { frames, hidden_from: begins_unknown.then_some(base).or(header_hit), hidden_from_cuts: None }
 }
 
 /// The group that a bit of a journal file is part of.
 pub fn group_of_journal(oracle: &Oracle, bytes: &[u8], at: usize) -> Option<JournalHit> {
-    let (start, header) = groups_in(bytes).find(|(start, header)| (*start..start + header.group_len()).contains(&at))?;
+    hits_of_journal(oracle, bytes, &|from, until| (from..until).contains(&at)).into_iter().next()
+}
+
+/// The groups that the places of a journal file that `is_bad` names are part of.
+pub fn hits_of_journal(oracle: &Oracle, bytes: &[u8], is_bad: IsBad<'_>) -> Vec<JournalHit> {
+    let hit = groups_in(bytes).filter(|(start, header)| is_bad(*start, start + header.group_len()));
+    hit.filter_map(|(start, header)| hit_group(oracle, bytes, (start, header), is_bad)).collect()
+}
+
+fn hit_group(oracle: &Oracle, bytes: &[u8], (start, header): (usize, GroupHeader), is_bad: IsBad<'_>) -> Option<JournalHit> {
     let group = &bytes[start..(start + header.group_len()).min(bytes.len())];
-    let hit = at - start;
+    let is_hit = |range: &Range<usize>| is_bad(start + range.start, start + range.end);
     let end = GROUP_HEADER_LEN + header.body_len as usize;
-    let range = if hit < GROUP_HEADER_LEN { 0..end } else { lost_entries(group, end, hit)? };
-    let frames_of = |range| {
+    let all = is_hit(&(0..GROUP_HEADER_LEN)).then_some(0..end);
+    let ranges: Vec<_> = match all {
+        Some(all) => std::iter::once(all).collect(),
+        None => lost_entries(group, end, &is_hit),
+    };
+    if ranges.is_empty() {
+        return None;
+    }
+    let frames_of = |range: Range<usize>| {
         let frames = frames_in(oracle, group.get(range).unwrap_or_default(), |_| true);
-        frames.into_iter().map(|(frame, epoch, _)| (frame, epoch)).collect()
+        frames.into_iter().map(|(frame, epoch, _)| (frame, epoch))
     };
     let (incarnation, sequence) = (header.incarnation, header.sequence);
     let log_starts = Entries::new(group.get(GROUP_HEADER_LEN..end).unwrap_or_default())
         .filter_map(|entry| if let Ok(JournalEntry::LogStart { id, .. }) = entry { Some(id) } else { None });
     let log_starts = log_starts.collect();
-    Some(JournalHit { incarnation, sequence, frames: frames_of(range), all_frames: frames_of(0..end), log_starts })
+    let (frames, all_frames) = (ranges.into_iter().flat_map(frames_of).collect(), frames_of(0..end).collect());
+    Some(JournalHit { incarnation, sequence, frames, all_frames, log_starts })
 }
 
 /// Every group with a good header, and where it begins.
@@ -87,22 +138,23 @@ pub fn groups_in(bytes: &[u8]) -> impl Iterator<Item = (usize, GroupHeader)> + '
     (0..bytes.len()).step_by(BLOCK_LEN).filter_map(|start| Some((start, GroupHeader::parse(&bytes[start..])?.0)))
 }
 
-/// The bytes of the entry that `hit` is in; with all that follow when it is in what says how long the entry is: nothing
-/// else says where the next one begins. `None` behind the last one.
-fn lost_entries(group: &[u8], end: usize, hit: usize) -> Option<Range<usize>> {
-    let mut at = GROUP_HEADER_LEN;
+/// The bytes of the entries that were hit; with all that follow when that is in what says how long an entry is: nothing
+/// else says where the next one begins. None when it is behind the last one.
+fn lost_entries(group: &[u8], end: usize, is_hit: &dyn Fn(&Range<usize>) -> bool) -> Vec<Range<usize>> {
+    let (mut lost, mut at) = (Vec::new(), GROUP_HEADER_LEN);
     while at + ENTRY_HEADER_LEN <= end {
-        let len = u32::from_le_bytes(group.get(at + 4..at + ENTRY_HEADER_LEN)?.try_into().ok()?) as usize;
-        let next = at + ENTRY_HEADER_LEN + len;
-        if hit < at + ENTRY_HEADER_LEN {
-            return Some(at..end);
+        let Some(len) = group.get(at + 4..at + ENTRY_HEADER_LEN).and_then(|len| len.try_into().ok()) else { break };
+        let next = at + ENTRY_HEADER_LEN + u32::from_le_bytes(len) as usize;
+        if is_hit(&(at..at + ENTRY_HEADER_LEN)) {
+            lost.push(at..end);
+            break;
         }
-        if hit < next {
-            return Some(at..next);
+        if is_hit(&(at..next)) {
+            lost.push(at..next);
         }
         at = next;
     }
-    None
+    lost
 }
 
 /// Every frame in some bytes that is one of the model's, whole, with its place.

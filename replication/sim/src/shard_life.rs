@@ -97,6 +97,7 @@ impl World {
 
     fn try_start(&mut self, may_cut: bool) -> Result<Attempt, Violation> {
         self.end_process()?;
+        self.note_astray(false);
         self.clock.restart();
         let (moving, incarnation) = self.control.begin_start();
         let cut_after = [20, 100, 400, 2000][pick(&mut self.random, 4)];
@@ -223,6 +224,7 @@ impl World {
 
     /// `was_begun_before` when an earlier attempt may have rebuilt a shard, and its report was not heard.
     fn check_start(&mut self, was_clean: bool, was_begun_before: bool, reports: Vec<RecoveryReport>) -> Result<(), Violation> {
+        self.note_astray(true);
         for report in &reports {
             self.trace.note(format_args!("  {report}"));
             note_report(report, &mut self.coverage);
@@ -243,8 +245,12 @@ impl World {
             demand!(!report.rebuilt || may_rebuild, "no slot was touched, and a shard is rebuilt: {report}");
             // One read for the slot that was left, when there was one, and one for the spare.
             let withheld_min = u64::from(!self.faults.may_lack_checkpoints(report.shard));
-            let may_lack_spare = self.faults.lost_spares.contains(&report.shard) || withheld > withheld_min;
+            let is_spare_lost =
+                self.faults.lost_spares.contains(&report.shard) || self.faults.astray.spares.contains(&report.shard);
+            let may_lack_spare = is_spare_lost || withheld > withheld_min;
             demand!(!report.spare_lost || may_lack_spare, "no spare was touched, and a shard is rebuilt without it: {report}");
+            // The last checkpoint, or what was to make it needless, may have gone astray.
+            let was_clean = was_clean && !is_rotten && !self.faults.astray.slots.contains(&report.shard);
             demand!(!was_clean || report.entries_replayed == 0, "a clean stop left something to replay: {report}");
         }
         self.bound_hidden();
@@ -265,7 +271,8 @@ impl World {
                     .next_back()
                     .map(|offset| offset.0),
                 journal_rotten: homes.iter().flatten().any(|home| rotten(home).is_some()),
-                slot_lost: reports.iter().any(|report| is_report(report) && report.checkpoint_slots_bad > 0),
+                slot_lost: reports.iter().any(|report| is_report(report) && report.checkpoint_slots_bad > 0)
+                    || homes.iter().flatten().any(|home| self.faults.astray.slots.contains(home)),
                 checkpoints_lost: is_rebuilt || may_lack,
                 in_window: homes.iter().flatten().any(|home| rotten(home) == Some(&true)),
                 spare_lost: reports.iter().any(|report| is_report(report) && report.spare_lost)
@@ -281,6 +288,7 @@ impl World {
             self.oracle.partition_mut(id).on_recovered(&found, &mut self.coverage)?;
         }
         self.faults.on_started(&self.control, &self.disk);
+        self.on_astray_told();
         self.clients.cursors.clear();
         self.audit()
     }

@@ -225,6 +225,10 @@ impl World {
             self.on_watched(token)?;
         }
         let done = std::mem::take(&mut *self.done.borrow_mut());
+        // A truncation may remove the file that shows what went astray.
+        if self.oracle.is_cutting() || done.iter().any(|done| matches!(done, Done::Read(..) | Done::Truncated(..))) {
+            self.look_for_astray();
+        }
         for outcome in done {
             self.on_done(outcome)?;
         }
@@ -332,6 +336,7 @@ impl World {
 
     /// Every partition is as the model has it.
     pub fn check_statuses(&mut self) -> Result<(), Violation> {
+        self.look_for_astray();
         let (now_us, is_honest) = (self.clock.true_us(), !self.faults.wall_jumped);
         let device_failed = self.faults.have_reads_failed(&self.disk);
         let ring_len = self.control.ring.file_len * u64::from(self.control.ring.file_count);
@@ -348,7 +353,9 @@ impl World {
                 // A read that the device failed costs nothing, and says so.
                 let is_failed_read = report.finding.kind == ScrubKind::Unreadable && report.finding.lost.is_none();
                 demand!(
-                    self.plan.has(Operation::Rot) || is_failed_read && self.faults.device_errors > 0,
+                    self.plan.has(Operation::Rot)
+                        || self.disk.scar_count() > 0
+                        || is_failed_read && self.faults.device_errors > 0,
                     "the scrubber finds damage, and nothing rotted: {report:?}"
                 );
             }

@@ -88,6 +88,7 @@ impl Cut {
     pub fn image(&self, unflushed: Unflushed) -> FaultDisk {
         let crashed = FaultDisk::from_image(self.platter.image(unflushed), self.seed);
         crashed.set_capacity(self.disk.0.borrow().capacity);
+        crashed.0.borrow_mut().scars = self.disk.0.borrow().scars.clone();
         crashed
     }
 }

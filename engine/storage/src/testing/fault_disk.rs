@@ -151,7 +151,7 @@ impl FaultDisk {
 
     /// A call that changes nothing takes its time, or fails.
     async fn look(&self, kind: FaultKind) -> io::Result<()> {
-        let hit = self.0.borrow_mut().plan.on_call(kind);
+        let hit = self.0.borrow_mut().plan.on_call(kind, None);
         self.take_turns(false, hit.turns).await;
         if hit.fails { Err(device_error()) } else { Ok(()) }
     }
@@ -161,7 +161,12 @@ impl FaultDisk {
         let is_durable_write = matches!(change, Change::Write { durable: true, .. });
         let (hit, call) = {
             let mut state = self.0.borrow_mut();
-            let hit = state.plan.on_call(kind);
+            // Looked for only when it matters: there are many names.
+            let path = match &change {
+                Change::Write { inode, .. } if state.plan.is_astray_armed() => state.path_of(*inode),
+                _ => None,
+            };
+            let hit = state.plan.on_call(kind, path.as_deref());
             // A failed change of names or lengths has happened or has not; of a failed flush or write the rest is known.
             let partial = matches!(change, Change::Write { .. } | Change::Sync { .. } | Change::SyncDir { .. });
             let happens = !hit.fails || partial || state.random.coin();

@@ -4,6 +4,7 @@
 //! write arrive, where a misdirected one lands) is the disk's seed's or its own. Deliberately absent: power cuts,
 //! which are asked for afterwards (`fault_cuts`), and bytes.
 
+use crate::testing::fault_astray::is_named;
 use crate::testing::fault_disk::FaultDisk;
 use crate::testing::fault_image::InodeId;
 use std::ops::Range;
@@ -37,6 +38,8 @@ enum Fault {
     Error,
     /// A write whose sectors land where this seed says; the device reports success.
     Misdirected(u64),
+    /// The same for a write to a file so named; it may land nowhere, too, and does without a seed.
+    Astray { name: &'static str, seed: Option<u64> },
     /// The call takes this many turns of the executor.
     Slow(u64),
 }
@@ -56,6 +59,9 @@ struct Armed {
 pub(super) struct Hit {
     pub(super) fails: bool,
     pub(super) misdirected: Option<u64>,
+    /// It goes astray; where this seed says, or nowhere.
+    pub(super) is_astray: bool,
+    pub(super) astray: Option<u64>,
     pub(super) turns: u64,
 }
 
@@ -78,12 +84,16 @@ pub(super) struct FaultPlan {
 }
 
 impl FaultPlan {
-    /// A call of this kind begins: what is armed for it strikes.
-    pub(super) fn on_call(&mut self, kind: FaultKind) -> Hit {
+    /// A call of this kind begins, of a write to the file at `path`: what is armed for it strikes.
+    pub(super) fn on_call(&mut self, kind: FaultKind, path: Option<&Path>) -> Hit {
         let mut hit = Hit::default();
         self.call_count += 1;
         self.armed.retain_mut(|armed| {
-            let matches = armed.kind == kind || armed.kind == FaultKind::Any;
+            let is_named = match armed.fault {
+                Fault::Astray { name, .. } => path.is_some_and(|path| is_named(path, name)),
+                _ => true,
+            };
+            let matches = is_named && (armed.kind == kind || armed.kind == FaultKind::Any);
             if !matches {
                 return true;
             }
@@ -94,6 +104,7 @@ impl FaultPlan {
             match armed.fault {
                 Fault::Error => hit.fails = true,
                 Fault::Misdirected(seed) => hit.misdirected = Some(seed),
+                Fault::Astray { seed, .. } => (hit.is_astray, hit.astray) = (true, seed),
                 Fault::Slow(turns) => hit.turns += turns,
             }
             armed.lasts
@@ -108,6 +119,14 @@ impl FaultPlan {
 }
 
 impl FaultPlan {
+    pub(super) fn arm_astray(&mut self, left: u64, name: &'static str, seed: Option<u64>) {
+        self.armed.push(Armed { kind: FaultKind::Write, left, lasts: false, fault: Fault::Astray { name, seed } });
+    }
+
+    pub(super) fn is_astray_armed(&self) -> bool {
+        self.armed.iter().any(|armed| matches!(armed.fault, Fault::Astray { .. }))
+    }
+
     pub(super) fn is_unreadable(&self, inode: InodeId, bytes: &Range<u64>) -> bool {
         self.unreadable.iter().any(|(of, bad)| *of == inode && bad.start < bytes.end && bytes.start < bad.end)
     }

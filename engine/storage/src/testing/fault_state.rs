@@ -3,11 +3,12 @@
 //! Deliberately absent: what of it is durable (`fault_image`).
 
 use crate::disk::DirEntry;
+use crate::testing::fault_astray::Scar;
 use crate::testing::fault_image::{Call, Change, Image, InodeId, Node, SECTOR_LEN, apply_name, landing};
 use crate::testing::fault_plan::{FaultPlan, Hit};
 use crate::testing::random::Random;
 use sluice_model::limits::BLOCK_LEN;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -23,6 +24,10 @@ pub(super) struct State {
     pub(super) files: Vec<LiveFile>,
     pub(super) capacity: u64,
     pub(super) plan: FaultPlan,
+    /// Places that writes which went astray have hit or missed (`fault_astray`).
+    pub(super) scars: Vec<Scar>,
+    /// The calls that went astray.
+    pub(super) astray_calls: BTreeSet<usize>,
     pub(super) turns_max: u64,
     /// Of writes to files of durable writes.
     pub(super) durable_turns_max: u64,
@@ -56,6 +61,8 @@ impl State {
             files,
             capacity: u64::MAX,
             plan: FaultPlan::default(),
+            scars: Vec::new(),
+            astray_calls: BTreeSet::new(),
             turns_max: 2,
             durable_turns_max: 2,
         }
@@ -69,14 +76,26 @@ impl State {
 
     /// [`Self::issue`], with what hits the call.
     pub(super) fn issue_hit(&mut self, mut change: Change, hit: Hit) -> usize {
-        if let Change::Write { inode, position, bytes, lands, .. } = &mut change {
-            if let Some(seed) = hit.misdirected {
+        if let Change::Write { inode, position, bytes, durable, lands } = &mut change {
+            if hit.misdirected.is_some() || hit.is_astray {
                 // The file is as long as if the write had arrived: that is the file system's business.
                 let extend = Change::Extend { inode: *inode, len: *position + bytes.len() as u64 };
                 if self.files[*inode].bytes.len() < *position as usize + bytes.len() {
                     let call = self.issue(extend);
                     self.complete(call, false);
                 }
+            }
+            if hit.is_astray && !hit.fails {
+                let landed = hit.astray.and_then(|seed| self.astray(seed, *inode, *position, bytes.len()));
+                self.on_missed(*inode, *position, bytes);
+                let (target, hit, len) = landed.unwrap_or((*inode, *position, 0));
+                self.on_hit(target, hit, len);
+                // Nobody will flush the file that it hits.
+                (*inode, *position, *durable) = (target, hit, true);
+                Rc::make_mut(bytes).truncate(len);
+                self.astray_calls.insert(self.calls.len());
+            }
+            if let Some(seed) = hit.misdirected {
                 let (target, missed, len) = self.misdirected(seed, *inode, *position, bytes.len());
                 (*inode, *position) = (target, missed);
                 Rc::make_mut(bytes).truncate(len);
@@ -93,9 +112,13 @@ impl State {
         self.calls[call].failed = failed;
         self.events += 1;
         let change = self.calls[call].change.clone();
+        let is_astray = self.astray_calls.contains(&call);
         match change {
             Change::Write { inode, position, bytes, lands, .. } => {
                 let position = usize::try_from(position).expect("a test file fits in memory");
+                if !self.scars.is_empty() && !is_astray && lands.is_none() {
+                    self.on_arrived(inode, position, &bytes);
+                }
                 let file = Rc::make_mut(&mut self.files[inode].bytes);
                 for (from, until) in landing(bytes.len(), lands.as_deref().map(Vec::as_slice)) {
                     file.resize(file.len().max(position + until), 0);

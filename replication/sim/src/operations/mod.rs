@@ -64,6 +64,10 @@ impl World {
                 world.change_room();
                 Ok(())
             }),
+            Operation::Astray => self.hit_and("op: astray", |world| {
+                world.arm_astray();
+                Ok(())
+            }),
             Operation::SlowDevice => self.hit_and("op: slow device", |world| {
                 world.change_speed();
                 Ok(())

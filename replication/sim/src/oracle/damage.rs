@@ -1,12 +1,13 @@
 //! Which frames may be refused: those of which the disk has no copy left that counts, and no others.
 //!
 //! The expensive mistake is to excuse a range for one frame in it: what is damaged is reported exactly, so every frame
-//! that a range touches has to have rotted itself, or to stand behind a header that has, in the same segment. Deliberately absent: what rots (`rot`).
+//! that a range touches has to have rotted itself, or to stand behind a header block that has, in the same segment. Deliberately absent: what rots (`rot`).
 
 use super::Violation;
 use super::batches::BatchId;
 use super::partition::{Held, PartitionModel};
 use crate::demand;
+use crate::rot::SegmentHit;
 use sluice_storage::damage::DamagedRange;
 use std::collections::BTreeMap;
 
@@ -47,7 +48,9 @@ impl PartitionModel {
     /// What is refused has rotted, and nobody has accepted its loss.
     pub fn on_refused(&mut self, range: DamagedRange, device_failed: bool) -> Result<(), Violation> {
         let id = self.id;
-        let both = self.accepted.iter().find(|accepted| accepted.start < range.until.0 && range.from.0 < accepted.end);
+        // What was accepted below the log start is forgotten with it.
+        let from = range.from.0.max(self.log_start);
+        let both = self.accepted.iter().find(|accepted| accepted.start < range.until.0 && from < accepted.end);
         demand!(both.is_none(), "{id}: {range:?} is refused, and the loss of {both:?} was accepted");
         self.on_unreadable(range, device_failed)
     }
@@ -56,9 +59,13 @@ impl PartitionModel {
     pub fn on_unreadable(&mut self, range: DamagedRange, device_failed: bool) -> Result<(), Violation> {
         let (id, start) = (self.id, self.log_start);
         let first = self.holding(range.from.0).map_or(range.from.0, |(base, _)| base);
+        let is_cut = self.is_cut();
         let is_live = |base: u64, held: &Held| base + u64::from(held.record_count) > start;
         for (&base, held) in self.frames.range_mut(first..range.until.0).filter(|(base, held)| is_live(**base, held)) {
-            held.is_rotten |= device_failed || self.hidden.iter().any(|hidden| hidden.contains(&base));
+            let of_cuts = self.hidden_from_cuts.iter().filter(|_| is_cut);
+            let is_hidden = self.hidden.iter().chain(of_cuts).any(|hidden| hidden.contains(&base));
+            let is_astray = self.astray.0.contains(&base) || self.astray.1.is_some_and(|from| base >= from);
+            held.is_rotten |= device_failed || is_hidden || is_astray;
             demand!(held.is_rotten, "{id}: {range:?} is not served, and nothing has happened to the frame at {base}");
         }
         if device_failed {
@@ -107,13 +114,35 @@ impl PartitionModel {
         at
     }
 
-    /// Of what stands in its files, deleted or not.
-    pub(super) fn has_rot(&self) -> bool {
-        !self.hidden.is_empty() || self.frames.values().chain(self.deleted.values()).any(|held| held.is_rotten)
+    /// Whether the frame that holds this offset, or a later one, has rotted.
+    pub(super) fn is_rot_behind(&self, offset: u64) -> bool {
+        let is_behind = |base: u64, held: &Held| base + u64::from(held.record_count) > offset;
+        let mut known = self.frames.iter().chain(&self.deleted).chain(self.before_cut().into_iter().flatten());
+        known.any(|(base, held)| is_behind(*base, held) && (held.is_rotten || self.is_hidden(*base)))
+    }
+
+    /// Whether a segment may not hold what it was given.
+    pub(super) fn is_astray(&self) -> bool {
+        !self.astray.0.is_empty() || self.astray.1.is_some()
     }
 
     fn is_hidden(&self, base: u64) -> bool {
-        self.hidden.iter().any(|hidden| hidden.contains(&base))
+        let of_cuts = self.hidden_from_cuts.iter().filter(|_| self.is_cut());
+        self.hidden.iter().chain(of_cuts).any(|hidden| hidden.contains(&base))
+    }
+
+    /// Whether a truncation has cut it, or is about to.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        !self.cuts.is_empty() || self.truncation.is_some()
+    }
+
+    /// Takes note of what a damaged segment says nothing of any more, up to its end, wherever that is.
+    pub fn hide(&mut self, hit: &SegmentHit) {
+        for (hidden, from) in [(&mut self.hidden, hit.hidden_from), (&mut self.hidden_from_cuts, hit.hidden_from_cuts)] {
+            let from = from.filter(|from| hidden.iter().all(|hidden| hidden.start != *from));
+            hidden.extend(from.map(|from| from..u64::MAX));
+        }
     }
 
     /// Whether every promised record from `end` on has rotted, or was deleted.

@@ -47,4 +47,10 @@ impl Oracle {
     pub fn partition_mut(&mut self, id: TopicPartition) -> &mut PartitionModel {
         self.partitions.get_mut(&id).expect("a partition the oracle was told of")
     }
+
+    /// Whether some log is being truncated.
+    #[must_use]
+    pub fn is_cutting(&self) -> bool {
+        self.partitions.values().any(|model| model.truncation.is_some())
+    }
 }

@@ -7,7 +7,7 @@ use super::truncation::Truncation;
 use crate::demand;
 use sluice_model::{ProducerId, TopicPartition};
 use sluice_partition::PartitionSettings;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A batch in the log.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +45,13 @@ pub struct PartitionModel {
     pub producers: BTreeMap<ProducerId, ProducerModel>,
     /// The settings it has now.
     pub settings: PartitionSettings,
-    /// Offsets behind a damaged header, in its segment: they may be refused as well.
+    /// Offsets behind a damaged header block, in its segment: they may be refused as well. And those behind the damaged
+    /// header of a frame, once a truncation has walked there.
     pub hidden: Vec<std::ops::Range<u64>>,
+    pub hidden_from_cuts: Vec<std::ops::Range<u64>>,
+    /// Frames that a segment does not hold, because a write went astray, and the first offset of which nothing says where
+    /// it stands: what is read from there may be refused. A start forgets it, because the journal may have them.
+    pub astray: (BTreeSet<u64>, Option<u64>),
     /// Offsets whose loss was accepted.
     pub accepted: Vec<std::ops::Range<u64>>,
     /// Offsets whose loss was being accepted when the device failed: some checkpoint may say so.
@@ -84,6 +89,8 @@ impl PartitionModel {
             producers: BTreeMap::new(),
             settings,
             hidden: Vec::new(),
+            hidden_from_cuts: Vec::new(),
+            astray: (BTreeSet::new(), None),
             accepted: Vec::new(),
             maybe_accepted: Vec::new(),
             log_start_rotten: false,

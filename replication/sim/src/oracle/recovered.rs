@@ -51,11 +51,11 @@ impl PartitionModel {
         );
         // What it says then, or said in an attempt that came to nothing, it goes on saying.
         // Without slots a segment is walked, and a walk that ends at rot cannot say whether more followed.
-        let is_walked_to_rot = found.checkpoints_lost && self.has_rot();
+        let is_walked_to_rot = found.checkpoints_lost && found.possibly_short.is_some_and(|at| self.is_rot_behind(at));
         let is_unheard = found.checkpoints_lost && found.was_begun_before;
         let may_doubt = found.spare_lost || found.freed_groups_lost || is_walked_to_rot || is_unheard;
         self.is_doubted |= may_doubt && found.possibly_short.is_some();
-        let may_be_short = found.journal_rotten || self.is_lossy || self.is_doubted;
+        let may_be_short = found.journal_rotten || self.is_lossy || self.is_doubted || self.is_cut_inside();
         demand!(may_be_short || found.possibly_short.is_none(), "{id} is said to be possibly short, and nothing rotted");
         demand!(
             self.is_boundary(end) || self.is_end_forgotten(found, end),
@@ -98,7 +98,13 @@ impl PartitionModel {
     /// said. What was promised above it is `check_end`'s.
     fn is_end_forgotten(&self, found: &Recovered, end: u64) -> bool {
         let is_said = found.possibly_short.is_some_and(|offset| offset <= end);
-        found.spare_lost && is_said && (end == 0 || end < self.end && self.ends_batch(end))
+        (found.spare_lost || self.is_cut_inside()) && is_said && (end == 0 || end < self.end && self.ends_batch(end))
+    }
+
+    /// A truncation went through a batch that its segment did not hold. A journal that has it ends the log before it, and says
+    /// that it may be short from there.
+    pub(super) fn is_cut_inside(&self) -> bool {
+        self.cuts.last() == Some(&self.end) && self.end > 0 && !self.ends_batch(self.end)
     }
 
     /// The removal of a file that was deleted is undone by a power cut as long as its folder was not flushed, and of one

@@ -41,7 +41,7 @@ impl PartitionModel {
     /// Where the log begins and ends now, while it is being truncated: retention may have moved its start since it was last
     /// asked for, and what a producer had below that is forgotten by the cut.
     pub fn on_log_bounds(&mut self, start: u64, end: u64) -> Result<(), Violation> {
-        let has_rot = !self.hidden.is_empty() || self.frames.values().any(|held| held.is_rotten);
+        let has_rot = !self.hidden.is_empty() || self.is_astray() || self.frames.values().any(|held| held.is_rotten);
         let (id, boundary) = (self.id, self.truncation.as_ref().map_or(self.end, |truncation| self.boundary(truncation.asked)));
         let Some(truncation) = &mut self.truncation else { return Ok(()) };
         if end == self.end {
@@ -96,8 +96,9 @@ impl PartitionModel {
     /// The process ended meanwhile, and a start found this end.
     pub(super) fn settle_truncation(&mut self, end: u64, coverage: &mut Coverage) {
         let Some(Truncation { before: Some(before), .. }) = self.truncation.take() else { return };
-        coverage.hit(if end == self.end { "truncate: done by a start" } else { "truncate: undone by a crash" });
-        if end == self.end {
+        let is_done = end == self.end || end < self.end && self.is_cut_inside() && self.ends_batch(end);
+        coverage.hit(if is_done { "truncate: done by a start" } else { "truncate: undone by a crash" });
+        if is_done {
             return;
         }
         let Before { frames, producers, end, promised_end, promised_before_group, accepted, maybe_accepted } = *before;
