@@ -338,6 +338,10 @@ mod rebuild_cases_tests;
 mod rebuild_doubt_tests;
 
 #[cfg(test)]
+#[path = "recovery_rebuild_kept_test.rs"]
+mod rebuild_kept_tests;
+
+#[cfg(test)]
 #[path = "recovery_missing_test.rs"]
 mod missing_tests;
 

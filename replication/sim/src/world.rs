@@ -32,6 +32,8 @@ pub type SimPartitions = Partitions<FaultDisk, SimClock>;
 
 /// Turns without rest after which a shard is said never to come to rest.
 const RESTLESS_TURNS: u64 = 400_000;
+/// From this one on they take no time.
+const TIMELESS_FROM_TURN: u64 = 300_000;
 
 /// An answer that somebody waits for.
 #[derive(Clone, Copy, Debug)]
@@ -140,12 +142,16 @@ impl World {
     /// One turn of one task; `false` when all of them wait, or when the process has to end: the machine lets nothing
     /// run after that.
     pub fn turn(&mut self) -> Result<bool, Violation> {
+        self.turn_of(self.plan.turn_us)
+    }
+
+    fn turn_of(&mut self, us: u64) -> Result<bool, Violation> {
         if self.failed.is_some() {
             return Ok(false);
         }
         let ran = self.runner.poll_one();
         if ran {
-            self.pass_us(self.plan.turn_us);
+            self.pass_us(us);
         }
         self.take_up()?;
         Ok(ran)
@@ -160,10 +166,11 @@ impl World {
         Ok(())
     }
 
-    /// Runs until everybody waits for something that only time can bring.
+    /// Runs until everybody waits for something that only time can bring. What is tried again every so often, on a device on
+    /// which it takes longer than that, comes to rest in a time that stands.
     pub fn rest(&mut self) -> Result<(), Violation> {
         let mut turns = 0;
-        while self.turn()? {
+        while self.turn_of(if turns < TIMELESS_FROM_TURN { self.plan.turn_us } else { 0 })? {
             turns += 1;
             demand!(turns < RESTLESS_TURNS, "the shards do not come to rest: {:?}", self.statuses());
         }
@@ -304,7 +311,8 @@ impl World {
         let is_below_start = base.is_some_and(|base| base < partition.log_start_max);
         // So is one in a frame that is damaged: a later one of its producer says that it was there, and not where.
         let is_rotten = base.and_then(|base| partition.frames.get(&base)).is_some_and(|held| held.is_rotten);
-        let may_be_forgotten = is_rotten || !partition.cuts.is_empty() && (is_below_start || partition.has_lost);
+        let is_forgotten = base.is_some_and(|base| base < partition.producers_known_from);
+        let may_be_forgotten = is_rotten || is_forgotten || !partition.cuts.is_empty() && (is_below_start || partition.has_lost);
         if answered.is_none() && may_be_forgotten {
             return Ok(());
         }

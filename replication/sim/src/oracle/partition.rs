@@ -43,6 +43,8 @@ pub struct PartitionModel {
     pub deletes_asked: u64,
     pub high_watermark: u64,
     pub producers: BTreeMap<ProducerId, ProducerModel>,
+    /// What producers had below this was deleted when slots and spare were lost: nothing else said all of it.
+    pub producers_known_from: u64,
     /// The settings it has now.
     pub settings: PartitionSettings,
     /// Offsets behind a damaged header, in its segment: they may be refused as well.
@@ -82,6 +84,7 @@ impl PartitionModel {
             deletes_asked: 0,
             high_watermark: 0,
             producers: BTreeMap::new(),
+            producers_known_from: 0,
             settings,
             hidden: Vec::new(),
             accepted: Vec::new(),

@@ -87,6 +87,10 @@ impl PartitionModel {
         self.promised_end = end;
         self.promised_before_group = end;
         self.on_log_start_recovered(start, found)?;
+        if found.spare_lost {
+            self.producers_known_from = start;
+            self.producers.values_mut().for_each(|producer| producer.forget_below(start));
+        }
         self.high_watermark = found.status.high_watermark.0;
         Ok(())
     }
