@@ -46,6 +46,7 @@ impl World {
     /// Starts the broker, as often as it takes. `was_clean` after a clean stop of the same data.
     pub fn start(&mut self, was_clean: bool) -> Result<(), Violation> {
         self.faults.on_start_begun(&self.disk);
+        self.note_forgetful_journals();
         if self.faults.device_errors > 0 {
             self.note_freed();
         }
@@ -270,6 +271,7 @@ impl World {
                 in_window: homes.iter().flatten().any(|home| rotten(home) == Some(&true)),
                 spare_lost: reports.iter().any(|report| is_report(report) && report.spare_lost)
                     || homes.iter().flatten().any(|home| self.faults.lost_spares.contains(home)),
+                journal_forgot: is_rebuilt && homes.iter().flatten().any(|home| self.faults.forgetful_journals.contains(home)),
                 freed_groups_lost: reports.iter().any(|report| {
                     is_report(report) && report.rebuilt && !(report.damaged_groups.is_empty() && report.lost_groups.is_empty())
                 }),
