@@ -53,6 +53,9 @@ impl World {
                         for id in &hit.log_starts {
                             self.oracle.partitions.get_mut(id).into_iter().for_each(|model| model.log_start_rotten = true);
                         }
+                        if in_window {
+                            self.note_window(&hit.all_frames);
+                        }
                         in_journals.extend(if in_window { hit.all_frames } else { hit.frames });
                     }
                 }
@@ -72,6 +75,15 @@ impl World {
             self.disk.flip_bit(path, position, bit);
         }
         self.note_rot(&in_segments, &in_journals);
+    }
+
+    /// What the group holds goes as a whole, and nothing else.
+    fn note_window(&mut self, frames: &[FrameCopy]) {
+        for &((id, base), _) in frames {
+            if let Some(model) = self.oracle.partitions.get_mut(&id) {
+                model.window_from = Some(model.window_from.map_or(base, |from| from.min(base)));
+            }
+        }
     }
 
     /// Of a frame below the recovery point the segment's copy counts, of the others the journal's. Where no checkpoint says
@@ -199,8 +211,8 @@ impl World {
     /// Which journals have forgotten something since the spare was written, for a start that may have to do without slots.
     pub fn note_forgetful_journals(&mut self) {
         self.faults.forgetful_journals.clear();
-        let may_rebuild = self.faults.device_errors > 0
-            || !(self.faults.lost_checkpoints.is_empty() && self.faults.rotten_slots.is_empty());
+        let may_rebuild =
+            self.faults.device_errors > 0 || !(self.faults.lost_checkpoints.is_empty() && self.faults.rotten_slots.is_empty());
         if !may_rebuild {
             return;
         }

@@ -116,6 +116,12 @@ impl Faults {
 }
 
 impl Faults {
+    /// How many times as long a start or a stop may take as on a device that is not slow.
+    #[must_use]
+    pub fn patience(&self) -> u64 {
+        if self.is_slow { 10 } else { 1 }
+    }
+
     /// Reads that have to fail before some shard seems to have no checkpoint at all.
     #[must_use]
     pub fn withholdings_needed(&self) -> u64 {

@@ -30,7 +30,7 @@ pub struct ShardLife {
     pub was_full: bool,
 }
 
-/// Turns after which a start that is not done is said to hang.
+/// Turns after which a start that is not done is said to hang, on a device that is not slow.
 const START_TURNS_MAX: u64 = 400_000;
 
 type Opened = Rc<RefCell<BTreeMap<ShardIndex, Result<(SimPartitions, RecoveryReport), OpenError>>>>;
@@ -176,7 +176,7 @@ impl World {
 
     /// Gives turns until `is_done`; `false` when the power is to go before that.
     fn run_start(&mut self, turns_left: &mut Option<u64>, is_done: impl Fn() -> bool) -> Result<bool, Violation> {
-        for _ in 0..START_TURNS_MAX {
+        for _ in 0..START_TURNS_MAX * self.faults.patience() {
             if is_done() {
                 return Ok(true);
             }

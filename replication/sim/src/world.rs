@@ -218,13 +218,10 @@ impl World {
         self.follow_truncations()?;
         let mut completions = Vec::new();
         let mut watched = Vec::new();
-        let mut shards = Vec::new();
-        for (&index, shard) in &self.shards {
+        for shard in self.shards.values() {
             shard.partitions.take_completed(&mut completions);
             shard.partitions.take_watched(&mut watched);
-            shards.extend(std::iter::repeat_n(index, completions.len() - shards.len()));
         }
-        self.note_groups(&shards, &completions);
         for completion in completions {
             self.on_completion(completion)?;
         }
@@ -236,23 +233,6 @@ impl World {
             self.on_done(outcome)?;
         }
         Ok(())
-    }
-
-    /// What was promised before a group was acknowledged, for every partition of its shard.
-    fn note_groups(&mut self, shards: &[ShardIndex], completions: &[Completion]) {
-        for (shard, completion) in shards.iter().zip(completions) {
-            let Some(Awaited::Produce { key, batch, base: Some(base), .. }) = self.awaited.get(&completion.token) else {
-                continue;
-            };
-            let end = base + u64::from(self.oracle.batches.get(*batch).record_count);
-            if self.oracle.partitions.get(&key.1).is_none_or(|partition| end <= partition.promised_end) {
-                continue;
-            }
-            let control = &self.control;
-            for partition in self.oracle.partitions.values_mut().filter(|p| control.shard_of(p.id) == Some(*shard)) {
-                partition.promised_before_group = partition.promised_end;
-            }
-        }
     }
 
     fn on_completion(&mut self, completion: Completion) -> Result<(), Violation> {

@@ -32,8 +32,8 @@ pub struct PartitionModel {
     pub end: u64,
     /// Records below this were acknowledged or served: they may never go.
     pub promised_end: u64,
-    /// `promised_end` before the last group of the shard was acknowledged.
-    pub promised_before_group: u64,
+    /// Where its first frame begins in a group that has rotted in the one window.
+    pub window_from: Option<u64>,
     /// The log start as it was last seen.
     pub log_start: u64,
     /// Deleted for good below this, and above it at most up to `log_start_max`.
@@ -77,7 +77,7 @@ impl PartitionModel {
             frames: BTreeMap::new(),
             end: 0,
             promised_end: 0,
-            promised_before_group: 0,
+            window_from: None,
             log_start: 0,
             log_start_min: 0,
             log_start_max: 0,
@@ -154,7 +154,6 @@ impl PartitionModel {
         self.producers.values_mut().for_each(|producer| producer.truncate(end, log_start));
         self.end = end;
         self.promised_end = self.promised_end.min(end);
-        self.promised_before_group = self.promised_before_group.min(end);
     }
 
     /// Whether a batch may begin, or the log end, at this offset.

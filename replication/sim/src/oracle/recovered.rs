@@ -89,7 +89,7 @@ impl PartitionModel {
         self.cut(end, self.log_start);
         // What recovery leaves is in segments, flushed.
         self.promised_end = end;
-        self.promised_before_group = end;
+        self.window_from = None;
         self.on_log_start_recovered(start, found)?;
         if found.spare_lost {
             self.producers_known_from = start;
@@ -125,7 +125,7 @@ impl PartitionModel {
     fn check_end(&self, found: &Recovered, end: u64) -> Result<(), Violation> {
         let id = self.id;
         let is_said = found.possibly_short.is_some_and(|offset| offset <= end);
-        let is_window = found.in_window && end >= self.promised_before_group;
+        let is_window = found.in_window && self.window_from.is_some_and(|from| end >= from);
         demand!(
             end >= self.promised_end || self.is_rotten_from(end) && (is_said || is_window),
             "{id}: the log ends at {end}, and records up to {} were acknowledged or served; possibly short: {:?}",
