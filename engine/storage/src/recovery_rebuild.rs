@@ -131,7 +131,12 @@ impl<D: Disk> Rebuild<'_, D> {
             }
             let segment = self.open(base).await?;
             let next_base = self.next_begun(&bases[index + 1..]).await?;
-            let maybe_unflushed = self.named.first.is_some_and(|first| next_base.is_none_or(|next| first < next));
+            let maybe_unflushed = match self.named.first {
+                // The segment that ends where the journal begins may have got its footer since.
+                Some(first) => next_base.is_none_or(|next| first <= next),
+                // Frames may be here, and their group was never written: only the spare says what is older.
+                None => self.kept_segment_end(base).is_none(),
+            };
             if maybe_unflushed {
                 rewrite(self.disk, &segment.file, segment.file_len).await?;
             }

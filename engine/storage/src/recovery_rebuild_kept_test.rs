@@ -3,10 +3,11 @@
 use super::rebuild_cases_tests::{journal_groups, settle};
 use super::rebuild_tests::{lose_slots, start};
 use super::tests::{Scenario, power_cycled};
-use crate::testing::fault_disk::{PowerCut, Unflushed};
+use crate::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use crate::testing::frames::test_partition;
-use crate::testing::test_shard::{TestShard, TestSizes};
+use crate::testing::test_shard::{TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
+use std::collections::BTreeMap;
 
 /// Write-back ended the segment behind a frame that was never durable. In the next life another frame stands there, on
 /// the next block, and a third behind it, and nothing is cut off because of a damaged group: the trailer is left.
@@ -65,4 +66,36 @@ fn what_producers_had_in_deleted_segments_is_remembered() {
     lose_slots(&disk);
     let again = start(&disk, 3, "without slots");
     assert_eq!(again.shard.partitions[&id].producers, producers, "{}", again.report());
+}
+
+/// The process was ended and the machine was not: what write-back has done last is in the page cache alone.
+#[test]
+fn what_a_log_is_rebuilt_from_is_made_durable() {
+    let id = test_partition(0);
+    let segments = |disk: &FaultDisk| {
+        let dir = test_layout().partition_dir(id);
+        disk.files().into_iter().filter(|(path, _)| path.starts_with(&dir)).collect::<BTreeMap<_, _>>()
+    };
+    // In the first segment, or behind its footer; acknowledged, or not yet.
+    for (body_len, is_committed) in [(1000, false), (12_000, true), (12_000, false)] {
+        let what = format!("{body_len} bytes, committed: {is_committed}");
+        let mut scenario = Scenario::new(17, TestSizes::default());
+        scenario.append_and_commit(0, 6000);
+        settle(&mut scenario.shard);
+        let mut shard = start(&power_cycled(&scenario.shard.disk), 2, "one frame");
+        let frame = shard.source(id, 9).next(2, body_len);
+        shard.append(&frame);
+        if is_committed {
+            shard.commit();
+        }
+        shard.write_back(WriteBackKind::Everything);
+        shard.disk.end_calls();
+        lose_slots(&shard.disk);
+        let mut shard = start(&shard.disk, 3, &what);
+        let frames = shard.read_all(id);
+        assert_eq!(frames.len(), 2, "{what}: {}", shard.report());
+        let disk = power_cycled(&shard.disk);
+        assert!(segments(&disk) == segments(&shard.disk), "{what}: the power has taken some of it");
+        assert!(start(&disk, 4, &what).read_all(id) == frames, "{what}");
+    }
 }
