@@ -19,7 +19,7 @@ use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
 use crate::layout::{Layout, segment_base_offset, segment_file};
 use crate::recovery::RecoveryError;
 use crate::recovery_rebuild_journal::{InSegments, Named};
-use crate::recovery_rebuild_kept::{first_segment, segment_end, segment_end_min};
+use crate::recovery_rebuild_kept::{contradicts, first_segment, segment_end};
 use crate::recovery_rebuild_log::{RebuiltLog, Walked};
 use crate::rewrite::rewrite;
 use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_down, block_up};
@@ -165,8 +165,7 @@ impl<D: Disk> Rebuild<'_, D> {
         // A truncation leaves the beginning of what it cut off behind the end, too. That the spare's log ended there says
         // nothing: it may have gone on in this very segment since.
         let kept_end = self.kept.map(|kept| kept.recovery_point.offset);
-        let end_min = self.kept.and_then(|kept| segment_end_min(kept, segment.base, self.named));
-        if end_min.is_some_and(|end| end > trailer.next_offset) {
+        if self.kept.is_some_and(|kept| contradicts(kept, (segment.base, trailer.next_offset), self.named)) {
             return Ok(None);
         }
         let ends = [next_base, self.named.cut_from, self.kept_segment_end(segment.base)];

@@ -26,11 +26,12 @@ pub(crate) fn segment_end(kept: &PartitionCheckpoint, base: Offset, named: Named
     Some(segment.next_offset).filter(|end| named.cut_from.is_none_or(|cut| *end <= cut))
 }
 
-/// How far the spare has a segment, ended or not. A trailer that says less is of an earlier life.
-pub(crate) fn segment_end_min(kept: &PartitionCheckpoint, base: Offset, named: Named) -> Option<Offset> {
-    let point = Some(kept.recovery_point).filter(|point| point.segment_base == base && point.position > 0);
-    let active = point.map(|point| point.offset).filter(|end| named.cut_from.is_none_or(|cut| *end <= cut));
-    segment_end(kept, base, named).or(active)
+/// Whether a trailer that ends the segment from `base` on at `end` is of an earlier life: when the spare was written, the
+/// segment had ended elsewhere, or had more.
+pub(crate) fn contradicts(kept: &PartitionCheckpoint, (base, end): (Offset, Offset), named: Named) -> bool {
+    let point = &kept.recovery_point;
+    let is_active = point.segment_base == base && point.position > 0 && named.cut_from.is_none_or(|cut| point.offset <= cut);
+    segment_end(kept, base, named).map_or(is_active && point.offset > end, |ended| ended != end)
 }
 
 impl RebuiltLog {

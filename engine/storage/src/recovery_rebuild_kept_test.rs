@@ -1,12 +1,14 @@
 //! What the spare knows better than the segments.
 
 use super::rebuild_cases_tests::{journal_groups, settle};
-use super::rebuild_tests::{lose_slots, start};
+use super::rebuild_tests::{lose_slots, overwrite, start};
 use super::tests::{Scenario, power_cycled};
+use crate::layout::segment_file;
 use crate::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use crate::testing::frames::test_partition;
 use crate::testing::test_shard::{TestShard, TestSizes, test_layout};
 use crate::write_back::WriteBackKind;
+use sluice_model::Offset;
 use std::collections::BTreeMap;
 
 /// Write-back ended the segment behind a frame that was never durable. In the next life another frame stands there, on
@@ -44,6 +46,30 @@ fn a_trailer_is_not_believed_when_the_spare_has_more_of_its_segment() {
     let mut again = TestShard::start(&disk, 3, long).unwrap();
     assert!(again.report().rebuilt && !again.report().spare_lost, "{}", again.report());
     assert!(again.read_all(test_partition(0)) == frames, "{}", again.report());
+}
+
+/// The footer of a segment arrived, and the frame before it, never acknowledged, did not. A start that found this without
+/// slots ended the segment before that frame, and left the footer.
+#[test]
+fn a_trailer_is_not_believed_when_the_spare_has_the_segment_end_before_it() {
+    let id = test_partition(0);
+    let mut scenario = Scenario::new(18, TestSizes::default());
+    scenario.append_and_commit(0, 3000);
+    scenario.shard.write_back(WriteBackKind::Everything);
+    scenario.append(0, 1000);
+    scenario.append(0, 12_000);
+    scenario.shard.write_back(WriteBackKind::Everything);
+    let disk = scenario.shard.disk.crash(PowerCut { call: scenario.shard.disk.call_count(), unflushed: Unflushed::Kept });
+    let segment = segment_file(&test_layout().partition_dir(id), Offset::ZERO);
+    overwrite(&disk, &segment, 8192, &[0; 4096]);
+    let mut ends = Vec::new();
+    for number in [2, 3] {
+        lose_slots(&disk);
+        let mut shard = start(&disk, number, "without slots");
+        assert!(shard.report().rebuilt && shard.report().damaged.is_empty(), "{}", shard.report());
+        ends.push((shard.log(id).log_end_offset(), shard.read_all(id).len()));
+    }
+    assert_eq!(ends, [(Offset(1), 1), (Offset(1), 1)]);
 }
 
 #[test]
