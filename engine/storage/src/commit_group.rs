@@ -132,11 +132,12 @@ impl GroupHeader {
     }
 }
 
-/// Version and incarnation of a group that another version of this program wrote, as far as its checksum agrees.
+/// Version and incarnation of a group that another version of this program wrote. Its checksum has to agree, and that of
+/// every version but the first covers the magic too, so rot in the version is not taken for one.
 pub(crate) fn other_group_version(bytes: &[u8]) -> Option<(u8, Incarnation)> {
     let bytes = bytes.get(..GROUP_HEADER_LEN)?;
     let is_other = bytes[..3] == GROUP_MAGIC[..3] && bytes[3] != GroupHeader::FORMAT_VERSION;
-    let good = is_other && u32_at(bytes, 4) == crc32c::crc32c(&bytes[8..]);
+    let good = is_other && u32_at(bytes, 4) == crc32c::crc32c_append(crc32c::crc32c(&bytes[..4]), &bytes[8..]);
     good.then(|| (bytes[3], Incarnation { number: u64_at(bytes, 32), random: u64_at(bytes, 40) }))
 }
 

@@ -334,6 +334,14 @@ mod rebuild_tests;
 mod rebuild_cases_tests;
 
 #[cfg(test)]
+#[path = "recovery_rebuild_doubt_test.rs"]
+mod rebuild_doubt_tests;
+
+#[cfg(test)]
+#[path = "recovery_rebuild_kept_test.rs"]
+mod rebuild_kept_tests;
+
+#[cfg(test)]
 #[path = "recovery_missing_test.rs"]
 mod missing_tests;
 

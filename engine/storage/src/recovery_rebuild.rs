@@ -19,7 +19,7 @@ use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
 use crate::layout::{Layout, segment_base_offset, segment_file};
 use crate::recovery::RecoveryError;
 use crate::recovery_rebuild_journal::{InSegments, Named};
-use crate::recovery_rebuild_kept::first_segment;
+use crate::recovery_rebuild_kept::{contradicts, first_segment, segment_end};
 use crate::recovery_rebuild_log::{RebuiltLog, Walked};
 use crate::rewrite::rewrite;
 use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_down, block_up};
@@ -131,7 +131,12 @@ impl<D: Disk> Rebuild<'_, D> {
             }
             let segment = self.open(base).await?;
             let next_base = self.next_begun(&bases[index + 1..]).await?;
-            let maybe_unflushed = self.named.first.is_some_and(|first| next_base.is_none_or(|next| first < next));
+            let maybe_unflushed = match self.named.first {
+                // The segment that ends where the journal begins may have got its footer since.
+                Some(first) => next_base.is_none_or(|next| first <= next),
+                // Frames may be here, and their group was never written: only the spare says what is older.
+                None => self.kept_segment_end(base).is_none(),
+            };
             if maybe_unflushed {
                 rewrite(self.disk, &segment.file, segment.file_len).await?;
             }
@@ -160,6 +165,9 @@ impl<D: Disk> Rebuild<'_, D> {
         // A truncation leaves the beginning of what it cut off behind the end, too. That the spare's log ended there says
         // nothing: it may have gone on in this very segment since.
         let kept_end = self.kept.map(|kept| kept.recovery_point.offset);
+        if self.kept.is_some_and(|kept| contradicts(kept, (segment.base, trailer.next_offset), self.named)) {
+            return Ok(None);
+        }
         let ends = [next_base, self.named.cut_from, self.kept_segment_end(segment.base)];
         let ends_there = ends.contains(&Some(trailer.next_offset));
         // One that was deleted before the spare was written, which a power cut has undone, was sealed by then.
@@ -185,10 +193,8 @@ impl<D: Disk> Rebuild<'_, D> {
         Ok(Some(trailer))
     }
 
-    /// Where the segment ended when the spare was written, if it had. What was truncated since is another log's.
     fn kept_segment_end(&self, base: Offset) -> Option<Offset> {
-        let segment = self.kept?.sealed.iter().find(|segment| segment.base_offset == base)?;
-        Some(segment.next_offset).filter(|end| self.named.cut_from.is_none_or(|cut| *end <= cut))
+        segment_end(self.kept?, base, self.named)
     }
 
     fn is_kept(&self, base: Offset) -> bool {

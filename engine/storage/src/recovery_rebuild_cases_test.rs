@@ -245,7 +245,7 @@ fn the_ring_says_which_start_was_the_last_although_nothing_was_written_in_it() {
 }
 
 /// Every group of the journal, in order: its file, where it begins, and its header.
-fn journal_groups(disk: &FaultDisk) -> Vec<(PathBuf, u64, GroupHeader)> {
+pub(super) fn journal_groups(disk: &FaultDisk) -> Vec<(PathBuf, u64, GroupHeader)> {
     let dir = test_layout().shard_journal_dir(TEST_SHARD);
     let mut found = Vec::new();
     for (path, bytes) in disk.files().into_iter().filter(|(path, _)| path.starts_with(&dir)) {

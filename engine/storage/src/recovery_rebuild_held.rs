@@ -45,6 +45,12 @@ pub(crate) async fn rebuild_partitions<D: Disk>(
         let mut partition = rebuild_partition(disk, &plan.layout, (id, placement_epoch), named, kept_here).await?;
         // A spare that does not name it says that no record of it was ever taken.
         partition.doubted &= spare.is_none() || kept_here.is_some() || !partition.checkpoint.sealed.is_empty();
+        if let (true, Some(spare), Some(kept)) = (partition.doubted, spare, kept_here) {
+            // All that was acknowledged since is in the journal, were it of this log, and what goes on behind the log's end
+            // never was.
+            let has_all_kept = partition.checkpoint.recovery_point.offset >= kept.recovery_point.offset;
+            partition.doubted = !has_all_kept || !journal.has_all_from(spare.journal_sequence).await?;
+        }
         rebuilt.push(partition);
     }
     let held = journal.held(&rebuilt.iter().map(|rebuilt| (rebuilt.checkpoint.id, rebuilt.in_segments())).collect()).await?;

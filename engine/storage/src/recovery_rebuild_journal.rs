@@ -179,8 +179,23 @@ impl<D: Disk> FoundJournal<D> {
 
     /// Whether anything behind the group of this sequence is lost or damaged: entries of it may be missing then.
     pub(crate) async fn is_doubted_behind(&self, sequence: u64) -> Result<bool, RecoveryError> {
+        Ok(self.plan.torn_group_cut || self.is_damaged_behind(sequence).await?)
+    }
+
+    /// Whether every entry that was ever durable from the group of this sequence on is here, none written over, lost or
+    /// damaged. What the power cut off was not durable.
+    pub(crate) async fn has_all_from(&self, sequence: u64) -> Result<bool, RecoveryError> {
+        let begins_later = |step: &Step| match step {
+            Step::Replay(group) => group.header.sequence > sequence,
+            Step::Lost(_) => true,
+        };
+        // The rest of the steps leaves out none: where groups are missing there is one that says so.
+        Ok(!self.plan.steps.first().is_some_and(begins_later) && !self.is_damaged_behind(sequence.saturating_sub(1)).await?)
+    }
+
+    async fn is_damaged_behind(&self, sequence: u64) -> Result<bool, RecoveryError> {
         let is_lost = |step: &Step| matches!(step, Step::Lost(lost) if lost.last_sequence > sequence);
-        if self.plan.torn_group_cut || self.plan.steps.iter().any(is_lost) {
+        if self.plan.steps.iter().any(is_lost) {
             return Ok(true);
         }
         for step in &self.plan.steps {

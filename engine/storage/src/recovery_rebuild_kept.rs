@@ -11,11 +11,27 @@ use crate::damaged_ranges::joined;
 use crate::recovery_rebuild::{OFFSET_MAX, Rebuilt};
 use crate::recovery_rebuild_journal::Named;
 use crate::recovery_rebuild_log::RebuiltLog;
-use sluice_model::Offset;
+use sluice_model::limits::BATCHES_PER_PRODUCER;
+use sluice_model::{Offset, ProducerEntry, RecentBatch};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Where the first segment began that the log had then.
 pub(crate) fn first_segment(kept: &PartitionCheckpoint) -> Offset {
     kept.sealed.first().map_or(kept.recovery_point.segment_base, |segment| segment.base_offset)
+}
+
+/// Where a segment ended when the spare was written, if it had. What was truncated since is another log's.
+pub(crate) fn segment_end(kept: &PartitionCheckpoint, base: Offset, named: Named) -> Option<Offset> {
+    let segment = kept.sealed.iter().find(|segment| segment.base_offset == base)?;
+    Some(segment.next_offset).filter(|end| named.cut_from.is_none_or(|cut| *end <= cut))
+}
+
+/// Whether a trailer that ends the segment from `base` on at `end` is of an earlier life: when the spare was written, the
+/// segment had ended elsewhere, or had more.
+pub(crate) fn contradicts(kept: &PartitionCheckpoint, (base, end): (Offset, Offset), named: Named) -> bool {
+    let point = &kept.recovery_point;
+    let is_active = point.segment_base == base && point.position > 0 && named.cut_from.is_none_or(|cut| point.offset <= cut);
+    segment_end(kept, base, named).map_or(is_active && point.offset > end, |ended| ended != end)
 }
 
 impl RebuiltLog {
@@ -34,13 +50,40 @@ impl RebuiltLog {
             (self.epochs, self.producers) = (kept.epochs.clone(), kept.producers.clone());
             self.last_header_crc = Some(point.prev_header_crc);
         }
-        if is_cut || is_whole {
+        if is_cut {
             return;
         }
-        self.damaged.push(DamagedRange { from: self.end, until: end });
-        self.end = end;
-        // The frame that follows the hole is compared with nothing.
-        self.last_header_crc = if end == point.offset { Some(point.prev_header_crc) } else { Some(named.first_chain) };
+        if !is_whole {
+            self.damaged.push(DamagedRange { from: self.end, until: end });
+            self.end = end;
+            // The frame that follows the hole is compared with nothing.
+            self.last_header_crc = if end == point.offset { Some(point.prev_header_crc) } else { Some(named.first_chain) };
+        }
+        self.take_kept_producers(kept);
+    }
+}
+
+impl RebuiltLog {
+    /// What producers had in records that are deleted, or cannot be read: segments do not say it, but for those with a
+    /// footer.
+    fn take_kept_producers(&mut self, kept: &PartitionCheckpoint) {
+        for (id, kept) in kept.producers.iter() {
+            let known = self.producers.get(id).cloned();
+            if known.as_ref().is_some_and(|known| known.epoch > kept.epoch) {
+                continue;
+            }
+            let known = known.filter(|known| known.epoch == kept.epoch);
+            let last_append_ms = known.as_ref().map_or(i64::MIN, |known| known.last_append_ms).max(kept.last_append_ms);
+            let known = known.map(|known| known.batches).unwrap_or_default();
+            // What the journal has is replayed.
+            let batches = kept.batches.iter().copied().filter(|batch| batch.base_offset < self.end).chain(known);
+            let batches: BTreeMap<Offset, RecentBatch> = batches.map(|batch| (batch.base_offset, batch)).collect();
+            let forgotten = batches.len().saturating_sub(BATCHES_PER_PRODUCER);
+            let batches: VecDeque<RecentBatch> = batches.into_values().skip(forgotten).collect();
+            if !batches.is_empty() {
+                self.producers.insert(id, ProducerEntry { epoch: kept.epoch, last_append_ms, batches });
+            }
+        }
     }
 }
 

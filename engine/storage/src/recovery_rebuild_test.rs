@@ -1,8 +1,10 @@
 //! Both checkpoint slots are gone, whatever was under way: segments and journal give it all back.
 
+use super::rebuild_cases_tests::{journal_groups, settle};
 use super::tests::{Scenario, power_cycled, walk_scenario};
 use super::*;
 use crate::checkpoint_slots::{SlotFound, read_slots};
+use crate::commit_group::GROUP_HEADER_LEN;
 use crate::disk::{DiskFile, OpenMode};
 use crate::layout::{journal_file, segment_file};
 use crate::testing::executor::block_on;
@@ -248,6 +250,9 @@ fn what_another_version_wrote_is_refused_by_name_and_not_touched() {
     let segment = segment_file(&test_layout().partition_dir(test_partition(0)), Offset::ZERO);
     let mut block = disk.files()[&segment][..BLOCK_LEN].to_vec();
     block[8..12].copy_from_slice(&7u32.to_le_bytes());
+    // From version 2 on the checksums of segments and groups cover magic and version.
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&block[..12]), &block[16..]);
+    block[12..16].copy_from_slice(&crc.to_le_bytes());
     overwrite(&disk, &segment, 0, &block);
     refused(&disk, &segment, 7);
     let disk = power_cycled(&scenario.shard.disk);
@@ -256,9 +261,31 @@ fn what_another_version_wrote_is_refused_by_name_and_not_touched() {
     let mut bytes = disk.files()[&path].clone();
     for block in bytes.chunks_mut(BLOCK_LEN).filter(|block| block.starts_with(b"SLG")) {
         block[3] = 9;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&block[..4]), &block[8..GROUP_HEADER_LEN]);
+        block[4..8].copy_from_slice(&crc.to_le_bytes());
     }
     overwrite(&disk, &path, 0, &bytes);
     refused(&disk, &path, 9);
+}
+
+#[test]
+fn rot_in_the_version_of_a_segment_or_of_a_group_refuses_no_start() {
+    let mut scenario = Scenario::new(1, TestSizes::default());
+    scenario.append_and_commit(0, 4000);
+    settle(&mut scenario.shard);
+    // In its ring is one group of its own, at the start of a file.
+    let shard = start(&power_cycled(&scenario.shard.disk), 2, "before the rot");
+    let (group, at, _) = journal_groups(&shard.disk).pop().unwrap();
+    let segment = segment_file(&test_layout().partition_dir(test_partition(0)), Offset::ZERO);
+    for (path, position) in [(segment, 8), (group, at + 3)] {
+        for bit in 0..8 {
+            let disk = power_cycled(&shard.disk);
+            (0..2).for_each(|index| lose(&disk, &slot(index), Loss::Deleted));
+            disk.flip_bit(&path, position, bit);
+            let again = start(&disk, 3, "with a rotten version");
+            assert!(again.report().rebuilt && !again.report().is_clean(), "{}", again.report());
+        }
+    }
 }
 
 #[test]

@@ -270,15 +270,20 @@ fn open_block(block: &[u8], magic: u64) -> Result<ValueReader<'_>, BlockError> {
         return Err(BlockError::Magic { expected: magic, actual });
     }
     let version = reader.u32("version")?;
-    if version != SEGMENT_FORMAT_VERSION {
+    let expected = reader.u32("crc")?;
+    if version != SEGMENT_FORMAT_VERSION && expected == other_crc(block) {
         return Err(BlockError::Version { expected: SEGMENT_FORMAT_VERSION, actual: version });
     }
-    let expected = reader.u32("crc")?;
-    let actual = crc32c::crc32c(&block[PREFIX_LEN..]);
+    let actual = if version == SEGMENT_FORMAT_VERSION { crc32c::crc32c(&block[PREFIX_LEN..]) } else { other_crc(block) };
     if expected != actual {
         return Err(BlockError::Crc { expected, actual });
     }
     Ok(reader)
+}
+
+/// The checksum of every version but the first covers magic and version too, so rot in the version is not taken for one.
+fn other_crc(block: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&block[..12]), &block[PREFIX_LEN..])
 }
 
 fn read_offset_index(reader: &mut ValueReader<'_>, trailer: &SegmentTrailer) -> Result<OffsetIndex, BlockError> {

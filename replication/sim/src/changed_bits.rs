@@ -8,7 +8,8 @@ use crate::rot::{FrameCopy, FrameId, JournalHit, group_of_journal, groups_in, hi
 use crate::world::World;
 use sluice_model::{LeaderEpoch, PartitionIndex, ShardIndex, TopicId, TopicPartition};
 use sluice_storage::checkpoint::PartitionCheckpoint;
-use sluice_storage::checkpoint_slots::{SlotFound, read_slots, read_spare};
+use sluice_storage::checkpoint_slots::{RingState, SlotFound, read_slots, read_spare};
+use sluice_storage::commit_group::GroupHeader;
 use sluice_storage::layout::segment_base_offset;
 use sluice_storage::testing::executor::block_on;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
@@ -53,6 +54,9 @@ impl World {
                         for id in &hit.log_starts {
                             self.oracle.partitions.get_mut(id).into_iter().for_each(|model| model.log_start_rotten = true);
                         }
+                        if in_window {
+                            self.note_window(&hit.all_frames);
+                        }
                         in_journals.extend(if in_window { hit.all_frames } else { hit.frames });
                     }
                 }
@@ -78,6 +82,15 @@ impl World {
             self.disk.flip_bit(path, position, bit);
         }
         self.note_rot(&in_segments, &in_journals);
+    }
+
+    /// What the group holds goes as a whole, and nothing else.
+    fn note_window(&mut self, frames: &[FrameCopy]) {
+        for &((id, base), _) in frames {
+            if let Some(model) = self.oracle.partitions.get_mut(&id) {
+                model.window_from = Some(model.window_from.map_or(base, |from| from.min(base)));
+            }
+        }
     }
 
     /// Of a frame below the recovery point the segment's copy counts, of the others the journal's. Where no checkpoint says
@@ -204,6 +217,29 @@ impl World {
             let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
             if let Some(needed) = good.map(|found| found.checkpoint.journal_sequence).min() {
                 self.faults.freed_until.insert(shard, needed);
+            }
+        }
+    }
+
+    /// Which journals have forgotten something since the spare was written, for a start that may have to do without slots.
+    pub fn note_forgetful_journals(&mut self) {
+        self.faults.forgetful_journals.clear();
+        let may_rebuild =
+            self.faults.device_errors > 0 || !(self.faults.lost_checkpoints.is_empty() && self.faults.rotten_slots.is_empty());
+        if !may_rebuild {
+            return;
+        }
+        let (files, disk) = (self.disk.files(), self.without_errors());
+        for shard in (0..64).map(ShardIndex) {
+            let Ok(Some(spare)) = block_on(read_spare(&disk, &self.control.layout, shard)) else { continue };
+            let of_ring = files.iter().filter(|(path, _)| class_of(path) == Some(1) && shard_of(path) == Some(shard));
+            let is_of_spare = |header: &GroupHeader| header.incarnation == spare.checkpoint.incarnation;
+            let groups = of_ring.flat_map(|(_, bytes)| groups_in(bytes)).map(|(_, header)| header).filter(is_of_spare);
+            let there: BTreeSet<u64> = groups.map(|header| header.sequence).collect();
+            let from = spare.checkpoint.journal_sequence;
+            let is_whole = there.last().is_none_or(|last| (from..=*last).all(|sequence| there.contains(&sequence)));
+            if !is_whole || spare.ring_state == RingState::InUse && there.is_empty() {
+                self.faults.forgetful_journals.insert(shard);
             }
         }
     }

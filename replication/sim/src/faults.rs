@@ -63,6 +63,9 @@ pub struct Faults {
     /// Of each shard, the group from which on some slot needed its ring, when it last had a good one: those before it may
     /// have been written over since, or half of them.
     pub freed_until: BTreeMap<ShardIndex, u64>,
+    /// Shards whose ring had not all groups any more from the one on that their spare names, when the last start began:
+    /// what came after the spare was written over, or has rotted.
+    pub forgetful_journals: BTreeSet<ShardIndex>,
     /// Shards one of whose checkpoint slots has a changed bit.
     pub rotten_slots: BTreeSet<ShardIndex>,
     /// Shards both of whose checkpoint slots have a changed bit.
@@ -118,6 +121,12 @@ impl Faults {
 }
 
 impl Faults {
+    /// How many times as long a start or a stop may take as on a device that is not slow.
+    #[must_use]
+    pub fn patience(&self) -> u64 {
+        if self.is_slow { 10 } else { 1 }
+    }
+
     /// Reads that have to fail before some shard seems to have no checkpoint at all.
     #[must_use]
     pub fn withholdings_needed(&self) -> u64 {

@@ -30,7 +30,7 @@ pub struct ShardLife {
     pub was_full: bool,
 }
 
-/// Turns after which a start that is not done is said to hang.
+/// Turns after which a start that is not done is said to hang, on a device that is not slow.
 const START_TURNS_MAX: u64 = 400_000;
 
 type Opened = Rc<RefCell<BTreeMap<ShardIndex, Result<(SimPartitions, RecoveryReport), OpenError>>>>;
@@ -46,6 +46,7 @@ impl World {
     /// Starts the broker, as often as it takes. `was_clean` after a clean stop of the same data.
     pub fn start(&mut self, was_clean: bool) -> Result<(), Violation> {
         self.faults.on_start_begun(&self.disk);
+        self.note_forgetful_journals();
         if self.faults.device_errors > 0 {
             self.note_freed();
         }
@@ -176,7 +177,7 @@ impl World {
 
     /// Gives turns until `is_done`; `false` when the power is to go before that.
     fn run_start(&mut self, turns_left: &mut Option<u64>, is_done: impl Fn() -> bool) -> Result<bool, Violation> {
-        for _ in 0..START_TURNS_MAX {
+        for _ in 0..START_TURNS_MAX * self.faults.patience() {
             if is_done() {
                 return Ok(true);
             }
@@ -277,6 +278,7 @@ impl World {
                 in_window: homes.iter().flatten().any(|home| rotten(home) == Some(&true)),
                 spare_lost: reports.iter().any(|report| is_report(report) && report.spare_lost)
                     || homes.iter().flatten().any(|home| self.faults.lost_spares.contains(home)),
+                journal_forgot: is_rebuilt && homes.iter().flatten().any(|home| self.faults.forgetful_journals.contains(home)),
                 freed_groups_lost: reports.iter().any(|report| {
                     is_report(report) && report.rebuilt && !(report.damaged_groups.is_empty() && report.lost_groups.is_empty())
                 }),

@@ -32,6 +32,8 @@ pub type SimPartitions = Partitions<FaultDisk, SimClock>;
 
 /// Turns without rest after which a shard is said never to come to rest.
 const RESTLESS_TURNS: u64 = 400_000;
+/// From this one on they take no time.
+const TIMELESS_FROM_TURN: u64 = 300_000;
 
 /// An answer that somebody waits for.
 #[derive(Clone, Copy, Debug)]
@@ -140,12 +142,16 @@ impl World {
     /// One turn of one task; `false` when all of them wait, or when the process has to end: the machine lets nothing
     /// run after that.
     pub fn turn(&mut self) -> Result<bool, Violation> {
+        self.turn_of(self.plan.turn_us)
+    }
+
+    fn turn_of(&mut self, us: u64) -> Result<bool, Violation> {
         if self.failed.is_some() {
             return Ok(false);
         }
         let ran = self.runner.poll_one();
         if ran {
-            self.pass_us(self.plan.turn_us);
+            self.pass_us(us);
         }
         self.take_up()?;
         Ok(ran)
@@ -160,10 +166,11 @@ impl World {
         Ok(())
     }
 
-    /// Runs until everybody waits for something that only time can bring.
+    /// Runs until everybody waits for something that only time can bring. What is tried again every so often, on a device on
+    /// which it takes longer than that, comes to rest in a time that stands.
     pub fn rest(&mut self) -> Result<(), Violation> {
         let mut turns = 0;
-        while self.turn()? {
+        while self.turn_of(if turns < TIMELESS_FROM_TURN { self.plan.turn_us } else { 0 })? {
             turns += 1;
             demand!(turns < RESTLESS_TURNS, "the shards do not come to rest: {:?}", self.statuses());
         }
@@ -211,13 +218,10 @@ impl World {
         self.follow_truncations()?;
         let mut completions = Vec::new();
         let mut watched = Vec::new();
-        let mut shards = Vec::new();
-        for (&index, shard) in &self.shards {
+        for shard in self.shards.values() {
             shard.partitions.take_completed(&mut completions);
             shard.partitions.take_watched(&mut watched);
-            shards.extend(std::iter::repeat_n(index, completions.len() - shards.len()));
         }
-        self.note_groups(&shards, &completions);
         for completion in completions {
             self.on_completion(completion)?;
         }
@@ -233,23 +237,6 @@ impl World {
             self.on_done(outcome)?;
         }
         Ok(())
-    }
-
-    /// What was promised before a group was acknowledged, for every partition of its shard.
-    fn note_groups(&mut self, shards: &[ShardIndex], completions: &[Completion]) {
-        for (shard, completion) in shards.iter().zip(completions) {
-            let Some(Awaited::Produce { key, batch, base: Some(base), .. }) = self.awaited.get(&completion.token) else {
-                continue;
-            };
-            let end = base + u64::from(self.oracle.batches.get(*batch).record_count);
-            if self.oracle.partitions.get(&key.1).is_none_or(|partition| end <= partition.promised_end) {
-                continue;
-            }
-            let control = &self.control;
-            for partition in self.oracle.partitions.values_mut().filter(|p| control.shard_of(p.id) == Some(*shard)) {
-                partition.promised_before_group = partition.promised_end;
-            }
-        }
     }
 
     fn on_completion(&mut self, completion: Completion) -> Result<(), Violation> {
@@ -308,7 +295,8 @@ impl World {
         let is_below_start = base.is_some_and(|base| base < partition.log_start_max);
         // So is one in a frame that is damaged: a later one of its producer says that it was there, and not where.
         let is_rotten = base.and_then(|base| partition.frames.get(&base)).is_some_and(|held| held.is_rotten);
-        let may_be_forgotten = is_rotten || !partition.cuts.is_empty() && (is_below_start || partition.has_lost);
+        let is_forgotten = base.is_some_and(|base| base < partition.producers_known_from);
+        let may_be_forgotten = is_rotten || is_forgotten || !partition.cuts.is_empty() && (is_below_start || partition.has_lost);
         if answered.is_none() && may_be_forgotten {
             return Ok(());
         }

@@ -47,10 +47,10 @@ impl PartitionModel {
 
     /// What is refused has rotted, and nobody has accepted its loss.
     pub fn on_refused(&mut self, range: DamagedRange, device_failed: bool) -> Result<(), Violation> {
-        let id = self.id;
-        // What was accepted below the log start is forgotten with it.
-        let from = range.from.0.max(self.log_start);
-        let both = self.accepted.iter().find(|accepted| accepted.start < range.until.0 && from < accepted.end);
+        let (id, start) = (self.id, self.log_start);
+        // What is deleted is nobody's loss any more, accepted or not.
+        let refused = range.from.0.max(start)..range.until.0;
+        let both = self.accepted.iter().find(|accepted| accepted.start < refused.end && refused.start < accepted.end);
         demand!(both.is_none(), "{id}: {range:?} is refused, and the loss of {both:?} was accepted");
         self.on_unreadable(range, device_failed)
     }

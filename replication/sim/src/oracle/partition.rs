@@ -32,8 +32,8 @@ pub struct PartitionModel {
     pub end: u64,
     /// Records below this were acknowledged or served: they may never go.
     pub promised_end: u64,
-    /// `promised_end` before the last group of the shard was acknowledged.
-    pub promised_before_group: u64,
+    /// Where its first frame begins in a group that has rotted in the one window.
+    pub window_from: Option<u64>,
     /// The log start as it was last seen.
     pub log_start: u64,
     /// Deleted for good below this, and above it at most up to `log_start_max`.
@@ -43,6 +43,8 @@ pub struct PartitionModel {
     pub deletes_asked: u64,
     pub high_watermark: u64,
     pub producers: BTreeMap<ProducerId, ProducerModel>,
+    /// What producers had below this was deleted when slots and spare were lost: nothing else said all of it.
+    pub producers_known_from: u64,
     /// The settings it has now.
     pub settings: PartitionSettings,
     /// Offsets behind a damaged header block, in its segment: they may be refused as well. And those behind the damaged
@@ -80,13 +82,14 @@ impl PartitionModel {
             frames: BTreeMap::new(),
             end: 0,
             promised_end: 0,
-            promised_before_group: 0,
+            window_from: None,
             log_start: 0,
             log_start_min: 0,
             log_start_max: 0,
             deletes_asked: 0,
             high_watermark: 0,
             producers: BTreeMap::new(),
+            producers_known_from: 0,
             settings,
             hidden: Vec::new(),
             hidden_from_cuts: Vec::new(),
@@ -158,7 +161,6 @@ impl PartitionModel {
         self.producers.values_mut().for_each(|producer| producer.truncate(end, log_start));
         self.end = end;
         self.promised_end = self.promised_end.min(end);
-        self.promised_before_group = self.promised_before_group.min(end);
     }
 
     /// Whether a batch may begin, or the log end, at this offset.

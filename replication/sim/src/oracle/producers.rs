@@ -80,6 +80,11 @@ impl ProducerModel {
         self.certain_from = log_start;
         self.appended.retain(|appended| appended.base_offset < end);
     }
+
+    /// Of what it had below `offset` nothing is left that has to say so.
+    pub fn forget_below(&mut self, offset: u64) {
+        self.certain_from = self.certain_from.max(offset);
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub struct Recovered {
     pub checkpoints_lost: bool,
     /// And the spare: what was deleted or damaged before is no longer known, nor where the log ended.
     pub spare_lost: bool,
+    /// Both slots were, and the journal has not all of what came after the spare any more.
+    pub journal_forgot: bool,
     /// Groups that no slot needed any more were being written over when the power went, and no slot is left that says so.
     pub freed_groups_lost: bool,
     /// An attempt to start went before, and came to nothing.
@@ -52,8 +54,10 @@ impl PartitionModel {
         // What it says then, or said in an attempt that came to nothing, it goes on saying.
         // Without slots a segment is walked, and a walk that ends at rot cannot say whether more followed.
         let is_walked_to_rot = found.checkpoints_lost && found.possibly_short.is_some_and(|at| self.is_rot_behind(at));
+        // Records that were never acknowledged are gone; what write-back left of them looks like rot.
+        let is_torn_end = found.journal_forgot && found.possibly_short == Some(end) && end < self.end;
         let is_unheard = found.checkpoints_lost && found.was_begun_before;
-        let may_doubt = found.spare_lost || found.freed_groups_lost || is_walked_to_rot || is_unheard;
+        let may_doubt = found.spare_lost || found.freed_groups_lost || is_walked_to_rot || is_torn_end || is_unheard;
         self.is_doubted |= may_doubt && found.possibly_short.is_some();
         let may_be_short = found.journal_rotten || self.is_lossy || self.is_doubted || self.is_cut_inside();
         demand!(may_be_short || found.possibly_short.is_none(), "{id} is said to be possibly short, and nothing rotted");
@@ -85,8 +89,12 @@ impl PartitionModel {
         self.cut(end, self.log_start);
         // What recovery leaves is in segments, flushed.
         self.promised_end = end;
-        self.promised_before_group = end;
+        self.window_from = None;
         self.on_log_start_recovered(start, found)?;
+        if found.spare_lost {
+            self.producers_known_from = start;
+            self.producers.values_mut().for_each(|producer| producer.forget_below(start));
+        }
         self.high_watermark = found.status.high_watermark.0;
         Ok(())
     }
@@ -123,7 +131,7 @@ impl PartitionModel {
     fn check_end(&self, found: &Recovered, end: u64) -> Result<(), Violation> {
         let id = self.id;
         let is_said = found.possibly_short.is_some_and(|offset| offset <= end);
-        let is_window = found.in_window && end >= self.promised_before_group;
+        let is_window = found.in_window && self.window_from.is_some_and(|from| end >= from);
         demand!(
             end >= self.promised_end || self.is_rotten_from(end) && (is_said || is_window),
             "{id}: the log ends at {end}, and records up to {} were acknowledged or served; possibly short: {:?}",

@@ -28,12 +28,26 @@ impl PartitionModel {
         demand!(start <= high_watermark && high_watermark <= end, "{id}: {start}, {high_watermark}, {end} are out of order");
         demand!(high_watermark >= self.high_watermark, "{id}: the high watermark fell to {high_watermark}");
         self.high_watermark = high_watermark;
+        self.follow_log_start(status, now_us, wall_is_honest, coverage)?;
+        status.damaged.iter().try_for_each(|range| self.on_refused(*range, device_failed))
+    }
+
+    /// The log start as it is now, held against the log as the model has it: retention looks at all of a log, so a
+    /// truncation is not to be followed first.
+    pub fn follow_log_start(
+        &mut self,
+        status: &PartitionStatus,
+        now_us: u64,
+        wall_is_honest: bool,
+        coverage: &mut Coverage,
+    ) -> Result<(), Violation> {
+        let start = status.log_start_offset.0;
         if start > self.log_start && start > self.deletes_asked {
             self.check_retention(status, now_us, wall_is_honest, coverage)?;
         }
-        self.log_start = start;
+        self.log_start = self.log_start.max(start);
         self.log_start_max = self.log_start_max.max(start);
-        status.damaged.iter().try_for_each(|range| self.on_refused(*range, device_failed))
+        Ok(())
     }
 
     fn check_retention(

@@ -28,7 +28,6 @@ struct Before {
     producers: BTreeMap<ProducerId, ProducerModel>,
     end: u64,
     promised_end: u64,
-    promised_before_group: u64,
     accepted: Vec<Range<u64>>,
     maybe_accepted: Vec<Range<u64>>,
 }
@@ -56,7 +55,6 @@ impl PartitionModel {
             producers: self.producers.clone(),
             end: self.end,
             promised_end: self.promised_end,
-            promised_before_group: self.promised_before_group,
             accepted: self.accepted.clone(),
             maybe_accepted: self.maybe_accepted.clone(),
         }));
@@ -101,9 +99,8 @@ impl PartitionModel {
         if is_done {
             return;
         }
-        let Before { frames, producers, end, promised_end, promised_before_group, accepted, maybe_accepted } = *before;
-        (self.frames, self.producers, self.end) = (frames, producers, end);
-        (self.promised_end, self.promised_before_group) = (promised_end, promised_before_group);
+        let Before { frames, producers, end, promised_end, accepted, maybe_accepted } = *before;
+        (self.frames, self.producers, self.end, self.promised_end) = (frames, producers, end, promised_end);
         (self.accepted, self.maybe_accepted) = (accepted, maybe_accepted);
     }
 
