@@ -103,6 +103,10 @@ impl Disk for PlainDisk {
         vec![0; len]
     }
 
+    fn only_looks(&self) -> bool {
+        !self.may_write
+    }
+
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<PlainFile> {
         if !self.may_write {
             return if mode == OpenMode::CreateNew { read_only() } else { PlainFile::open(path) };

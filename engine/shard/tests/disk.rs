@@ -12,6 +12,8 @@ use sluice_storage::disk::{Disk, DiskFile, OpenMode};
 use sluice_storage::testing::disk_contract;
 
 const BLOCK: u64 = BLOCK_LEN as u64;
+/// Of a write that is too large to be written inline.
+const LARGE_BLOCKS: usize = 48;
 
 /// A file of zeros, flushed, open for durable writes.
 async fn durable_file(shard: &Shard, path: &Path, len: usize) -> DirectFile {
@@ -40,13 +42,13 @@ fn small_durable_writes_go_inline_and_large_ones_through_the_ring() {
         let mut small = disk.buffer(BLOCK_LEN);
         small.fill(1);
         file.write_at(0, small).await.expect("small");
-        let mut large = disk.buffer(16 * BLOCK_LEN);
+        let mut large = disk.buffer(LARGE_BLOCKS * BLOCK_LEN);
         large.fill(2);
         file.write_at(BLOCK, large).await.expect("large");
-        let read = file.read_at(0, 18 * BLOCK_LEN).await.expect("read");
+        let read = file.read_at(0, (LARGE_BLOCKS + 2) * BLOCK_LEN).await.expect("read");
         assert!(read[..BLOCK_LEN].iter().all(|byte| *byte == 1));
-        assert!(read[BLOCK_LEN..17 * BLOCK_LEN].iter().all(|byte| *byte == 2));
-        assert!(read[17 * BLOCK_LEN..].iter().all(|byte| *byte == 0));
+        assert!(read[BLOCK_LEN..(LARGE_BLOCKS + 1) * BLOCK_LEN].iter().all(|byte| *byte == 2));
+        assert!(read[(LARGE_BLOCKS + 1) * BLOCK_LEN..].iter().all(|byte| *byte == 0));
         assert_eq!(small_before.inline_writes, 0);
         shard.metrics().snapshot()
     });

@@ -53,6 +53,12 @@ pub trait Disk: Clone + 'static {
     /// A zeroed buffer of `len` bytes (a multiple of `BLOCK_LEN`) fit for this device's reads and writes.
     fn buffer(&self, len: usize) -> Self::Buffer;
 
+    /// Whoever has it looks at a stopped broker's files and changes none of them: what is read need not be made durable,
+    /// because nothing is given out by it.
+    fn only_looks(&self) -> bool {
+        false
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> impl Future<Output = io::Result<Self::File>>;
     /// The entries of a folder, sorted by name. `NotFound` when it does not exist.
     fn read_dir(&self, path: &Path) -> impl Future<Output = io::Result<Vec<DirEntry>>>;
