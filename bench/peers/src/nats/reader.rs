@@ -76,11 +76,12 @@ impl Reader for NatsReader {
             None if self.client.connection_state() == State::Connected => return Ok(()),
             None => return Err(BenchError::protocol("NATS has closed a connection")),
         };
-        for _ in 0..TAKEN_MAX {
+        for left in (0..TAKEN_MAX).rev() {
             let message = next.ok_or_else(|| BenchError::protocol("NATS has ended a consumer"))?;
             let message = message.map_err(|error: MessagesError| refused("reading", error))?;
             seen.add(&message.payload);
-            match self.messages.next().now_or_never() {
+            // What is taken from the stream is given out: none is taken that this call has no turn for.
+            match (left > 0).then(|| self.messages.next().now_or_never()).flatten() {
                 Some(more) => next = more,
                 None => break,
             }
