@@ -131,6 +131,9 @@ impl World {
                 for id in &hit.log_starts {
                     self.oracle.partitions.get_mut(id).into_iter().for_each(|model| model.log_start_rotten = true);
                 }
+                if in_window {
+                    self.note_window(&hit.all_frames);
+                }
                 frames.extend(if in_window { hit.all_frames } else { hit.frames });
             }
         }

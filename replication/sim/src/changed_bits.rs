@@ -85,7 +85,7 @@ impl World {
     }
 
     /// What the group holds goes as a whole, and nothing else.
-    fn note_window(&mut self, frames: &[FrameCopy]) {
+    pub(crate) fn note_window(&mut self, frames: &[FrameCopy]) {
         for &((id, base), _) in frames {
             if let Some(model) = self.oracle.partitions.get_mut(&id) {
                 model.window_from = Some(model.window_from.map_or(base, |from| from.min(base)));
