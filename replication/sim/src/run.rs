@@ -87,10 +87,7 @@ impl Failure {
         if let Some(steps) = self.settings.steps_max {
             command += &format!(" --steps {steps}");
         }
-        if self.settings.mask != Mask::default() {
-            command += &format!(" --without {}", self.settings.mask.names());
-        }
-        command
+        command + &self.settings.mask.options()
     }
 }
 
