@@ -49,6 +49,13 @@ impl LeaderEpochHistory {
         self.entries.drain(..spanning);
     }
 
+    /// The epoch under which the frame at `offset` was appended, as far as this goes; `None` before the first entry.
+    #[must_use]
+    pub fn at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let after = self.entries.partition_point(|&(_, start)| start <= offset);
+        after.checked_sub(1).map(|at| self.entries[at].0)
+    }
+
     /// Where `epoch` ended: the start of the next greater one, or `log_end` for the latest.
     #[must_use]
     pub fn end_offset(&self, epoch: LeaderEpoch, log_end: Offset) -> Offset {
@@ -70,6 +77,8 @@ mod tests {
         assert_eq!(history.end_offset(LeaderEpoch(1), Offset(25)), Offset(10));
         assert_eq!(history.end_offset(LeaderEpoch(2), Offset(25)), Offset(10));
         assert_eq!(history.end_offset(LeaderEpoch(4), Offset(25)), Offset(25));
+        assert_eq!((history.at(Offset(9)), history.at(Offset(10))), (Some(LeaderEpoch(1)), Some(LeaderEpoch(3))));
+        assert_eq!(LeaderEpochHistory::default().at(Offset(9)), None);
         let mut shorter = history.clone();
         shorter.truncate(Offset(20));
         assert_eq!(shorter.latest(), Some(LeaderEpoch(3)));

@@ -1,7 +1,7 @@
 //! What is wrong with bytes that a device gave back: typed, naming segment, position, expected and actual.
 
 use crate::value_codec::Malformed;
-use sluice_model::{FrameError, Offset, TopicPartition};
+use sluice_model::{FrameError, LeaderEpoch, Offset, TopicPartition};
 use std::fmt;
 
 /// Bytes of one segment that cannot be proved good.
@@ -40,6 +40,11 @@ pub enum DamageKind {
     Chain {
         expected: u32,
         actual: u32,
+    },
+    /// The frame is good and was cut off: the one that belongs here was appended under a later leader epoch.
+    LeaderEpoch {
+        expected: LeaderEpoch,
+        actual: LeaderEpoch,
     },
     /// A frame reaches behind the recorded end of the segment's frames.
     PastEnd {
@@ -120,6 +125,9 @@ impl fmt::Display for DamageKind {
             Self::Offset { expected, actual } => write!(f, "expected a frame with base offset {expected}, found {actual}"),
             Self::Chain { expected, actual } => {
                 write!(f, "expected a frame that follows {expected:08x}, found one that follows {actual:08x}")
+            }
+            Self::LeaderEpoch { expected, actual } => {
+                write!(f, "expected a frame of leader epoch {expected}, found one of {actual} that was cut off")
             }
             Self::PastEnd { expected, actual } => {
                 write!(f, "expected frames to end at {expected}, found one that ends at {actual}")

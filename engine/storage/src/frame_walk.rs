@@ -9,7 +9,7 @@ use crate::damage::{DamageKind, DamagedRange, SegmentDamage};
 use crate::segment_format::block_up;
 use sluice_model::frame::FRAME_MAGIC;
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FRAME_HEADER_LEN, FrameError, FrameHeader, Offset, TopicPartition};
+use sluice_model::{FRAME_HEADER_LEN, FrameError, FrameHeader, LeaderEpochHistory, Offset, TopicPartition};
 use std::io;
 
 /// Where a walk begins and where it ends.
@@ -35,6 +35,8 @@ pub struct FrameWalk {
     verify_bodies_from: Offset,
     /// Padding that is not zeros is stepped over when the next block holds the frame that follows.
     passes_bad_pads: bool,
+    /// Leader epochs of the log, as far as they are known.
+    epochs: LeaderEpochHistory,
 }
 
 /// A good frame.
@@ -60,12 +62,20 @@ impl FrameWalk {
     /// Bodies are verified for frames that reach `verify_bodies_from`.
     #[must_use]
     pub fn new(range: WalkRange, verify_bodies_from: Offset) -> Self {
-        Self { range, verify_bodies_from, passes_bad_pads: false }
+        Self { range, verify_bodies_from, passes_bad_pads: false, epochs: LeaderEpochHistory::default() }
     }
 
     /// Padding that is not zeros costs nothing when the frame behind it proves itself.
     pub(crate) fn pass_bad_pads(&mut self) {
         self.passes_bad_pads = true;
+    }
+
+    /// Refuses frames of an earlier leader epoch than the log has where they stand. Such a frame was cut off; where the write
+    /// over it never arrived it still stands there, and follows the one before it as well as the one that took its place.
+    #[must_use]
+    pub(crate) fn under(mut self, epochs: LeaderEpochHistory) -> Self {
+        self.epochs = epochs;
+        self
     }
 
     /// First byte that the walk has not passed.
@@ -176,6 +186,10 @@ impl FrameWalk {
         let actual = header.prev_header_crc.to_native();
         if actual != range.prev_header_crc {
             return Err(self.damage(DamageKind::Chain { expected: range.prev_header_crc, actual }));
+        }
+        let actual = header.leader_epoch();
+        if let Some(expected) = self.epochs.at(base_offset).filter(|expected| actual < *expected) {
+            return Err(self.damage(DamageKind::LeaderEpoch { expected, actual }));
         }
         Ok(())
     }

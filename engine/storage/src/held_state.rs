@@ -118,6 +118,16 @@ impl HeldState {
         true
     }
 
+    /// Epochs as of the last frame that is wholly written, from the one at `offset` on.
+    pub(crate) fn epochs_from(&self, offset: Offset) -> LeaderEpochHistory {
+        let entries = self.epochs.entries();
+        let spanning = entries.partition_point(|&(_, start)| start <= offset).saturating_sub(1);
+        let mut epochs = LeaderEpochHistory::from_entries(entries[spanning..].to_vec()).unwrap_or_default();
+        let later = self.flushing.iter().flat_map(|flushing| &flushing.delta.epochs).chain(&self.written.epochs);
+        later.for_each(|&(epoch, start)| epochs.on_append(epoch, start));
+        epochs
+    }
+
     /// Epochs and producers as of the last frame that is wholly written.
     pub(crate) fn tables_as_written(&self) -> (LeaderEpochHistory, ProducerTable) {
         let (mut epochs, mut producers) = (self.epochs.clone(), self.producers.clone());

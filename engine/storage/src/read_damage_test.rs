@@ -298,3 +298,36 @@ fn a_rotten_header_in_a_sealed_segment_costs_its_frame_alone() {
         assert!(given == others.collect::<Vec<u8>>(), "frame {nth}: another one is missing");
     }
 }
+
+/// It follows the frame before it as well as the one that took its place, and only its leader epoch tells them apart.
+#[test]
+fn a_frame_that_was_cut_off_is_not_read_where_the_write_over_it_never_arrived() {
+    for restarted in [false, true] {
+        let mut bench = Bench::new(5, 64 << 20);
+        (0..4).for_each(|_| bench.append(2, 300));
+        let cut = bench.source.clone().next(3, 500);
+        bench.source.leader_epoch = sluice_model::LeaderEpoch(2);
+        (0..3).for_each(|_| bench.append(3, 500));
+        bench.write_all_and_evict();
+        if restarted {
+            bench.restart();
+        }
+        let at = placed(&bench.disk, &bench.frames)[4].clone();
+        for (position, (there, stale)) in (at.start..).zip(bench.frames[4].bytes().iter().zip(cut.bytes())) {
+            let bits = (0..8).filter(|bit| (there ^ stale) >> bit & 1 == 1);
+            bits.for_each(|bit| bench.disk.flip_bit(&segment_file(&dir(), Offset::ZERO), position, bit));
+        }
+        let (lost, rest) = split_of(&bench, 4);
+        let (given, damaged) = read_around(&mut bench);
+        assert_eq!(damaged, [lost], "restarted: {restarted}");
+        assert!(given == rest, "restarted: {restarted}: {} bytes of {}", given.len(), rest.len());
+    }
+}
+
+/// The offsets of one frame, and the bytes of the others.
+fn split_of(bench: &Bench, lost: usize) -> (DamagedRange, Vec<u8>) {
+    let header = bench.frames[lost].header;
+    let others = bench.frames.iter().enumerate().filter(|(at, _)| *at != lost);
+    let range = DamagedRange { from: header.base_offset(), until: header.next_offset() };
+    (range, others.flat_map(|(_, frame)| frame.bytes()).collect())
+}

@@ -1,9 +1,9 @@
 //! Reading a log: from the tail in memory, or with a plan that reads one segment file.
 //!
 //! Whole frames only, in order, never more bytes than asked for. Memory is trusted; everything from a disk is
-//! proved good on the way out: header checksum, body checksum, partition, offsets, chain. The expensive mistake is
-//! a read that holds the log while it waits for the device: a plan owns its file and its limits, and a segment that
-//! is removed meanwhile stays readable to it. Deliberately absent: waiting for frames.
+//! proved good on the way out: header checksum, body checksum, partition, offsets, chain, leader epoch. The expensive
+//! mistake is a read that holds the log while it waits for the device: a plan owns its file and its limits, and a segment
+//! that is removed meanwhile stays readable to it. Deliberately absent: waiting for frames.
 
 use crate::active_segment::{ActiveSegment, FRAMES_START};
 use crate::damage::{DamagedRange, SegmentDamage};
@@ -17,11 +17,10 @@ use crate::read_turns::Turns;
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
 use crate::segment_format::block_down;
 use bytes::Bytes;
-use sluice_model::Offset;
 use sluice_model::limits::{BLOCK_LEN, INDEX_INTERVAL_LEN};
-use std::fmt;
-use std::io;
+use sluice_model::{LeaderEpochHistory, Offset};
 use std::rc::Rc;
+use std::{fmt, io};
 
 /// Most bytes read from the device at a time, as long as no frame is larger.
 const WINDOW_LEN_MAX: usize = 2 * 1024 * 1024 + BLOCK_LEN;
@@ -67,6 +66,8 @@ pub struct DiskRead<D: Disk> {
     /// The first frame may have so many bytes, when that is more.
     first_len_max: usize,
     upper: Offset,
+    /// Of the log, from the frame asked for on.
+    epochs: LeaderEpochHistory,
 }
 
 /// Where a walk over a segment begins.
@@ -180,7 +181,8 @@ impl<D: Disk> Log<D> {
         if offset >= extent.end_offset {
             return Err(ReadRefusal::Damaged { from: offset, until: self.log_end });
         }
-        Ok(ReadPlan::Disk(DiskRead { segment: segment.clone(), extent, start, offset, len_max, first_len_max: 0, upper }))
+        let (segment, epochs, first_len_max) = (segment.clone(), self.held.epochs_from(offset), 0);
+        Ok(ReadPlan::Disk(DiskRead { segment, extent, start, offset, len_max, first_len_max, upper, epochs }))
     }
 
     /// How to reach `offset`, which is on disk, in a segment that is not sealed.
@@ -265,7 +267,8 @@ impl<D: Disk> DiskRead<D> {
         };
         let again = file.clone();
         let window_len = self.window_len(range.position, entries);
-        let mut reader = FrameReader::new(file, FrameWalk::new(range, self.offset), window_len).in_turns(turns);
+        let walk = FrameWalk::new(range, self.offset).under(self.epochs.clone());
+        let mut reader = FrameReader::new(file, walk, window_len).in_turns(turns);
         let mut out = Vec::new();
         let (mut next_offset, mut last_frame_len) = (self.offset, 0);
         loop {
