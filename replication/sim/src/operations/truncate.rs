@@ -73,11 +73,12 @@ impl World {
     pub(crate) fn follow_truncations(&mut self) -> Result<(), Violation> {
         let control = &self.control;
         let (now_us, is_honest) = (self.clock.true_us(), !self.faults.wall_jumped);
+        let reads_failed = self.faults.have_reads_failed(&self.disk);
         for (id, model) in self.oracle.partitions.iter_mut().filter(|(_, model)| model.truncation.is_some()) {
             let shard = control.shard_of(*id).and_then(|shard| self.shards.get(&shard));
             if let Some(status) = shard.and_then(|shard| shard.partitions.status(*id)) {
                 model.follow_log_start(&status, now_us, is_honest, &mut self.coverage)?;
-                model.on_log_bounds(status.log_start_offset.0, status.log_end_offset.0)?;
+                model.on_log_bounds(status.log_start_offset.0, status.log_end_offset.0, reads_failed)?;
             }
         }
         Ok(())

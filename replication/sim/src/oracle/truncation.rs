@@ -39,8 +39,10 @@ impl PartitionModel {
 
     /// Where the log begins and ends now, while it is being truncated: retention may have moved its start since it was last
     /// asked for, and what a producer had below that is forgotten by the cut.
-    pub fn on_log_bounds(&mut self, start: u64, end: u64) -> Result<(), Violation> {
-        let has_rot = !self.hidden.is_empty() || self.is_astray() || self.frames.values().any(|held| held.is_rotten);
+    /// `reads_failed` when what is read may have been withheld: that is the same as rot.
+    pub fn on_log_bounds(&mut self, start: u64, end: u64, reads_failed: bool) -> Result<(), Violation> {
+        let has_rot =
+            reads_failed || !self.hidden.is_empty() || self.is_astray() || self.frames.values().any(|held| held.is_rotten);
         let (id, boundary) = (self.id, self.truncation.as_ref().map_or(self.end, |truncation| self.boundary(truncation.asked)));
         let Some(truncation) = &mut self.truncation else { return Ok(()) };
         if end == self.end {
