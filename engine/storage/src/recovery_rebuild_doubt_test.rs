@@ -61,3 +61,16 @@ fn where_the_journal_has_forgotten_what_came_after_the_spare_a_torn_end_is_doubt
     assert!(shard.report().rebuilt && !shard.report().spare_lost, "{}", shard.report());
     assert_eq!(shard.report().possibly_short.get(&test_partition(0)), Some(&end), "{}", shard.report());
 }
+
+#[test]
+fn a_ring_without_any_group_vouches_for_nothing() {
+    let (disk, end) = written_back_and_never_committed(1);
+    for (path, bytes) in disk.files() {
+        if path.extension().is_some_and(|extension| extension == "journal") {
+            (0..bytes.len() as u64).step_by(BLOCK_LEN).for_each(|block| disk.flip_bit(&path, block, 0));
+        }
+    }
+    let shard = start(&disk, 3, "every group of the ring has rotted");
+    assert!(shard.report().rebuilt && !shard.report().spare_lost, "{}", shard.report());
+    assert_eq!(shard.report().possibly_short.get(&test_partition(0)), Some(&end), "{}", shard.report());
+}

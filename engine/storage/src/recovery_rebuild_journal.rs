@@ -189,8 +189,10 @@ impl<D: Disk> FoundJournal<D> {
             Step::Replay(group) => group.header.sequence > sequence,
             Step::Lost(_) => true,
         };
+        // Every start begins its ring with a group: one without any has lost them all.
+        let begins_in_time = self.plan.steps.first().is_some_and(|step| !begins_later(step));
         // The rest of the steps leaves out none: where groups are missing there is one that says so.
-        Ok(!self.plan.steps.first().is_some_and(begins_later) && !self.is_damaged_behind(sequence.saturating_sub(1)).await?)
+        Ok(begins_in_time && !self.is_damaged_behind(sequence.saturating_sub(1)).await?)
     }
 
     async fn is_damaged_behind(&self, sequence: u64) -> Result<bool, RecoveryError> {
