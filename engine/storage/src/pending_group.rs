@@ -1,6 +1,6 @@
 //! A commit group while it fills: entries are copied once, into the buffer that is written.
 //!
-//! Buffers grow in steps, because a quiet journal writes 4 KiB groups and a flooded one 256 KiB groups, and zeroing
+//! Buffers grow in steps, because a quiet journal writes 4 KiB groups and a flooded one 1 MiB groups, and zeroing
 //! the larger for the smaller would cost more than the copy. Deliberately absent: positions and order.
 
 use crate::commit_group::{GROUP_HEADER_LEN, GroupHeader, JournalEntry, group_len};

@@ -271,12 +271,13 @@ fn open_block(block: &[u8], magic: u64) -> Result<ValueReader<'_>, BlockError> {
     }
     let version = reader.u32("version")?;
     let expected = reader.u32("crc")?;
-    if version != SEGMENT_FORMAT_VERSION && expected == other_crc(block) {
-        return Err(BlockError::Version { expected: SEGMENT_FORMAT_VERSION, actual: version });
-    }
-    let actual = if version == SEGMENT_FORMAT_VERSION { crc32c::crc32c(&block[PREFIX_LEN..]) } else { other_crc(block) };
+    let is_other = version != SEGMENT_FORMAT_VERSION;
+    let actual = if is_other { other_crc(block) } else { crc32c::crc32c(&block[PREFIX_LEN..]) };
     if expected != actual {
         return Err(BlockError::Crc { expected, actual });
+    }
+    if is_other {
+        return Err(BlockError::Version { expected: SEGMENT_FORMAT_VERSION, actual: version });
     }
     Ok(reader)
 }

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-/// Tasks that read; one read each is under way.
+/// Tasks that read; one fetch each is under way.
 pub(crate) const CATCH_UP_TASKS: usize = 4;
 /// Bytes read at a time: larger pieces show in the latency of a produce beside them. And while there is none.
 const PIECE_LEN: usize = 256 * 1024;

@@ -240,10 +240,13 @@ fn last_group_with_entries(disk: &FaultDisk) -> (std::path::PathBuf, u64) {
     (path, position)
 }
 
+/// Class and length of every turn at the device, and how much had been read when it was taken.
+type Turns = Rc<RefCell<Vec<(PaceClass, usize, u64)>>>;
+
 /// Says of every turn at the device how much was read since the one before.
 struct Watch {
     disk: FaultDisk,
-    turns: Rc<RefCell<Vec<(PaceClass, usize, u64)>>>,
+    turns: Turns,
 }
 
 impl Pace for Watch {
@@ -253,15 +256,32 @@ impl Pace for Watch {
     }
 }
 
+fn watched(disk: &FaultDisk, turns: &Turns, segment_len: u64, start: u64) -> Setup {
+    let mut setup = Setup { tail_budget: 8 << 20, ..Setup::new(1, start) };
+    setup.assigned[0].settings.segment_len = segment_len;
+    setup.pacer = Rc::new(Watch { disk: disk.clone(), turns: turns.clone() });
+    setup
+}
+
+/// A shard's life that leaves one partition's first segment; its file.
+fn one_filled_segment(disk: &FaultDisk, setup: Setup) -> std::path::PathBuf {
+    let mut shard = TestShard::open(disk, setup);
+    fill(&mut shard, &mut [TestProducer::new(0, 5)], 90, 50_000);
+    shard.advance_ms(3000);
+    drop(shard);
+    disk.files().into_keys().find(|path| path.ends_with("00000000000000000000.log")).expect("a segment")
+}
+
+/// The most that was read between two turns, or after the last.
+fn longest_turn(disk: &FaultDisk, turns: &Turns) -> u64 {
+    let read: Vec<u64> = turns.borrow().iter().map(|turn| turn.2).chain([disk.read_len()]).collect();
+    read.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
+}
+
 #[test]
 fn a_segment_of_before_a_restart_is_sealed_in_bounded_steps() {
-    let (disk, turns) = (FaultDisk::new(1), Rc::new(RefCell::new(Vec::new())));
-    let setup = |start| {
-        let mut setup = Setup { tail_budget: 8 << 20, ..Setup::new(1, start) };
-        setup.assigned[0].settings.segment_len = 6 << 20;
-        setup.pacer = Rc::new(Watch { disk: disk.clone(), turns: turns.clone() });
-        setup
-    };
+    let (disk, turns) = (FaultDisk::new(1), Turns::default());
+    let setup = |start| watched(&disk, &turns, 6 << 20, start);
     let mut producer = TestProducer::new(0, 5);
     let mut fill = |shard: &mut TestShard, count: u64| {
         for n in 0..count {
@@ -298,18 +318,9 @@ fn who_meets_damage_walks_a_segment_a_window_in_each_turn() {
         ("a header block", 6 << 20, Some(100)),
         ("a trailer", 4 << 20, Some((4 << 20) - 4096 + 100)),
     ] {
-        let (disk, turns) = (FaultDisk::new(1), Rc::new(RefCell::new(Vec::new())));
-        let setup = |start| {
-            let mut setup = Setup { tail_budget: 8 << 20, ..Setup::new(1, start) };
-            setup.assigned[0].settings.segment_len = segment_len;
-            setup.pacer = Rc::new(Watch { disk: disk.clone(), turns: turns.clone() });
-            setup
-        };
-        let mut shard = TestShard::open(&disk, setup(1));
-        fill(&mut shard, &mut [TestProducer::new(0, 5)], 90, 50_000);
-        shard.advance_ms(3000);
-        drop(shard);
-        let path = disk.files().into_keys().find(|path| path.ends_with("00000000000000000000.log")).expect("a segment");
+        let (disk, turns) = (FaultDisk::new(1), Turns::default());
+        let setup = |start| watched(&disk, &turns, segment_len, start);
+        let path = one_filled_segment(&disk, setup(1));
         if let Some(position) = bad {
             let position = position.min(disk.files()[&path].len() as u64 - 4096 + 100);
             disk.flip_bit(&path, position, 3);
@@ -334,9 +345,8 @@ fn who_meets_damage_walks_a_segment_a_window_in_each_turn() {
             });
             shard.settle();
             assert!(done.get(), "{what}: {asked}");
+            let longest = longest_turn(&disk, &turns);
             let turns = turns.borrow();
-            let read = turns.iter().map(|turn| turn.2).chain([disk.read_len()]).collect::<Vec<_>>();
-            let longest = read.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
             println!("{what}: {asked} takes {} turns for {} bytes, {longest} at most", turns.len(), disk.read_len() - before);
             assert!(longest <= 600_000, "{what}: {asked} reads {longest} bytes in one turn");
             assert!(turns.iter().all(|(class, ..)| *class == PaceClass::CatchUpRead));
@@ -348,27 +358,17 @@ fn who_meets_damage_walks_a_segment_a_window_in_each_turn() {
 fn a_truncation_walks_a_segment_a_window_in_each_turn() {
     // What is broken of a segment of 4 MiB that is cut near its end, so that nearly all of it is walked.
     for (what, bad) in [("nothing", None), ("a frame", Some(2 << 20)), ("the header block", Some(100))] {
-        let (disk, turns) = (FaultDisk::new(1), Rc::new(RefCell::new(Vec::new())));
-        let setup = |start| {
-            let mut setup = Setup { tail_budget: 8 << 20, ..Setup::new(1, start) };
-            setup.assigned[0].settings.segment_len = 6 << 20;
-            setup.pacer = Rc::new(Watch { disk: disk.clone(), turns: turns.clone() });
-            setup
-        };
-        let mut shard = TestShard::open(&disk, setup(1));
-        fill(&mut shard, &mut [TestProducer::new(0, 5)], 90, 50_000);
-        shard.advance_ms(3000);
-        drop(shard);
-        let path = disk.files().into_keys().find(|path| path.ends_with("00000000000000000000.log")).expect("a segment");
+        let (disk, turns) = (FaultDisk::new(1), Turns::default());
+        let setup = |start| watched(&disk, &turns, 6 << 20, start);
+        let path = one_filled_segment(&disk, setup(1));
         bad.into_iter().for_each(|position| disk.flip_bit(&path, position, 3));
         let mut shard = TestShard::open(&disk, setup(2));
         turns.borrow_mut().clear();
         let (before, partitions) = (disk.read_len(), shard.partitions.clone());
         let end = shard.run(async move { partitions.truncate(id(0), Offset(85), LeaderEpoch(3)).await }).expect("it is cut");
         assert_eq!(end, Offset(85), "{what}");
+        let longest = longest_turn(&disk, &turns);
         let (turns, len) = (turns.borrow(), disk.read_len() - before);
-        let read = turns.iter().map(|turn| turn.2).chain([disk.read_len()]).collect::<Vec<_>>();
-        let longest = read.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
         println!("{what}: {} turns for {len} bytes, {longest} at most", turns.len());
         assert!(len > 3_500_000 && longest <= 600_000, "{what}: {longest} of {len} bytes are read in one turn");
         assert!(turns.iter().all(|(class, ..)| *class == PaceClass::UrgentWriteBack), "{what}");

@@ -39,9 +39,8 @@ fn missing() -> BenchError {
     BenchError::Option {
         problem: format!(
             "{PROGRAM} is missing. Apache Iggy publishes its clients on package registries, not its server. Get {PROGRAM} \
-             {SERVER_LINE}.x, which fits the client {CLIENT_VERSION} here: the Docker image apache/iggy:{SERVER_LINE}.0 has it as \
-             /usr/local/bin/{PROGRAM}, and there are the sources of each release (tag server-{SERVER_LINE}.0). Put it on the PATH \
-             or name it with {VARIABLE}=FILE, and run this again"
+             {SERVER_LINE}.x, which fits the client {CLIENT_VERSION} here, from the sources of its release (tag server-{SERVER_LINE}.0: \
+             cargo build --release --bin {PROGRAM}). Put it on the PATH or name it with {VARIABLE}=FILE, and run this again"
         ),
     }
 }
