@@ -4,12 +4,12 @@
 //! change whose connection was lost on the way is not, because it may have been made.
 
 use crate::address::Address;
-use crate::backoff::{Backoff, random_u64};
 use crate::client::Client;
 use crate::connection::CallError;
 use crate::consumer::StartAt;
 use crate::error::{ClientError, check};
 use crate::metadata_cache::TopicInfo;
+use crate::rounds::Rounds;
 use sluice_model::limits::PARTITIONS_PER_REQUEST_MAX;
 use sluice_model::{ErrorCode, Outcome, TopicId};
 use sluice_protocol::{
@@ -20,8 +20,6 @@ use sluice_protocol::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
 
 #[derive(Clone)]
 pub struct Admin {
@@ -74,39 +72,6 @@ struct Asked<'a> {
     partition: u32,
     /// Where the last answer said it is.
     redirect: Option<Address>,
-}
-
-/// Rounds of asking, with a wait between them, until the time is up.
-struct Rounds {
-    deadline: Instant,
-    backoff: Backoff,
-    /// Something was unknown by metadata that may have been old; it is not old any more.
-    unknown: bool,
-}
-
-impl Rounds {
-    fn begin(client: &Client) -> Self {
-        let config = client.config();
-        Self {
-            deadline: Instant::now() + client.request_timeout(),
-            backoff: Backoff::new(config.retry_backoff_ms, config.retry_backoff_ms_max, random_u64()),
-            unknown: false,
-        }
-    }
-
-    /// Waits before the next round; the error once there is none.
-    async fn again(&mut self, error: ClientError) -> Result<(), ClientError> {
-        let wait = Duration::from_millis(self.backoff.next_ms().into());
-        let is_unknown = matches!(error.code(), Some(ErrorCode::UnknownTopic | ErrorCode::UnknownPartition));
-        if is_unknown && std::mem::replace(&mut self.unknown, true) {
-            return Err(error);
-        }
-        if !error.is_transient() || Instant::now() + wait >= self.deadline {
-            return Err(error);
-        }
-        tokio::time::sleep(wait).await;
-        Ok(())
-    }
 }
 
 impl Admin {
@@ -308,6 +273,11 @@ impl Admin {
             let mut by_address: BTreeMap<Address, Vec<(usize, TopicId)>> = BTreeMap::new();
             let mut left = Vec::new();
             for index in open {
+                // It has waited for an answer as long as one may; to wait again for each of the rest helps nobody.
+                if error.is_some() {
+                    left.push(index);
+                    continue;
+                }
                 match self.locate(&asked[index]).await {
                     Ok((id, address)) => by_address.entry(address).or_default().push((index, id)),
                     Err(e) => {

@@ -6,6 +6,7 @@ use crate::connection::{CallError, lock};
 use crate::error::{ClientError, check};
 use crate::link::{Lane, Link};
 use crate::metadata_cache::{MetadataCache, TopicInfo};
+use crate::rounds::Rounds;
 use sluice_protocol::{MetadataAnswer, MetadataRequest, Request, TopicMetadata};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -44,7 +45,7 @@ impl Client {
             last_good: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
         }));
-        client.request_metadata(Some(Vec::new()), None).await?;
+        client.request_metadata_once(&MetadataRequest { topics: Some(Vec::new()), after: None }).await?;
         Ok(client)
     }
 
@@ -53,7 +54,8 @@ impl Client {
         &self.0.config
     }
 
-    /// A topic as last described; asks the broker when it was not yet. Fails with `UnknownTopic` when there is none.
+    /// A topic as last described; asks the broker when it was not yet, for `request_timeout_ms` if it must. Fails with
+    /// `UnknownTopic` when there is none.
     pub async fn topic(&self, name: &str) -> Result<Arc<TopicInfo>, ClientError> {
         match self.cached_topic(name) {
             Some(topic) => Ok(topic),
@@ -111,8 +113,21 @@ impl Client {
         self.0.metadata.forget(name);
     }
 
+    /// Asks again while a broker restarts or stops: whoever sends to a topic that exists waits for it up to
+    /// `request_timeout_ms` instead of being told of a broker that is gone for a second.
     async fn request_metadata(&self, topics: Option<Vec<String>>, after: Option<String>) -> Result<MetadataAnswer, ClientError> {
-        let answer = self.call_any(&MetadataRequest { topics, after }, true).await?;
+        let request = MetadataRequest { topics, after };
+        let mut rounds = Rounds::begin(self);
+        loop {
+            match self.request_metadata_once(&request).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => rounds.again(error).await?,
+            }
+        }
+    }
+
+    async fn request_metadata_once(&self, request: &MetadataRequest) -> Result<MetadataAnswer, ClientError> {
+        let answer = self.call_any(request, true).await?;
         check(answer.error, answer.text.clone())?;
         self.0.metadata.add_shards(&answer.shards);
         Ok(answer)

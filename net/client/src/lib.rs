@@ -52,6 +52,7 @@ mod link;
 mod metadata_cache;
 mod partitioner;
 mod producer;
+mod rounds;
 mod typed;
 
 pub use address::{Address, PORT_DEFAULT};

@@ -29,6 +29,22 @@ fn value(n: usize) -> Vec<u8> {
     format!("{n:036}").into_bytes()
 }
 
+/// A broker that restarts says so, or says nothing; the topic is there all the same.
+#[tokio::test]
+async fn the_first_send_to_a_topic_waits_for_a_broker_that_restarts() {
+    let broker = FakeBroker::start(&[("t", 1)], 1).await;
+    let producer = Producer::new(broker.client().await, ProducerConfig::default()).await.unwrap();
+    let stops = [Some(ErrorCode::ShuttingDown), None, Some(ErrorCode::ShuttingDown), None];
+    broker.state().metadata_faults.extend(stops);
+    let delivery = producer.send(ProducerRecord::new("t", b"x")).await.unwrap().await;
+    assert_eq!(delivery.acknowledged().unwrap().offset, Some(0));
+    assert_eq!(broker.state().metadata_requests, 2 + stops.len() as u32);
+    broker.state().metadata_faults.push_back(Some(ErrorCode::InvalidArgument));
+    let refused = producer.send(ProducerRecord::new("elsewhere", b"x")).await.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("InvalidArgument"), "only what passes is waited for: {refused}");
+    producer.close().await;
+}
+
 #[derive(Default)]
 struct Watcher {
     sent: Mutex<Vec<(String, u32)>>,

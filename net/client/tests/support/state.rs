@@ -40,6 +40,8 @@ pub struct State {
     /// Partition lengths asked for by fetches, largest.
     pub fetch_len_seen: u32,
     pub metadata_requests: u32,
+    /// What happens to the next metadata requests: refused with a code, or their connection ends.
+    pub metadata_faults: VecDeque<Option<ErrorCode>>,
     /// Bytes of the longest message it says it takes.
     pub message_len_max: u32,
 }
@@ -77,6 +79,7 @@ impl State {
             fetches_to_drop: 0,
             fetch_len_seen: 0,
             metadata_requests: 0,
+            metadata_faults: VecDeque::new(),
             message_len_max: 16 << 20,
         };
         topics.iter().for_each(|&(name, partitions)| state.create(name, partitions));
