@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::error::BenchError;
 use crate::measurement::StageTimes;
 use crate::process::Process;
+use crate::workload::OnFull;
 
 /// Bytes at the front of every value: the intended send time, nanoseconds on the generator's own clock, little endian.
 pub const STAMP_LEN: usize = 8;
@@ -68,6 +69,7 @@ pub struct LanePlan {
     pub batch_len_max: usize,
     /// Most batches in flight for each partition.
     pub window: u32,
+    pub on_full: OnFull,
 }
 
 /// A partition as it is written to over one connection: what a lane's records take turns in.
@@ -244,7 +246,8 @@ mod tests {
     use super::*;
 
     fn flows(lane: u32, lane_count: u32, partition_count: u32, connection_count: u32) -> Vec<(u32, u32)> {
-        let plan = LanePlan { lane, lane_count, partition_count, connection_count, batch_len_max: 1, window: 1 };
+        let plan =
+            LanePlan { lane, lane_count, partition_count, connection_count, batch_len_max: 1, window: 1, on_full: OnFull::Block };
         plan.flows().into_iter().map(|flow| (flow.partition, flow.connection)).collect()
     }
 

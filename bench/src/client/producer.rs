@@ -14,7 +14,8 @@ use sluice_client::{
 use tokio::runtime::Handle;
 
 use crate::error::BenchError;
-use crate::system::{AcksAsked, Outcome, Producer, Record, Settled, Topic};
+use crate::system::{AcksAsked, LanePlan, Outcome, Producer, Record, Settled, Topic};
+use crate::workload::OnFull;
 
 /// Bytes of the client's memory that a record takes beside its value: more than they are.
 const RECORD_OVERHEAD_LEN: usize = 256;
@@ -67,8 +68,8 @@ impl ClientProducer {
         runtime: &Handle,
         clients: Vec<Client>,
         topic: &Topic,
-        value_len_max: usize,
-        address: &str,
+        plan: &LanePlan,
+        (value_len_max, address): (usize, &str),
     ) -> Result<Self, BenchError> {
         let (acks, wanted) = match topic.acks {
             AcksAsked::None => (Acks::None, Durability::None),
@@ -77,7 +78,7 @@ impl ClientProducer {
         };
         let open = |client: Client| {
             runtime.block_on(async {
-                let config = ProducerConfig { acks, ..ProducerConfig::default() };
+                let config = ProducerConfig { acks, ..config(plan) };
                 let producer = NativeProducer::new(client, config).await.map_err(BenchError::protocol)?;
                 producer.prepare(&topic.name).await.map_err(BenchError::protocol)?;
                 Ok(producer)
@@ -136,6 +137,19 @@ impl Producer for ClientProducer {
             self.last_heard = Instant::now();
         }
         Ok(())
+    }
+}
+
+/// What a program gets that sets nothing; but one that wants to be told at once when it is full says how much it may hold, which is
+/// what the lane's other producers hold: what is in flight, and one batch of each partition that fills.
+fn config(plan: &LanePlan) -> ProducerConfig {
+    match plan.on_full {
+        OnFull::Block => ProducerConfig::default(),
+        OnFull::Fail => {
+            let partitions = plan.flows().iter().filter(|flow| flow.connection == 0).count();
+            let held = partitions * (plan.window as usize + 1) * plan.batch_len_max;
+            ProducerConfig { batch_len_max: plan.batch_len_max, buffer_len_max: held, ..ProducerConfig::default() }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::closed_loop::{timed_loop, warm_up};
 use crate::error::BenchError;
 use crate::measurement::{Acknowledged, Measurement};
 use crate::system::{LanePlan, Outcome, Producer, Record, Settled, System};
+use crate::workload::OnFull;
 use crate::workload::{ClosedLoad, Workload};
 
 /// A sample whose last outcome takes longer is a failure.
@@ -41,7 +42,8 @@ pub fn measure_closed(
 ) -> Result<Measurement, BenchError> {
     on_fresh_topic(system, workload, |system, topic| {
         let (partition_count, batch_len_max) = (load.partition_count, load.value_len);
-        let plan = LanePlan { lane: 0, lane_count: 1, partition_count, connection_count: 1, batch_len_max, window: 1 };
+        let on_full = OnFull::Block;
+        let plan = LanePlan { lane: 0, lane_count: 1, partition_count, connection_count: 1, batch_len_max, window: 1, on_full };
         let producer = system.producer(topic, &plan)?;
         let mut round = Round { producer, partition_count, value: vec![0x5a; load.value_len], refused: Refused::default() };
         measure_exchange(system, load, stop, &mut round)

@@ -31,6 +31,8 @@ pub(super) struct LaneFigures {
     pub acknowledged_total: u64,
     pub refused_count: u64,
     pub refused_because: Option<String>,
+    /// Due while there was no room, and refused for that by the producer.
+    pub turned_away_count: u64,
     pub failed_count: u64,
     pub failed_because: Option<String>,
     pub timed_out_count: u64,
@@ -58,6 +60,7 @@ impl LaneFigures {
             acknowledged_total: 0,
             refused_count: 0,
             refused_because: None,
+            turned_away_count: 0,
             failed_count: 0,
             failed_because: None,
             timed_out_count: 0,
@@ -127,6 +130,7 @@ impl LaneFigures {
         self.acknowledged_count += other.acknowledged_count;
         self.acknowledged_total += other.acknowledged_total;
         self.refused_count += other.refused_count;
+        self.turned_away_count += other.turned_away_count;
         self.failed_count += other.failed_count;
         self.timed_out_count += other.timed_out_count;
         self.refused_to_the_end_count += other.refused_to_the_end_count;

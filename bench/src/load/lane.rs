@@ -6,6 +6,8 @@
 //! minus the later of the intended time and the moment there was room. The expensive mistake is to sleep in any way the
 //! schedule does not know of.
 //!
+//! What falls due while its flow has no room waits for it, or is refused for that, as the workload says (`OnFull`).
+//!
 //! A flow that was refused takes nothing before the time it was told, new records neither: a crowd that goes on sending what
 //! is refused would measure its own sends. They are due all the while.
 
@@ -21,6 +23,7 @@ use super::timeline::Event;
 use super::{Shared, Stop};
 use crate::error::BenchError;
 use crate::system::{Flow, LanePlan, Outcome, Producer, Record, STAMP_LEN, Settled};
+use crate::workload::OnFull;
 
 /// The stop wish is looked at at least this often.
 const WAIT_MAX: Duration = Duration::from_millis(50);
@@ -236,7 +239,9 @@ impl<'a> Lane<'a> {
                 let due_ns = intended_ns.max(state.room_since_ns);
                 self.figures.offered(self.job.schedule, now_ns, due_ns);
                 let late_ns = now_ns.saturating_sub(due_ns);
-                Handed { intended_ns, handed_ns: now_ns, late_ns, flow: number, was_refused: false }
+                let was_refused = self.plan.on_full == OnFull::Fail && intended_ns < state.room_since_ns;
+                self.figures.turned_away_count += u64::from(was_refused);
+                Handed { intended_ns, handed_ns: now_ns, late_ns, flow: number, was_refused }
             }
         };
         let flow = state.flow;

@@ -98,11 +98,15 @@ fn schedule(seconds: f64, per_s: f64) -> Schedule {
     Schedule::new(&[Phase { name: "load".to_owned(), seconds, from_per_s: per_s, to_per_s: per_s, is_counted: true }])
 }
 
-fn plan() -> LanePlan {
-    LanePlan { lane: 0, lane_count: 1, partition_count: 3, connection_count: 1, batch_len_max: 4096, window: 1 }
+fn plan(on_full: OnFull) -> LanePlan {
+    LanePlan { lane: 0, lane_count: 1, partition_count: 3, connection_count: 1, batch_len_max: 4096, window: 1, on_full }
 }
 
 fn run(kind: Kind, seconds: f64) -> (LaneFigures, Schedule) {
+    run_on_full(kind, seconds, OnFull::Block)
+}
+
+fn run_on_full(kind: Kind, seconds: f64, on_full: OnFull) -> (LaneFigures, Schedule) {
     let schedule = schedule(seconds, 1000.0);
     let (shared, stop, begin) = (Shared::new(0, 0), Stop::default(), Instant::now() + Duration::from_millis(10));
     let job = LaneJob {
@@ -131,7 +135,7 @@ fn run(kind: Kind, seconds: f64) -> (LaneFigures, Schedule) {
         refused: Default::default(),
         closed_until: Default::default(),
     });
-    (run_lane(fake, plan(), job), schedule)
+    (run_lane(fake, plan(on_full), job), schedule)
 }
 
 #[test]
@@ -149,7 +153,7 @@ fn a_lane_whose_flows_wait_for_room_sleeps_a_tick_at_a_time() {
         refused: Default::default(),
         closed_until: Default::default(),
     };
-    let mut lane = Lane::new(Box::new(fake), plan(), job);
+    let mut lane = Lane::new(Box::new(fake), plan(OnFull::Block), job);
     let (now_ns, handed_at_ns) = (50 * TICK_NS, 50 * TICK_NS - TICK_NS / 2);
     assert_eq!(lane.wake_at(now_ns, handed_at_ns), handed_at_ns + TICK_NS, "nothing is due: a tick after the last hand-over");
     lane.take_due(now_ns);
@@ -194,6 +198,17 @@ fn a_system_without_room_shows_it_in_every_record_due_meanwhile() {
     let (figures, schedule) = run(Kind::IsFull, 0.2);
     assert_eq!(figures.latencies.count(), schedule.count());
     assert_stall_shows(&figures, &schedule);
+}
+
+#[test]
+fn what_finds_no_room_when_it_is_due_is_refused_where_the_workload_says_so() {
+    let (figures, schedule) = run_on_full(Kind::IsFull, 0.2, OnFull::Fail);
+    let due_during = schedule.due(STALL.end - 5_000_000) - schedule.due(STALL.start + 5_000_000);
+    assert!(figures.turned_away_count >= due_during, "{} of {due_during}", figures.turned_away_count);
+    assert_eq!(figures.latencies_refused_first.count(), figures.turned_away_count);
+    assert_eq!(figures.latencies.count() + figures.turned_away_count, schedule.count());
+    let (waiting, _) = run(Kind::IsFull, 0.2);
+    assert_eq!((waiting.turned_away_count, waiting.latencies_refused_first.count()), (0, 0));
 }
 
 #[test]

@@ -117,6 +117,7 @@ fn producers(system: &mut dyn System, topic: &Topic, load: &OpenLoad) -> Result<
             connection_count: (load.connections / load.lanes).max(1),
             batch_len_max: load.batch_len_max,
             window: load.window,
+            on_full: load.on_full,
         };
         Ok((system.producer(topic, &plan)?, plan))
     };
@@ -346,6 +347,14 @@ impl Seen {
             notes.push(format!(
                 "{share:.0} % of the records asked for were never handed over, for want of room in the window: the rate reached is \
                  what the system takes, and the latency is that of what was handed over"
+            ));
+        }
+        if self.lanes.turned_away_count > 0 {
+            let count = self.lanes.turned_away_count;
+            let share = 100.0 * count as f64 / schedule.count() as f64;
+            notes.push(format!(
+                "{count} records ({share:.0} %) fell due while their producer was full or told to wait: refused there and offered \
+                 when there was room, they count among those refused first"
             ));
         }
         if self.lanes.refused_to_the_end_count > 0 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ClosedLoad, ConsumeLoad, Load, OpenLoad, ReadLoad, RestartLoad, Workload, YardstickName};
+use super::{ClosedLoad, ConsumeLoad, Load, OnFull, OpenLoad, ReadLoad, RestartLoad, Workload, YardstickName};
 use crate::load::{Phase, TraceReplay, trace_phases};
 use crate::system::{AcksAsked, STAMP_LEN};
 
@@ -65,6 +65,8 @@ struct WorkloadFile {
     window: Option<u32>,
     /// Bytes of values in a batch; 256 KiB.
     batch_len_max: Option<usize>,
+    /// What befalls a record that finds no room when it is due: `block` (it waits, the default) or `fail` (it is refused there).
+    on_full: Option<OnFull>,
     /// What falls due within this goes out together; 100.
     tick_us: Option<f64>,
     /// After the schedule's end what is due is still offered, and readers read on, for this long at most; 10.
@@ -177,6 +179,7 @@ impl WorkloadFile {
             ("connections", self.connections.is_some()),
             ("window", self.window.is_some()),
             ("batch_len_max", self.batch_len_max.is_some()),
+            ("on_full", self.on_full.is_some()),
             ("tick_us", self.tick_us.is_some()),
             ("drain_s", self.drain_s.is_some()),
             ("consume_per_s", self.consume_per_s.is_some()),
@@ -254,6 +257,7 @@ impl WorkloadFile {
             connections,
             window: within("window", self.window.unwrap_or(WINDOW), 1, 10_000)?,
             batch_len_max: batch_len_max.max(value_len),
+            on_full: self.on_full.unwrap_or_default(),
             tick: Duration::from_secs_f64(within("tick_us", self.tick_us.unwrap_or(TICK_US), 0.0, 1e6)? / 1e6),
             phases,
             drain: Duration::from_secs_f64(within("drain_s", self.drain_s.unwrap_or(DRAIN_S), 0.0, SECONDS_MAX)?),

@@ -58,6 +58,7 @@ pub struct OpenLoad {
     pub window: u32,
     /// Most bytes of values in one batch.
     pub batch_len_max: usize,
+    pub on_full: OnFull,
     /// Records that fall due within this are handed over together.
     pub tick: Duration,
     pub phases: Vec<Phase>,
@@ -66,6 +67,18 @@ pub struct OpenLoad {
     pub consume: Option<ConsumeLoad>,
     /// Bytes of values that are written before the round.
     pub preload_len: u64,
+}
+
+/// What happens to a record that falls due while its flow has no room, or has been told to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFull {
+    /// It waits, and counts from its intended time as one that was admitted at first offer.
+    #[default]
+    Block,
+    /// Whoever brings it is told so at once, as by a producer that fails when it is full, and comes again when there is room: it
+    /// counts from its intended time as one that was refused first.
+    Fail,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -216,6 +229,7 @@ impl ReadLoad {
             connections: 1,
             window: file::WINDOW,
             batch_len_max: file::BATCH_LEN.max(self.value_len),
+            on_full: OnFull::Block,
             tick: Duration::from_secs_f64(file::TICK_US / 1e6),
             phases: Vec::new(),
             drain: Duration::ZERO,
