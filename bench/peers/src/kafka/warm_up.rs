@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sluice_bench::load::{Phase, measure};
 use sluice_bench::system::{AcksAsked, System};
-use sluice_bench::workload::{ClosedLoad, ConsumeLoad, Load, OpenLoad};
+use sluice_bench::workload::{ClosedLoad, ConsumeLoad, Load, OnFull, OpenLoad};
 use sluice_bench::{BenchError, Stop, Workload};
 
 const SECONDS: f64 = 3.0;
@@ -51,6 +51,7 @@ fn bulk() -> Load {
         connections: 1,
         window: 2,
         batch_len_max: BATCH_LEN,
+        on_full: OnFull::Block,
         tick: Duration::from_micros(100),
         phases: vec![phase],
         drain: Duration::ZERO,
