@@ -130,7 +130,7 @@ pub async fn recover_shard<D: Disk>(disk: &D, mut plan: RecoverShard<'_>) -> Res
     report.ends_marked = journal_plan.ends_marked;
     let first_file = scan.groups.last().map_or(0, |group| (group.placement.file + 1) % found.ring.file_count);
     let imports = std::mem::take(&mut plan.imports);
-    let truncations = Truncations::find::<D>(&files, &journal_plan.steps).await?;
+    let truncations = Truncations::find(disk, &files, &journal_plan).await?;
     let mut replay = Replay::new(disk, &plan, truncations, report);
     replay.start(found.checkpoint.partitions.clone(), imports, journal_plan.next_sequence).await?;
     for step in &journal_plan.steps {
@@ -168,7 +168,7 @@ async fn rebuild_shard<D: Disk>(
     report.spare_lost = spare.is_none();
     report.torn_group_cut = journal.plan.torn_group_cut;
     report.ends_marked = journal.plan.ends_marked;
-    let truncations = Truncations::find::<D>(&journal.files, &journal.plan.steps).await?;
+    let truncations = Truncations::find(disk, &journal.files, &journal.plan).await?;
     let rebuilt = rebuild_partitions(disk, &plan, &journal, &truncations, spare.map(|spare| &spare.checkpoint)).await?;
     let found: Vec<_> = rebuilt.iter().map(|rebuilt| (rebuilt.checkpoint.id, rebuilt.log_start, rebuilt.doubted)).collect();
     let imports = std::mem::take(&mut plan.imports);

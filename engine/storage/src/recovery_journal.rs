@@ -25,12 +25,14 @@ pub(crate) struct JournalPlan {
     pub(crate) ends_marked: bool,
     /// Above every sequence that was found or named.
     pub(crate) next_sequence: u64,
+    /// Groups up to this one are named durable by later ones; 0 when none is.
+    pub(crate) named: u64,
 }
 
 /// Judges the groups found (by sequence, each once, none below `from_sequence`).
 pub(crate) fn plan_replay(groups: &[FoundGroup], from_sequence: u64) -> JournalPlan {
     let named = named_durable(groups);
-    let mut plan = JournalPlan { next_sequence: from_sequence.max(named.saturating_add(1)), ..JournalPlan::default() };
+    let mut plan = JournalPlan { next_sequence: from_sequence.max(named.saturating_add(1)), named, ..JournalPlan::default() };
     let mut expected = from_sequence;
     let mut previous: Option<&FoundGroup> = None;
     for group in groups {

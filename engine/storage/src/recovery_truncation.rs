@@ -13,7 +13,8 @@ use crate::disk::Disk;
 use crate::entry_address::EntryAddress;
 use crate::journal_scan::group_body;
 use crate::log::Log;
-use crate::recovery_journal::Step;
+use crate::recovery_journal::{JournalPlan, Step};
+use crate::rewrite::rewrite_part;
 use sluice_model::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 use std::io;
@@ -30,15 +31,21 @@ pub(crate) struct FoundTruncation {
 }
 
 impl Truncations {
-    /// Those in the groups that are about to be replayed.
-    pub(crate) async fn find<D: Disk>(files: &[D::File], steps: &[Step]) -> io::Result<Self> {
+    /// Those in the groups that are about to be replayed. One that stands in a group which nothing names durable is durable
+    /// when this returns: its write may have failed, and been read back from where a power cut takes it. The files would then
+    /// be cut, and nothing would say so.
+    pub(crate) async fn find<D: Disk>(disk: &D, files: &[D::File], plan: &JournalPlan) -> io::Result<Self> {
         let mut found = Self::default();
-        for step in steps {
+        for step in &plan.steps {
             let Step::Replay(group) = step else { continue };
             if !group.header.truncates {
                 continue;
             }
             let file = &files[group.placement.file as usize];
+            if group.header.sequence > plan.named {
+                let position = group.placement.position;
+                rewrite_part(disk, file, position..position + group.header.group_len() as u64).await?;
+            }
             let bytes = read_journal(file, group.placement.position, group.header.group_len()).await?;
             let body = group_body(&bytes, &group.header).unwrap_or_default();
             for (index, entry) in (0..).zip(Entries::new(body)) {

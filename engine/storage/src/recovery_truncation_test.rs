@@ -315,3 +315,43 @@ fn a_cut_through_a_batch_that_its_segment_does_not_hold_is_replayed_as_it_was() 
     assert_eq!(refused, [crate::damage::DamagedRange { from: Offset(12), until: Offset(14) }]);
     assert_eq!((shard.report().out_of_place, shard.report().possibly_short.len()), (0, 0), "{}", shard.report());
 }
+
+/// The write of the entry fails, and the next process reads it back all the same. It goes by it, the power goes, and with it
+/// what no flush has made durable: then the log is whole, or was cut, and never a file that is cut and nothing that says so.
+#[test]
+fn a_truncation_whose_write_failed_is_durable_before_files_are_cut() {
+    let (id, mut cut, mut whole) = (test_partition(0), 0, 0);
+    for seed in 0..12 {
+        let mut scenario = Scenario::new(seed, TestSizes::default());
+        (0..6).for_each(|_| scenario.append_and_commit(0, 3000));
+        let frames = scenario.shard.read_all(id);
+        scenario.shard.write_back(crate::write_back::WriteBackKind::Everything);
+        scenario.shard.flush();
+        scenario.shard.checkpoint();
+        let before = *sluice_model::FrameHeader::parse(&frames[1]).unwrap();
+        let (end_offset, last_header_crc) = (before.next_offset(), before.header_crc.to_native());
+        let (disk, journal) = (scenario.shard.disk.clone(), scenario.shard.shard.journal.clone());
+        journal.append(crate::commit_group::JournalEntry::Truncate { id, end_offset, last_header_crc });
+        disk.fail(crate::testing::fault_disk::FaultKind::Write, 0);
+        block_on(journal.commit_next()).expect_err("the write fails");
+        let ended_at = disk.call_count();
+        let shard = TestShard::start(&disk, 2, TestSizes::default()).unwrap();
+        if shard.shard.partitions[&id].log.log_end_offset() > end_offset {
+            continue;
+        }
+        for call in ended_at..=disk.call_count() {
+            let what = format!("seed {seed}, cut at call {call} ({})", disk.describe_call(call));
+            let crashed = disk.crash(PowerCut { call, unflushed: Unflushed::Lost });
+            let mut shard = TestShard::start(&crashed, 3, TestSizes::default()).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let (served, refused) = shard.read_good(id);
+            assert!(refused.is_empty(), "{what}: {refused:?} are gone: {}", shard.report());
+            match served.len() {
+                2 => cut += 1,
+                _ => whole += 1,
+            }
+            assert!(served == frames[..2] || served == frames, "{what}: {} frames: {}", served.len(), shard.report());
+        }
+    }
+    println!("{cut} cut, {whole} whole");
+    assert!(cut > 20 && whole > 3, "too little was met: {cut} cut, {whole} whole");
+}
