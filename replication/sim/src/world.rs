@@ -369,15 +369,17 @@ impl World {
             demand!(frozen, "{id}: token {token} is never answered: {awaited:?}");
         }
         for (token, Watch { id, high_watermark, .. }) in &self.watches {
-            let status = self.partitions_of(*id).and_then(|partitions| partitions.status(*id));
+            // A removal waits for its turn while a shard closes, and the partition is there until then.
+            let status = self.shards.values().find_map(|shard| shard.partitions.status(*id));
             let asleep = status.as_ref().is_some_and(|status| status.high_watermark.0 <= *high_watermark);
             demand!(asleep, "{id}: watch {token} sleeps at {high_watermark}: {status:?}");
         }
         Ok(())
     }
 
-    /// At rest, no truncation is under way.
+    /// At rest, no truncation is under way, and no removal.
     pub fn check_truncated(&self) -> Result<(), Violation> {
+        demand!(self.removing.is_empty(), "the removal of {:?} never ends: {:?}", self.removing, self.statuses());
         for (id, partition) in &self.oracle.partitions {
             demand!(partition.truncation.is_none(), "{id}: a truncation never ends: {:?}", self.statuses());
         }
