@@ -78,14 +78,33 @@ impl PartitionModel {
     /// An operator has given up these ranges: they are stepped over from now on, and not refused; nor is the log said to be
     /// short until something else happens to it.
     pub fn on_accepted(&mut self, ranges: &[DamagedRange]) {
-        self.accepted.extend(ranges.iter().map(|range| range.from.0..range.until.0));
+        let lost = self.lost_of(ranges);
+        self.accepted.extend(lost);
         (self.is_doubted, self.is_lossy) = (false, false);
     }
 
     /// The device failed meanwhile: whether they are given up, a start will show.
     pub fn on_maybe_accepted(&mut self, ranges: &[DamagedRange]) {
-        self.maybe_accepted.extend(ranges.iter().map(|range| range.from.0..range.until.0));
+        let lost = self.lost_of(ranges);
+        self.maybe_accepted.extend(lost);
         self.is_doubted = true;
+    }
+
+    /// What is given up is read from the checkpoint of a stopped shard, and the log may have been cut since: what was appended
+    /// behind that cut has not rotted, and is nobody's to give up.
+    fn lost_of(&self, ranges: &[DamagedRange]) -> Vec<std::ops::Range<u64>> {
+        let mut lost = Vec::new();
+        for range in ranges {
+            let mut from = range.from.0;
+            let first = self.holding(from).map_or(from, |(base, _)| base);
+            for (base, held) in self.frames.range(first..range.until.0).filter(|(_, held)| !held.is_rotten) {
+                lost.push(from..*base);
+                from = base + u64::from(held.record_count);
+            }
+            lost.push(from..range.until.0.min(self.end));
+        }
+        lost.retain(|range| range.start < range.end);
+        lost
     }
 
     fn given_up(&self) -> impl Iterator<Item = &std::ops::Range<u64>> {
