@@ -41,8 +41,9 @@ impl PartitionModel {
     /// asked for, and what a producer had below that is forgotten by the cut.
     /// `reads_failed` when what is read may have been withheld: that is the same as rot.
     pub fn on_log_bounds(&mut self, start: u64, end: u64, reads_failed: bool) -> Result<(), Violation> {
-        let has_rot =
-            reads_failed || !self.hidden.is_empty() || self.is_astray() || self.frames.values().any(|held| held.is_rotten);
+        // What is deleted may stand before the cut in the segment that it goes through.
+        let is_rotten = self.frames.values().chain(self.deleted.values()).any(|held| held.is_rotten);
+        let has_rot = reads_failed || !self.hidden.is_empty() || self.is_astray() || is_rotten;
         let (id, boundary) = (self.id, self.truncation.as_ref().map_or(self.end, |truncation| self.boundary(truncation.asked)));
         let Some(truncation) = &mut self.truncation else { return Ok(()) };
         if end == self.end {
@@ -50,7 +51,7 @@ impl PartitionModel {
         }
         demand!(truncation.before.is_none(), "{id}: a log that was cut at {} ends at {end}", self.end);
         // Where frames cannot be read, the nearest boundary may not be known.
-        let is_right = end == boundary || (has_rot && end <= truncation.asked);
+        let is_right = end == boundary || has_rot && (boundary..=truncation.asked).contains(&end);
         demand!(is_right, "{id}: cut at {end}, and {} was asked, which is {boundary}", truncation.asked);
         truncation.before = Some(Box::new(Before {
             frames: self.frames.clone(),
