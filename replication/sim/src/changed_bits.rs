@@ -182,11 +182,15 @@ impl World {
             let layout = &self.control.layout;
             // The power may have gone while it was written.
             let has_spare = block_on(read_spare(&disk, layout, shard)).is_ok_and(|spare| spare.is_some());
-            if !has_spare && (!may_lose_spares || u64::from(shard.0) != certain) {
+            let is_flushed = self.is_flushed(&layout.checkpoint_spare(shard));
+            if !(has_spare && is_flushed) && (!may_lose_spares || u64::from(shard.0) != certain) {
                 continue;
             }
             if !has_spare {
                 self.faults.lost_spares.insert(shard);
+            } else if !is_flushed {
+                self.coverage.hit("crash: the spare that is left is not flushed");
+                self.faults.unflushed_spares.insert(shard);
             }
             self.faults.lost_checkpoints.insert(shard);
             let mut paths = vec![layout.checkpoint_slot(shard, 0), layout.checkpoint_slot(shard, 1)];
@@ -207,6 +211,12 @@ impl World {
     /// The device as it is, without the errors that it is about to give: looking at it uses none of them up.
     fn without_errors(&self) -> FaultDisk {
         self.disk.crash(PowerCut { call: self.disk.call_count(), unflushed: Unflushed::Kept })
+    }
+
+    /// Whether a power cut leaves this file as it is read.
+    fn is_flushed(&self, path: &Path) -> bool {
+        let lost = self.disk.crash(PowerCut { call: self.disk.call_count(), unflushed: Unflushed::Lost });
+        lost.files().get(path) == self.disk.files().get(path)
     }
 
     /// What the slots say of their rings, as long as they are there to say it.

@@ -72,6 +72,9 @@ pub struct Faults {
     pub lost_checkpoints: BTreeSet<ShardIndex>,
     /// Shards whose spare has a changed bit too.
     pub lost_spares: BTreeSet<ShardIndex>,
+    /// Shards that have lost both slots and whose spare is not flushed: the write or the flush of it had failed, and the
+    /// next power cut may take it.
+    pub unflushed_spares: BTreeSet<ShardIndex>,
     /// Writes that went astray.
     pub astray: Astray,
     /// Partitions were to move at the last start.
@@ -114,6 +117,7 @@ impl Faults {
         self.rotten_slots.retain(is_left);
         self.lost_checkpoints.retain(is_left);
         self.lost_spares.retain(is_left);
+        self.unflushed_spares.retain(is_left);
         self.astray.slots.retain(is_left);
         self.astray.spares.retain(is_left);
         self.homes = control.ids().filter_map(|id| Some((id, control.shard_of(id)?))).collect();
@@ -131,6 +135,12 @@ impl Faults {
     #[must_use]
     pub fn withholdings_needed(&self) -> u64 {
         if self.lost_checkpoints.is_empty() && self.rotten_slots.is_empty() { 3 } else { 1 }
+    }
+
+    /// Both slots are lost, and nothing says that the spare is durable.
+    #[must_use]
+    pub fn may_lack_spare(&self, shard: ShardIndex) -> bool {
+        self.lost_spares.contains(&shard) || self.unflushed_spares.contains(&shard)
     }
 
     /// A slot that has rotted and one that was being written make two.

@@ -51,7 +51,7 @@ impl World {
             self.note_freed();
         }
         // Nothing may move in a start that has to rebuild a shard without its spare.
-        if self.faults.lost_spares.is_empty() {
+        if self.faults.lost_spares.is_empty() && self.faults.unflushed_spares.is_empty() {
             self.change_shape();
         }
         let mut cuts_left = if self.plan.has(Operation::PowerCut) && self.random.below(3) == 0 { 3 } else { 0 };
@@ -246,8 +246,7 @@ impl World {
             demand!(!report.rebuilt || may_rebuild, "no slot was touched, and a shard is rebuilt: {report}");
             // One read for the slot that was left, when there was one, and one for the spare.
             let withheld_min = u64::from(!self.faults.may_lack_checkpoints(report.shard));
-            let is_spare_lost =
-                self.faults.lost_spares.contains(&report.shard) || self.faults.astray.spares.contains(&report.shard);
+            let is_spare_lost = self.faults.may_lack_spare(report.shard) || self.faults.astray.spares.contains(&report.shard);
             let may_lack_spare = is_spare_lost || withheld > withheld_min;
             demand!(!report.spare_lost || may_lack_spare, "no spare was touched, and a shard is rebuilt without it: {report}");
             // The last checkpoint, or what was to make it needless, may have gone astray.
