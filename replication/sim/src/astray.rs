@@ -158,13 +158,13 @@ impl World {
         if of_segments.is_empty() {
             return found;
         }
-        let sealed = self.sealed_segments();
+        let known = self.known_segments();
         for (path, told) in of_segments {
             let segment = partition_of(path).zip(path.file_name().and_then(|name| segment_base_offset(name.to_str()?)));
             let Some((id, base)) = segment else { continue };
-            let has_footer = sealed.contains(&(id, base.0));
+            let segment = known.get(&(id, base.0)).copied().unwrap_or_default();
             let is_bad = |from, until| told.first_bad(from, until).is_some();
-            found.push((id, hits_of_segment(&self.oracle, (id, base.0), has_footer, &told.bytes, &is_bad)));
+            found.push((id, hits_of_segment(&self.oracle, (id, base.0), segment, &told.bytes, &is_bad)));
         }
         found
     }

@@ -4,10 +4,10 @@
 //! before it changes (`rot`), and so is what the slots vouched for.
 
 use crate::plan::pick;
-use crate::rot::{FrameCopy, FrameId, JournalHit, group_of_journal, groups_in, hit_of_segment};
+use crate::rot::{FrameCopy, FrameId, JournalHit, KnownSegment, group_of_journal, groups_in, hit_of_segment};
 use crate::world::World;
 use sluice_model::{LeaderEpoch, PartitionIndex, ShardIndex, TopicId, TopicPartition};
-use sluice_storage::checkpoint::PartitionCheckpoint;
+use sluice_storage::checkpoint::{PartitionCheckpoint, SealedSegmentInfo};
 use sluice_storage::checkpoint_slots::{RingState, SlotFound, read_slots, read_spare};
 use sluice_storage::commit_group::GroupHeader;
 use sluice_storage::layout::segment_base_offset;
@@ -27,7 +27,7 @@ impl World {
         self.note_freed();
         self.note_astray(false);
         let files = self.disk.files();
-        let sealed = self.sealed_segments();
+        let known = self.known_segments();
         let (mut in_segments, mut in_journals) = (Vec::new(), Vec::new());
         for _ in 0..=self.random.below(3) {
             let class = self.random.below(3);
@@ -67,7 +67,7 @@ impl World {
                     let hit = hit_of_segment(
                         &self.oracle,
                         (id, base.0),
-                        sealed.contains(&(id, base.0)),
+                        known.get(&(id, base.0)).copied().unwrap_or_default(),
                         &files[path],
                         (at, &in_segments),
                     );
@@ -129,11 +129,17 @@ impl World {
         }
     }
 
-    /// Segments that end with a footer, certainly.
-    pub(crate) fn sealed_segments(&self) -> BTreeSet<FrameId> {
-        let held = self.held_by_checkpoints();
-        let sealed = held.values().flat_map(|partition| partition.sealed.iter().map(move |info| (partition.id, info)));
-        sealed.filter(|(_, info)| info.has_footer).map(|(id, info)| (id, info.base_offset.0)).collect()
+    /// Segments by their first offset, those with a footer certainly.
+    pub(crate) fn known_segments(&self) -> BTreeMap<FrameId, KnownSegment> {
+        let mut known = BTreeMap::new();
+        for partition in self.held_by_checkpoints().into_values() {
+            let point = partition.recovery_point;
+            let active = KnownSegment { has_footer: false, end: point.offset.0 };
+            known.insert((partition.id, point.segment_base.0), active);
+            let sealed = |info: &SealedSegmentInfo| KnownSegment { has_footer: info.has_footer, end: info.next_offset.0 };
+            known.extend(partition.sealed.iter().map(|info| ((partition.id, info.base_offset.0), sealed(info))));
+        }
+        known
     }
 
     /// As the newest checkpoints that are good have them.

@@ -42,18 +42,26 @@ pub struct SegmentHit {
     pub hidden_from_cuts: Option<u64>,
 }
 
-/// What a bit of a segment file is part of; `has_footer` when a checkpoint says that this is so. What lies between two
-/// damaged frames of a segment proves nothing; `hit_before` are those of it that are being damaged with it.
+/// What checkpoints say of a segment; nothing of one that they do not name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KnownSegment {
+    pub has_footer: bool,
+    /// The offset after the last record that is in it.
+    pub end: u64,
+}
+
+/// What a bit of a segment file is part of. What lies between two damaged frames of a segment proves nothing, and its last
+/// frames may be damaged already; `hit_before` are those of it that are being damaged with it.
 pub fn hit_of_segment(
     oracle: &Oracle,
     (id, base): FrameId,
-    has_footer: bool,
+    segment: KnownSegment,
     bytes: &[u8],
     (at, hit_before): (usize, &[FrameId]),
 ) -> SegmentHit {
     let Some(model) = oracle.partitions.get(&id) else { return SegmentHit::default() };
     if at < BLOCK_LEN {
-        return SegmentHit { hidden_from: (!has_footer).then_some(base), ..SegmentHit::default() };
+        return SegmentHit { hidden_from: (!segment.has_footer).then_some(base), ..SegmentHit::default() };
     }
     let found = frames_in(oracle, bytes, |found| found == id);
     let hit = found.iter().find(|(.., range)| range.contains(&at));
@@ -66,8 +74,8 @@ pub fn hit_of_segment(
         return SegmentHit { hidden_from_cuts, ..SegmentHit::default() };
     };
     let (hit, from) = (*hit, range.start);
-    let end = found.iter().map(|((_, base), ..)| *base).max().unwrap_or(base);
-    let known = model.known_between(base, end + 1);
+    let end = found.iter().map(|((_, base), ..)| *base + 1).max().unwrap_or(base);
+    let known = model.known_between(base, end.max(segment.end));
     let is_hit = |base: &u64, is_rotten: &bool| *is_rotten || hit_before.contains(&(id, *base));
     let was_hit = known.iter().filter(|(base, is_rotten)| is_hit(base, is_rotten)).map(|(base, _)| *base);
     let rotten: BTreeSet<u64> = was_hit.chain([hit.1]).collect();
@@ -80,12 +88,18 @@ pub fn hit_of_segment(
 pub type IsBad<'a> = &'a dyn Fn(usize, usize) -> bool;
 
 /// What the places of a segment file that `is_bad` names are part of, as [`hit_of_segment`] has it for one bit.
-pub fn hits_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, bytes: &[u8], is_bad: IsBad<'_>) -> SegmentHit {
+pub fn hits_of_segment(
+    oracle: &Oracle,
+    (id, base): FrameId,
+    segment: KnownSegment,
+    bytes: &[u8],
+    is_bad: IsBad<'_>,
+) -> SegmentHit {
     let Some(model) = oracle.partitions.get(&id) else { return SegmentHit::default() };
     let found = frames_in(oracle, bytes, |found| found == id);
     let hit = || found.iter().filter(|(.., range)| is_bad(range.start, range.end));
-    let end = found.iter().map(|((_, base), ..)| *base).max().unwrap_or(base);
-    let known = model.known_between(base, end + 1);
+    let end = found.iter().map(|((_, base), ..)| *base + 1).max().unwrap_or(base);
+    let known = model.known_between(base, end.max(segment.end));
     let was_rotten = known.iter().filter(|(_, is_rotten)| **is_rotten).map(|(base, _)| *base);
     let rotten: BTreeSet<u64> = was_rotten.chain(hit().map(|((_, base), ..)| *base)).collect();
     let frames = match (hit().next(), rotten.first(), rotten.last()) {
@@ -93,7 +107,7 @@ pub fn hits_of_segment(oracle: &Oracle, (id, base): FrameId, has_footer: bool, b
         _ => Vec::new(),
     };
     let header_hit = hit().find(|(.., range)| is_bad(range.start, range.start + FRAME_HEADER_LEN)).map(|((_, base), ..)| *base);
-    let begins_unknown = is_bad(0, BLOCK_LEN) && !has_footer;
+    let begins_unknown = is_bad(0, BLOCK_LEN) && !segment.has_footer;
     // Whole blocks are gone, headers among them, and perhaps other frames stand there.
     SegmentHit { frames, hidden_from: begins_unknown.then_some(base).or(header_hit), hidden_from_cuts: None }
 }
