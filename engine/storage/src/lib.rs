@@ -48,6 +48,7 @@ mod recovery_rebuild_held;
 mod recovery_rebuild_journal;
 mod recovery_rebuild_kept;
 mod recovery_rebuild_log;
+mod recovery_rebuild_trailer;
 mod recovery_replay;
 mod recovery_replayed;
 pub mod recovery_report;

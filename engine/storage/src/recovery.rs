@@ -334,6 +334,10 @@ mod rebuild_tests;
 mod rebuild_cases_tests;
 
 #[cfg(test)]
+#[path = "recovery_rebuild_trailer_test.rs"]
+mod rebuild_trailer_tests;
+
+#[cfg(test)]
 #[path = "recovery_rebuild_doubt_test.rs"]
 mod rebuild_doubt_tests;
 

@@ -9,7 +9,8 @@
 //! The expensive mistake is to end a log early and to write over what follows: nothing is changed here, and only the
 //! journal's own copies ever replace what stood in a file. What neither segments nor journal say (log starts, what
 //! operators had accepted as lost) comes from the spare checkpoint, when that one is left (`recovery_rebuild_kept`).
-//! Deliberately absent: the log as it comes together (`recovery_rebuild_log`).
+//! Deliberately absent: the log as it comes together (`recovery_rebuild_log`), and which trailers are
+//! believed (`recovery_rebuild_trailer`).
 
 use crate::checkpoint::{PartitionCheckpoint, SealedSegmentInfo};
 use crate::damage::{BlockError, DamageKind, DamagedRange};
@@ -19,10 +20,10 @@ use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
 use crate::layout::{Layout, segment_base_offset, segment_file};
 use crate::recovery::RecoveryError;
 use crate::recovery_rebuild_journal::{InSegments, Named};
-use crate::recovery_rebuild_kept::{contradicts, first_segment, segment_end};
+use crate::recovery_rebuild_kept::segment_end;
 use crate::recovery_rebuild_log::{RebuiltLog, Walked};
 use crate::rewrite::rewrite;
-use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_down, block_up};
+use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_up};
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{FrameHeader, Offset, PlacementEpoch, TopicPartition};
 use std::collections::BTreeMap;
@@ -97,26 +98,26 @@ pub(crate) async fn rebuild_partition<D: Disk>(
     Ok(rebuilt)
 }
 
-struct Rebuild<'a, D: Disk> {
+pub(crate) struct Rebuild<'a, D: Disk> {
     disk: &'a D,
     dir: PathBuf,
-    id: TopicPartition,
-    named: Named,
+    pub(crate) id: TopicPartition,
+    pub(crate) named: Named,
     /// As the spare has it.
-    kept: Option<&'a PartitionCheckpoint>,
+    pub(crate) kept: Option<&'a PartitionCheckpoint>,
     log: RebuiltLog,
 }
 
 /// One segment's file, and how much of it is taken.
-struct Segment<F> {
-    file: F,
-    base: Offset,
-    file_len: u64,
+pub(crate) struct Segment<F> {
+    pub(crate) file: F,
+    pub(crate) base: Offset,
+    pub(crate) file_len: u64,
     /// Without a header nobody reads a segment that has no footer.
     has_header: bool,
     /// The chain before its first frame, where it is known.
-    chain: Option<u32>,
-    trailer: Option<SegmentTrailer>,
+    pub(crate) chain: Option<u32>,
+    pub(crate) trailer: Option<SegmentTrailer>,
 }
 
 impl<D: Disk> Rebuild<'_, D> {
@@ -152,48 +153,7 @@ impl<D: Disk> Rebuild<'_, D> {
         Ok(())
     }
 
-    /// Where the segment says that it ends. What an earlier life wrote behind the recovery point may stand there still:
-    /// then a later segment begins before that end, or the log goes on behind it.
-    async fn valid_trailer(
-        &self,
-        segment: &Segment<D::File>,
-        next_base: Option<Offset>,
-    ) -> Result<Option<SegmentTrailer>, RecoveryError> {
-        let Some(trailer) = segment.trailer.filter(|trailer| next_base.is_none_or(|next| trailer.next_offset <= next)) else {
-            return Ok(None);
-        };
-        // A truncation leaves the beginning of what it cut off behind the end, too. That the spare's log ended there says
-        // nothing: it may have gone on in this very segment since.
-        let kept_end = self.kept.map(|kept| kept.recovery_point.offset);
-        if self.kept.is_some_and(|kept| contradicts(kept, (segment.base, trailer.next_offset), self.named)) {
-            return Ok(None);
-        }
-        let ends = [next_base, self.named.cut_from, self.kept_segment_end(segment.base)];
-        let ends_there = ends.contains(&Some(trailer.next_offset));
-        // One that was deleted before the spare was written, which a power cut has undone, was sealed by then.
-        let is_deleted = self.kept.is_some_and(|kept| segment.base < first_segment(kept));
-        let goes_on = !is_deleted && kept_end.is_some_and(|end| end > trailer.next_offset);
-        if ends_there || !goes_on && self.read_footer(segment, &trailer).await?.is_some() {
-            return Ok(Some(trailer));
-        }
-        for position in [trailer.end_position, trailer.footer_position] {
-            let block = block_down(position);
-            let bytes = segment.file.read_at(block, 2 * BLOCK_LEN).await?;
-            let skip = usize::try_from(position - block).expect("less than a block");
-            let header = FrameHeader::parse_sealed(bytes.get(skip..).unwrap_or_default()).ok();
-            let follows = |header: &&FrameHeader| {
-                header.topic_partition() == self.id
-                    && header.base_offset() == trailer.next_offset
-                    && header.prev_header_crc.to_native() == trailer.last_header_crc
-            };
-            if header.filter(follows).is_some() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(trailer))
-    }
-
-    fn kept_segment_end(&self, base: Offset) -> Option<Offset> {
+    pub(crate) fn kept_segment_end(&self, base: Offset) -> Option<Offset> {
         segment_end(self.kept?, base, self.named)
     }
 
@@ -231,7 +191,7 @@ impl<D: Disk> Rebuild<'_, D> {
         self.named.first.is_some_and(|first| first <= offset)
     }
 
-    async fn open(&self, base: Offset) -> Result<Segment<D::File>, RecoveryError> {
+    pub(crate) async fn open(&self, base: Offset) -> Result<Segment<D::File>, RecoveryError> {
         let path = segment_file(&self.dir, base);
         let file = self.disk.open(&path, OpenMode::Existing).await?;
         let file_len = file.len().await?;
@@ -319,7 +279,7 @@ impl<D: Disk> Rebuild<'_, D> {
         matches!((ours, segment.chain), (Some(ours), Some(theirs)) if ours != theirs)
     }
 
-    async fn read_footer(
+    pub(crate) async fn read_footer(
         &self,
         segment: &Segment<D::File>,
         trailer: &SegmentTrailer,
