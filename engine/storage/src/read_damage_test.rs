@@ -107,6 +107,22 @@ fn a_block_that_cannot_be_read_costs_the_frames_in_it_and_no_others() {
     }
 }
 
+/// Of a segment that still grows the older frames are on disk and the newer ones in memory. Those on disk lead up to the first
+/// one in memory, which says what it follows.
+#[test]
+fn behind_damage_frames_are_proved_by_the_first_one_that_is_in_memory() {
+    let mut bench = Bench::new(6, 64 << 20);
+    (0..6).for_each(|_| bench.append(1, 300));
+    bench.write_all_and_evict();
+    (0..3).for_each(|_| bench.append(1, 300));
+    let place = placed(&bench.disk, &bench.frames[..6])[2].clone();
+    bench.disk.flip_bit(&segment_file(&dir(), Offset::ZERO), place.start + 20, 3);
+    let (given, damaged) = read_around(&mut bench);
+    assert_eq!(damaged, [DamagedRange { from: Offset(2), until: Offset(3) }]);
+    let others = bench.frames.iter().filter(|frame| frame.header.base_offset() != Offset(2));
+    assert!(given == others.flat_map(TestFrame::bytes).collect::<Vec<u8>>(), "{} bytes are served", given.len());
+}
+
 #[test]
 fn a_read_that_fails_once_costs_nothing() {
     for restarted in [false, true] {
