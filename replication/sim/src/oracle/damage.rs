@@ -174,3 +174,39 @@ impl PartitionModel {
             .all(|(base, held)| held.is_rotten || self.is_hidden(*base))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::batches::{Batch, Producer};
+    use sluice_model::{Offset, PartitionIndex, TopicId, TopicPartition};
+    use sluice_partition::PartitionSettings;
+
+    #[test]
+    fn what_was_appended_behind_a_cut_is_nobodys_to_accept() {
+        let id = TopicPartition { topic_id: TopicId([1; 16]), partition: PartitionIndex(0) };
+        let settings = PartitionSettings {
+            segment_len: 1 << 20,
+            retention_bytes: None,
+            retention_ms: None,
+            frame_len_max: 1 << 20,
+            min_insync_replicas: 1,
+        };
+        let mut model = PartitionModel::new(id, settings);
+        let batch = Batch { id, frame: Vec::new(), record_count: 2, producer: Producer::NONE };
+        for number in 0..4 {
+            model.append(BatchId(number), &batch, 0);
+        }
+        model.rot(2);
+        model.rot(4);
+        model.cut(4, 0);
+        model.append(BatchId(4), &batch, 0);
+        // As a checkpoint from before the cut has it.
+        let range = DamagedRange { from: Offset(2), until: Offset(8) };
+        model.on_accepted(&[range]);
+        assert_eq!((model.accepted.as_slice(), model.behind_accepted(2)), ([2..4].as_slice(), 4));
+        model.rot(4);
+        let refused = DamagedRange { from: Offset(4), until: Offset(6) };
+        assert_eq!(model.on_refused(refused, false), Ok(()));
+    }
+}
