@@ -71,7 +71,12 @@ pub(crate) async fn rebuild_partition<D: Disk>(
     let dir = layout.partition_dir(id);
     let mut bases: Vec<Offset> = match disk.read_dir(&dir).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        entries => entries?.iter().filter_map(|entry| segment_base_offset(&entry.name)).collect(),
+        entries => {
+            let entries = entries?;
+            // What was removed has to stay so: a log that is found empty begins anew, and nothing of before follows that.
+            disk.sync_dir(&dir).await?;
+            entries.iter().filter_map(|entry| segment_base_offset(&entry.name)).collect()
+        }
     };
     bases.sort_unstable();
     let mut rebuild = Rebuild { disk, dir, id, named, kept, log: RebuiltLog::default() };
@@ -82,7 +87,6 @@ pub(crate) async fn rebuild_partition<D: Disk>(
     let missing = named.log_start < begin && named.first.is_some_and(|in_journal| in_journal < begin);
     if !missing && !bases.is_empty() {
         rebuild.take_segments(&bases).await?;
-        rebuild.disk.sync_dir(&rebuild.dir).await?;
     }
     let mut log = rebuild.log;
     log.begin_in_journal(named);

@@ -23,8 +23,9 @@ pub(super) fn settle(shard: &mut TestShard) {
     }
 }
 
-/// A log all of whose records were deleted and whose last file is gone; gives back where it stands.
-fn wholly_deleted() -> (TestShard, Offset) {
+/// A log all of whose records were deleted and whose last file was removed, which no flush has made durable; gives back where
+/// it stands.
+fn wholly_deleted_just_now() -> (TestShard, Offset) {
     let mut scenario = Scenario::new(1, TestSizes::default());
     for _ in 0..4 {
         scenario.append_and_commit(0, 1000);
@@ -44,9 +45,20 @@ fn wholly_deleted() -> (TestShard, Offset) {
     for _ in 0..3 {
         shard.checkpoint();
     }
+    assert!(!has_segments(&shard.disk), "no segment is left");
+    (shard, end)
+}
+
+fn has_segments(disk: &FaultDisk) -> bool {
+    let dir = test_layout().partition_dir(test_partition(0));
+    disk.files().keys().any(|path| path.starts_with(&dir))
+}
+
+/// The same after a start.
+fn wholly_deleted() -> (TestShard, Offset) {
+    let (shard, end) = wholly_deleted_just_now();
     let shard = start(&power_cycled(&shard.disk), 5, "without files");
-    let dir = test_layout().partition_dir(id);
-    assert!(!shard.disk.files().keys().any(|path| path.starts_with(&dir)), "no segment is left");
+    assert!(!has_segments(&shard.disk), "no segment is left");
     (shard, end)
 }
 
@@ -73,6 +85,27 @@ fn what_was_deleted_before_the_journals_first_frame_is_not_damage() {
         assert!(shard.report().damaged.is_empty() && shard.report().out_of_place == 0, "{}", shard.report());
         assert_eq!((shard.log(test_partition(0)).log_start_offset(), shard.read_all(test_partition(0)).len()), (end, 1));
     }
+}
+
+/// All checkpoints are lost before the removal is durable: the log begins anew where it ended, and what is appended follows
+/// nothing. Were the file there again after a power cut, it would not fit behind that.
+#[test]
+fn a_file_that_a_rebuilt_log_does_without_does_not_come_back() {
+    let (shard, end) = wholly_deleted_just_now();
+    let at = shard.disk.call_count();
+    let crashed = shard.disk.crash(PowerCut { call: at, unflushed: Unflushed::Lost });
+    assert!(has_segments(&crashed), "the removal is not durable");
+    lose_all(&shard.disk);
+    let mut shard = start(&shard.disk, 5, "without any checkpoint");
+    assert_eq!((shard.log(test_partition(0)).log_end_offset(), shard.report().spare_lost), (end, true));
+    append_one(&mut shard);
+    let frames = shard.read_all(test_partition(0));
+    let disk = shard.disk.crash(PowerCut { call: shard.disk.call_count(), unflushed: Unflushed::Lost });
+    lose_slots(&disk);
+    let mut shard = start(&disk, 6, "with the spare");
+    let report = shard.report().clone();
+    assert!(report.rebuilt && report.damaged.is_empty() && report.out_of_place == 0, "{report}");
+    assert_eq!(shard.read_all(test_partition(0)), frames, "{report}");
 }
 
 #[test]
