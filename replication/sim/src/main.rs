@@ -59,7 +59,7 @@ enum Command {
         /// Seeds that each bug gets, at most.
         #[arg(long, default_value_t = 4000)]
         seeds: u64,
-        /// Only the patches whose name contains this.
+        /// Only the patches whose name contains this, or one of these with commas between them.
         #[arg(long, default_value = "")]
         only: String,
         /// The folder of the workspace.

@@ -22,7 +22,7 @@ const SOUND_SEEDS: u64 = 300;
 pub struct Plant {
     pub name: String,
     pub path: PathBuf,
-    /// The first line of the patch.
+    /// The first line of the patch; the next ones say how that shows, and by which seed.
     pub breaks: String,
 }
 
@@ -57,7 +57,7 @@ pub fn run_all(workspace: &Path, only: &str, seeds: u64) -> Result<(), String> {
     // As they are now: whoever works on meanwhile changes nothing here.
     let (sources, copy) = (workspace.join("target/plants/sources"), workspace.join("target/plants/copy"));
     let all = plants(&workspace)?;
-    let chosen: Vec<&Plant> = all.iter().filter(|plant| plant.name.contains(only)).collect();
+    let chosen: Vec<&Plant> = all.iter().filter(|plant| only.split(',').any(|part| plant.name.contains(part))).collect();
     if chosen.is_empty() {
         return Err(format!("no patch in {PLANTS_DIR} has a name with {only} in it"));
     }
@@ -117,12 +117,14 @@ impl fmt::Display for Times {
     }
 }
 
-/// Builds the simulator of a copy and runs seeds with it. Built for development: a panic has to be caught there.
+/// Builds the simulator of a copy and runs seeds with it. Built for development: a panic has to be caught there. Not
+/// incrementally: what is kept for that grows with every patch, to gigabytes.
 fn simulate(copy: &Path, seeds: u64) -> Result<Simulated, String> {
     let target = copy.with_file_name("target");
     let started = Instant::now();
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.current_dir(copy).env("CARGO_TARGET_DIR", &target).args(["build", "--quiet", "--package", "sluice-sim"]);
+    build.current_dir(copy).env("CARGO_TARGET_DIR", &target).env("CARGO_INCREMENTAL", "0");
+    build.args(["build", "--quiet", "--package", "sluice-sim"]);
     let built = build.output().map_err(|error| format!("cargo does not start: {error}"))?;
     if !built.status.success() {
         return Err(format!("the copy does not build: {}", last_lines(&built)));
