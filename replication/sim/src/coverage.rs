@@ -56,6 +56,7 @@ pub const EXPECTED: &[&str] = &[
     "op: truncate",
     "op: lose checkpoints",
     "op: accept loss",
+    "op: fill ring",
     "crash: kept",
     "crash: lost",
     "crash: torn",

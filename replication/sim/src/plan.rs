@@ -32,6 +32,7 @@ pub enum Operation {
     LoseCheckpoints,
     AcceptLoss,
     Astray,
+    FillRing,
 }
 
 /// Every operation, its name on the command line, and its weight when a seed has it.
@@ -59,6 +60,7 @@ pub const OPERATIONS: &[(Operation, &str, u64)] = &[
     (Operation::LoseCheckpoints, "lose-checkpoints", 5),
     (Operation::AcceptLoss, "accept-loss", 6),
     (Operation::Astray, "astray", 12),
+    (Operation::FillRing, "fill-ring", 8),
 ];
 
 /// Operations that are not to be done, whatever the seed says: bits in the order of [`OPERATIONS`].
@@ -166,13 +168,21 @@ impl Plan {
     pub fn new(seed: u64, mask: Mask, steps_max: Option<u64>) -> Self {
         let mut random = Random::new(seed ^ 0x5eed_0f51_u64.rotate_left(32));
         let mut weights = Vec::new();
-        // Of its own, so that a seed without it is the run that it was before there was this operation.
-        let mut apart = Random::new(seed ^ 0x0a57_4a1d_u64.rotate_left(32));
+        // Of their own, so that a seed without one is the run that it was before there was this operation.
+        let mut of_astray = Random::new(seed ^ 0x0a57_4a1d_u64.rotate_left(32));
+        let mut of_fill_ring = Random::new(seed ^ 0xf111_4119_u64.rotate_left(32));
         for &(operation, _, weight) in OPERATIONS {
-            let random = if operation == Operation::Astray { &mut apart } else { &mut random };
+            let random = match operation {
+                Operation::Astray => &mut of_astray,
+                Operation::FillRing => &mut of_fill_ring,
+                _ => &mut random,
+            };
             let always = matches!(operation, Operation::Produce | Operation::Fetch | Operation::PassTime);
             // Rot and lost checkpoints are repaired at each start, and hide what else would be met: most seeds are without.
-            let odds = if matches!(operation, Operation::Rot | Operation::LoseCheckpoints | Operation::Astray) { 4 } else { 2 };
+            // So does a power that goes in the middle of everything.
+            let is_rare =
+                matches!(operation, Operation::Rot | Operation::LoseCheckpoints | Operation::Astray | Operation::FillRing);
+            let odds = if is_rare { 4 } else { 2 };
             let chosen = random.below(odds) == 0 || always;
             let scale = [1, 2, 4][pick(random, 3)];
             if chosen && !mask.has(operation) {

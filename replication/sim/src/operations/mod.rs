@@ -1,6 +1,7 @@
 //! What one step does, one file per group of operations.
 
 mod fetch;
+mod fill;
 mod produce;
 mod stops;
 mod topics;
@@ -48,6 +49,7 @@ impl World {
             Operation::CleanStop => self.hit_and("op: clean stop", Self::clean_stop),
             Operation::Kill => self.hit_and("op: kill", Self::kill),
             Operation::PowerCut => self.hit_and("op: power cut", Self::cut_power_and_start),
+            Operation::FillRing => self.hit_and("op: fill ring", Self::fill_ring),
             Operation::Truncate => self.hit_and("op: truncate", Self::truncate),
             Operation::LoseCheckpoints => self.hit_and("op: lose checkpoints", Self::lose_checkpoints_and_start),
             Operation::AcceptLoss => self.hit_and("op: accept loss", Self::accept_loss_and_start),

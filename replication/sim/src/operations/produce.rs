@@ -50,7 +50,7 @@ impl World {
     }
 
     /// Gives back whether all of it was taken.
-    fn produce_some(&mut self) -> Result<bool, Violation> {
+    pub(super) fn produce_some(&mut self) -> Result<bool, Violation> {
         let Some(id) = self.any_partition() else { return Ok(true) };
         let key: StreamKey = (self.random.below(self.plan.producers + 1), id);
         if key.0 > 0 {
