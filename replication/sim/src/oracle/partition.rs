@@ -149,8 +149,8 @@ impl PartitionModel {
         Ok(())
     }
 
-    /// The log was found to end here: what was beyond is gone for good.
-    pub fn cut(&mut self, end: u64, log_start: u64) {
+    /// The log ends here: what was beyond is gone for good.
+    pub fn cut(&mut self, end: u64) {
         let stays = |base: &u64, held: &mut Held| base + u64::from(held.record_count) <= end;
         self.frames.retain(stays);
         self.deleted.retain(stays);
@@ -158,7 +158,7 @@ impl PartitionModel {
             accepted.iter_mut().for_each(|range| range.end = range.end.min(end));
             accepted.retain(|range| !range.is_empty());
         }
-        self.producers.values_mut().for_each(|producer| producer.truncate(end, log_start));
+        self.producers.values_mut().for_each(|producer| producer.lose_from(end));
         self.end = end;
         self.promised_end = self.promised_end.min(end);
     }

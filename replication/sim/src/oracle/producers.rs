@@ -23,8 +23,6 @@ pub enum Expected {
 pub struct ProducerModel {
     /// All that the log has taken of it, oldest first.
     appended: Vec<Appended>,
-    /// Batches below this may be forgotten: they were deleted, and the log was cut since.
-    certain_from: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +31,8 @@ struct Appended {
     sequence: Sequence,
     record_count: u32,
     base_offset: u64,
+    /// It may be forgotten: it was deleted, and the log was cut since.
+    is_doubtful: bool,
 }
 
 impl ProducerModel {
@@ -49,8 +49,7 @@ impl ProducerModel {
         if producer.sequence == last.sequence.advanced(last.record_count) {
             return Expected::New;
         }
-        let of_epoch = self.appended.iter().rev().take_while(|appended| appended.epoch == last.epoch);
-        let mut recent = of_epoch.take(REMEMBERED);
+        let mut recent = self.recent();
         let is_it = |appended: &&Appended| appended.sequence == producer.sequence && appended.record_count == record_count;
         if let Some(appended) = recent.clone().find(is_it) {
             return Expected::Duplicate(appended.base_offset);
@@ -66,24 +65,36 @@ impl ProducerModel {
     /// As [`Self::expect`], when all that may be forgotten is.
     #[must_use]
     pub fn expect_at_least(&self, producer: Producer, record_count: u32) -> Expected {
-        let appended = self.appended.iter().filter(|appended| appended.base_offset >= self.certain_from).copied().collect();
-        Self { appended, certain_from: 0 }.expect(producer, record_count)
+        let appended = self.appended.iter().filter(|appended| !appended.is_doubtful).copied().collect();
+        Self { appended }.expect(producer, record_count)
+    }
+
+    /// Those whose retry is answered with their offset, newest first.
+    fn recent(&self) -> impl Iterator<Item = &Appended> + Clone {
+        let epoch = self.appended.last().map(|last| last.epoch);
+        self.appended.iter().rev().take_while(move |appended| Some(appended.epoch) == epoch).take(REMEMBERED)
     }
 
     pub fn append(&mut self, producer: Producer, record_count: u32, base_offset: u64) {
         let Producer { epoch, sequence, .. } = producer;
-        self.appended.push(Appended { epoch, sequence, record_count, base_offset });
+        self.appended.push(Appended { epoch, sequence, record_count, base_offset, is_doubtful: false });
     }
 
-    /// What a producer had before the log start is known from what stands behind it alone.
+    /// A truncation: what it had before the log start is known only as far as its newest batches reached below the cut.
     pub fn truncate(&mut self, end: u64, log_start: u64) {
-        self.certain_from = log_start;
+        let oldest_known = self.recent().last().map_or(u64::MAX, |appended| appended.base_offset);
+        self.forget_below(log_start.min(oldest_known));
+        self.lose_from(end);
+    }
+
+    /// The log was found to end there.
+    pub fn lose_from(&mut self, end: u64) {
         self.appended.retain(|appended| appended.base_offset < end);
     }
 
     /// Of what it had below `offset` nothing is left that has to say so.
     pub fn forget_below(&mut self, offset: u64) {
-        self.certain_from = self.certain_from.max(offset);
+        self.appended.iter_mut().for_each(|appended| appended.is_doubtful |= appended.base_offset < offset);
     }
 }
 
@@ -110,8 +121,11 @@ mod tests {
         assert_eq!(model.expect(at(1, 18), 2), Expected::OutOfOrder);
         assert_eq!(model.expect(at(0, 16), 2), Expected::Fenced);
         assert_eq!((model.expect(at(2, 16), 2), model.expect(at(2, 0), 2)), (Expected::OutOfOrder, Expected::New));
-        model.truncate(70, 70);
-        assert_eq!(model.expect(at(1, 14), 2), Expected::New);
-        assert_eq!(model.expect_at_least(at(1, 14), 2), Expected::Unknown);
+        let mut kept = model.clone();
+        kept.truncate(70, 70);
+        assert_eq!((kept.expect(at(1, 14), 2), kept.expect_at_least(at(1, 14), 2)), (Expected::New, Expected::New));
+        model.truncate(30, 30);
+        assert_eq!(model.expect(at(1, 6), 2), Expected::New);
+        assert_eq!(model.expect_at_least(at(1, 6), 2), Expected::Unknown, "all that was remembered was cut off");
     }
 }

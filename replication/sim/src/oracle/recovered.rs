@@ -86,13 +86,16 @@ impl PartitionModel {
         let is_short = found.possibly_short.is_some() && !self.is_doubted;
         let has_lost = !found.damaged.is_empty() || is_short || end < self.promised_end;
         (self.has_lost, self.is_lossy) = (self.has_lost || has_lost, self.is_lossy || has_lost);
-        self.cut(end, self.log_start);
+        self.cut(end);
         // What recovery leaves is in segments, flushed.
         self.promised_end = end;
         self.window_from = None;
         self.on_log_start_recovered(start, found)?;
         if found.spare_lost {
             self.producers_known_from = start;
+        }
+        // Of a log that was cut, what the spare says of producers is not believed as long as the journal names the truncation.
+        if found.spare_lost || found.checkpoints_lost && !self.cuts.is_empty() {
             self.producers.values_mut().for_each(|producer| producer.forget_below(start));
         }
         self.high_watermark = found.status.high_watermark.0;

@@ -61,7 +61,9 @@ impl PartitionModel {
             accepted: self.accepted.clone(),
             maybe_accepted: self.maybe_accepted.clone(),
         }));
-        self.cut(end, self.log_start.max(start));
+        let log_start = self.log_start.max(start);
+        self.producers.values_mut().for_each(|producer| producer.truncate(end, log_start));
+        self.cut(end);
         self.high_watermark = self.high_watermark.min(end);
         self.cuts.push(end);
         // What a cut knows of producers it reads from the frames below it.
