@@ -6,6 +6,7 @@
 
 use crate::checkpoint::SealedSegmentInfo;
 use crate::disk::Disk;
+use crate::frame_reader::Reading;
 use crate::frame_walk::undamaged;
 use crate::read_turns::Turns;
 use crate::restored_index::RestoredIndex;
@@ -29,9 +30,10 @@ impl FooterPlan {
         let Self { mut end, mut footer, restored } = self;
         if let Some((extent, gathered)) = restored {
             let is_short = extent.end_position <= WALK_LEN_MAX;
+            let reading = Reading { turns: &Turns::UNPACED, epochs: &footer.epochs };
             let (index, last_end) = if gathered.is_whole() {
                 (gathered.index.followed_by(&footer.index), Some(gathered.end_position))
-            } else if is_short && let Some(index) = undamaged(file.index(&extent, &Turns::UNPACED).await)? {
+            } else if is_short && let Some(index) = undamaged(file.index(&extent, reading).await)? {
                 let last_end = file.frames_end(&index.offsets, &extent).await?;
                 (index.as_ref().clone().followed_by(&footer.index), last_end)
             } else if gathered.index.frame_count > 0 {

@@ -8,16 +8,38 @@
 use crate::careful_read::read_blocks;
 use crate::damage::{DamageKind, SegmentDamage};
 use crate::disk::{DiskFile, is_device_error};
-use crate::frame_walk::{FrameWalk, WalkError, WalkStep, WalkedFrame};
+use crate::frame_walk::{FrameWalk, WalkError, WalkRange, WalkStep, WalkedFrame};
 use crate::read_turns::Turns;
 use crate::segment_format::{block_down, block_up};
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FRAME_HEADER_LEN, FrameHeader, Offset};
+use sluice_model::{FRAME_HEADER_LEN, FrameHeader, LeaderEpochHistory, Offset};
 use std::io;
 use std::ops::Range;
 
 /// Bytes asked for at once, as long as no frame is larger, where the device has failed a read.
 const CAREFUL_WINDOW_LEN: usize = 64 * 1024;
+
+/// How frames of a log are read: who makes the reads wait, and the leader epochs of the log, from the first frame to be
+/// read on.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) turns: &'a Turns,
+    pub(crate) epochs: &'a LeaderEpochHistory,
+}
+
+impl Reading<'_> {
+    /// A walk over `range`, which verifies bodies of frames that reach `verify_bodies_from`, `window_len` bytes at a time.
+    pub(crate) fn reader<F: DiskFile>(
+        self,
+        file: F,
+        range: WalkRange,
+        verify_bodies_from: Offset,
+        window_len: usize,
+    ) -> FrameReader<F> {
+        let walk = FrameWalk::new(range, verify_bodies_from).under(self.epochs.clone());
+        FrameReader::new(file, walk, window_len).in_turns(self.turns)
+    }
+}
 
 /// A [`FrameWalk`] over a file, `window_len` bytes at a time.
 pub struct FrameReader<F: DiskFile> {

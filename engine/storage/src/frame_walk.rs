@@ -9,7 +9,7 @@ use crate::damage::{DamageKind, DamagedRange, SegmentDamage};
 use crate::segment_format::block_up;
 use sluice_model::frame::FRAME_MAGIC;
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FRAME_HEADER_LEN, FrameError, FrameHeader, LeaderEpochHistory, Offset, TopicPartition};
+use sluice_model::{FRAME_HEADER_LEN, FrameError, FrameHeader, LeaderEpoch, LeaderEpochHistory, Offset, TopicPartition};
 use std::io;
 
 /// Where a walk begins and where it ends.
@@ -187,11 +187,15 @@ impl FrameWalk {
         if actual != range.prev_header_crc {
             return Err(self.damage(DamageKind::Chain { expected: range.prev_header_crc, actual }));
         }
-        let actual = header.leader_epoch();
-        if let Some(expected) = self.epochs.at(base_offset).filter(|expected| actual < *expected) {
-            return Err(self.damage(DamageKind::LeaderEpoch { expected, actual }));
+        if let Some(expected) = self.later_epoch(header) {
+            return Err(self.damage(DamageKind::LeaderEpoch { expected, actual: header.leader_epoch() }));
         }
         Ok(())
+    }
+
+    /// The leader epoch that the log has where this frame stands, when it is later than the frame's.
+    fn later_epoch(&self, header: &FrameHeader) -> Option<LeaderEpoch> {
+        self.epochs.at(header.base_offset()).filter(|epoch| header.leader_epoch() < *epoch)
     }
 
     fn more(&self, len: usize) -> Result<WalkStep, SegmentDamage> {
@@ -221,7 +225,8 @@ impl FrameWalk {
             let header = *FrameHeader::parse_sealed(&bytes[at..]).ok()?;
             let (base_offset, record_count) = (header.base_offset(), u64::from(header.record_count.to_native()));
             let fits = base_offset.0.checked_add(record_count).is_some_and(|next| next <= self.range.end_offset.0);
-            (fits && base_offset >= self.range.offset && header.topic_partition() == self.range.id).then_some((at, header))
+            let is_later = base_offset >= self.range.offset && self.later_epoch(&header).is_none();
+            (fits && is_later && header.topic_partition() == self.range.id).then_some((at, header))
         })
     }
 
@@ -269,3 +274,7 @@ pub(crate) fn undamaged<T>(result: Result<T, WalkError>) -> io::Result<Option<T>
         Err(WalkError::Io(error)) => Err(error),
     }
 }
+
+#[cfg(test)]
+#[path = "cut_off_frames_test.rs"]
+mod cut_off_tests;

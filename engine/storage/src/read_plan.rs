@@ -8,8 +8,8 @@
 use crate::active_segment::{ActiveSegment, FRAMES_START};
 use crate::damage::{DamagedRange, SegmentDamage};
 use crate::disk::Disk;
-use crate::frame_reader::FrameReader;
-use crate::frame_walk::{FrameWalk, WalkError, WalkRange, WalkedFrame, undamaged};
+use crate::frame_reader::Reading;
+use crate::frame_walk::{WalkError, WalkRange, WalkedFrame, undamaged};
 use crate::log::Log;
 use crate::offset_index::{OffsetEntry, OffsetIndex};
 use crate::proven_run::find_proven_run;
@@ -66,7 +66,7 @@ pub struct DiskRead<D: Disk> {
     /// The first frame may have so many bytes, when that is more.
     first_len_max: usize,
     upper: Offset,
-    /// Of the log, from the frame asked for on.
+    /// Of the log, from the segment's first frame on.
     epochs: LeaderEpochHistory,
 }
 
@@ -181,7 +181,7 @@ impl<D: Disk> Log<D> {
         if offset >= extent.end_offset {
             return Err(ReadRefusal::Damaged { from: offset, until: self.log_end });
         }
-        let (segment, epochs, first_len_max) = (segment.clone(), self.held.epochs_from(offset), 0);
+        let (segment, epochs, first_len_max) = (segment.clone(), self.held.epochs_from(segment.base_offset), 0);
         Ok(ReadPlan::Disk(DiskRead { segment, extent, start, offset, len_max, first_len_max, upper, epochs }))
     }
 
@@ -252,23 +252,23 @@ impl<D: Disk> DiskRead<D> {
     }
 
     async fn read(&self, turns: &Turns) -> Result<ReadFrames, DiskReadError> {
+        let reading = Reading { turns, epochs: &self.epochs };
         let file = self.segment.open(self.extent.end_offset).await?;
         let loaded;
         let entries = match &self.start {
             WalkStart::Known(entries) => entries,
             WalkStart::Load(extent) => {
-                loaded = self.segment.index_towards(extent, self.offset, turns).await?;
+                loaded = self.segment.index_towards(extent, self.offset, reading).await?;
                 &loaded.offsets
             }
         };
         let range = match entries.find(self.offset) {
             Some(entry) => walk_range(&self.segment, &self.extent, entry),
-            None => self.segment.walk_from_start(&file, &self.extent, turns).await?,
+            None => self.segment.walk_from_start(&file, &self.extent, reading).await?,
         };
         let again = file.clone();
         let window_len = self.window_len(range.position, entries);
-        let walk = FrameWalk::new(range, self.offset).under(self.epochs.clone());
-        let mut reader = FrameReader::new(file, walk, window_len).in_turns(turns);
+        let mut reader = reading.reader(file, range, self.offset, window_len);
         let mut out = Vec::new();
         let (mut next_offset, mut last_frame_len) = (self.offset, 0);
         loop {
@@ -285,7 +285,7 @@ impl<D: Disk> DiskRead<D> {
                 Ok(None) => break,
                 Err(WalkError::Damaged(_)) if !out.is_empty() => break,
                 Err(WalkError::Damaged(damage)) => {
-                    let (damage, behind) = self.narrowed(again.clone(), damage, entries, turns).await?;
+                    let (damage, behind) = self.narrowed(again.clone(), damage, entries, reading).await?;
                     match behind.filter(|_| damage.range.until <= self.offset) {
                         // What is asked for lies behind it.
                         Some((position, prev_header_crc)) => reader.resume_at(position, damage.range.until, prev_header_crc),
@@ -323,7 +323,7 @@ impl<D: Disk> DiskRead<D> {
         file: D::File,
         mut damage: SegmentDamage,
         entries: &OffsetIndex,
-        turns: &Turns,
+        reading: Reading<'_>,
     ) -> Result<(SegmentDamage, Option<(u64, u32)>), WalkError> {
         let DamagedRange { from, until } = damage.range;
         if until < self.extent.end_offset {
@@ -333,7 +333,7 @@ impl<D: Disk> DiskRead<D> {
         let known = match &self.start {
             WalkStart::Known(_) => entries.next_after(damage.position),
             WalkStart::Load(extent) => {
-                let whole = undamaged(self.segment.whole_index(extent, turns).await).map_err(WalkError::Io)?;
+                let whole = undamaged(self.segment.whole_index(extent, reading).await).map_err(WalkError::Io)?;
                 // Without an entry behind it, the frames may still follow one another up to the recorded end: an index has
                 // one for many of them.
                 whole.and_then(|index| index.offsets.next_after(damage.position))
@@ -342,7 +342,7 @@ impl<D: Disk> DiskRead<D> {
         let SegmentExtent { end_position, end_offset, last_header_crc, .. } = self.extent;
         let end = (end_position, end_offset, last_header_crc);
         let bound = known.map_or(end, |entry| (u64::from(entry.position), entry.base_offset, entry.prev_header_crc));
-        let found = self.find_behind(file, &damage, bound, turns).await.map_err(WalkError::Io)?;
+        let found = self.find_behind(file, &damage, bound, reading).await.map_err(WalkError::Io)?;
         let behind = found.or(known.map(|_| bound));
         damage.range.until = behind.map_or(until, |(_, offset, _)| offset).max(from);
         Ok((damage, behind.map(|(position, _, prev_header_crc)| (position, prev_header_crc))))
@@ -355,7 +355,7 @@ impl<D: Disk> DiskRead<D> {
         file: D::File,
         damage: &SegmentDamage,
         bound: (u64, Offset, u32),
-        turns: &Turns,
+        reading: Reading<'_>,
     ) -> io::Result<Option<(u64, Offset, u32)>> {
         let (end_position, end_offset, last_header_crc) = bound;
         let position = damage.position + 1;
@@ -368,7 +368,7 @@ impl<D: Disk> DiskRead<D> {
             end_position,
             end_offset,
         };
-        let mut reader = FrameReader::new(file, FrameWalk::new(stretch, end_offset), PROOF_WINDOW_LEN).in_turns(turns);
+        let mut reader = reading.reader(file, stretch, end_offset, PROOF_WINDOW_LEN);
         let run = find_proven_run(&mut reader, position, last_header_crc).await?;
         Ok(run.map(|run| (run.position, run.offset, run.prev_header_crc)))
     }

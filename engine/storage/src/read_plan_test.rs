@@ -313,7 +313,9 @@ fn a_segment_that_ends_in_a_restart_is_not_walked_for_its_index() {
         bench.replay();
         bench.write_all_and_evict();
         let (segment, extent) = (bench.log.sealed[0].file.clone(), bench.log.sealed[0].extent());
-        let index = block_on(segment.index(&extent, &Turns::UNPACED)).unwrap();
+        let epochs = LeaderEpochHistory::default();
+        let reading = Reading { turns: &Turns::UNPACED, epochs: &epochs };
+        let index = block_on(segment.index(&extent, reading)).unwrap();
         assert!(index.offsets.unread_at(Offset::ZERO).is_some(), "seed {seed}: the part before the restart was left unread");
         assert!(index.is_partial() && bench.log.sealed[0].info.has_footer, "its times may be any, and it has a footer");
 
@@ -323,8 +325,8 @@ fn a_segment_that_ends_in_a_restart_is_not_walked_for_its_index() {
         let trailer = SegmentTrailer::decode_expecting(block, info.file_len, segment.id, Offset::ZERO).unwrap();
         let mut check = FooterCheck::new(trailer, block_on(segment.footer(&extent, &Turns::UNPACED)).unwrap(), info);
         let file = block_on(segment.open(extent.end_offset)).unwrap();
-        let range = block_on(segment.walk_from_start(&file, &extent, &Turns::UNPACED)).unwrap();
-        let mut reader = FrameReader::new(file, FrameWalk::new(range, Offset::ZERO), 1 << 20);
+        let range = block_on(segment.walk_from_start(&file, &extent, reading)).unwrap();
+        let mut reader = reading.reader(file, range, Offset::ZERO, 1 << 20);
         let mut end_position = 0;
         while let Some(frame) = block_on(reader.next()).unwrap() {
             check.on_frame(&frame);

@@ -6,12 +6,13 @@
 //! any time, with as much of the index as there is. Deliberately absent: pacing, and who waits for it.
 
 use crate::disk::Disk;
-use crate::frame_reader::FrameReader;
-use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
+use crate::frame_reader::Reading;
+use crate::frame_walk::{WalkError, WalkRange};
 use crate::log::Log;
+use crate::read_turns::Turns;
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
 use crate::segment_index::SegmentIndex;
-use sluice_model::Offset;
+use sluice_model::{LeaderEpochHistory, Offset};
 use std::io;
 use std::rc::Rc;
 
@@ -52,6 +53,8 @@ impl RestoredIndex {
 pub struct IndexPlan<D: Disk> {
     file: Rc<SegmentFile<D>>,
     extent: SegmentExtent,
+    /// Of the log, from the segment's first frame on.
+    epochs: LeaderEpochHistory,
     gathered: RestoredIndex,
 }
 
@@ -68,7 +71,8 @@ impl<D: Disk> Log<D> {
     pub fn plan_index(&self) -> Option<IndexPlan<D>> {
         let front = self.open.front().filter(|front| front.ended && !front.restored_index.is_over())?;
         let extent = front.restored?;
-        Some(IndexPlan { file: front.file.clone(), extent, gathered: front.restored_index.clone() })
+        let epochs = self.held.epochs_from(front.base_offset);
+        Some(IndexPlan { file: front.file.clone(), extent, epochs, gathered: front.restored_index.clone() })
     }
 
     /// Takes note of a plan that has run.
@@ -88,8 +92,9 @@ impl<D: Disk> IndexPlan<D> {
     }
 
     pub async fn run(self) -> io::Result<Indexed> {
-        let Self { file, extent, mut gathered } = self;
-        gathered.progress = match gathered.go_on(&file, &extent).await {
+        let Self { file, extent, epochs, mut gathered } = self;
+        let reading = Reading { turns: &Turns::UNPACED, epochs: &epochs };
+        gathered.progress = match gathered.go_on(&file, &extent, reading).await {
             Ok(progress) => progress,
             Err(WalkError::Damaged(_)) => Progress::Damaged,
             Err(WalkError::Io(error)) => return Err(error),
@@ -99,14 +104,19 @@ impl<D: Disk> IndexPlan<D> {
 }
 
 impl RestoredIndex {
-    async fn go_on<D: Disk>(&mut self, file: &SegmentFile<D>, extent: &SegmentExtent) -> Result<Progress, WalkError> {
+    async fn go_on<D: Disk>(
+        &mut self,
+        file: &SegmentFile<D>,
+        extent: &SegmentExtent,
+        reading: Reading<'_>,
+    ) -> Result<Progress, WalkError> {
         let handle = file.open(extent.end_offset).await?;
         let from = match self.progress {
             Progress::At(range) => range,
             Progress::NotBegun | Progress::Whole | Progress::Damaged => file.known_start(&handle, extent).await?,
         };
         // Headers are enough: each says how long its frame is.
-        let mut reader = FrameReader::new(handle, FrameWalk::new(from, extent.end_offset), INDEX_PIECE_LEN);
+        let mut reader = reading.reader(handle, from, extent.end_offset, INDEX_PIECE_LEN);
         while reader.walk().position() < from.position + INDEX_PIECE_LEN as u64 {
             let Some(frame) = reader.next().await? else {
                 let is_proven = reader.walk().prev_header_crc() == extent.last_header_crc;

@@ -70,7 +70,9 @@ fn no_step_of_sealing_reads_more_than_a_piece_however_much_is_gathered() {
         if pieces_max == usize::MAX {
             assert!((40..60).contains(&pieces), "{pieces} pieces");
             let handle = block_on(file.open(extent.end_offset)).expect("it opens");
-            let walked = block_on(file.rebuild_index(handle, &extent, &Turns::UNPACED)).expect("it can be walked");
+            let epochs = LeaderEpochHistory::default();
+            let reading = Reading { turns: &Turns::UNPACED, epochs: &epochs };
+            let walked = block_on(file.rebuild_index(handle, &extent, reading)).expect("it can be walked");
             assert_eq!(walked.offsets, footer.index.offsets);
             assert_eq!(
                 (walked.frame_count, walked.append_time_ms_max),

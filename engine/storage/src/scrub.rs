@@ -176,6 +176,7 @@ impl<D: Disk> Log<D> {
             sealed: Some(info),
             straddle: None,
             entries: Vec::new(),
+            epochs: self.held.epochs_from(info.base_offset),
         }
     }
 
@@ -201,6 +202,7 @@ impl<D: Disk> Log<D> {
             sealed: None,
             straddle,
             entries: known,
+            epochs: self.held.epochs_from(point.segment_base),
         }
     }
 

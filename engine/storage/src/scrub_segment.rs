@@ -19,7 +19,7 @@ use crate::scrub_read::SCRUB_PIECE_LEN;
 use crate::scrub_seen::SeenFrames;
 use crate::segment_format::{SegmentFooter, SegmentHeader, SegmentTrailer, block_up};
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FrameHeader, Offset, TopicPartition};
+use sluice_model::{FrameHeader, LeaderEpochHistory, Offset, TopicPartition};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -44,6 +44,8 @@ pub(crate) struct Expected {
     pub(crate) straddle: Option<(u64, Vec<u8>)>,
     /// Frames that the log knows of.
     pub(crate) entries: Vec<OffsetEntry>,
+    /// Leader epochs of the log, from the first frame on as far as they are known.
+    pub(crate) epochs: LeaderEpochHistory,
 }
 
 #[derive(Debug)]
@@ -82,7 +84,7 @@ pub(crate) struct SegmentScrub {
 
 impl SegmentScrub {
     pub(crate) fn new(expected: Expected) -> Self {
-        let walk = FrameWalk::new(walk_range(&expected, expected.prev_header_crc.unwrap_or_default()), Offset::ZERO);
+        let walk = walk_of(&expected, expected.prev_header_crc);
         let has_footer = expected.sealed.is_some_and(|info| info.has_footer);
         Self {
             stage: if has_footer { Stage::Trailer } else { Stage::Frames },
@@ -269,7 +271,7 @@ impl SegmentScrub {
             .or(said)
             .or(first_entry.map(|entry| entry.prev_header_crc))
             .or_else(|| by_frame().map(|frame| frame.prev_header_crc.to_native()));
-        self.walk = FrameWalk::new(walk_range(&self.expected, prev_header_crc.unwrap_or_default()), Offset::ZERO);
+        self.walk = walk_of(&self.expected, prev_header_crc);
         true
     }
 
@@ -375,14 +377,15 @@ impl SegmentScrub {
     }
 }
 
-fn walk_range(expected: &Expected, prev_header_crc: u32) -> WalkRange {
-    WalkRange {
+fn walk_of(expected: &Expected, prev_header_crc: Option<u32>) -> FrameWalk {
+    let range = WalkRange {
         id: expected.id,
         segment: expected.base_offset,
         position: FRAMES_START,
         offset: expected.base_offset,
-        prev_header_crc,
+        prev_header_crc: prev_header_crc.unwrap_or_default(),
         end_position: expected.end_position,
         end_offset: expected.end_offset,
-    }
+    };
+    FrameWalk::new(range, Offset::ZERO).under(expected.epochs.clone())
 }

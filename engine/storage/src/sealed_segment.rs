@@ -9,8 +9,8 @@ use crate::careful_read::read_twice;
 use crate::checkpoint::SealedSegmentInfo;
 use crate::damage::{BlockError, DamageKind, DamagedRange, SegmentDamage};
 use crate::disk::{Disk, OpenMode, is_device_error};
-use crate::frame_reader::FrameReader;
-use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
+use crate::frame_reader::Reading;
+use crate::frame_walk::{WalkError, WalkRange};
 use crate::layout;
 use crate::offset_index::OffsetEntry;
 use crate::open_segments::{OpenSegment, OpenSegments};
@@ -167,21 +167,21 @@ impl<D: Disk> SegmentFile<D> {
         &self,
         extent: &SegmentExtent,
         offset: Offset,
-        turns: &Turns,
+        reading: Reading<'_>,
     ) -> Result<Rc<SegmentIndex>, WalkError> {
         let is_whole = self.index.borrow().as_ref().is_some_and(|(end, _)| *end == extent.end_offset);
-        let whole = if is_whole || extent.footer_end.is_some() { Some(self.index(extent, turns).await?) } else { None };
+        let whole = if is_whole || extent.footer_end.is_some() { Some(self.index(extent, reading).await?) } else { None };
         let file = self.open(extent.end_offset).await?;
         let unread = match &whole {
-            None => self.walk_from_start(&file, extent, turns).await?,
+            None => self.walk_from_start(&file, extent, reading).await?,
             Some(index) => match index.offsets.unread_at(offset) {
                 Some((from, until)) => self.unread_range(from, until),
                 None => return Ok(index.clone()),
             },
         };
-        match self.walk_unread(file, unread, offset, turns).await {
+        match self.walk_unread(file, unread, offset, reading).await {
             // What lies behind damage is known only when all of it is walked.
-            Err(WalkError::Damaged(_)) => self.whole_index(extent, turns).await,
+            Err(WalkError::Damaged(_)) => self.whole_index(extent, reading).await,
             walked => walked,
         }
     }
@@ -192,7 +192,7 @@ impl<D: Disk> SegmentFile<D> {
         file: D::File,
         unread: WalkRange,
         offset: Offset,
-        turns: &Turns,
+        reading: Reading<'_>,
     ) -> Result<Rc<SegmentIndex>, WalkError> {
         let begun = self.begun_index.borrow().clone().filter(|begun| begun.next.end_offset == unread.end_offset);
         let begun = begun.unwrap_or(BegunIndex { index: Rc::default(), next: unread });
@@ -200,8 +200,7 @@ impl<D: Disk> SegmentFile<D> {
             return Ok(begun.index);
         }
         let mut index = begun.index.as_ref().clone();
-        let walk = FrameWalk::new(begun.next, unread.end_offset);
-        let mut reader = FrameReader::new(file, walk, REBUILD_WINDOW_LEN).in_turns(turns);
+        let mut reader = reading.reader(file, begun.next, unread.end_offset, REBUILD_WINDOW_LEN);
         while reader.walk().next_offset() <= offset {
             match reader.next().await? {
                 Some(frame) => index.on_frame(frame.position, &frame.header),
@@ -243,7 +242,7 @@ impl<D: Disk> SegmentFile<D> {
     }
 
     /// The index of everything in `extent`: from the cache, from the footer, or else from a walk.
-    pub(crate) async fn index(&self, extent: &SegmentExtent, turns: &Turns) -> Result<Rc<SegmentIndex>, WalkError> {
+    pub(crate) async fn index(&self, extent: &SegmentExtent, reading: Reading<'_>) -> Result<Rc<SegmentIndex>, WalkError> {
         let cached = self.index.borrow().as_ref().filter(|(end, _)| *end == extent.end_offset).map(|(_, index)| index.clone());
         if let Some(index) = cached {
             self.used.set(true);
@@ -251,12 +250,12 @@ impl<D: Disk> SegmentFile<D> {
         }
         let file = self.open(extent.end_offset).await?;
         let from_footer = match extent.footer_end {
-            Some(file_len) => self.read_footer(&file, file_len, extent.end_offset, turns).await,
+            Some(file_len) => self.read_footer(&file, file_len, extent.end_offset, reading.turns).await,
             None => Err(WalkError::Damaged(self.damage(0, DamageKind::NoFrame, extent.end_offset))),
         };
         let index = match from_footer {
             Ok(footer) => footer.index,
-            Err(WalkError::Damaged(_)) => self.rebuild_index(file, extent, turns).await?,
+            Err(WalkError::Damaged(_)) => self.rebuild_index(file, extent, reading).await?,
             Err(error) => return Err(error),
         };
         Ok(self.keep_index(extent, index))
@@ -297,13 +296,13 @@ impl<D: Disk> SegmentFile<D> {
     }
 
     /// The same without any part left unread, which costs a walk over all of it where a restart left one.
-    pub(crate) async fn whole_index(&self, extent: &SegmentExtent, turns: &Turns) -> Result<Rc<SegmentIndex>, WalkError> {
-        let index = self.index(extent, turns).await?;
+    pub(crate) async fn whole_index(&self, extent: &SegmentExtent, reading: Reading<'_>) -> Result<Rc<SegmentIndex>, WalkError> {
+        let index = self.index(extent, reading).await?;
         if !index.is_partial() {
             return Ok(index);
         }
         let file = self.open(extent.end_offset).await?;
-        let index = self.rebuild_index(file, extent, turns).await?;
+        let index = self.rebuild_index(file, extent, reading).await?;
         Ok(self.keep_index(extent, index))
     }
 

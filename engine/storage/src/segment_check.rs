@@ -16,7 +16,7 @@ use crate::scrub_segment::{Expected, SegmentScrub};
 use crate::sealed_segment::linked;
 use crate::segment_format::SegmentTrailer;
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{Offset, TopicPartition};
+use sluice_model::{LeaderEpochHistory, Offset, TopicPartition};
 use std::path::Path;
 
 pub struct SegmentCheck {
@@ -55,7 +55,8 @@ impl SegmentCheck {
         let expected = match sealed {
             Some(at) => {
                 let before = at.checked_sub(1).map(|at| &checkpoint.sealed[at]);
-                of_sealed(path, checkpoint.id, checkpoint.sealed[at], linked(base_offset, before))
+                let expected = of_sealed(path, checkpoint.id, checkpoint.sealed[at], linked(base_offset, before));
+                Expected { epochs: checkpoint.epochs.clone(), ..expected }
             }
             None => of_active(path, checkpoint, base_offset)?,
         };
@@ -127,6 +128,7 @@ fn of_sealed(path: &Path, id: TopicPartition, info: SealedSegmentInfo, prev_head
         sealed: Some(info),
         straddle: None,
         entries: Vec::new(),
+        epochs: LeaderEpochHistory::default(),
     }
 }
 
@@ -150,6 +152,7 @@ fn of_active(path: &Path, checkpoint: &PartitionCheckpoint, base_offset: Offset)
         sealed: None,
         straddle: None,
         entries: Vec::new(),
+        epochs: checkpoint.epochs.clone(),
     })
 }
 

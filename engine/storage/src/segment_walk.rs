@@ -6,12 +6,11 @@
 
 use crate::damage::DamageKind;
 use crate::disk::Disk;
-use crate::frame_reader::FrameReader;
+use crate::frame_reader::{FrameReader, Reading};
 use crate::frame_walk::{FrameWalk, WalkError, WalkRange, undamaged};
 use crate::offset_index::OffsetIndex;
 use crate::proven_run::find_proven_run;
 use crate::read_plan::walk_range;
-use crate::read_turns::Turns;
 use crate::sealed_segment::{REBUILD_WINDOW_LEN, SegmentExtent, SegmentFile};
 use crate::segment_format::SegmentHeader;
 use crate::segment_index::SegmentIndex;
@@ -26,20 +25,19 @@ impl<D: Disk> SegmentFile<D> {
         &self,
         file: &D::File,
         extent: &SegmentExtent,
-        turns: &Turns,
+        reading: Reading<'_>,
     ) -> Result<WalkRange, WalkError> {
         let damage = match self.known_start(file, extent).await {
             Err(WalkError::Damaged(damage)) => damage,
             known => return known,
         };
         let unknown = self.start(extent, 0);
-        let walk = FrameWalk::new(unknown, extent.end_offset);
-        let mut reader = FrameReader::new(file.clone(), walk, REBUILD_WINDOW_LEN).in_turns(turns);
+        let mut reader = reading.reader(file.clone(), unknown, extent.end_offset, REBUILD_WINDOW_LEN);
         let run = find_proven_run(&mut reader, BLOCK_LEN as u64, extent.last_header_crc).await.map_err(WalkError::Io)?;
         let run = run.filter(|run| run.position == BLOCK_LEN as u64 && run.offset == self.base_offset);
         let by_first_frame = match run {
             Some(run) => Some(run.prev_header_crc),
-            None => self.first_frame_follows(file, extent).await.map_err(WalkError::Io)?,
+            None => self.first_frame_follows(file, extent, reading).await.map_err(WalkError::Io)?,
         };
         let prev_header_crc = by_first_frame.ok_or(WalkError::Damaged(damage))?;
         self.set_follows(Some(prev_header_crc));
@@ -48,14 +46,13 @@ impl<D: Disk> SegmentFile<D> {
 
     /// What the frame behind the header block says it follows, when it is whole and the next one follows it, or the extent
     /// ends with it: no record stands there that could imitate one, so what is damaged further behind costs itself only.
-    async fn first_frame_follows(&self, file: &D::File, extent: &SegmentExtent) -> io::Result<Option<u32>> {
+    async fn first_frame_follows(&self, file: &D::File, extent: &SegmentExtent, reading: Reading<'_>) -> io::Result<Option<u32>> {
         let Some(block) = undamaged(self.read(file, BLOCK_LEN as u64, BLOCK_LEN, extent.end_offset).await)? else {
             return Ok(None);
         };
         let Ok(header) = FrameHeader::parse_sealed(&block) else { return Ok(None) };
         let prev_header_crc = header.prev_header_crc.to_native();
-        let walk = FrameWalk::new(self.start(extent, prev_header_crc), Offset::ZERO);
-        let mut reader = FrameReader::new(file.clone(), walk, BLOCK_LEN);
+        let mut reader = reading.reader(file.clone(), self.start(extent, prev_header_crc), Offset::ZERO, BLOCK_LEN);
         let first = undamaged(reader.next().await)?.flatten();
         let is_followed = undamaged(reader.next().await)?.is_some();
         Ok(first.filter(|_| is_followed).map(|_| prev_header_crc))
@@ -92,11 +89,10 @@ impl<D: Disk> SegmentFile<D> {
         &self,
         file: D::File,
         extent: &SegmentExtent,
-        turns: &Turns,
+        reading: Reading<'_>,
     ) -> Result<SegmentIndex, WalkError> {
-        let start = self.walk_from_start(&file, extent, turns).await?;
-        let walk = FrameWalk::new(start, extent.end_offset);
-        let mut reader = FrameReader::new(file, walk, REBUILD_WINDOW_LEN).in_turns(turns);
+        let start = self.walk_from_start(&file, extent, reading).await?;
+        let mut reader = reading.reader(file, start, extent.end_offset, REBUILD_WINDOW_LEN);
         let mut index = SegmentIndex::default();
         loop {
             match reader.next().await {

@@ -6,14 +6,13 @@
 //! goes on until a frame is found.
 
 use crate::disk::Disk;
-use crate::frame_reader::FrameReader;
-use crate::frame_walk::FrameWalk;
+use crate::frame_reader::Reading;
 use crate::log::Log;
 use crate::offset_index::{OffsetEntry, OffsetIndex};
 use crate::read_plan::{DiskReadError, WalkStart, walk_range};
 use crate::read_turns::Turns;
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
-use sluice_model::{FrameHeader, Offset};
+use sluice_model::{FrameHeader, LeaderEpochHistory, Offset};
 use std::rc::Rc;
 
 const WINDOW_LEN: usize = 256 * 1024;
@@ -33,6 +32,8 @@ pub struct TimestampLookup<D: Disk> {
     log_start: Offset,
     /// Parts of segments on disk, in order.
     candidates: Vec<Candidate<D>>,
+    /// Of the log, from the first candidate's first frame on.
+    epochs: LeaderEpochHistory,
     in_memory: Option<FoundTimestamp>,
 }
 
@@ -68,7 +69,9 @@ impl<D: Disk> Log<D> {
             candidates.push(Candidate { segment: segment.file.clone(), extent, start });
         }
         let in_memory = self.find_in_tail(timestamp_ms);
-        TimestampLookup { timestamp_ms, log_start: self.log_start, candidates, in_memory }
+        let first = candidates.first().map_or(self.log_end, |candidate| candidate.segment.base_offset);
+        let epochs = self.held.epochs_from(first);
+        TimestampLookup { timestamp_ms, log_start: self.log_start, candidates, epochs, in_memory }
     }
 
     fn find_in_tail(&self, timestamp_ms: i64) -> Option<FoundTimestamp> {
@@ -106,17 +109,18 @@ impl<D: Disk> TimestampLookup<D> {
 
     async fn search(&self, candidate: &Candidate<D>, turns: &Turns) -> Result<Option<FoundTimestamp>, DiskReadError> {
         let Candidate { segment, extent, start } = candidate;
+        let reading = Reading { turns, epochs: &self.epochs };
         let file = segment.open(extent.end_offset).await?;
         let entry: Option<OffsetEntry> = match start {
             WalkStart::Known(entries) => entries.entries().first().copied(),
-            WalkStart::Load(indexed) => segment.index(indexed, turns).await?.find_timestamp(self.timestamp_ms),
+            WalkStart::Load(indexed) => segment.index(indexed, reading).await?.find_timestamp(self.timestamp_ms),
         };
         let range = match entry {
             Some(entry) => walk_range(segment, extent, entry),
-            None => segment.walk_from_start(&file, extent, turns).await?,
+            None => segment.walk_from_start(&file, extent, reading).await?,
         };
         // Bodies are not looked at, so they are not verified either.
-        let mut reader = FrameReader::new(file, FrameWalk::new(range, Offset(u64::MAX)), WINDOW_LEN).in_turns(turns);
+        let mut reader = reading.reader(file, range, Offset(u64::MAX), WINDOW_LEN);
         while let Some(frame) = reader.next().await? {
             if let Some(found) = found(&frame.header, self.timestamp_ms, self.log_start) {
                 return Ok(Some(found));

@@ -21,8 +21,8 @@ use crate::commit_group::JournalEntry;
 use crate::damage::DamagedRange;
 use crate::disk::{Disk, DiskFile};
 use crate::entry_address::EntryAddress;
-use crate::frame_reader::FrameReader;
-use crate::frame_walk::{FrameWalk, WalkError, WalkRange, undamaged};
+use crate::frame_reader::Reading;
+use crate::frame_walk::{WalkError, WalkRange, undamaged};
 use crate::held_state::HeldState;
 use crate::layout::segment_file;
 use crate::log::Log;
@@ -280,7 +280,7 @@ impl<D: Disk> TruncatePlan<D> {
             return Ok(*known);
         }
         let walk = match file.open(extent.end_offset).await {
-            Ok(handle) => file.walk_from_start(&handle, extent, &self.turns).await,
+            Ok(handle) => file.walk_from_start(&handle, extent, self.reading()).await,
             Err(error) => Err(error),
         };
         match walk {
@@ -309,8 +309,7 @@ impl<D: Disk> TruncatePlan<D> {
         loop {
             start.end_offset = end_offset;
             walked.on_start(start);
-            let walk = FrameWalk::new(start, Offset(u64::MAX));
-            let mut reader = FrameReader::new(handle.clone(), walk, WINDOW_LEN).in_turns(&self.turns);
+            let mut reader = self.reading().reader(handle.clone(), start, Offset(u64::MAX), WINDOW_LEN);
             let damaged = walked.follow(&mut reader, end_offset, producers).await?;
             let Some(position) = damaged else { return Ok(walked) };
             let from = walked.end_offset;
@@ -323,14 +322,18 @@ impl<D: Disk> TruncatePlan<D> {
         }
     }
 
+    fn reading(&self) -> Reading<'_> {
+        Reading { turns: &self.turns, epochs: &self.epochs }
+    }
+
     async fn start(&self, segment: &ThroughSegment<D>) -> Result<WalkRange, WalkError> {
         let handle = segment.file.open(segment.extent.end_offset).await?;
-        segment.file.walk_from_start(&handle, &segment.extent, &self.turns).await
+        segment.file.walk_from_start(&handle, &segment.extent, self.reading()).await
     }
 
     /// The first frame behind `position` that an index vouches for, when it is not above the cut.
     async fn resume(&self, segment: &ThroughSegment<D>, position: u64, end_offset: Offset) -> io::Result<Option<WalkRange>> {
-        let Some(index) = segment.index(&self.turns).await? else { return Ok(None) };
+        let Some(index) = segment.index(self.reading()).await? else { return Ok(None) };
         let entry = index.offsets.next_after(position).filter(|entry| entry.base_offset <= end_offset);
         Ok(entry.map(|entry| walk_range(&segment.file, &segment.extent, entry)))
     }
@@ -345,7 +348,7 @@ impl<D: Disk> TruncatePlan<D> {
         let file = &segment.file;
         let mut index = walked.index.clone();
         if !walked.lost.is_empty()
-            && let Some(before) = segment.index(&self.turns).await?
+            && let Some(before) = segment.index(self.reading()).await?
         {
             // Of frames that cannot be read the times are not known; the greatest keep retention from deleting early.
             index.append_time_ms_max = index.append_time_ms_max.max(before.append_time_ms_max);

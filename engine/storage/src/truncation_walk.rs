@@ -6,9 +6,8 @@
 use crate::active_segment::ActiveSegment;
 use crate::damage::DamagedRange;
 use crate::disk::{Disk, DiskFile};
-use crate::frame_reader::FrameReader;
+use crate::frame_reader::{FrameReader, Reading};
 use crate::frame_walk::{WalkError, WalkRange, undamaged};
-use crate::read_turns::Turns;
 use crate::sealed_segment::{SegmentExtent, SegmentFile};
 use crate::segment_index::SegmentIndex;
 use sluice_model::limits::BATCHES_PER_PRODUCER;
@@ -54,12 +53,12 @@ pub(crate) struct Walked {
 
 impl<D: Disk> ThroughSegment<D> {
     /// What is known of its frames' positions; `None` when that is damaged too.
-    pub(crate) async fn index(&self, turns: &Turns) -> io::Result<Option<SegmentIndex>> {
+    pub(crate) async fn index(&self, reading: Reading<'_>) -> io::Result<Option<SegmentIndex>> {
         let Some((before, newer)) = &self.open else {
-            return Ok(undamaged(self.file.whole_index(&self.extent, turns).await)?.map(|index| index.as_ref().clone()));
+            return Ok(undamaged(self.file.whole_index(&self.extent, reading).await)?.map(|index| index.as_ref().clone()));
         };
         let Some(before) = before else { return Ok(Some(newer.clone())) };
-        let before = undamaged(self.file.index(before, turns).await)?;
+        let before = undamaged(self.file.index(before, reading).await)?;
         Ok(Some(before.map_or_else(SegmentIndex::default, |index| index.as_ref().clone()).followed_by(newer)))
     }
 }
