@@ -28,14 +28,18 @@ impl FooterPlan {
     /// What is damaged is met by who reads it, and must not keep a segment from being sealed.
     pub(crate) async fn encode<D: Disk>(self, file: &SegmentFile<D>) -> io::Result<(Vec<u8>, SealedSegmentInfo)> {
         let Self { mut end, mut footer, restored } = self;
-        if let Some((extent, gathered)) = restored {
+        if let Some((extent, mut gathered)) = restored {
             let is_short = extent.end_position <= WALK_LEN_MAX;
             let reading = Reading { turns: &Turns::UNPACED, epochs: &footer.epochs };
+            if is_short {
+                gathered.gather_all(file, &extent, reading).await?;
+            }
             let (index, last_end) = if gathered.is_whole() {
                 (gathered.index.followed_by(&footer.index), Some(gathered.end_position))
             } else if is_short && let Some(index) = undamaged(file.index(&extent, reading).await)? {
+                // Nothing says when the frames were appended that cannot be read: as late as may be.
                 let last_end = file.frames_end(&index.offsets, &extent).await?;
-                (index.as_ref().clone().followed_by(&footer.index), last_end)
+                (index.without_times().followed_unread_by(&footer.index), last_end)
             } else if gathered.index.frame_count > 0 {
                 (gathered.index.followed_unread_by(&footer.index), None)
             } else {

@@ -94,16 +94,34 @@ impl<D: Disk> IndexPlan<D> {
     pub async fn run(self) -> io::Result<Indexed> {
         let Self { file, extent, epochs, mut gathered } = self;
         let reading = Reading { turns: &Turns::UNPACED, epochs: &epochs };
-        gathered.progress = match gathered.go_on(&file, &extent, reading).await {
-            Ok(progress) => progress,
-            Err(WalkError::Damaged(_)) => Progress::Damaged,
-            Err(WalkError::Io(error)) => return Err(error),
-        };
+        gathered.gather(&file, &extent, reading).await?;
         Ok(Indexed { segment: file.base_offset, gathered })
     }
 }
 
 impl RestoredIndex {
+    /// Goes on to the end at once, of a segment that is not long.
+    pub(crate) async fn gather_all<D: Disk>(
+        &mut self,
+        file: &SegmentFile<D>,
+        extent: &SegmentExtent,
+        reading: Reading<'_>,
+    ) -> io::Result<()> {
+        while !self.is_over() {
+            self.gather(file, extent, reading).await?;
+        }
+        Ok(())
+    }
+
+    async fn gather<D: Disk>(&mut self, file: &SegmentFile<D>, extent: &SegmentExtent, reading: Reading<'_>) -> io::Result<()> {
+        self.progress = match self.go_on(file, extent, reading).await {
+            Ok(progress) => progress,
+            Err(WalkError::Damaged(_)) => Progress::Damaged,
+            Err(WalkError::Io(error)) => return Err(error),
+        };
+        Ok(())
+    }
+
     async fn go_on<D: Disk>(
         &mut self,
         file: &SegmentFile<D>,

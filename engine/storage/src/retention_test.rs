@@ -1,7 +1,9 @@
 use super::*;
 use crate::batch_cache::TailMemory;
 use crate::checkpoint::{PartitionCheckpoint, RecoveryPoint, SealedSegmentInfo};
+use crate::layout::segment_file;
 use crate::log::LogConfig;
+use crate::log::tests::{Bench, dir};
 use crate::testing::fault_disk::FaultDisk;
 use crate::testing::frames::test_partition;
 use sluice_model::{LeaderEpochHistory, PlacementEpoch, ProducerTable};
@@ -83,4 +85,28 @@ fn segments_wholly_below_the_log_start_are_removed() {
     assert!(log.plan_remove_segments().is_empty());
     assert_eq!(log.checkpoint(Offset(30)).sealed.len(), 1);
     assert_eq!(log.retention_log_start(None, Some(1000)), Some(Offset(30)));
+}
+
+/// A start leaves what stood in a segment unread, and its footer is written later: of frames that cannot be read by then nobody
+/// knows how old they are, and no segment before them is older for it.
+#[test]
+fn a_segment_that_cannot_be_read_hastens_no_deletion() {
+    let mut bench = Bench::new(9, 16 * 1024);
+    (0..20).for_each(|_| bench.append(1, 1000));
+    bench.write_all_and_evict();
+    let base = bench.log.open[0].base_offset;
+    assert!(base > Offset::ZERO && bench.log.sealed.len() == 1, "one segment is sealed, another one begun");
+    bench.restart();
+    let path = segment_file(&dir(), base);
+    let len = bench.disk.files()[&path].len();
+    (0..len).step_by(512).for_each(|position| bench.disk.flip_bit(&path, position as u64, 3));
+    // Too large for what is left of it.
+    bench.append(1, 12_000);
+    bench.write_all_and_evict();
+    assert_eq!(bench.log.sealed.len(), 2);
+    let oldest = bench.log.sealed[0].info.append_time_ms_max;
+    assert_eq!(bench.log.retention_log_start(None, Some(oldest)), None);
+    assert_eq!(bench.log.retention_log_start(None, Some(oldest + 1)), Some(base));
+    assert_eq!(bench.log.retention_log_start(None, Some(199)), Some(base), "the youngest record has time 200");
+    assert_eq!(bench.log.retention_log_start(None, Some(201)), Some(Offset(20)));
 }

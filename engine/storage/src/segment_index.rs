@@ -82,7 +82,13 @@ impl SegmentIndex {
         self
     }
 
-    /// Whether a restart left frames out of it.
+    /// The same of a segment some frames of which could not be read: by time, it is looked through from its beginning.
+    #[must_use]
+    pub fn without_times(&self) -> Self {
+        Self { times: TimeIndex::default(), append_time_ms_max: TIMES_UNREAD, timestamp_ms_max: TIMES_UNREAD, ..self.clone() }
+    }
+
+    /// Whether a restart left frames out of it, or damage did.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.append_time_ms_max == TIMES_UNREAD

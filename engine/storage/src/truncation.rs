@@ -347,12 +347,9 @@ impl<D: Disk> TruncatePlan<D> {
     ) -> io::Result<SegmentCut> {
         let file = &segment.file;
         let mut index = walked.index.clone();
-        if !walked.lost.is_empty()
-            && let Some(before) = segment.index(self.reading()).await?
-        {
-            // Of frames that cannot be read the times are not known; the greatest keep retention from deleting early.
-            index.append_time_ms_max = index.append_time_ms_max.max(before.append_time_ms_max);
-            index.timestamp_ms_max = index.timestamp_ms_max.max(before.timestamp_ms_max);
+        if !walked.lost.is_empty() {
+            // Nothing says when the frames were appended that cannot be read: as late as may be.
+            index = index.without_times();
         }
         let mut epochs = self.epochs.clone();
         epochs.truncate(walked.end_offset);
