@@ -123,7 +123,9 @@ impl FooterCheck {
         }
         let index = &self.footer.index;
         let all_seen = self.offsets_seen == index.offsets.entries().len();
-        let epochs_agree = self.last_epoch.is_none() || self.footer.epochs.latest() == self.last_epoch;
+        // A footer that was written when all of the segment lay below the log start says nothing of epochs.
+        let latest = self.footer.epochs.latest();
+        let epochs_agree = self.last_epoch.is_none() || latest.is_none() || latest == self.last_epoch;
         let said = (index.append_time_ms_max, index.timestamp_ms_max);
         // A restart left frames out of it: what it says of the others is compared, and nothing of all of them.
         let times = if index.is_partial() { said } else { (self.append_time_ms_max, self.timestamp_ms_max) };

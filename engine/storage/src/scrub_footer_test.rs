@@ -4,6 +4,7 @@ use super::tests::{placed_frames, scrub_log, small_shard};
 use super::*;
 use crate::disk::DiskFile;
 use crate::layout::segment_file;
+use crate::log::tests::{Bench, address};
 use crate::scrub_finding::ScrubKind;
 use crate::segment_format::SegmentTrailer;
 use crate::testing::executor::block_on;
@@ -117,4 +118,21 @@ fn a_frame_that_was_begun_goes_on_where_it_is_when_segments_are_shorter_now() {
     assert_eq!(shard.log(id).sealed.front().expect("one is full").info.next_offset, Offset(2));
     assert_eq!(scrub_log(shard.log(id), None), []);
     assert_eq!(shard.read_all(id).len(), 3);
+}
+
+/// All of the segment lay below the log start then, and no epoch began before its end but the one that was cut off.
+#[test]
+fn a_footer_that_was_written_when_all_was_deleted_is_no_finding() {
+    let mut bench = Bench::new(3, 1 << 20);
+    (0..3).for_each(|_| bench.append(2, 500));
+    bench.source.leader_epoch = LeaderEpoch(2);
+    (0..2).for_each(|_| bench.append(2, 500));
+    bench.write_all_and_evict();
+    bench.log.set_log_start(Offset(6));
+    let truncation = block_on(bench.log.plan_truncate(Offset(6)).run()).expect("nothing is damaged");
+    assert!(truncation.tables().0.entries().is_empty(), "the epoch that spanned the log start is gone");
+    bench.log.truncate(truncation, address(100));
+    let cut = block_on(bench.log.plan_cut().expect("a segment to be cut").run()).expect("the device works");
+    bench.log.on_cut(cut);
+    assert_eq!(scrub_log(&mut bench.log, None), []);
 }
