@@ -338,6 +338,10 @@ mod rebuild_cases_tests;
 mod rebuild_trailer_tests;
 
 #[cfg(test)]
+#[path = "recovery_rebuild_cut_test.rs"]
+mod rebuild_cut_tests;
+
+#[cfg(test)]
 #[path = "recovery_rebuild_doubt_test.rs"]
 mod rebuild_doubt_tests;
 

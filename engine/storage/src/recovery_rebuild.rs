@@ -326,7 +326,7 @@ impl<D: Disk> Rebuild<'_, D> {
                     walked.stopped = Some(hole.unwrap_or(DamageKind::NoFrame));
                     return Ok(walked);
                 }
-                Ok(Some(frame)) if self.log.takes(&frame.header) => {
+                Ok(Some(frame)) if self.log.takes(&frame.header) && !self.named.supersedes(&frame.header) => {
                     if hole.take().is_some() {
                         walked.damaged.push(DamagedRange { from: walked.end, until: frame.header.base_offset() });
                     }

@@ -18,7 +18,7 @@ use crate::recovery::RecoveryError;
 use crate::recovery_journal::{JournalPlan, Step, plan_replay};
 use crate::recovery_report::LostGroups;
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{Incarnation, Offset, ShardIndex, TopicPartition};
+use sluice_model::{FrameHeader, Incarnation, LeaderEpoch, Offset, ShardIndex, TopicPartition};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -45,11 +45,20 @@ pub(crate) struct FoundJournal<D: Disk> {
 pub(crate) struct Named {
     /// Base offset of its first frame: from there on the journal has all of it.
     pub(crate) first: Option<Offset>,
-    /// What that frame is chained to.
+    /// What that frame is chained to, and its leader epoch.
     pub(crate) first_chain: u32,
+    pub(crate) first_epoch: LeaderEpoch,
     pub(crate) log_start: Offset,
     /// The lowest offset that the log was ever truncated to.
     pub(crate) cut_from: Option<Offset>,
+}
+
+impl Named {
+    /// Whether a frame of a segment was cut off before the journal's first one was appended, which says so by its leader
+    /// epoch: a truncation leaves the beginning of what it cuts off where it stands.
+    pub(crate) fn supersedes(&self, header: &FrameHeader) -> bool {
+        self.first.is_some_and(|first| header.next_offset() > first) && header.leader_epoch() < self.first_epoch
+    }
 }
 
 /// What the segments of one partition hold, for the journal's entries to be found in.
@@ -132,6 +141,7 @@ impl<D: Disk> FoundJournal<D> {
                 let named = named.entry(header.topic_partition()).or_default();
                 if named.first.is_none() {
                     (named.first, named.first_chain) = (Some(header.base_offset()), header.prev_header_crc.to_native());
+                    named.first_epoch = header.leader_epoch();
                 }
             }
             JournalEntry::LogStart { id, offset } if group_is_good => {
@@ -146,6 +156,7 @@ impl<D: Disk> FoundJournal<D> {
                 named.cut_from = Some(named.cut_from.map_or(end_offset, |cut| cut.min(end_offset)));
                 if named.first.is_none_or(|first| end_offset < first) {
                     (named.first, named.first_chain) = (Some(end_offset), last_header_crc);
+                    named.first_epoch = LeaderEpoch::default();
                 }
             }
         })
