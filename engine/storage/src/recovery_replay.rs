@@ -238,7 +238,7 @@ impl<'a, D: Disk> Replay<'a, D> {
         }
         self.report.entries_replayed += 1;
         match entry {
-            JournalEntry::Frame { header, .. } if self.truncations.cut_off(id, address, header.next_offset()) => {
+            JournalEntry::Frame { header, .. } if self.truncations.cut_off(header, address) => {
                 self.report.entries_replayed -= 1;
                 self.report.entries_truncated += 1;
             }

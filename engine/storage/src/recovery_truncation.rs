@@ -15,7 +15,7 @@ use crate::journal_scan::group_body;
 use crate::log::Log;
 use crate::recovery_journal::{JournalPlan, Step};
 use crate::rewrite::rewrite_part;
-use sluice_model::{Offset, TopicPartition};
+use sluice_model::{FrameHeader, Offset, TopicPartition};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -64,16 +64,25 @@ impl Truncations {
         after.min_by_key(|found| found.end_offset).copied()
     }
 
-    /// Whether a frame that ends at `next_offset`, which stands at `address`, is cut off later. A cut ends a log between two
-    /// frames, unless it could not read where one begins: what it went through is gone as well, even if it is good here.
-    pub(crate) fn cut_off(&self, id: TopicPartition, address: EntryAddress, next_offset: Offset) -> bool {
-        self.lowest_after(id, address).is_some_and(|found| next_offset > found.end_offset)
+    /// Whether a frame, which stands at `address`, is cut off later. A cut ends a log between two frames, unless it could
+    /// not read where one begins: what it went through is gone as well, even if it is good here. So is the frame that ends
+    /// at the cut when the cut could not read that one: what was appended since follows the last one that it could.
+    pub(crate) fn cut_off(&self, header: &FrameHeader, address: EntryAddress) -> bool {
+        let (next_offset, crc) = (header.next_offset(), header.header_crc.to_native());
+        let is_unread = |found: &FoundTruncation| next_offset == found.end_offset && crc != found.last_header_crc;
+        let found = self.0.get(&header.topic_partition()).into_iter().flatten();
+        found.filter(|found| found.address > address).any(|found| next_offset > found.end_offset || is_unread(found))
     }
 }
 
 /// Truncates a log that was restored from a checkpoint, memory and files. Nothing of it when the log begins above.
 pub(crate) async fn truncate_restored<D: Disk>(log: &mut Log<D>, found: FoundTruncation) -> io::Result<()> {
-    let mut truncation = log.plan_truncate(found.end_offset.max(log.log_start_offset())).run().await?;
+    let start = log.log_start_offset();
+    let mut truncation = log.plan_truncate(found.end_offset.max(start)).run().await?;
+    if truncation.end_offset() == found.end_offset && truncation.last_header_crc() != found.last_header_crc {
+        // It could not read the last frame then, and what was appended since does not follow it.
+        truncation = log.plan_truncate(Offset(found.end_offset.0.saturating_sub(1)).max(start)).run().await?;
+    }
     if truncation.end_offset() <= found.end_offset {
         truncation.set_end(found.end_offset, found.last_header_crc);
     }

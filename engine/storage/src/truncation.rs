@@ -76,6 +76,11 @@ impl Truncation {
         self.end_offset
     }
 
+    /// `header_crc` of the last frame, which the next one follows.
+    pub(crate) fn last_header_crc(&self) -> u32 {
+        self.last_header_crc
+    }
+
     /// What the journal has to hold before any file is cut.
     #[must_use]
     pub fn journal_entry(&self, id: TopicPartition) -> JournalEntry<'static> {
