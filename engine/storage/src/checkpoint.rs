@@ -82,7 +82,8 @@ pub struct PartitionCheckpoint {
     /// each other, at most `DAMAGED_RANGES_MAX`.
     pub accepted: Vec<DamagedRange>,
     /// The lowest offset from which acknowledged records may be missing: a journal was damaged, and nothing vouches
-    /// for what it held of this partition. Stays until an operator accepts it or the log start passes it.
+    /// for what it held of this partition. Stays until an operator accepts it or the log start has passed all that was
+    /// doubted, which ended no later than the log did when it was last recovered.
     pub possibly_short: Option<Offset>,
 }
 

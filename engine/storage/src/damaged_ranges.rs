@@ -15,13 +15,18 @@ pub(crate) struct DamagedRanges {
     damaged: Vec<DamagedRange>,
     /// In order, apart from each other.
     accepted: Vec<DamagedRange>,
+    /// The lowest offset from which records may be missing.
     possibly_short: Option<Offset>,
+    /// No offset from which they may be missing is above this one.
+    doubted_until: Offset,
 }
 
 impl DamagedRanges {
     pub(crate) fn restored(checkpoint: &PartitionCheckpoint) -> Self {
-        let mut ranges =
-            Self { damaged: Vec::new(), accepted: checkpoint.accepted.clone(), possibly_short: checkpoint.possibly_short };
+        let (accepted, possibly_short) = (checkpoint.accepted.clone(), checkpoint.possibly_short);
+        // A checkpoint says where the first doubt is; others since were where the log ended then.
+        let doubted_until = checkpoint.recovery_point.offset;
+        let mut ranges = Self { damaged: Vec::new(), accepted, possibly_short, doubted_until };
         checkpoint.damaged.iter().for_each(|&range| ranges.quarantine(range));
         ranges
     }
@@ -64,6 +69,7 @@ impl DamagedRanges {
 
     /// Acknowledged records may be missing from `offset` on.
     pub(crate) fn doubt(&mut self, offset: Offset) {
+        self.doubted_until = self.possibly_short.map_or(offset, |_| self.doubted_until.max(offset));
         self.possibly_short = Some(self.possibly_short.map_or(offset, |before| before.min(offset)));
     }
 
@@ -93,13 +99,16 @@ impl DamagedRanges {
             });
         }
         self.possibly_short = self.possibly_short.filter(|&offset| offset < end_offset);
+        self.doubted_until = self.doubted_until.min(end_offset);
     }
 
-    /// What lies below the log start is nobody's concern any more.
+    /// What lies below the log start is nobody's concern any more. A doubt above it stays, whatever was doubted before it.
     pub(crate) fn advance_log_start(&mut self, log_start: Offset) {
         self.damaged.retain(|range| range.until > log_start);
         self.accepted.retain(|range| range.until > log_start);
-        self.possibly_short = self.possibly_short.filter(|&offset| offset >= log_start);
+        let doubted_until = self.doubted_until;
+        let left = self.possibly_short.map(|offset| offset.max(log_start));
+        self.possibly_short = left.filter(|&offset| offset <= doubted_until);
     }
 }
 
@@ -182,14 +191,31 @@ mod tests {
     }
 
     #[test]
-    fn doubt_stays_at_the_lowest_offset_until_the_log_start_passes_it() {
+    fn doubt_stays_until_the_log_start_has_passed_all_that_was_doubted() {
         let mut ranges = DamagedRanges::default();
         ranges.doubt(Offset(9));
-        ranges.doubt(Offset(12));
-        ranges.advance_log_start(Offset(9));
         assert_eq!(ranges.possibly_short(), Some(Offset(9)));
-        ranges.advance_log_start(Offset(10));
-        assert_eq!(ranges.possibly_short(), None);
+        let mut single = ranges.clone();
+        single.advance_log_start(Offset(10));
+        assert_eq!(single.possibly_short(), None);
+        ranges.doubt(Offset(12));
+        for (log_start, left) in [(9, Some(9)), (10, Some(10)), (12, Some(12)), (13, None)] {
+            ranges.advance_log_start(Offset(log_start));
+            assert_eq!(ranges.possibly_short(), left.map(Offset), "the log starts at {log_start}");
+        }
+        // Of the doubts of an earlier life only the first is known.
+        let point = crate::checkpoint::RecoveryPoint { offset: Offset(30), ..Default::default() };
+        let checkpoint = PartitionCheckpoint {
+            recovery_point: point,
+            possibly_short: Some(Offset(5)),
+            ..PartitionCheckpoint::empty(crate::testing::frames::test_partition(1))
+        };
+        let mut restored = DamagedRanges::restored(&checkpoint);
+        restored.doubt(Offset(40));
+        for (log_start, left) in [(4, Some(5)), (20, Some(20)), (40, Some(40)), (41, None)] {
+            restored.advance_log_start(Offset(log_start));
+            assert_eq!(restored.possibly_short(), left.map(Offset), "the log starts at {log_start}");
+        }
     }
 
     #[test]

@@ -348,3 +348,31 @@ fn no_damage_to_any_file_makes_recovery_panic_or_serve_what_was_never_appended()
     }
     assert!(started > 20, "only {started} started");
 }
+
+/// The log start passes the first doubt before the start that raises another one.
+#[test]
+fn a_doubt_is_not_forgotten_with_an_older_one_that_the_log_start_has_passed() {
+    let id = test_partition(0);
+    let mut disk = FaultDisk::new(1);
+    for number in 1..=2 {
+        let mut shard = TestShard::start(&disk, number, TestSizes::default()).unwrap();
+        let mut source = shard.source(id, number);
+        let [first, last] = [source.next(3, 300), source.next(3, 300)];
+        shard.append(&first);
+        shard.commit();
+        if number == 2 {
+            assert_eq!(shard.log(id).possibly_short(), Some(Offset(3)), "{}", shard.report());
+            shard.set_log_start(id, Offset(5));
+        }
+        shard.append(&last);
+        shard.commit();
+        shard.mark_idle();
+        disk = power_cycled(&shard.disk);
+        let groups = super::rebuild_cases_tests::journal_groups(&disk);
+        let (path, at, _) = groups.iter().rfind(|(.., header)| header.entry_count > 0).expect("the last frame's");
+        disk.flip_bit(path, at + 8, 1);
+    }
+    let shard = TestShard::start(&disk, 3, TestSizes::default()).unwrap();
+    let short = shard.report().possibly_short.get(&id).copied();
+    assert_eq!(short, Some(Offset(5)), "records from 6 on are lost: {}", shard.report());
+}
