@@ -27,6 +27,8 @@ pub struct Astray {
     noted: usize,
     /// Scars of the disk, and its calls, when what may be refused was last looked for.
     looked_at: (usize, usize),
+    /// The first attempt of the last start: files that it, or a later one, has set aside were segments before it.
+    pub set_aside_from: u64,
     /// Shards a slot, or the spare, of which does not hold what was written there.
     pub slots: BTreeSet<ShardIndex>,
     pub spares: BTreeSet<ShardIndex>,
@@ -154,7 +156,10 @@ impl World {
 
     fn segments_hit(&self, told: &[(PathBuf, Told)]) -> Vec<(sluice_model::TopicPartition, crate::rot::SegmentHit)> {
         let mut found = Vec::new();
-        let of_segments: Vec<_> = told.iter().filter(|(path, _)| class_of(path) == Some(2)).collect();
+        let is_segment = |path: &Path| {
+            class_of(path) == Some(2) || set_aside_by(path).is_some_and(|number| number >= self.faults.astray.set_aside_from)
+        };
+        let of_segments: Vec<_> = told.iter().filter(|(path, _)| is_segment(path)).collect();
         if of_segments.is_empty() {
             return found;
         }
@@ -184,4 +189,10 @@ impl World {
             model.astray.1 = model.astray.1.into_iter().chain(hit.hidden_from).chain(of_cuts).min();
         }
     }
+}
+
+/// The incarnation that has set this file aside.
+fn set_aside_by(path: &Path) -> Option<u64> {
+    let mut parts = path.iter().skip_while(|part| *part != "set-aside");
+    parts.nth(1)?.to_str()?.parse().ok()
 }

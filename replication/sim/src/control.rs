@@ -95,6 +95,12 @@ impl Control {
         }
     }
 
+    /// The number of the next incarnation.
+    #[must_use]
+    pub fn next_incarnation(&self) -> u64 {
+        self.incarnations + 1
+    }
+
     /// Two new incarnations: one to move partitions under, one to open shards under.
     pub fn begin_start(&mut self) -> (Incarnation, Incarnation) {
         self.leader_epochs += 1;

@@ -46,6 +46,7 @@ impl World {
     /// Starts the broker, as often as it takes. `was_clean` after a clean stop of the same data.
     pub fn start(&mut self, was_clean: bool) -> Result<(), Violation> {
         self.faults.on_start_begun(&self.disk);
+        self.faults.astray.set_aside_from = self.control.next_incarnation();
         self.note_forgetful_journals();
         if self.faults.device_errors > 0 {
             self.note_freed();

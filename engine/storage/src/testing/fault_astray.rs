@@ -102,8 +102,12 @@ impl State {
         self.scars.push(Scar { inode, position, told });
     }
 
-    /// These bytes have arrived where they were meant to.
+    /// These bytes have arrived where they were meant to. Whoever writes what stands there has only read it, and knows no
+    /// better than the place did.
     pub(super) fn on_arrived(&mut self, inode: InodeId, position: usize, bytes: &[u8]) {
+        if self.files[inode].bytes.get(position..position + bytes.len()) == Some(bytes) {
+            return;
+        }
         let arrived = Scar { inode, position, told: bytes.to_vec() };
         for scar in self.scars.iter_mut().filter(|scar| scar.inode == inode) {
             arrived.overlay(&mut scar.told, scar.position);

@@ -78,6 +78,23 @@ fn what_is_written_properly_later_is_no_scar_and_a_power_cut_heals_nothing() {
 }
 
 #[test]
+fn what_is_only_read_and_written_again_stays_a_scar() {
+    block_on(async {
+        let disk = FaultDisk::new(1);
+        let a = file_with(&disk, "a", 1, 3).await;
+        disk.lose_write(0, "/a");
+        a.write_at(BLOCK, vec![9; BLOCK_LEN]).await.unwrap();
+        let before = told(&disk);
+        assert_eq!((before.0["a"].clone(), before.1), (vec![1, 9, 1], 8));
+        let there = a.read_at(0, 3 * BLOCK_LEN).await.unwrap().to_vec();
+        a.write_at(0, there).await.unwrap();
+        assert_eq!(told(&disk), before, "nobody has written what ought to stand there");
+        a.write_at(0, vec![8; 3 * BLOCK_LEN]).await.unwrap();
+        assert_eq!(told(&disk).1, 0);
+    });
+}
+
+#[test]
 fn the_first_byte_that_differs_is_found_in_its_sector() {
     let told = Told { bytes: vec![0; 4096], bad_sectors: vec![512, 2048] };
     assert_eq!(told.first_bad(0, 512), None);
