@@ -9,7 +9,7 @@ use super::partition::{Held, PartitionModel};
 use crate::demand;
 use crate::rot::SegmentHit;
 use sluice_storage::damage::DamagedRange;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl PartitionModel {
     /// No copy of this frame counts any more, wherever the model has it.
@@ -64,7 +64,7 @@ impl PartitionModel {
         for (&base, held) in self.frames.range_mut(first..range.until.0).filter(|(base, held)| is_live(**base, held)) {
             let of_cuts = self.hidden_from_cuts.iter().filter(|_| is_cut);
             let is_hidden = self.hidden.iter().chain(of_cuts).any(|hidden| hidden.contains(&base));
-            let is_astray = self.astray.0.contains(&base) || self.astray.1.is_some_and(|from| base >= from);
+            let is_astray = is_missing(&self.astray, base);
             held.is_rotten |= device_failed || is_hidden || is_astray;
             demand!(held.is_rotten, "{id}: {range:?} is not served, and nothing has happened to the frame at {base}");
         }
@@ -145,6 +145,11 @@ impl PartitionModel {
         !self.astray.0.is_empty() || self.astray.1.is_some()
     }
 
+    /// Whether its segment may not hold this frame.
+    pub(super) fn is_missing(&self, base: u64) -> bool {
+        is_missing(&self.astray, base)
+    }
+
     fn is_hidden(&self, base: u64) -> bool {
         let of_cuts = self.hidden_from_cuts.iter().filter(|_| self.is_cut());
         self.hidden.iter().chain(of_cuts).any(|hidden| hidden.contains(&base))
@@ -164,15 +169,19 @@ impl PartitionModel {
         }
     }
 
-    /// Whether every promised record from `end` on has rotted, or was deleted.
+    /// Whether every promised record from `end` on has rotted, or was deleted, as those below `deleted_until` were.
     #[must_use]
-    pub fn is_rotten_from(&self, end: u64) -> bool {
-        let start = self.log_start_min;
+    pub fn is_rotten_from(&self, end: u64, deleted_until: u64) -> bool {
         let promised = self.frames.range(end..self.promised_end.max(end));
         promised
-            .filter(|(base, held)| **base + u64::from(held.record_count) > start)
+            .filter(|(base, held)| **base + u64::from(held.record_count) > deleted_until)
             .all(|(base, held)| held.is_rotten || self.is_hidden(*base))
     }
+}
+
+/// Whether a write that went astray may have cost the segment's copy of the frame at this offset.
+fn is_missing((bases, from): &(BTreeSet<u64>, Option<u64>), base: u64) -> bool {
+    bases.contains(&base) || from.is_some_and(|from| base >= from)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl PartitionModel {
     pub fn on_recovered(&mut self, found: &Recovered, coverage: &mut Coverage) -> Result<(), Violation> {
         let id = self.id;
         let (start, end) = (found.status.log_start_offset.0, found.status.log_end_offset.0);
-        self.settle_truncation(end, coverage);
+        self.settle_truncation(end, found.possibly_short.is_some_and(|offset| offset <= end), coverage);
         if found.journal_rotten && found.slot_lost {
             // The older slot may name segments that were deleted since, and a damaged group may have been all that said so.
             self.deleted.values_mut().for_each(|held| held.is_rotten = true);
@@ -134,9 +134,11 @@ impl PartitionModel {
     fn check_end(&self, found: &Recovered, end: u64) -> Result<(), Violation> {
         let id = self.id;
         let is_said = found.possibly_short.is_some_and(|offset| offset <= end);
+        // With the spare went the log start: of several files that were removed some are there again, and not the last.
+        let deleted_until = if found.spare_lost { self.log_start_max } else { self.log_start_min };
         let is_window = found.in_window && self.window_from.is_some_and(|from| end >= from);
         demand!(
-            end >= self.promised_end || self.is_rotten_from(end) && (is_said || is_window),
+            end >= self.promised_end || self.is_rotten_from(end, deleted_until) && (is_said || is_window),
             "{id}: the log ends at {end}, and records up to {} were acknowledged or served; possibly short: {:?}",
             self.promised_end,
             found.possibly_short

@@ -61,9 +61,12 @@ impl PartitionModel {
             accepted: self.accepted.clone(),
             maybe_accepted: self.maybe_accepted.clone(),
         }));
+        // The batch that it ends with may be one that it could not read, and then is none from here on.
+        let last = self.holding(end.saturating_sub(1)).map(|(base, _)| base).filter(|base| self.is_missing(*base));
         let log_start = self.log_start.max(start);
         self.producers.values_mut().for_each(|producer| producer.truncate(end, log_start));
         self.cut(end);
+        last.and_then(|base| self.frames.get_mut(&base)).into_iter().for_each(|held| held.is_rotten = true);
         self.high_watermark = self.high_watermark.min(end);
         self.cuts.push(end);
         // What a cut knows of producers it reads from the frames below it.
@@ -96,10 +99,13 @@ impl PartitionModel {
         Ok(())
     }
 
-    /// The process ended meanwhile, and a start found this end.
-    pub(super) fn settle_truncation(&mut self, end: u64, coverage: &mut Coverage) {
+    /// The process ended meanwhile, and a start found this end; it `is_said` when records may be missing from there on.
+    pub(super) fn settle_truncation(&mut self, end: u64, is_said: bool, coverage: &mut Coverage) {
         let Some(Truncation { before: Some(before), .. }) = self.truncation.take() else { return };
-        let is_done = end == self.end || end < self.end && self.is_cut_inside() && self.ends_batch(end);
+        let is_inside = end < self.end && self.is_cut_inside() && self.ends_batch(end);
+        // What stood last below the cut was lost with it.
+        let is_short = end < self.end && is_said && self.is_rotten_from(end, self.log_start_min);
+        let is_done = end == self.end || is_inside || is_short;
         coverage.hit(if is_done { "truncate: done by a start" } else { "truncate: undone by a crash" });
         if is_done {
             return;
