@@ -106,7 +106,9 @@ fn named_within(bytes: &[u8], group: &GroupHeader, last: u64) -> u64 {
 }
 
 /// Files are filled from their start, in order of sequence, so a first group says much about a whole file: unless the
-/// write that put it there never arrived, and it is of an earlier round. That is told from the files beside it.
+/// write that put it there never arrived, and it is of an earlier round, or is another file's that has landed there. The
+/// first is told from the files beside it; and as one write goes astray at a time, no single file is believed to begin
+/// behind this one.
 fn can_hold_wanted(firsts: &[Option<GroupHeader>], index: usize, wanted: Wanted) -> bool {
     let Some(first) = firsts[index].filter(|first| first.shard == wanted.shard) else { return true };
     let sequence_if_wanted = |header: Option<GroupHeader>| {
@@ -116,18 +118,19 @@ fn can_hold_wanted(firsts: &[Option<GroupHeader>], index: usize, wanted: Wanted)
     let after = firsts[(index + 1) % firsts.len()];
     if first.incarnation == wanted.incarnation {
         let begins_later = |sequence: u64| sequence > first.sequence && sequence <= wanted.from_sequence;
-        let is_over = firsts.iter().filter_map(|other| sequence_if_wanted(*other)).any(begins_later);
-        return !is_over || sequence_if_wanted(before).is_some_and(|sequence| sequence > first.sequence);
+        let later = firsts.iter().filter_map(|other| sequence_if_wanted(*other)).filter(|sequence| begins_later(*sequence));
+        return later.count() < 2 || sequence_if_wanted(before).is_some_and(|sequence| sequence > first.sequence);
     }
     let follows_wanted = sequence_if_wanted(before).is_some();
     let begins_before_the_first_seen = sequence_if_wanted(after).is_some_and(|sequence| sequence > wanted.from_sequence);
-    let newest = firsts.iter().flatten().map(|header| header.sequence).max();
+    let older = firsts.iter().flatten().filter(|header| sequence_if_wanted(Some(**header)).is_none());
+    let newest = older.map(|header| header.sequence).max();
     let would_be_first = index == 0 || before.map(|header| header.sequence) == newest;
-    let none_seen = !firsts.iter().any(|other| sequence_if_wanted(*other).is_some());
+    let few_seen = firsts.iter().filter_map(|other| sequence_if_wanted(*other)).count() < 2;
     first.incarnation.number >= wanted.incarnation.number
         || follows_wanted
         || begins_before_the_first_seen
-        || (none_seen && would_be_first)
+        || (few_seen && would_be_first)
 }
 
 async fn scan_file<D: Disk>(file: &D::File, index: u32, file_len: u64, wanted: Wanted, scan: &mut JournalScan) -> io::Result<()> {

@@ -131,7 +131,9 @@ fn files_that_cannot_hold_what_is_wanted_are_not_read() {
     let read = |firsts: &[Option<GroupHeader>], wanted: Wanted| -> Vec<bool> {
         (0..5).map(|index| can_hold_wanted(firsts, index, wanted)).collect()
     };
-    assert_eq!(read(&firsts, wanted), [true, false, true, true, true], "the first comes after the newest");
+    let far = Wanted { from_sequence: 8, ..wanted };
+    assert_eq!(read(&firsts, far), [true, false, true, true, true], "the first comes after the newest");
+    assert_eq!(read(&firsts, wanted), [true; 5], "5 alone does not say that all behind 3 is over: it may have landed there");
     let newer = Wanted { incarnation: incarnation(2), ..wanted };
     let begins = [true, false, false, false, false];
     assert_eq!(read(&firsts, newer), begins, "all of an older incarnation: only where the newer one begins");
@@ -142,7 +144,7 @@ fn files_that_cannot_hold_what_is_wanted_are_not_read() {
     let mut round = firsts.clone();
     (round[0], round[1]) = (first, second);
     let late = Wanted { from_sequence: 12, ..wanted };
-    assert_eq!(read(&round, late), [true, true, true, false, false]);
+    assert_eq!(read(&round, late), [true, true, true, false, true]);
     round[0] = firsts[0];
     assert!(read(&round, late)[0], "it stands between newer ones");
 
@@ -168,6 +170,33 @@ fn a_first_write_that_never_arrived_does_not_hide_what_follows_it_in_its_file() 
         block_on(round[0].write_at(0, old[..4 * BLOCK_LEN].to_vec())).unwrap();
         assert_eq!(sequences(&scan(&files, 2, from_sequence)), [8]);
     }
+}
+
+#[test]
+fn a_group_that_lands_at_the_beginning_of_another_file_hides_none() {
+    for file in [0, 2] {
+        let disk = FaultDisk::new(1);
+        let files = write(&disk, 1, 1, 0, &[4, 4, 4, 2, 2]);
+        let held = disk.files()[&journal_file(Path::new(DIR), 1)].clone();
+        // Group 4 went there, and where it was to go there is nothing.
+        block_on(files[file].write_at(0, held[4 * BLOCK_LEN..6 * BLOCK_LEN].to_vec())).unwrap();
+        block_on(files[1].write_at(4 * BLOCK, vec![0; 2 * BLOCK_LEN])).unwrap();
+        assert_eq!(sequences(&scan(&files, 1, 5)), [5], "it landed in file {file}");
+        assert_eq!(sequences(&scan(&files, 1, 3)), [3, 4, 5], "it landed in file {file}");
+    }
+}
+
+#[test]
+fn a_first_group_that_lands_in_another_file_does_not_hide_what_follows_it_in_its_own() {
+    let disk = FaultDisk::new(1);
+    write(&disk, 1, 1, 1, &[4; 6]);
+    let old = disk.files()[&journal_file(Path::new(DIR), 1)].clone();
+    let files = write(&disk, 2, 7, 1, &[2, 2]);
+    let held = disk.files()[&journal_file(Path::new(DIR), 1)].clone();
+    // Group 7 went to the file behind its own, which begins with group 1 of the first incarnation again.
+    block_on(files[1].write_at(0, old[..2 * BLOCK_LEN].to_vec())).unwrap();
+    block_on(files[2].write_at(0, held[..2 * BLOCK_LEN].to_vec())).unwrap();
+    assert_eq!(sequences(&scan(&files, 2, 7)), [7, 8]);
 }
 
 #[test]
