@@ -338,6 +338,10 @@ mod rebuild_cases_tests;
 mod rebuild_trailer_tests;
 
 #[cfg(test)]
+#[path = "recovery_truncation_unread_test.rs"]
+mod truncation_unread_tests;
+
+#[cfg(test)]
 #[path = "recovery_rebuild_cut_test.rs"]
 mod rebuild_cut_tests;
 

@@ -96,14 +96,16 @@ impl World {
     /// Of a frame below the recovery point the segment's copy counts, of the others the journal's. Where no checkpoint says
     /// which, both do. A recovery point from before a truncation is that of other frames.
     pub(crate) fn note_rot(&mut self, in_segments: &[FrameId], in_journals: &[FrameCopy]) {
-        let held = self.held_by_checkpoints();
+        // A slot whose flush has failed counts for a start, and is gone when the power is, even in the middle of that start.
+        let held = [self.held_by_checkpoints(), self.held_on(&self.without_errors())];
         let in_segments = in_segments.iter().map(|frame| (frame, None));
         for (&(id, base), epoch) in in_segments.chain(in_journals.iter().map(|(frame, epoch)| (frame, Some(*epoch)))) {
-            let known = held.get(&id).filter(|_| !self.home_may_lack_checkpoints(id));
-            let counts = known.is_none_or(|known| match epoch {
+            let may_lack = self.home_may_lack_checkpoints(id);
+            let counts_by = |known: &PartitionCheckpoint| match epoch {
                 None => base < known.recovery_point.offset.0,
                 Some(epoch) => base >= known.recovery_point.offset.0 || epoch_of(known, base) != Some(epoch),
-            });
+            };
+            let counts = may_lack || held.iter().any(|held| held.get(&id).is_none_or(counts_by));
             if let Some(model) = self.oracle.partitions.get_mut(&id).filter(|_| counts) {
                 self.trace.note(format_args!("  that is the frame of {id} at {base}"));
                 model.rot(base);
@@ -142,12 +144,15 @@ impl World {
         known
     }
 
-    /// As the newest checkpoints that are good have them.
+    /// As the newest checkpoints that are good have them, for a process that starts while the power stays.
     fn held_by_checkpoints(&self) -> BTreeMap<TopicPartition, PartitionCheckpoint> {
+        self.held_on(&self.disk.as_read())
+    }
+
+    fn held_on(&self, disk: &FaultDisk) -> BTreeMap<TopicPartition, PartitionCheckpoint> {
         let mut held: BTreeMap<TopicPartition, PartitionCheckpoint> = BTreeMap::new();
-        let disk = self.without_errors();
         for shard in (0..64).map(ShardIndex) {
-            let slots = block_on(read_slots(&disk, &self.control.layout, shard)).unwrap_or([SlotFound::Bad, SlotFound::Bad]);
+            let slots = block_on(read_slots(disk, &self.control.layout, shard)).unwrap_or([SlotFound::Bad, SlotFound::Bad]);
             let good = slots.into_iter().filter_map(|slot| if let SlotFound::Good(found) = slot { Some(found) } else { None });
             let newest = good.max_by_key(|found| found.slot_sequence);
             for partition in newest.into_iter().flat_map(|found| found.checkpoint.partitions) {

@@ -30,7 +30,7 @@ enum Command {
         /// Operations to leave out, with commas between them.
         #[arg(long, default_value = "")]
         without: String,
-        /// Operations that an ordinary run leaves out: `astray`, with which some seeds fail.
+        /// Operations that an ordinary run leaves out: `astray`.
         #[arg(long, default_value = "")]
         with: String,
         /// Print how often everything was met.

@@ -67,7 +67,7 @@ pub const OPERATIONS: &[(Operation, &str, u64)] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mask(u32);
 
-/// Of an ordinary run: writes that go astray are left out, because some seeds with them fail.
+/// Of an ordinary run: writes that go astray are left out until enough seeds with them have passed.
 impl Default for Mask {
     fn default() -> Self {
         Self(0).with(Operation::Astray)

@@ -9,7 +9,7 @@ use std::path::Path;
 /// `sluice-sim run --from` takes others.
 const FROM: u64 = sluice_sim::plants::FROM;
 const COUNT: u64 = 600;
-/// Of those in which writes may go astray: these pass, and among many thousands some do not.
+/// Of those in which writes may go astray.
 const ASTRAY_COUNT: u64 = 150;
 
 #[test]

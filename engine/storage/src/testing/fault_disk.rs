@@ -83,6 +83,14 @@ impl FaultDisk {
         self.cuts().at(cut.call).image(cut.unflushed)
     }
 
+    /// A device on which readers find what they find on this one, a page cache's bytes among it, and nothing is to fail.
+    #[must_use]
+    pub fn as_read(&self) -> Self {
+        let state = self.0.borrow();
+        let inodes = state.files.iter().map(|file| file.bytes.clone()).collect();
+        Self::from_image(Image { names: state.names.clone(), inodes }, 0)
+    }
+
     /// The process that made them is gone, and the power is not: calls under way end as they would have.
     pub fn end_calls(&self) {
         let mut state = self.0.borrow_mut();
