@@ -112,10 +112,11 @@ impl PartitionModel {
         (found.spare_lost || self.is_cut_inside()) && is_said && (end == 0 || end < self.end && self.ends_batch(end))
     }
 
-    /// A truncation went through a batch that its segment did not hold. A journal that has it ends the log before it, and says
-    /// that it may be short from there.
+    /// A truncation went through a batch that its segment did not hold, or up to its end. A journal that has it ends the log
+    /// before it, and says that it may be short from there.
     pub(super) fn is_cut_inside(&self) -> bool {
-        self.cuts.last() == Some(&self.end) && self.end > 0 && !self.ends_batch(self.end)
+        let is_unread = || self.holding(self.end - 1).is_some_and(|(_, held)| held.is_rotten);
+        self.cuts.last() == Some(&self.end) && self.end > 0 && (!self.ends_batch(self.end) || is_unread())
     }
 
     /// The removal of a file that was deleted is undone by a power cut as long as its folder was not flushed, and of one
