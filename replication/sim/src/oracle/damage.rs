@@ -208,7 +208,7 @@ mod tests {
         }
         model.rot(2);
         model.rot(4);
-        model.cut(4, 0);
+        model.cut(4);
         model.append(BatchId(4), &batch, 0);
         // As a checkpoint from before the cut has it.
         let range = DamagedRange { from: Offset(2), until: Offset(8) };
