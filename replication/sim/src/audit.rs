@@ -87,7 +87,7 @@ impl World {
                 Ok(frames) => Ok(Piece::Frames(read, frames.slices)),
                 // A read that fails once is made again; two faults may have hit both, and nothing is lost by that.
                 Err(DiskReadError::Damaged(damage))
-                    if damage.kind == DamageKind::Unreadable && self.disk.failed_counts().0 > 1 =>
+                    if damage.kind == DamageKind::Unreadable && self.disk.may_have_failed_twice() =>
                 {
                     Ok(Piece::Again)
                 }

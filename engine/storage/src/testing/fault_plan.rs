@@ -197,6 +197,13 @@ impl FaultDisk {
         plan.spikes = None;
     }
 
+    /// Whether a read, or an opening, may have failed when it was asked for again.
+    #[must_use]
+    pub fn may_have_failed_twice(&self) -> bool {
+        let (reads, opens) = self.failed_counts();
+        reads > 1 || opens > 1
+    }
+
     /// Reads that failed so far, and openings that did.
     #[must_use]
     pub fn failed_counts(&self) -> (u64, u64) {

@@ -133,7 +133,7 @@ impl World {
                     }
                     DiskReadError::Damaged(damage) => {
                         // A read that fails once is made again; two faults may have hit both, and nothing is lost by that.
-                        let failed_twice = damage.kind == DamageKind::Unreadable && self.disk.failed_counts().0 > 1;
+                        let failed_twice = damage.kind == DamageKind::Unreadable && self.disk.may_have_failed_twice();
                         // After a cut, other frames may have the same offsets.
                         if model.cuts.len() == read.cuts && !failed_twice {
                             self.oracle.partition_mut(id).on_unreadable(damage.range, false)?;

@@ -94,8 +94,9 @@ impl PartitionModel {
         if found.spare_lost {
             self.producers_known_from = start;
         }
-        // Of a log that was cut, what the spare says of producers is not believed as long as the journal names the truncation.
-        if found.spare_lost || found.checkpoints_lost && !self.cuts.is_empty() {
+        // Of a log that was cut, a checkpoint of before says of producers what their newest batches then were, and those may be
+        // cut off; what stood below them is read from segments, and not when they are deleted.
+        if found.spare_lost || !self.cuts.is_empty() {
             self.producers.values_mut().for_each(|producer| producer.forget_below(start));
         }
         self.high_watermark = found.status.high_watermark.0;
