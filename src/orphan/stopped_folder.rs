@@ -7,7 +7,7 @@ use crate::log::files::{self, Files, ShardFiles};
 use crate::log::folder;
 use sluice_broker::BROKER;
 use sluice_controller::{CommandError, Controller, OpenError};
-use sluice_metadata::{FolderId, HeldPartitions, Image, RegisterBroker};
+use sluice_metadata::{FolderId, HeldPartitions, Image, RegisterBroker, Start};
 use sluice_model::TopicPartition;
 use sluice_storage::layout::Layout;
 use std::fs::File;
@@ -76,6 +76,7 @@ impl StoppedFolder {
             folder_id: known.folder_id,
             addresses: known.addresses,
             held: HeldPartitions { incarnation_number: last.number, ..HeldPartitions::default() },
+            start: Start::Alone,
         };
         self.controller()?.register_broker(&registration).map(drop).map_err(|error| command_failure(&error))
     }

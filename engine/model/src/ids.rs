@@ -41,6 +41,11 @@ number! {
     PlacementEpoch(u32)
 }
 number! {
+    /// The version of what the controller has decided about one partition (its leader, its in-sync set); every change
+    /// makes it greater, and a change that is asked for names the one it is based on. 0 is before any change.
+    PartitionEpoch(u32)
+}
+number! {
     /// A broker, from 1.
     BrokerId(u32)
 }

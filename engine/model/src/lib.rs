@@ -18,8 +18,8 @@ pub use clock::{Clock, Now};
 pub use error_code::{ErrorCode, Outcome};
 pub use frame::{FRAME_HEADER_LEN, FrameError, FrameHeader, ProducerBatch};
 pub use ids::{
-    BrokerId, Incarnation, LeaderEpoch, Offset, PartitionIndex, PlacementEpoch, ProducerEpoch, ProducerId, Sequence, ShardIndex,
-    TopicId, TopicPartition,
+    BrokerId, Incarnation, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, PlacementEpoch, ProducerEpoch, ProducerId,
+    Sequence, ShardIndex, TopicId, TopicPartition,
 };
 pub use leader_epoch_history::LeaderEpochHistory;
 pub use producer_table::{ProducerEntry, ProducerTable, RecentBatch};

@@ -58,6 +58,10 @@ pub const TOPIC_NAME_LEN_MAX: usize = 249;
 pub const PARTITIONS_PER_TOPIC_MAX: u32 = 10_000;
 /// Most partitions of all topics of one cluster together.
 pub const PARTITIONS_PER_CLUSTER_MAX: usize = 100_000;
+/// Most replicas of one partition.
+pub const REPLICAS_PER_PARTITION_MAX: u32 = 15;
+/// Longest name of a rack, bytes.
+pub const RACK_LEN_MAX: usize = 255;
 /// Most shards of one broker.
 pub const SHARDS_PER_BROKER_MAX: usize = 1024;
 /// Producer ids are given out in blocks of this many.

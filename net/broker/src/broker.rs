@@ -20,7 +20,7 @@ use crate::start_error::StartError;
 use crate::view::View;
 use async_channel::Sender;
 use sluice_controller::{CommandError, Controller};
-use sluice_metadata::{ClusterId, FolderId, RegisterBroker};
+use sluice_metadata::{ClusterId, FolderId, RegisterBroker, Start};
 use sluice_model::{BrokerId, Incarnation, ShardIndex};
 use sluice_partition::Prepared;
 use sluice_shard::host::raise_descriptor_limit;
@@ -104,6 +104,7 @@ pub fn start_listening(config: BrokerConfig) -> Result<Broker, StartError> {
         folder_id: FolderId(folder.folder_id),
         addresses: advertised(&config, &addresses)?,
         held: held_partitions(&survey),
+        start: Start::Alone,
     };
     let metadata = |error: CommandError| StartError::Metadata { problem: error.to_string() };
     let foreseen = View { broker: BROKER, image: Arc::new(controller.foresee(&registration).map_err(metadata)?) };

@@ -106,7 +106,7 @@ impl ControlThread {
 
     fn create_topic(&mut self, name: String, partitions: u32, settings: Vec<(String, String)>) -> Result<Decision, CommandError> {
         let topic_id = TopicId(random_bytes().map_err(CommandError::Store)?);
-        self.controller.create_topic(&CreateTopic { topic_id, name, partitions, settings })?;
+        self.controller.create_topic(&CreateTopic { topic_id, name, partitions, replication_factor: None, settings })?;
         Ok(Decision::Changed(Answer::TopicCreated(topic_id)))
     }
 

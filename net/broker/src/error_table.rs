@@ -157,12 +157,24 @@ impl From<&sluice_metadata::Refusal> for WireError {
                 ErrorCode::InvalidPartitionCount
             }
             R::UnknownSetting { .. } | R::RepeatedSetting { .. } | R::InvalidSetting { .. } => ErrorCode::InvalidSetting,
-            R::NoBrokers | R::UnknownBroker { .. } => ErrorCode::NotReady,
+            R::InvalidReplicationFactor { .. } | R::NotEnoughBrokers { .. } | R::TooManyAtOnce { .. } => {
+                ErrorCode::InvalidArgument
+            }
+            R::NoBrokers
+            | R::UnknownBroker { .. }
+            | R::NotEnoughActiveBrokers { .. }
+            | R::NotRecovered { .. }
+            | R::RecoveryReported { .. }
+            | R::BrokerFenced { .. } => ErrorCode::NotReady,
+            R::BrokerShuttingDown { .. } => ErrorCode::ShuttingDown,
             R::FencedIncarnation { .. }
             | R::OtherFolder { .. }
             | R::InvalidBrokerId { .. }
             | R::InvalidShardCount { .. }
             | R::InvalidAddress { .. }
+            | R::FolderTaken { .. }
+            | R::NotAlone { .. }
+            | R::InvalidRack { .. }
             | R::TopicIdTaken { .. }
             | R::ProducerIdsExhausted => ErrorCode::Internal,
         };

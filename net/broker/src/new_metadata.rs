@@ -10,7 +10,7 @@ use crate::preparation::{held_partitions, survey_folder};
 use crate::random::random_bytes;
 use crate::start_error::StartError;
 use sluice_controller::{Controller, OpenError};
-use sluice_metadata::{Address, ClusterId, FolderId, RegisterBroker};
+use sluice_metadata::{Address, ClusterId, FolderId, RegisterBroker, Start};
 use sluice_model::limits::SHARDS_PER_BROKER_MAX;
 use sluice_storage::layout::{Layout, shard_of_dir};
 use std::fs;
@@ -58,6 +58,7 @@ fn make_metadata(folder: &mut DataFolder) -> Result<(), StartError> {
         folder_id,
         addresses: vec![address; shard_count],
         held: held_partitions(&survey),
+        start: Start::Alone,
     };
     controller.register_broker(&registration).map_err(|error| StartError::Metadata { problem: error.to_string() })?;
     Ok(())

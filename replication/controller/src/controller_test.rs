@@ -2,7 +2,7 @@
 
 use super::*;
 use redb::{BackendError, StorageBackend};
-use sluice_metadata::Address;
+use sluice_metadata::{Address, Start};
 use sluice_model::{BrokerId, Incarnation, TopicId};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -119,11 +119,18 @@ fn register(number: u64) -> RegisterBroker {
         folder_id: FOLDER,
         addresses,
         held: Default::default(),
+        start: Start::Alone,
     }
 }
 
 fn create_topic(number: u8, partitions: u32) -> CreateTopic {
-    CreateTopic { topic_id: TopicId([number; 16]), name: format!("topic-{number}"), partitions, settings: Vec::new() }
+    CreateTopic {
+        topic_id: TopicId([number; 16]),
+        name: format!("topic-{number}"),
+        partitions,
+        replication_factor: None,
+        settings: Vec::new(),
+    }
 }
 
 /// A disk with a log of two entries.

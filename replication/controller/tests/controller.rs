@@ -2,9 +2,10 @@
 
 use redb::{Database, ReadableTable, TableDefinition};
 use sluice_controller::{Applied, CommandError, Controller, Damage, OpenError, ProducerIdBlock, read_image};
+use sluice_metadata::batch::BATCH_VERSION;
 use sluice_metadata::{
     Address, AllocateProducerIds, AlterTopic, Batch, ClusterId, CreateTopic, DeleteTopic, FolderId, PurgeTopic, Refusal,
-    RegisterBroker,
+    RegisterBroker, Start,
 };
 use sluice_model::{BrokerId, Incarnation, ProducerId, TopicId};
 use std::fs;
@@ -39,11 +40,18 @@ fn register(number: u64, shard_count: u16) -> RegisterBroker {
         folder_id: FOLDER,
         addresses,
         held: Default::default(),
+        start: Start::Alone,
     }
 }
 
 fn create_topic(number: u8, partitions: u32) -> CreateTopic {
-    CreateTopic { topic_id: TopicId([number; 16]), name: format!("topic-{number}"), partitions, settings: Vec::new() }
+    CreateTopic {
+        topic_id: TopicId([number; 16]),
+        name: format!("topic-{number}"),
+        partitions,
+        replication_factor: None,
+        settings: Vec::new(),
+    }
 }
 
 /// A log of four entries.
@@ -132,12 +140,12 @@ fn a_log_of_another_folder_or_a_newer_version_is_refused() {
     let error = Controller::open(&path, FolderId([3; 16]), None).map(drop).unwrap_err();
     assert!(matches!(error, OpenError::OtherFolder { .. }), "{error}");
     let mut newer = Batch::default().encode();
-    newer[3] += 1;
+    newer[3] = BATCH_VERSION + 1;
     let crc = crc32c(&[&newer[..4], &newer[8..]].concat());
     newer[4..8].copy_from_slice(&crc.to_le_bytes());
     change_log(&path, |log| drop(log.insert(5, &newer[..]).unwrap()));
     let error = open(&path).map(drop).unwrap_err();
-    assert!(matches!(error, OpenError::NewerVersion { got: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerVersion { what: "metadata records", got: 3, known: 2, .. }), "{error}");
     assert!(error.to_string().contains("from a newer version"), "{error}");
     let db = Database::open(&path).unwrap();
     let transaction = db.begin_write().unwrap();

@@ -1,7 +1,8 @@
 //! A batch of records as bytes: magic, version, checksum, then the rkyv archive.
 //!
 //! The first eight bytes mean the same in every version, so that damage is told from a newer version: the checksum
-//! is looked at before the version.
+//! is looked at before the version. A batch bears the version of its newest kind of record: what a single broker
+//! writes can be read by every build that has read it before.
 
 use crate::record::Record;
 use rkyv::rancor::Failure;
@@ -16,8 +17,10 @@ pub struct Batch {
 
 /// Largest encoded batch, bytes. All partitions of a largest cluster changed at once stay far below it.
 pub const BATCH_LEN_MAX: usize = 64 * 1024 * 1024;
+/// Most records of one batch, where a decision may be cut into several.
+pub const RECORDS_PER_BATCH_MAX: usize = 1000;
 /// Raised with every new variant of [`Record`].
-pub const BATCH_VERSION: u8 = 1;
+pub const BATCH_VERSION: u8 = 2;
 
 const MAGIC: [u8; 3] = *b"SLM";
 const HEADER_LEN: usize = 8;
@@ -65,11 +68,30 @@ impl fmt::Display for BatchError {
 impl std::error::Error for BatchError {}
 
 impl Batch {
+    /// The records of one decision, in order, in batches of at most `RECORDS_PER_BATCH_MAX`. All of them are appended
+    /// before the next event is decided. Rules order their records such that every beginning of them keeps the
+    /// invariants, so a controller that dies in between leaves something to be done and nothing to be undone: its
+    /// successor decides the same event again. A registration stays whole, because the shards of a broker and what
+    /// lies on them change together.
+    #[must_use]
+    pub fn split(records: Vec<Record>) -> Vec<Self> {
+        let registers = |r: &Record| matches!(r, Record::BrokerRegistered(_) | Record::BrokerIncarnationRegistered(_));
+        if records.len() <= RECORDS_PER_BATCH_MAX || records.iter().any(registers) {
+            return if records.is_empty() { Vec::new() } else { vec![Self { records }] };
+        }
+        records.chunks(RECORDS_PER_BATCH_MAX).map(|records| Self { records: records.to_vec() }).collect()
+    }
+
+    /// The lowest that every build with all of its kinds of records reads.
+    fn version(&self) -> u8 {
+        self.records.iter().map(Record::version).max().unwrap_or(1)
+    }
+
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut head = Vec::with_capacity(HEADER_LEN + 128 * self.records.len());
         head.extend_from_slice(&MAGIC);
-        head.push(BATCH_VERSION);
+        head.push(self.version());
         head.extend_from_slice(&[0; 4]);
         let mut bytes = rkyv::api::high::to_bytes_in::<_, Failure>(self, head)
             .expect("writing to memory fails only beyond the 2 GiB that a relative pointer spans");

@@ -1,12 +1,15 @@
 use super::*;
+use crate::broker_state::BrokerState;
+use crate::partition_state::{PartitionState, ReplicaEnd, RestartedReplica, ShownReplica};
 use crate::record::ProducerIdsAllocated;
+use crate::record::{BrokerIncarnationRegistered, BrokerStateChanged, PartitionStateChanged, UncleanLeaderElected};
 use crate::record::{
     BrokerRegistered, Partition, PartitionChanged, PartitionsAdded, SettingOverride, TopicCreated, TopicDeleted,
 };
 use crate::record::{TopicPurged, TopicSettingsChanged};
 use crate::testing::{FOLDER, incarnation, register, topic_id};
 use proptest::prelude::*;
-use sluice_model::{BrokerId, PartitionIndex, ProducerId, ShardIndex};
+use sluice_model::{BrokerId, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, ProducerId, ShardIndex};
 
 fn one_of_each() -> Batch {
     let settings = vec![SettingOverride { code: 1, value: 1 << 20 }, SettingOverride { code: 3, value: -1 }];
@@ -57,6 +60,61 @@ fn the_bytes_of_version_1_never_change() {
 const GOLDEN_LEN: usize = 479;
 const GOLDEN_CRC: u32 = 1_298_300_867;
 const GOLDEN_SMALL: &str = "534c4d012cb73edd0707070707070707070707070707070702effffffffbffffff01000000";
+
+fn one_of_each_of_version_2() -> Batch {
+    let (topic_id, partition) = (topic_id(7), PartitionIndex(0));
+    let (broker, incarnation, folder_id) = (BrokerId(2), incarnation(3), FOLDER);
+    let end = ReplicaEnd { leader_epoch: LeaderEpoch(4), end_offset: Offset(99) };
+    let mut state = PartitionState::from_version_1(&Partition::new(BrokerId(1), ShardIndex(2)), PartitionEpoch(5));
+    (state.leader, state.last_known_leader, state.damaged) = (None, Some(BrokerId(1)), vec![BrokerId(1)]);
+    state.restarted = vec![RestartedReplica { broker, end, cut_torn_group: true }];
+    let shown = vec![ShownReplica { broker: BrokerId(1), end: Some(end) }, ShownReplica { broker, end: None }];
+    let (addresses, rack) = (register(1, 1).addresses, Some("a".to_owned()));
+    let states = [BrokerState::Recovering, BrokerState::Fenced, BrokerState::Active, BrokerState::ShuttingDown];
+    let changed = |state| Record::BrokerStateChanged(BrokerStateChanged { broker, incarnation, state });
+    let mut records: Vec<_> = states.map(changed).into();
+    records.extend([
+        Record::BrokerIncarnationRegistered(BrokerIncarnationRegistered { broker, incarnation, folder_id, addresses, rack }),
+        Record::PartitionStateChanged(PartitionStateChanged { topic_id, partition, state: state.clone() }),
+        Record::UncleanLeaderElected(UncleanLeaderElected { topic_id, partition, shown, state }),
+    ]);
+    Batch { records }
+}
+
+#[test]
+fn the_bytes_of_version_2_never_change() {
+    let batch = one_of_each_of_version_2();
+    let bytes = batch.encode();
+    assert_eq!(Batch::decode(&bytes), Ok(batch));
+    assert_eq!(bytes[..4], [b'S', b'L', b'M', 2]);
+    assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (GOLDEN_2_LEN, GOLDEN_2_CRC));
+}
+
+const GOLDEN_2_LEN: usize = 475;
+const GOLDEN_2_CRC: u32 = 2_913_722_126;
+
+/// What a single broker writes stays readable to builds that know version 1 only.
+#[test]
+fn a_batch_bears_the_version_of_its_newest_record() {
+    assert_eq!(Batch::default().encode()[3], 1);
+    assert_eq!(one_of_each().encode()[3], 1);
+    let mut mixed = one_of_each();
+    mixed.records.extend(one_of_each_of_version_2().records.into_iter().take(1));
+    assert_eq!(mixed.encode()[3], 2);
+}
+
+#[test]
+fn decisions_are_split_in_order_but_for_registrations() {
+    let deleted = |number: usize| TopicDeleted { topic_id: topic_id((number % 251) as u8) };
+    let records: Vec<_> = (0..2 * RECORDS_PER_BATCH_MAX + 1).map(|n| Record::TopicDeleted(deleted(n))).collect();
+    let batches = Batch::split(records.clone());
+    assert_eq!(batches.iter().map(|b| b.records.len()).collect::<Vec<_>>(), [RECORDS_PER_BATCH_MAX, RECORDS_PER_BATCH_MAX, 1]);
+    assert_eq!(batches.into_iter().flat_map(|b| b.records).collect::<Vec<_>>(), records);
+    let registration = one_of_each_of_version_2().records.swap_remove(4);
+    let whole = Batch::split(std::iter::once(registration).chain(records).collect());
+    assert_eq!(whole.len(), 1);
+    assert_eq!(Batch::split(Vec::new()), []);
+}
 
 #[test]
 fn every_flipped_bit_is_found() {

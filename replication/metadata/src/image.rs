@@ -1,14 +1,20 @@
 //! The image: what all records of the metadata log together say.
 //!
 //! It is changed by [`Image::apply_batch`] and by nothing else, so every holder of the same log has the same image.
-//! Deliberately absent: anything that is not in the log (who is alive, what a shard is doing).
+//! Deliberately absent: anything that is not in the log (when a lease ends, what a shard is doing).
 
 mod apply;
+mod apply_error;
+mod partition_rules;
 
-pub use apply::ApplyError;
+pub use apply_error::ApplyError;
+pub(crate) use partition_rules::partition_rules;
 
+use crate::broker_state::BrokerState;
 use crate::identity::{ClusterId, FolderId};
-use crate::record::{Address, Partition};
+use crate::partition_state::PartitionState;
+use crate::record::Address;
+use crate::refusal::Refusal;
 use crate::topic_settings::TopicSettings;
 use sluice_model::{BrokerId, Incarnation, PartitionIndex, ProducerId, ShardIndex, TopicId, TopicPartition};
 use std::collections::BTreeMap;
@@ -35,6 +41,9 @@ pub struct Broker {
     pub folder_id: FolderId,
     /// Where each shard listens, shard 0 first; never empty.
     pub addresses: Vec<Address>,
+    /// What fails together with it.
+    pub rack: Option<String>,
+    pub state: BrokerState,
 }
 
 impl Broker {
@@ -54,7 +63,7 @@ pub struct Topic {
     pub name: String,
     pub settings: TopicSettings,
     /// Partition 0 first; never empty.
-    pub partitions: Vec<Partition>,
+    pub partitions: Vec<PartitionState>,
     /// By broker, the number of the incarnation it was in when the topic was created; none for a topic whose
     /// partitions had a life before that (`on_adopt_topic`).
     created_in: BTreeMap<BrokerId, u64>,
@@ -62,13 +71,26 @@ pub struct Topic {
 
 impl Topic {
     #[must_use]
-    pub fn partition(&self, partition: PartitionIndex) -> Option<&Partition> {
+    pub fn partition(&self, partition: PartitionIndex) -> Option<&PartitionState> {
         self.partitions.get(usize::try_from(partition.0).ok()?)
     }
 
     /// Each partition with its number.
-    pub fn numbered_partitions(&self) -> impl Iterator<Item = (PartitionIndex, &Partition)> {
+    pub fn numbered_partitions(&self) -> impl Iterator<Item = (PartitionIndex, &PartitionState)> {
         (0..).map(PartitionIndex).zip(&self.partitions)
+    }
+
+    /// Replicas of each of its partitions; what is added gets as many.
+    #[must_use]
+    pub fn replication_factor(&self) -> u32 {
+        let replicas = self.partitions.first().map_or(0, |partition| partition.replicas.len());
+        u32::try_from(replicas).unwrap_or(u32::MAX)
+    }
+
+    /// So many in sync let the high watermark move.
+    #[must_use]
+    pub fn min_insync(&self) -> usize {
+        self.settings.min_insync_replicas() as usize
     }
 }
 
@@ -126,6 +148,15 @@ impl Image {
         self.brokers.iter().map(|(&id, broker)| (id, broker))
     }
 
+    /// The broker, if `incarnation` is the one that is registered: a word of any other counts for nothing.
+    pub(crate) fn registered(&self, broker: BrokerId, incarnation: Incarnation) -> Result<&Broker, Refusal> {
+        let known = self.broker(broker).ok_or(Refusal::UnknownBroker { broker })?;
+        if known.incarnation != incarnation {
+            return Err(Refusal::FencedIncarnation { broker, got: incarnation, current: known.incarnation });
+        }
+        Ok(known)
+    }
+
     /// The number the next start of `broker` takes, unless recovery finds a greater one in its data folder. From 1.
     #[must_use]
     pub fn next_incarnation_number(&self, broker: BrokerId) -> u64 {
@@ -156,15 +187,20 @@ impl Image {
     }
 
     #[must_use]
-    pub fn partition(&self, id: TopicPartition) -> Option<&Partition> {
+    pub fn partition(&self, id: TopicPartition) -> Option<&PartitionState> {
         self.topic(id.topic_id)?.partition(id.partition)
     }
 
     /// Every partition of every topic, ascending.
-    pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &Partition)> {
+    pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &PartitionState)> {
         self.topics.iter().flat_map(|(&topic_id, topic)| {
             topic.numbered_partitions().map(move |(partition, state)| (TopicPartition { topic_id, partition }, state))
         })
+    }
+
+    /// What `broker` leads, ascending. A broker that shuts down may stop when there is nothing left of it.
+    pub fn led_by(&self, broker: BrokerId) -> impl Iterator<Item = TopicPartition> {
+        self.partitions().filter(move |(_, partition)| partition.leader == Some(broker)).map(|(id, _)| id)
     }
 
     #[must_use]

@@ -7,7 +7,7 @@
 //! delete at once what was just brought back: without a setting of its own an adopted topic keeps everything.
 
 use crate::image::{Image, Topic};
-use crate::on_create_topic::{REPLICAS, check_partition_count};
+use crate::on_create_topic::check_partition_count;
 use crate::record::{Partition, PartitionsAdded, Record, Replica, TopicCreated, TopicDeleted};
 use crate::refusal::Refusal;
 use crate::topic_name::check_topic_name;
@@ -41,9 +41,11 @@ pub fn on_adopt_topic(image: &Image, request: &AdoptTopic) -> Result<Vec<Record>
     if image.is_deleted(request.topic_id) {
         return Err(Refusal::TopicDeleted { topic_id: request.topic_id });
     }
-    let Some(shard_count) = image.broker(request.broker).map(crate::Broker::shard_count) else {
-        return Err(Refusal::UnknownBroker { broker: request.broker });
-    };
+    let broker = image.broker(request.broker).ok_or(Refusal::UnknownBroker { broker: request.broker })?;
+    if !broker.state.holds_lease() {
+        return Err(Refusal::BrokerFenced { broker: request.broker });
+    }
+    let shard_count = broker.shard_count();
     let known = image.topic(request.topic_id);
     let first = known.map_or(0, |topic| topic.partitions.len());
     let highest = request.found.last_key_value().map_or(0, |(partition, _)| partition.0.saturating_add(1));
@@ -80,7 +82,7 @@ fn new_topic(image: &Image, request: &AdoptTopic, partitions: Vec<Partition>) ->
     let keep_all = [("retention_ms".to_owned(), "none".to_owned()), ("retention_bytes".to_owned(), "none".to_owned())];
     let unset = keep_all.into_iter().filter(|(key, _)| request.settings.iter().all(|(given, _)| given != key));
     let settings: Vec<_> = request.settings.iter().cloned().chain(unset).collect();
-    let settings = TopicSettings::default().changed(&settings, REPLICAS)?.to_record();
+    let settings = TopicSettings::default().changed(&settings, 1)?.to_record();
     Ok(vec![Record::TopicCreated(TopicCreated { topic_id: request.topic_id, name, settings, partitions })])
 }
 

@@ -23,7 +23,7 @@ fn adopt(partitions: &[(u32, u16, u32, u32)]) -> AdoptTopic {
 
 /// Shard, placement epoch and leader epoch of each partition of topic 9.
 fn placed(image: &Image, topic: u8) -> Vec<(u16, u32, u32)> {
-    let placed = |p: &Partition| {
+    let placed = |p: &crate::PartitionState| {
         let placement = p.placement(BrokerId(1)).unwrap();
         (placement.shard.0, placement.placement_epoch.0, p.leader_epoch.0)
     };
@@ -110,4 +110,14 @@ fn an_older_copy_of_the_metadata_begins_above_what_was_used_since() {
     decide(&mut image, |i| on_register_broker(i, &request)).unwrap();
     // 1 lies elsewhere under the same epoch, 2 is where it should be.
     assert_eq!(placed(&image, 9), [(0, 5, 8), (1, 2, 8), (0, 1, 8)]);
+}
+
+#[test]
+fn a_broker_that_may_not_lead_adopts_nothing() {
+    let mut cluster = crate::testing::Cluster::new(&[1, 1, 1]);
+    cluster.fence(1);
+    let refused = on_adopt_topic(&cluster.image, &adopt(&[(0, 0, 1, 1)]));
+    assert_eq!(refused, Err(Refusal::BrokerFenced { broker: BrokerId(1) }));
+    cluster.unfence(1);
+    cluster.run(|i| on_adopt_topic(i, &adopt(&[(0, 0, 1, 1)]))).unwrap();
 }

@@ -1,11 +1,15 @@
 //! A topic gets other settings or more partitions. Never fewer: records would be lost, and keys would find others.
+//!
+//! Where fewer in-sync replicas let the high watermark move again, those that are out of sync no longer hold all that
+//! is acknowledged: they stop being eligible before the setting changes.
 
-use crate::image::Image;
-use crate::on_create_topic::{REPLICAS, check_partition_count};
-use crate::placement::place;
-use crate::record::{Partition, PartitionsAdded, Record, TopicSettingsChanged};
+use crate::assignment::assign;
+use crate::election::Settling;
+use crate::image::{Image, Topic};
+use crate::on_create_topic::check_partition_count;
+use crate::record::{PartitionsAdded, Record, TopicSettingsChanged};
 use crate::refusal::Refusal;
-use sluice_model::PartitionIndex;
+use sluice_model::{PartitionIndex, TopicId, TopicPartition};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlterTopic {
@@ -22,22 +26,34 @@ pub fn on_alter_topic(image: &Image, request: &AlterTopic) -> Result<Vec<Record>
         return Err(Refusal::UnknownTopic { name: request.name.clone() });
     };
     let mut records = Vec::new();
-    let settings = topic.settings.changed(&request.settings, REPLICAS)?;
+    let replicas = topic.replication_factor();
+    let settings = topic.settings.changed(&request.settings, replicas)?;
+    let min_insync = settings.min_insync_replicas() as usize;
     if settings != topic.settings {
+        if min_insync != topic.min_insync() {
+            records = settled(image, topic_id, topic, min_insync);
+        }
         records.push(Record::TopicSettingsChanged(TopicSettingsChanged { topic_id, settings: settings.to_record() }));
     }
     let current = u32::try_from(topic.partitions.len()).expect("PARTITIONS_PER_TOPIC_MAX fits");
     let count = request.partitions.unwrap_or(current);
     check_partition_count(image, count, current)?;
     if count > current {
-        let slots = place(image, Some(topic_id), count - current);
-        records.push(Record::PartitionsAdded(PartitionsAdded {
-            topic_id,
-            first: PartitionIndex(current),
-            partitions: slots.into_iter().map(|(broker, shard)| Partition::new(broker, shard)).collect(),
-        }));
+        let partitions = assign(image, Some(topic_id), count - current, replicas, min_insync)?;
+        let first = PartitionIndex(current);
+        records.push(Record::PartitionsAdded(PartitionsAdded { topic_id, first, partitions }));
     }
     Ok(records)
+}
+
+/// What another `min_insync_replicas` makes of the partitions there are.
+fn settled(image: &Image, topic_id: TopicId, topic: &Topic, min_insync: usize) -> Vec<Record> {
+    let settling = Settling::new(image);
+    let record = |(partition, from): (PartitionIndex, &crate::PartitionState)| {
+        let next = settling.settled(from, from.clone(), min_insync)?;
+        Some(next.record(TopicPartition { topic_id, partition }))
+    };
+    topic.numbered_partitions().filter_map(record).collect()
 }
 
 #[cfg(test)]

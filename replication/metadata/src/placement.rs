@@ -1,44 +1,9 @@
-//! Which shard gets which partition.
-//!
-//! A topic's partitions are spread evenly over all shards, so that one busy topic has every core; what does not divide
-//! evenly goes where the least lies. Deterministic: equal images give equal placements.
+//! Which shards of a broker its partitions go to when it has another number of them. Deterministic: equal images give
+//! equal moves. Where new partitions go is decided in `assignment.rs`.
 
 use crate::image::Image;
 use sluice_model::{BrokerId, ShardIndex, TopicId, TopicPartition};
 use std::collections::BTreeMap;
-
-/// A shard of a broker.
-type Slot = (BrokerId, ShardIndex);
-
-/// Where the next `count` partitions go: of a new topic, or of an existing one (`topic`). Empty when there is no broker.
-pub(crate) fn place(image: &Image, topic: Option<TopicId>, count: u32) -> Vec<Slot> {
-    let mut slots: BTreeMap<Slot, Load> = BTreeMap::new();
-    for (id, broker) in image.brokers() {
-        slots.extend((0..).map(ShardIndex).take(broker.shard_count()).map(|shard| ((id, shard), Load::default())));
-    }
-    for (id, partition) in image.partitions() {
-        for replica in &partition.replicas {
-            if let Some(load) = slots.get_mut(&(replica.broker, replica.placement.shard)) {
-                load.of_all += 1;
-                load.of_topic += usize::from(Some(id.topic_id) == topic);
-            }
-        }
-    }
-    let mut next = || {
-        let (&slot, load) = slots.iter_mut().min_by_key(|(_, load)| **load)?;
-        load.of_topic += 1;
-        load.of_all += 1;
-        Some(slot)
-    };
-    (0..count).map_while(|_| next()).collect()
-}
-
-/// Partitions of a slot; the order is the order in which slots are preferred.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Load {
-    of_topic: usize,
-    of_all: usize,
-}
 
 /// What moves, and where to, when `broker` has `shard_count` shards from now on: all that lies on a shard that is gone,
 /// and as few others as make the shards even (within one partition).

@@ -6,7 +6,9 @@
 //! leaves the others where they are. Records say what is so afterwards, not how it was decided: deciding may change
 //! from build to build, a written record may not.
 
+use crate::broker_state::BrokerState;
 use crate::identity::FolderId;
+use crate::partition_state::{PartitionState, ShownReplica};
 use rkyv::with::AsBox;
 use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, Incarnation, LeaderEpoch, PartitionIndex, PlacementEpoch, ProducerId, ShardIndex, TopicId};
@@ -26,6 +28,34 @@ pub enum Record {
     PartitionsAdded(#[rkyv(with = AsBox)] PartitionsAdded),
     PartitionChanged(#[rkyv(with = AsBox)] PartitionChanged),
     ProducerIdsAllocated(#[rkyv(with = AsBox)] ProducerIdsAllocated),
+
+    // Since version 2.
+    /// A broker started that leads nothing before it is let in.
+    BrokerIncarnationRegistered(#[rkyv(with = AsBox)] BrokerIncarnationRegistered),
+    BrokerStateChanged(#[rkyv(with = AsBox)] BrokerStateChanged),
+    PartitionStateChanged(#[rkyv(with = AsBox)] PartitionStateChanged),
+    /// A leader that may lack what was acknowledged, at an operator's command.
+    UncleanLeaderElected(#[rkyv(with = AsBox)] UncleanLeaderElected),
+}
+
+impl Record {
+    /// The version of the format that this record came with.
+    pub(crate) fn version(&self) -> u8 {
+        match self {
+            Self::BrokerRegistered(_)
+            | Self::TopicCreated(_)
+            | Self::TopicDeleted(_)
+            | Self::TopicPurged(_)
+            | Self::TopicSettingsChanged(_)
+            | Self::PartitionsAdded(_)
+            | Self::PartitionChanged(_)
+            | Self::ProducerIdsAllocated(_) => 1,
+            Self::BrokerIncarnationRegistered(_)
+            | Self::BrokerStateChanged(_)
+            | Self::PartitionStateChanged(_)
+            | Self::UncleanLeaderElected(_) => 2,
+        }
+    }
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -85,6 +115,40 @@ pub struct ProducerIdsAllocated {
     pub count: u32,
 }
 
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct BrokerIncarnationRegistered {
+    pub broker: BrokerId,
+    pub incarnation: Incarnation,
+    pub folder_id: FolderId,
+    /// Where each shard listens; as many as the broker has shards.
+    pub addresses: Vec<Address>,
+    pub rack: Option<String>,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokerStateChanged {
+    pub broker: BrokerId,
+    /// The registered one.
+    pub incarnation: Incarnation,
+    pub state: BrokerState,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PartitionStateChanged {
+    pub topic_id: TopicId,
+    pub partition: PartitionIndex,
+    pub state: PartitionState,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct UncleanLeaderElected {
+    pub topic_id: TopicId,
+    pub partition: PartitionIndex,
+    /// What the operator was shown and decided on; the new leader is among them.
+    pub shown: Vec<ShownReplica>,
+    pub state: PartitionState,
+}
+
 /// A setting of a topic that differs from its default. The code is `SettingKey`'s number.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettingOverride {
@@ -92,7 +156,8 @@ pub struct SettingOverride {
     pub value: i64,
 }
 
-/// Who leads a partition, who is in sync, and where it lies.
+/// Who leads a partition, who is in sync, and where it lies: as version 1 says it, and as a partition begins.
+/// [`PartitionState`] is what the image makes of it.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
     /// `None` while no broker may lead it.
@@ -143,19 +208,22 @@ impl Partition {
     /// A new partition with one replica, which leads it.
     #[must_use]
     pub fn new(broker: BrokerId, shard: ShardIndex) -> Self {
-        let placement = Placement { shard, placement_epoch: PlacementEpoch(1) };
-        Self {
-            leader: Some(broker),
-            leader_epoch: LeaderEpoch(1),
-            isr: vec![broker],
-            eligible_leader_replicas: Vec::new(),
-            replicas: vec![Replica { broker, placement }],
-        }
+        Self::with_replicas(&[(broker, shard)], |_| true)
     }
 
-    /// Where `broker` keeps it; `None` when it does not.
-    #[must_use]
-    pub fn placement(&self, broker: BrokerId) -> Option<Placement> {
-        self.replicas.iter().find(|r| r.broker == broker).map(|r| r.placement)
+    /// A new partition, led by the first of `slots`; of the others those are in sync of which `in_sync` says so. All
+    /// replicas of a new partition are empty, and hold what the others do.
+    pub(crate) fn with_replicas(slots: &[(BrokerId, ShardIndex)], in_sync: impl Fn(BrokerId) -> bool) -> Self {
+        let placed = |shard| Placement { shard, placement_epoch: PlacementEpoch(1) };
+        let leader = slots.first().map(|&(broker, _)| broker);
+        let mut isr: Vec<_> = slots.iter().map(|&(broker, _)| broker).filter(|&b| Some(b) == leader || in_sync(b)).collect();
+        isr.sort_unstable();
+        Self {
+            leader,
+            leader_epoch: LeaderEpoch(1),
+            isr,
+            eligible_leader_replicas: Vec::new(),
+            replicas: slots.iter().map(|&(broker, shard)| Replica { broker, placement: placed(shard) }).collect(),
+        }
     }
 }

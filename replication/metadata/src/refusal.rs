@@ -4,6 +4,7 @@ use crate::human_value::{self, Unit, ValueError};
 use crate::identity::FolderId;
 use crate::topic_name::NameFault;
 use crate::topic_settings::SETTINGS;
+use sluice_model::limits::RACK_LEN_MAX;
 use sluice_model::{BrokerId, Incarnation, TopicId};
 use std::fmt;
 
@@ -39,6 +40,37 @@ pub enum Refusal {
     },
     /// No broker has registered that could hold a partition.
     NoBrokers,
+    /// The folder is another broker's: a copy was started.
+    FolderTaken {
+        folder_id: FolderId,
+        by: BrokerId,
+    },
+    /// A broker that is one of several starts as if it were the only one.
+    NotAlone {
+        broker: BrokerId,
+    },
+    InvalidRack {
+        got: String,
+    },
+    /// The broker has not said yet what its recovery found.
+    NotRecovered {
+        broker: BrokerId,
+    },
+    /// The broker has said already what its recovery found.
+    RecoveryReported {
+        broker: BrokerId,
+    },
+    BrokerFenced {
+        broker: BrokerId,
+    },
+    BrokerShuttingDown {
+        broker: BrokerId,
+    },
+    /// One command names too much.
+    TooManyAtOnce {
+        got: usize,
+        max: usize,
+    },
 
     // Topics.
     InvalidTopicName {
@@ -84,6 +116,21 @@ pub enum Refusal {
     TooManyPartitions {
         got: usize,
         max: usize,
+    },
+    InvalidReplicationFactor {
+        got: u32,
+        max: u32,
+    },
+    /// Each replica wants a broker of its own.
+    NotEnoughBrokers {
+        wanted: u32,
+        registered: usize,
+    },
+    /// With so few brokers there, nothing could be written to the topic.
+    NotEnoughActiveBrokers {
+        wanted: usize,
+        active: usize,
+        registered: usize,
     },
 
     // Settings.
@@ -133,7 +180,10 @@ impl fmt::Display for Refusal {
                 write!(f, "broker {broker} is registered as incarnation {current}; {got} is not newer")
             }
             Self::OtherFolder { broker, known, got } => {
-                write!(f, "broker {broker} is known with data folder {known}, not {got}; start it on its own folder")
+                write!(
+                    f,
+                    "broker {broker} is known with data folder {known}, not {got}; start it on its own folder, or name the lost one that this one replaces"
+                )
             }
             Self::InvalidBrokerId { got } => write!(f, "{got} is no broker id; they begin at 1"),
             Self::InvalidShardCount { got, max } => write!(f, "a broker has 1 to {max} shards, not {got}"),
@@ -142,6 +192,18 @@ impl fmt::Display for Refusal {
             }
             Self::UnknownBroker { broker } => write!(f, "broker {broker} is not registered"),
             Self::NoBrokers => write!(f, "no broker is registered that could hold a partition"),
+            Self::FolderTaken { folder_id, by } => {
+                write!(f, "data folder {folder_id} is that of broker {by}; a copy cannot be another broker")
+            }
+            Self::NotAlone { broker } => write!(f, "broker {broker} is one of a cluster and has to register as such"),
+            Self::InvalidRack { got } => {
+                write!(f, "{} is no name of a rack; it has 1 to {RACK_LEN_MAX} bytes", Quoted(got))
+            }
+            Self::NotRecovered { broker } => write!(f, "broker {broker} has not yet said what its recovery found"),
+            Self::RecoveryReported { broker } => write!(f, "broker {broker} has said already what its recovery found"),
+            Self::BrokerFenced { broker } => write!(f, "broker {broker} is fenced"),
+            Self::BrokerShuttingDown { broker } => write!(f, "broker {broker} is shutting down; it comes back by a new start"),
+            Self::TooManyAtOnce { got, max } => write!(f, "{got} partitions are named in one command, at most {max} are allowed"),
             Self::InvalidTopicName { name, fault } => write!(f, "{} is no topic name: {fault}", Quoted(name)),
             Self::TopicExists { name, .. } => write!(f, "topic {} exists already", Quoted(name)),
             Self::TopicIdTaken { topic_id } => write!(f, "topic id {topic_id} is taken"),
@@ -163,6 +225,16 @@ impl fmt::Display for Refusal {
             Self::TooManyPartitions { got, max } => {
                 write!(f, "the cluster would have {got} partitions, at most {max} are allowed")
             }
+            Self::InvalidReplicationFactor { got, max } => write!(f, "a partition has 1 to {max} replicas, not {got}"),
+            Self::NotEnoughBrokers { wanted, registered } => {
+                let (are, s) = if *registered == 1 { ("is", "") } else { ("are", "s") };
+                write!(f, "{wanted} replicas want {wanted} brokers; there {are} {registered} broker{s}")
+            }
+            Self::NotEnoughActiveBrokers { wanted, active, registered } => write!(
+                f,
+                "{wanted} brokers have to be active for the topic to take records; of {registered} there {} active",
+                if *active == 1 { "is 1".to_owned() } else { format!("are {active}") }
+            ),
             Self::UnknownSetting { name, nearest: Some(nearest) } => {
                 write!(f, "there is no topic setting {}; did you mean {nearest}?", Quoted(name))
             }

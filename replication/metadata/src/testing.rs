@@ -1,11 +1,15 @@
 //! What the tests of this package share.
 
+mod cluster;
+
+pub(crate) use cluster::{Cluster, end, show, tp};
+
 use crate::batch::Batch;
 use crate::identity::{ClusterId, FolderId};
 use crate::image::Image;
 use crate::on_alter_topic::{AlterTopic, on_alter_topic};
 use crate::on_create_topic::{CreateTopic, on_create_topic};
-use crate::on_register_broker::{RegisterBroker, on_register_broker};
+use crate::on_register_broker::{RegisterBroker, Start, on_register_broker};
 use crate::record::{Address, Record};
 use crate::refusal::Refusal;
 use sluice_model::{BrokerId, Incarnation, ShardIndex, TopicId};
@@ -28,11 +32,13 @@ pub(crate) fn register(number: u64, shard_count: u16) -> RegisterBroker {
         folder_id: FOLDER,
         addresses,
         held: Default::default(),
+        start: Start::Alone,
     }
 }
 
 pub(crate) fn create(number: u8, partitions: u32) -> CreateTopic {
-    CreateTopic { topic_id: topic_id(number), name: format!("topic-{number}"), partitions, settings: Vec::new() }
+    let (topic_id, name) = (topic_id(number), format!("topic-{number}"));
+    CreateTopic { topic_id, name, partitions, replication_factor: None, settings: Vec::new() }
 }
 
 pub(crate) fn alter(number: u8, partitions: Option<u32>, settings: &[(&str, &str)]) -> AlterTopic {
@@ -75,6 +81,6 @@ pub(crate) fn shards_of(image: &Image, topic: u8) -> Vec<u16> {
 /// Partitions per shard of broker 1.
 pub(crate) fn loads(image: &Image) -> Vec<usize> {
     let count = image.broker(BrokerId(1)).unwrap().shard_count();
-    let on = |shard| move |p: &crate::record::Partition| p.placement(BrokerId(1)).is_some_and(|placed| placed.shard == shard);
+    let on = |shard| move |p: &crate::PartitionState| p.placement(BrokerId(1)).is_some_and(|placed| placed.shard == shard);
     (0..).map(ShardIndex).take(count).map(|shard| image.partitions().filter(|(_, p)| on(shard)(p)).count()).collect()
 }

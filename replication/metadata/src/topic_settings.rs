@@ -7,7 +7,8 @@ use crate::human_value::{self, Unit, ValueError};
 use crate::record::SettingOverride;
 use crate::refusal::{Refusal, SettingFault};
 use sluice_model::limits::{
-    FRAME_BODY_LEN_MAX, FRAME_LEN_MAX_DEFAULT, SEGMENT_LEN_DEFAULT, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SETTINGS_PER_TOPIC_MAX,
+    FRAME_BODY_LEN_MAX, FRAME_LEN_MAX_DEFAULT, REPLICAS_PER_PARTITION_MAX, SEGMENT_LEN_DEFAULT, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN,
+    SETTINGS_PER_TOPIC_MAX,
 };
 use sluice_model::nearest::nearest;
 use std::collections::BTreeMap;
@@ -59,9 +60,9 @@ pub const SETTINGS: &[Setting] = &[
         unit: Unit::Count,
         default: 1,
         min: 1,
-        max: 15,
+        max: REPLICAS_PER_PARTITION_MAX as i64,
         may_be_none: false,
-        doc: "replicas that must hold a record before it is acknowledged; with fewer in sync, produce is refused",
+        doc: "replicas that must hold a record before it is acknowledged; with fewer in sync, produce is refused; 2 where there are 3 or more",
     },
     Setting {
         key: SettingKey::RetentionBytes,
@@ -149,6 +150,22 @@ pub struct TopicSettings {
 }
 
 impl TopicSettings {
+    /// The defaults of a topic whose partitions have so many replicas: what one broker's death takes away must not stop
+    /// the topic, and what two hold one may lose.
+    #[must_use]
+    pub fn of_replicas(replicas: u32) -> Self {
+        let mut settings = Self::default();
+        settings.default_min_insync(replicas);
+        settings
+    }
+
+    fn default_min_insync(&mut self, replicas: u32) {
+        self.overrides.remove(&SettingKey::MinInsyncReplicas);
+        if replicas >= 3 {
+            self.overrides.insert(SettingKey::MinInsyncReplicas, 2);
+        }
+    }
+
     /// Bytes.
     #[must_use]
     pub fn segment_len(&self) -> u64 {
@@ -209,6 +226,9 @@ impl TopicSettings {
             let refused = |fault| Refusal::InvalidSetting { setting: setting.name, value: text.clone(), fault };
             if text.trim().is_empty() {
                 next.overrides.remove(&setting.key);
+                if setting.key == SettingKey::MinInsyncReplicas {
+                    next.default_min_insync(replicas);
+                }
                 continue;
             }
             let value = setting.parse(text).map_err(refused)?;

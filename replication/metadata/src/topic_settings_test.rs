@@ -85,6 +85,15 @@ fn what_is_refused_and_what_is_said() {
 }
 
 #[test]
+fn of_three_replicas_two_have_to_be_in_sync_unless_something_else_is_asked_for() {
+    assert_eq!([1, 2, 3, 5].map(|replicas| TopicSettings::of_replicas(replicas).min_insync_replicas()), [1, 1, 2, 2]);
+    let set = |settings: &TopicSettings, value: &str| settings.changed(&[("min_insync_replicas".into(), value.into())], 3);
+    let asked = set(&TopicSettings::of_replicas(3), "1").unwrap();
+    assert_eq!(asked.min_insync_replicas(), 1);
+    assert_eq!(set(&asked, "").unwrap(), TopicSettings::of_replicas(3), "an empty value puts that back");
+}
+
+#[test]
 fn stored_values_out_of_bounds_do_no_harm() {
     let stored = |code, value| TopicSettings::from_record(&[SettingOverride { code, value }]);
     assert_eq!(stored(1, i64::MIN).unwrap().segment_len(), SEGMENT_LEN_MIN);

@@ -2,112 +2,27 @@
 //!
 //! An error here means that the log is not one this image's rules wrote: the caller stops and says so. Each record is
 //! checked before it changes anything; what only holds between the records of a batch (a partition lies on a shard
-//! that its broker has) is checked at the batch's end.
+//! that its broker has, and is led by a broker with a lease) is checked at the batch's end.
 
-use super::{Broker, DeletedTopic, Image, Topic};
+use super::partition_rules::{check_eligible_leader, check_partition, check_succession};
+use super::{ApplyError, Broker, DeletedTopic, Image, Topic};
 use crate::batch::Batch;
+use crate::broker_state::BrokerState;
+use crate::partition_state::PartitionState;
 use crate::record::{
-    BrokerRegistered, Partition, PartitionChanged, PartitionsAdded, ProducerIdsAllocated, Record, TopicCreated, TopicDeleted,
-    TopicPurged, TopicSettingsChanged,
+    Address, BrokerIncarnationRegistered, BrokerRegistered, BrokerStateChanged, Partition, PartitionChanged,
+    PartitionStateChanged, PartitionsAdded, ProducerIdsAllocated, Record, TopicCreated, TopicDeleted, TopicPurged,
+    TopicSettingsChanged, UncleanLeaderElected,
 };
 use crate::topic_settings::TopicSettings;
-use sluice_model::{BrokerId, Incarnation, LeaderEpoch, PartitionIndex, PlacementEpoch, ProducerId, TopicId, TopicPartition};
+use sluice_model::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicPartition};
 use std::collections::BTreeMap;
-use std::fmt;
-
-/// Why a record does not apply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ApplyError {
-    IncarnationNotNewer {
-        broker: BrokerId,
-        got: Incarnation,
-        current: Incarnation,
-    },
-    NoShards {
-        broker: BrokerId,
-    },
-    TopicIdTaken {
-        topic_id: TopicId,
-    },
-    TopicNameTaken {
-        name: String,
-    },
-    UnknownTopic {
-        topic_id: TopicId,
-    },
-    NotDeleted {
-        topic_id: TopicId,
-    },
-    UnknownSetting {
-        code: u16,
-    },
-    /// Partitions are added after those there are, at least one.
-    PartitionsNotNext {
-        topic_id: TopicId,
-        first: PartitionIndex,
-        current: usize,
-    },
-    UnknownPartition {
-        id: TopicPartition,
-    },
-    /// A partition's replicas, in-sync set, eligible leaders and leader contradict each other.
-    MalformedPartition {
-        id: TopicPartition,
-        rule: &'static str,
-    },
-    LeaderEpoch {
-        id: TopicPartition,
-        from: LeaderEpoch,
-        to: LeaderEpoch,
-    },
-    PlacementEpoch {
-        id: TopicPartition,
-        from: PlacementEpoch,
-        to: PlacementEpoch,
-    },
-    /// A replica lies on a broker or shard that there is not.
-    NoSuchShard {
-        id: TopicPartition,
-        broker: BrokerId,
-    },
-    ProducerIdsNotNext {
-        first: ProducerId,
-        next: ProducerId,
-    },
-}
-
-impl fmt::Display for ApplyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::IncarnationNotNewer { broker, got, current } => {
-                write!(f, "broker {broker} registers as incarnation {got} after {current}")
-            }
-            Self::NoShards { broker } => write!(f, "broker {broker} registers without shards"),
-            Self::TopicIdTaken { topic_id } => write!(f, "topic id {topic_id} is created twice"),
-            Self::TopicNameTaken { name } => write!(f, "topic {name:?} is created twice"),
-            Self::UnknownTopic { topic_id } => write!(f, "there is no topic with id {topic_id}"),
-            Self::NotDeleted { topic_id } => write!(f, "topic {topic_id} is purged and was not deleted"),
-            Self::UnknownSetting { code } => write!(f, "topic setting {code} is not known"),
-            Self::PartitionsNotNext { topic_id, first, current } => {
-                write!(f, "topic {topic_id} with {current} partitions gets more from {first} on")
-            }
-            Self::UnknownPartition { id } => write!(f, "there is no partition {id}"),
-            Self::MalformedPartition { id, rule } => write!(f, "partition {id} breaks the rule: {rule}"),
-            Self::LeaderEpoch { id, from, to } => write!(f, "the leader epoch of partition {id} goes from {from} to {to}"),
-            Self::PlacementEpoch { id, from, to } => write!(f, "the placement epoch of partition {id} goes from {from} to {to}"),
-            Self::NoSuchShard { id, broker } => write!(f, "partition {id} lies on a shard that broker {broker} does not have"),
-            Self::ProducerIdsNotNext { first, next } => write!(f, "producer ids from {first} on are given out, {next} is next"),
-        }
-    }
-}
-
-impl std::error::Error for ApplyError {}
 
 impl Image {
     /// Applies all records of a log entry. After an error the image is good for nothing.
     pub fn apply_batch(&mut self, batch: &Batch) -> Result<(), ApplyError> {
         batch.records.iter().try_for_each(|record| self.apply(record))?;
-        batch.records.iter().try_for_each(|record| self.check_shards_after(record))
+        batch.records.iter().try_for_each(|record| self.check_brokers_after(record))
     }
 
     /// Applies one record. Callers apply batches; the rules of a batch's end are not checked here.
@@ -121,21 +36,51 @@ impl Image {
             Record::PartitionsAdded(r) => self.apply_partitions_added(r),
             Record::PartitionChanged(r) => self.apply_partition_changed(r),
             Record::ProducerIdsAllocated(r) => self.apply_producer_ids_allocated(r),
+            Record::BrokerIncarnationRegistered(r) => self.apply_broker_incarnation_registered(r),
+            Record::BrokerStateChanged(r) => self.apply_broker_state_changed(*r),
+            Record::PartitionStateChanged(r) => self.apply_partition_state_changed(r),
+            Record::UncleanLeaderElected(r) => self.apply_unclean_leader_elected(r),
         }
     }
 
     fn apply_broker_registered(&mut self, record: &BrokerRegistered) -> Result<(), ApplyError> {
-        let (broker, got) = (record.broker, record.incarnation);
-        if let Some(known) = self.brokers.get(&broker)
+        let BrokerRegistered { broker, incarnation, folder_id, ref addresses } = *record;
+        let state = BrokerState::Active;
+        self.insert_broker(broker, Broker { incarnation, folder_id, addresses: addresses.clone(), rack: None, state })
+    }
+
+    fn apply_broker_incarnation_registered(&mut self, record: &BrokerIncarnationRegistered) -> Result<(), ApplyError> {
+        let BrokerIncarnationRegistered { broker, incarnation, folder_id, ref addresses, ref rack } = *record;
+        let (addresses, rack): (Vec<Address>, _) = (addresses.clone(), rack.clone());
+        self.insert_broker(broker, Broker { incarnation, folder_id, addresses, rack, state: BrokerState::Recovering })
+    }
+
+    fn insert_broker(&mut self, id: BrokerId, broker: Broker) -> Result<(), ApplyError> {
+        let got = broker.incarnation;
+        if let Some(known) = self.brokers.get(&id)
             && got.number <= known.incarnation.number
         {
-            return Err(ApplyError::IncarnationNotNewer { broker, got, current: known.incarnation });
+            return Err(ApplyError::IncarnationNotNewer { broker: id, got, current: known.incarnation });
         }
-        if record.addresses.is_empty() {
-            return Err(ApplyError::NoShards { broker });
+        if broker.addresses.is_empty() {
+            return Err(ApplyError::NoShards { broker: id });
         }
-        let state = Broker { incarnation: got, folder_id: record.folder_id, addresses: record.addresses.clone() };
-        self.brokers.insert(broker, state);
+        self.brokers.insert(id, broker);
+        Ok(())
+    }
+
+    fn apply_broker_state_changed(&mut self, record: BrokerStateChanged) -> Result<(), ApplyError> {
+        use BrokerState::{Active, Fenced, Recovering, ShuttingDown};
+        let BrokerStateChanged { broker, incarnation: got, state: to } = record;
+        let known = self.brokers.get_mut(&broker).ok_or(ApplyError::UnknownBroker { broker })?;
+        if known.incarnation != got {
+            return Err(ApplyError::OtherIncarnation { broker, got, current: known.incarnation });
+        }
+        let from = known.state;
+        if !matches!((from, to), (Recovering | Active | ShuttingDown, Fenced) | (Fenced, Active) | (Active, ShuttingDown)) {
+            return Err(ApplyError::BrokerState { broker, from, to });
+        }
+        known.state = to;
         Ok(())
     }
 
@@ -150,15 +95,14 @@ impl Image {
         if record.partitions.is_empty() {
             return Err(ApplyError::PartitionsNotNext { topic_id, first: PartitionIndex(0), current: 0 });
         }
-        check_partitions(topic_id, 0, &record.partitions)?;
+        let partitions = new_partitions(topic_id, 0, &record.partitions)?;
         let settings = TopicSettings::from_record(&record.settings).map_err(|code| ApplyError::UnknownSetting { code })?;
         self.partition_count += record.partitions.len();
         self.topic_ids.insert(record.name.clone(), topic_id);
         // Leader epochs of a new partition begin at 1: what begins above it was written to before.
         let is_new = record.partitions.iter().all(|partition| partition.leader_epoch == LeaderEpoch(1));
         let created_in = if is_new { self.incarnation_numbers() } else { BTreeMap::new() };
-        let (name, partitions) = (record.name.clone(), record.partitions.clone());
-        self.topics.insert(topic_id, Topic { name, settings, partitions, created_in });
+        self.topics.insert(topic_id, Topic { name: record.name.clone(), settings, partitions, created_in });
         Ok(())
     }
 
@@ -194,22 +138,45 @@ impl Image {
         if record.partitions.is_empty() || usize::try_from(record.first.0) != Ok(current) {
             return Err(ApplyError::PartitionsNotNext { topic_id: record.topic_id, first: record.first, current });
         }
-        check_partitions(record.topic_id, current, &record.partitions)?;
+        let partitions = new_partitions(record.topic_id, current, &record.partitions)?;
         if record.partitions.iter().any(|partition| partition.leader_epoch > LeaderEpoch(1)) {
             topic.created_in.clear();
         }
-        topic.partitions.extend_from_slice(&record.partitions);
+        topic.partitions.extend(partitions);
         self.partition_count += record.partitions.len();
         Ok(())
     }
 
     fn apply_partition_changed(&mut self, record: &PartitionChanged) -> Result<(), ApplyError> {
         let id = TopicPartition { topic_id: record.topic_id, partition: record.partition };
-        let topic = self.topic_mut(record.topic_id)?;
-        let slot = usize::try_from(record.partition.0).ok().and_then(|index| topic.partitions.get_mut(index));
-        let current = slot.ok_or(ApplyError::UnknownPartition { id })?;
+        let current = self.partition_mut(id)?;
+        let next = PartitionState::from_version_1(&record.state, PartitionEpoch(current.partition_epoch.0.saturating_add(1)));
+        check_partition(id, &next)?;
+        check_succession(id, current, &next)?;
+        *current = next;
+        Ok(())
+    }
+
+    fn apply_partition_state_changed(&mut self, record: &PartitionStateChanged) -> Result<(), ApplyError> {
+        let id = TopicPartition { topic_id: record.topic_id, partition: record.partition };
+        let current = self.partition_mut(id)?;
         check_partition(id, &record.state)?;
         check_succession(id, current, &record.state)?;
+        check_eligible_leader(id, current, &record.state)?;
+        *current = record.state.clone();
+        Ok(())
+    }
+
+    fn apply_unclean_leader_elected(&mut self, record: &UncleanLeaderElected) -> Result<(), ApplyError> {
+        let id = TopicPartition { topic_id: record.topic_id, partition: record.partition };
+        let current = self.partition_mut(id)?;
+        check_partition(id, &record.state)?;
+        check_succession(id, current, &record.state)?;
+        let shown = |leader| record.shown.iter().any(|replica| replica.broker == leader && replica.end.is_some());
+        match record.state.leader {
+            Some(leader) if current.leader.is_none() && shown(leader) => {}
+            leader => return Err(ApplyError::NotEligible { id, leader }),
+        }
         *current = record.state.clone();
         Ok(())
     }
@@ -225,81 +192,58 @@ impl Image {
         self.topics.get_mut(&topic_id).ok_or(ApplyError::UnknownTopic { topic_id })
     }
 
-    /// Every partition that `record` touched lies on shards that there are.
-    fn check_shards_after(&self, record: &Record) -> Result<(), ApplyError> {
+    fn partition_mut(&mut self, id: TopicPartition) -> Result<&mut PartitionState, ApplyError> {
+        let topic = self.topic_mut(id.topic_id)?;
+        let slot = usize::try_from(id.partition.0).ok().and_then(|index| topic.partitions.get_mut(index));
+        slot.ok_or(ApplyError::UnknownPartition { id })
+    }
+
+    /// Every partition that `record` touched lies on shards that there are, and is led by a broker with a lease.
+    fn check_brokers_after(&self, record: &Record) -> Result<(), ApplyError> {
+        let of_broker = |broker| {
+            let mut held = self.partitions().filter(|(_, p)| p.is_replica(broker));
+            held.try_for_each(|(id, partition)| self.check_brokers(id, partition))
+        };
         match record {
-            Record::BrokerRegistered(r) => {
-                let mut held = self.partitions().filter(|(_, p)| p.placement(r.broker).is_some());
-                held.try_for_each(|(id, partition)| self.check_shards(id, partition))
-            }
+            Record::BrokerRegistered(BrokerRegistered { broker, .. })
+            | Record::BrokerIncarnationRegistered(BrokerIncarnationRegistered { broker, .. }) => of_broker(*broker),
+            Record::BrokerStateChanged(r) if !r.state.holds_lease() => of_broker(r.broker),
             Record::TopicCreated(TopicCreated { topic_id, .. }) | Record::PartitionsAdded(PartitionsAdded { topic_id, .. }) => {
                 let Some(topic) = self.topic(*topic_id) else { return Ok(()) };
                 let id = |partition| TopicPartition { topic_id: *topic_id, partition };
-                topic.numbered_partitions().try_for_each(|(partition, state)| self.check_shards(id(partition), state))
+                topic.numbered_partitions().try_for_each(|(partition, state)| self.check_brokers(id(partition), state))
             }
-            Record::PartitionChanged(r) => {
-                let id = TopicPartition { topic_id: r.topic_id, partition: r.partition };
-                self.partition(id).map_or(Ok(()), |partition| self.check_shards(id, partition))
+            Record::PartitionChanged(PartitionChanged { topic_id, partition, .. })
+            | Record::PartitionStateChanged(PartitionStateChanged { topic_id, partition, .. })
+            | Record::UncleanLeaderElected(UncleanLeaderElected { topic_id, partition, .. }) => {
+                let id = TopicPartition { topic_id: *topic_id, partition: *partition };
+                self.partition(id).map_or(Ok(()), |partition| self.check_brokers(id, partition))
             }
             _ => Ok(()),
         }
     }
 
-    fn check_shards(&self, id: TopicPartition, partition: &Partition) -> Result<(), ApplyError> {
+    fn check_brokers(&self, id: TopicPartition, partition: &PartitionState) -> Result<(), ApplyError> {
         let there = |broker: BrokerId, shard: u16| self.broker(broker).is_some_and(|b| usize::from(shard) < b.shard_count());
-        match partition.replicas.iter().find(|r| !there(r.broker, r.placement.shard.0)) {
-            Some(replica) => Err(ApplyError::NoSuchShard { id, broker: replica.broker }),
+        if let Some(replica) = partition.replicas.iter().find(|r| !there(r.broker, r.placement.shard.0)) {
+            return Err(ApplyError::NoSuchShard { id, broker: replica.broker });
+        }
+        let leads = |broker| self.broker(broker).is_some_and(|b| b.state.holds_lease());
+        match partition.leader.filter(|&broker| !leads(broker)) {
+            Some(broker) => Err(ApplyError::FencedLeader { id, broker }),
             None => Ok(()),
         }
     }
 }
 
-fn check_partitions(topic_id: TopicId, first: usize, partitions: &[Partition]) -> Result<(), ApplyError> {
-    for (index, partition) in (first..).zip(partitions) {
+fn new_partitions(topic_id: TopicId, first: usize, partitions: &[Partition]) -> Result<Vec<PartitionState>, ApplyError> {
+    let checked = |(index, partition): (usize, &Partition)| {
         let index = u32::try_from(index).map_err(|_| ApplyError::UnknownTopic { topic_id })?;
-        check_partition(TopicPartition { topic_id, partition: PartitionIndex(index) }, partition)?;
-    }
-    Ok(())
-}
-
-/// The rules of one partition by itself.
-fn check_partition(id: TopicPartition, partition: &Partition) -> Result<(), ApplyError> {
-    let replicas = &partition.replicas;
-    let holds = |broker: &BrokerId| replicas.iter().any(|r| r.broker == *broker);
-    let (isr, eligible) = (&partition.isr, &partition.eligible_leader_replicas);
-    let rules = [
-        (!replicas.is_empty(), "there are replicas"),
-        (
-            !replicas.iter().enumerate().any(|(n, r)| replicas[..n].iter().any(|q| q.broker == r.broker)),
-            "a broker holds one replica",
-        ),
-        (isr.is_sorted_by(|a, b| a < b) && eligible.is_sorted_by(|a, b| a < b), "in-sync set and eligible leaders ascend"),
-        (isr.iter().chain(eligible).all(holds), "in-sync set and eligible leaders are replicas"),
-        (!isr.iter().any(|b| eligible.contains(b)), "an eligible leader is not in the in-sync set"),
-        (partition.leader.is_none_or(|b| isr.contains(&b)), "the leader is in the in-sync set"),
-        (partition.leader_epoch >= LeaderEpoch(1), "leader epochs begin at 1"),
-        (replicas.iter().all(|r| r.placement.placement_epoch >= PlacementEpoch(1)), "placement epochs begin at 1"),
-    ];
-    match rules.iter().find(|(kept, _)| !kept) {
-        Some(&(_, rule)) => Err(ApplyError::MalformedPartition { id, rule }),
-        None => Ok(()),
-    }
-}
-
-/// What may follow what: epochs never go back, and another leader or another shard has a greater one.
-fn check_succession(id: TopicPartition, from: &Partition, to: &Partition) -> Result<(), ApplyError> {
-    let same_leader = from.leader == to.leader;
-    if to.leader_epoch < from.leader_epoch || (!same_leader && to.leader_epoch == from.leader_epoch) {
-        return Err(ApplyError::LeaderEpoch { id, from: from.leader_epoch, to: to.leader_epoch });
-    }
-    for replica in &to.replicas {
-        let Some(before) = from.placement(replica.broker) else { continue };
-        let (old, new) = (before.placement_epoch, replica.placement.placement_epoch);
-        if new < old || (before.shard != replica.placement.shard && new == old) {
-            return Err(ApplyError::PlacementEpoch { id, from: old, to: new });
-        }
-    }
-    Ok(())
+        let state = PartitionState::from_version_1(partition, PartitionEpoch(0));
+        check_partition(TopicPartition { topic_id, partition: PartitionIndex(index) }, &state)?;
+        Ok(state)
+    };
+    (first..).zip(partitions).map(checked).collect()
 }
 
 #[cfg(test)]

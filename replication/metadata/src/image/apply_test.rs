@@ -1,7 +1,7 @@
 use super::*;
 use crate::record::{Placement, Replica};
 use crate::testing::{FOLDER, incarnation, register, topic_id, with_topics};
-use sluice_model::ShardIndex;
+use sluice_model::{PlacementEpoch, ShardIndex};
 
 fn id(partition: u32) -> TopicPartition {
     TopicPartition { topic_id: topic_id(1), partition: PartitionIndex(partition) }
@@ -20,7 +20,7 @@ fn replica(broker: u32, shard: u16, epoch: u32) -> Replica {
 fn each_record_that_does_not_follow_is_an_error() {
     let image = with_topics(2, &[2]);
     let (known, unknown) = (topic_id(1), topic_id(9));
-    let state = image.partition(id(0)).unwrap().clone();
+    let state = image.partition(id(0)).unwrap().as_version_1().unwrap();
     let broker = |incarnation, addresses| {
         Record::BrokerRegistered(BrokerRegistered { broker: BrokerId(1), incarnation, folder_id: FOLDER, addresses })
     };
@@ -70,7 +70,7 @@ fn each_record_that_does_not_follow_is_an_error() {
 #[test]
 fn each_rule_of_a_partition_is_kept() {
     let image = with_topics(2, &[1]);
-    let good = image.partition(id(0)).unwrap().clone();
+    let good = image.partition(id(0)).unwrap().as_version_1().unwrap();
     let b = BrokerId;
     type Breaking<'a> = &'a dyn Fn(&mut Partition);
     let broken: [(&str, Breaking<'_>); 8] = [
