@@ -2,13 +2,18 @@
 
 use super::{records, segment, shard};
 use sluice_client::compression::compress;
-use sluice_metadata::record::{BrokerRegistered, ProducerIdsAllocated, SettingOverride, TopicCreated, TopicDeleted};
-use sluice_metadata::{Address, Batch, FolderId, Partition, Record};
+use sluice_metadata::record::{
+    BrokerIncarnationRegistered, BrokerRegistered, BrokerStateChanged, PartitionStateChanged, ProducerIdsAllocated,
+    SettingOverride, TopicCreated, TopicDeleted, UncleanLeaderElected,
+};
+use sluice_metadata::{
+    Address, Batch, BrokerState, FolderId, Partition, PartitionState, Record, ReplicaEnd, RestartedReplica, ShownReplica,
+};
 use sluice_model::frame::{FrameHeader, LeaderSeal, ProducerBatch};
 use sluice_model::record_batch::{Attributes, BuiltRecords, Compression, HeaderRef, NewRecord, RecordsBuilder};
 use sluice_model::{
-    BrokerId, Incarnation, LeaderEpoch, LeaderEpochHistory, Offset, ProducerEpoch, ProducerId, ProducerTable, Sequence,
-    ShardIndex, TopicId,
+    BrokerId, Incarnation, LeaderEpoch, LeaderEpochHistory, Offset, PartitionEpoch, PartitionIndex, ProducerEpoch, ProducerId,
+    ProducerTable, Sequence, ShardIndex, TopicId,
 };
 use sluice_protocol::*;
 use sluice_storage::commit_group::{GROUP_HEADER_LEN, GroupHeader, JournalEntry};
@@ -250,5 +255,51 @@ fn metadata_batches() -> Vec<Seed> {
     let deleted =
         vec![registered, Record::TopicCreated(topic), Record::TopicDeleted(TopicDeleted { topic_id: TopicId([7; 16]) })];
     let batch = |records| Batch { records }.encode();
-    vec![("metadata_batch", "created".into(), batch(created)), ("metadata_batch", "deleted".into(), batch(deleted))]
+    vec![
+        ("metadata_batch", "created".into(), batch(created)),
+        ("metadata_batch", "deleted".into(), batch(deleted)),
+        ("metadata_batch", "cluster".into(), batch(cluster_records())),
+    ]
+}
+
+/// A broker of a cluster that starts, leads, stops, comes back, and is made the leader by an operator.
+fn cluster_records() -> Vec<Record> {
+    let (broker, topic_id, partition) = (BrokerId(1), TopicId([7; 16]), PartitionIndex(0));
+    let registered = |number| {
+        let addresses = vec![Address { host: "broker-one.example".into(), port: 7400 }];
+        let (incarnation, folder_id) = (Incarnation { number, random: 0xabcd }, FolderId([5; 16]));
+        let rack = Some("rack-a".into());
+        Record::BrokerIncarnationRegistered(BrokerIncarnationRegistered { broker, incarnation, folder_id, addresses, rack })
+    };
+    let changed = |number, state| {
+        let incarnation = Incarnation { number, random: 0xabcd };
+        Record::BrokerStateChanged(BrokerStateChanged { broker, incarnation, state })
+    };
+    let first = Partition::new(broker, ShardIndex(0));
+    let end = ReplicaEnd { leader_epoch: LeaderEpoch(1), end_offset: Offset(9) };
+    let state = |epoch: u32, leader: Option<BrokerId>| PartitionState {
+        partition_epoch: PartitionEpoch(epoch),
+        leader,
+        leader_epoch: LeaderEpoch(epoch + 1),
+        last_known_leader: if leader.is_none() { Some(broker) } else { None },
+        isr: first.isr.clone(),
+        eligible_leader_replicas: Vec::new(),
+        replicas: first.replicas.clone(),
+        damaged: Vec::new(),
+        restarted: if leader.is_none() { vec![RestartedReplica { broker, end, cut_torn_group: true }] } else { Vec::new() },
+    };
+    let shown = vec![ShownReplica { broker, end: Some(end) }];
+    let partitions = vec![first.clone()];
+    vec![
+        registered(1),
+        changed(1, BrokerState::Fenced),
+        changed(1, BrokerState::Active),
+        Record::TopicCreated(TopicCreated { topic_id, name: "orders".into(), settings: Vec::new(), partitions }),
+        Record::PartitionStateChanged(PartitionStateChanged { topic_id, partition, state: state(1, None) }),
+        changed(1, BrokerState::ShuttingDown),
+        registered(2),
+        changed(2, BrokerState::Fenced),
+        changed(2, BrokerState::Active),
+        Record::UncleanLeaderElected(UncleanLeaderElected { topic_id, partition, shown, state: state(2, Some(broker)) }),
+    ]
 }
