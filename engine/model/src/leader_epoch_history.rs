@@ -61,6 +61,15 @@ impl LeaderEpochHistory {
     pub fn end_offset(&self, epoch: LeaderEpoch, log_end: Offset) -> Offset {
         self.entries.iter().find(|&&(e, _)| e > epoch).map_or(log_end, |&(_, start)| start)
     }
+
+    /// The greatest epoch that is not above `epoch`, and where it ended; `None` when all are above it. Where a replica
+    /// whose last frame stands under `epoch` has more than this, the two histories part (KIP-101).
+    #[must_use]
+    pub fn floor(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
+        let above = self.entries.partition_point(|&(e, _)| e <= epoch);
+        let found = self.entries[..above].last()?.0;
+        Some((found, self.entries.get(above).map_or(log_end, |&(_, start)| start)))
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +93,18 @@ mod tests {
         assert_eq!(shorter.latest(), Some(LeaderEpoch(3)));
         history.advance_log_start(Offset(12));
         assert_eq!(history.entries().first(), Some(&(LeaderEpoch(3), Offset(10))));
+    }
+
+    #[test]
+    fn the_floor_of_an_epoch_is_the_one_that_both_may_have() {
+        let entries = [(2, 0), (3, 10), (6, 20)].map(|(epoch, start)| (LeaderEpoch(epoch), Offset(start)));
+        let history = LeaderEpochHistory::from_entries(entries.to_vec()).unwrap();
+        let rows =
+            [(1, None), (2, Some((2, 10))), (3, Some((3, 20))), (5, Some((3, 20))), (6, Some((6, 25))), (9, Some((6, 25)))];
+        for (epoch, expected) in rows {
+            let expected = expected.map(|(epoch, end)| (LeaderEpoch(epoch), Offset(end)));
+            assert_eq!(history.floor(LeaderEpoch(epoch), Offset(25)), expected, "epoch {epoch}");
+        }
     }
 
     #[test]
