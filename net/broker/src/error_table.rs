@@ -105,6 +105,7 @@ fn append_error(refusal: &AppendRefusal) -> WireError {
             SequenceRefusal::FencedEpoch { .. } => WireError::new(ErrorCode::FencedProducerEpoch, refusal),
             SequenceRefusal::OutOfOrder { .. } => WireError::new(ErrorCode::OutOfOrderSequence, refusal),
         },
+        AppendRefusal::NotLeading(_) => WireError::new(ErrorCode::NotLeader, refusal),
     }
 }
 

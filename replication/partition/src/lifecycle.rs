@@ -17,7 +17,7 @@ use sluice_model::{
     Clock, Incarnation, LeaderEpoch, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicId,
     TopicPartition,
 };
-use sluice_replica::{InSyncSet, Leader, LeaderStart};
+use sluice_replica::{InSyncSet, IsrTimes, Leader, LeaderStart};
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::disk::Disk;
@@ -261,9 +261,12 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             broker,
             leader_epoch: assignment.leader_epoch,
             isr: InSyncSet::new(BTreeSet::from([broker])),
+            followers: BTreeMap::new(),
+            isr_times: IsrTimes::default(),
             min_insync_replicas: assignment.settings.min_insync_replicas,
             frame_len_max: assignment.settings.frame_len_max,
             log_end_offset: log.log_end_offset(),
+            local_flushed: log.log_end_offset(),
             high_watermark: state.high_watermark.min(log.log_end_offset()),
             last_header_crc: log.last_header_crc(),
             epochs: state.epochs,

@@ -184,8 +184,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let address = self.shared.journal.append(truncation.journal_entry(partition.leader.id()));
         partition.log.truncate(truncation, address);
         let last_header_crc = partition.log.last_header_crc();
-        let log = TruncatedLog { end_offset, leader_epoch, last_header_crc, epochs, producers };
-        for token in partition.leader.on_truncate(log) {
+        let log = TruncatedLog { end_offset, last_header_crc, epochs, producers };
+        for token in partition.leader.on_truncate(leader_epoch, log) {
             self.shared.completions.push(Completion { token, outcome: Completed::Truncated });
         }
         // What these groups hold above the cut is gone, whenever they report.

@@ -1,15 +1,31 @@
 //! A leader of one partition: its state, and the one setter of each of its ordered offsets. Each event is a file.
 
+pub mod end_offset;
 pub mod on_append;
+pub mod on_broker_registered;
+pub mod on_follower_fetch;
+pub mod on_follower_flush;
+pub mod on_isr_answer;
+pub mod on_isr_review;
+pub mod on_lease;
 pub mod on_local_flush;
+pub mod on_newer_leader_epoch;
+pub mod on_next_epoch;
+pub mod on_sent;
 pub mod on_truncate;
+mod progress;
+pub mod timing;
 
 use crate::effect::{Effect, Effects};
+use crate::follower::FollowerStart;
 use crate::high_watermark;
 use crate::in_sync_set::InSyncSet;
+use crate::log_position::{LogFacts, LogPosition};
 use crate::pending_acks::PendingAcks;
-use sluice_model::{BrokerId, LeaderEpoch, LeaderEpochHistory, Offset, ProducerTable, TopicPartition};
+use progress::FollowerProgress;
+use sluice_model::{BrokerId, Incarnation, LeaderEpoch, LeaderEpochHistory, Offset, ProducerTable, TopicPartition};
 use std::collections::BTreeMap;
+use timing::{IsrTimes, Pace};
 
 /// What a leader starts from: the recovered log, and what the controller decided.
 #[derive(Clone, Debug)]
@@ -18,11 +34,16 @@ pub struct LeaderStart {
     pub broker: BrokerId,
     pub leader_epoch: LeaderEpoch,
     pub isr: InSyncSet,
+    /// The other replicas, each under its current incarnation; empty for a partition with one replica.
+    pub followers: BTreeMap<BrokerId, Incarnation>,
+    pub isr_times: IsrTimes,
     pub min_insync_replicas: u32,
     /// Longest frame to be appended, header included, bytes.
     pub frame_len_max: usize,
-    /// End of the log; all of it is flushed here.
     pub log_end_offset: Offset,
+    /// Everything below this is flushed here.
+    pub local_flushed: Offset,
+    /// As this replica knew it; the leader before may have known a greater one.
     pub high_watermark: Offset,
     /// `header_crc` of the last frame of the log, 0 for none.
     pub last_header_crc: u32,
@@ -30,19 +51,36 @@ pub struct LeaderStart {
     pub producers: ProducerTable,
 }
 
+/// What keeps a leader from acknowledging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotLeading {
+    /// The broker has no lease with the controller.
+    LeaseLost,
+    /// There is a leader epoch after this one.
+    NewerEpoch { epoch: LeaderEpoch },
+}
+
 #[derive(Clone, Debug)]
 pub struct Leader {
     id: TopicPartition,
     broker: BrokerId,
     leader_epoch: LeaderEpoch,
+    /// Why it acknowledges nothing now; `None` while it leads.
+    not_leading: Option<NotLeading>,
     isr: InSyncSet,
+    isr_times: IsrTimes,
+    /// No change of the in-sync set is asked for before this, microseconds.
+    isr_quiet_until_us: u64,
     min_insync_replicas: u32,
     frame_len_max: usize,
     log_end_offset: Offset,
+    /// Everything below this is flushed here.
+    local_flushed: Offset,
     high_watermark: Offset,
     last_header_crc: u32,
-    /// What each replica has flushed, this one included.
-    flushed: BTreeMap<BrokerId, Offset>,
+    /// Where the log ended when this leader epoch began.
+    epoch_start_offset: Offset,
+    followers: BTreeMap<BrokerId, FollowerProgress>,
     epochs: LeaderEpochHistory,
     producers: ProducerTable,
     pending: PendingAcks,
@@ -59,17 +97,23 @@ impl Leader {
             start.leader_epoch,
             start.epochs.latest()
         );
+        let others = start.followers.into_iter().filter(|&(broker, _)| broker != start.broker);
         let mut leader = Self {
             id: start.id,
             broker: start.broker,
             leader_epoch: start.leader_epoch,
+            not_leading: None,
             isr: start.isr,
+            isr_times: start.isr_times,
+            isr_quiet_until_us: 0,
             min_insync_replicas: start.min_insync_replicas,
             frame_len_max: start.frame_len_max,
             log_end_offset: start.log_end_offset,
+            local_flushed: start.local_flushed,
             high_watermark: start.high_watermark,
             last_header_crc: start.last_header_crc,
-            flushed: BTreeMap::from([(start.broker, start.log_end_offset)]),
+            epoch_start_offset: start.log_end_offset,
+            followers: others.map(|(broker, incarnation)| (broker, FollowerProgress::new(incarnation))).collect(),
             epochs: start.epochs,
             producers: start.producers,
             pending: PendingAcks::default(),
@@ -97,26 +141,66 @@ impl Leader {
         self.pending.drain_tokens()
     }
 
+    /// Another replica leads under `leader_epoch`, or none does: the log as a follower takes it over, and the tokens of
+    /// produces of which nobody can say whether they will be durable.
+    pub(crate) fn abdicate(&mut self, leader_epoch: LeaderEpoch, facts: LogFacts) -> (FollowerStart, Vec<u64>) {
+        let unknown = self.pending.drain_tokens();
+        let log = FollowerStart {
+            id: self.id,
+            leader_epoch,
+            log_start_offset: facts.log_start_offset,
+            log_end_offset: self.log_end_offset,
+            local_flushed: self.local_flushed,
+            high_watermark: self.high_watermark,
+            last_header_crc: self.last_header_crc,
+            epochs: std::mem::take(&mut self.epochs),
+            producers: std::mem::take(&mut self.producers),
+            log_state: facts.log_state,
+        };
+        (log, unknown)
+    }
+
     /// Moves the high watermark as far as the flushed offsets allow and releases the answers that waited for it.
     fn advance_high_watermark(&mut self, effects: &mut Effects) {
-        let advanced = high_watermark::advanced(self.high_watermark, &self.isr, self.min_insync_replicas, &self.flushed);
+        if self.not_leading.is_some() {
+            return;
+        }
+        let (broker, local_flushed, followers) = (self.broker, self.local_flushed, &self.followers);
+        let flushed = |member: BrokerId| match member == broker {
+            true => Some(local_flushed),
+            false => followers.get(&member).and_then(|follower| follower.flushed),
+        };
+        let advanced = high_watermark::advanced(self.high_watermark, &self.isr, self.min_insync_replicas, flushed);
         if advanced > self.high_watermark {
             self.high_watermark = advanced;
             effects.push(Effect::HighWatermarkMoved { high_watermark: advanced });
         }
-        self.pending.release(self.local_flushed(), self.high_watermark, effects);
+        self.pending.release(self.local_flushed, self.high_watermark, effects);
     }
 
     /// The one setter of this replica's own flushed offset.
     fn set_local_flushed(&mut self, flushed: Offset) {
-        let before = self.local_flushed();
+        let before = self.local_flushed;
         assert!(
             before <= flushed && flushed <= self.log_end_offset,
             "{}: flushed {before} -> {flushed}, end {}",
             self.id,
             self.log_end_offset
         );
-        self.flushed.insert(self.broker, flushed);
+        self.local_flushed = flushed;
+    }
+
+    /// A leader epoch begins: what followers said under another one counts no more.
+    fn begin_epoch(&mut self, leader_epoch: LeaderEpoch) {
+        self.leader_epoch = leader_epoch;
+        self.epoch_start_offset = self.log_end_offset;
+        self.followers.values_mut().for_each(FollowerProgress::forget);
+        // A lease comes and goes with the broker; what a newer epoch took is given back by this one.
+        self.not_leading = self.not_leading.filter(|&reason| reason == NotLeading::LeaseLost);
+    }
+
+    fn pace(&self, flushed: Option<Offset>) -> Pace {
+        Pace { flushed, local_flushed: self.local_flushed, log_end: self.log_end_offset }
     }
 
     #[must_use]
@@ -137,7 +221,7 @@ impl Leader {
     /// Everything below this is flushed on this replica.
     #[must_use]
     pub fn local_flushed(&self) -> Offset {
-        self.flushed[&self.broker]
+        self.local_flushed
     }
 
     #[must_use]
@@ -151,7 +235,40 @@ impl Leader {
     }
 
     #[must_use]
+    pub fn epochs(&self) -> &LeaderEpochHistory {
+        &self.epochs
+    }
+
+    #[must_use]
     pub fn pending(&self) -> &PendingAcks {
         &self.pending
+    }
+
+    #[must_use]
+    pub fn isr(&self) -> &InSyncSet {
+        &self.isr
+    }
+
+    /// Why it acknowledges nothing now; `None` while it leads.
+    #[must_use]
+    pub fn not_leading(&self) -> Option<NotLeading> {
+        self.not_leading
+    }
+
+    /// What `broker` is known to have flushed under this leader epoch and its current incarnation.
+    #[must_use]
+    pub fn follower_flushed(&self, broker: BrokerId) -> Option<Offset> {
+        self.followers.get(&broker)?.flushed
+    }
+
+    /// Where `broker` stands, as far as it is proved under this leader epoch and its current incarnation: what comes behind
+    /// that may be sent to it. `None` before a fetch was served.
+    #[must_use]
+    pub fn follower_position(&self, broker: BrokerId) -> Option<LogPosition> {
+        self.followers.get(&broker)?.proved
+    }
+
+    pub(crate) fn followers(&self) -> &BTreeMap<BrokerId, FollowerProgress> {
+        &self.followers
     }
 }

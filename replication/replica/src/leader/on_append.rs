@@ -1,6 +1,6 @@
 //! A batch arrives: is it within bounds, new, and are there enough in-sync replicas? Then it gets its offsets.
 
-use super::Leader;
+use super::{Leader, NotLeading};
 use crate::effect::{Acks, Effect, Effects};
 use crate::idempotence::{self, SequenceRefusal, Verdict};
 use crate::pending_acks::PendingAck;
@@ -24,6 +24,7 @@ pub enum AppendRefusal {
     FrameTooLarge { got: usize, max: usize },
     NotEnoughReplicas { in_sync: usize, wanted: u32 },
     Sequence(SequenceRefusal),
+    NotLeading(NotLeading),
 }
 
 impl fmt::Display for AppendRefusal {
@@ -35,6 +36,15 @@ impl fmt::Display for AppendRefusal {
                 write!(f, "{in_sync} replicas are in sync, the topic wants {wanted} (min_insync_replicas)")
             }
             Self::Sequence(refusal) => refusal.fmt(f),
+            Self::NotLeading(NotLeading::LeaseLost) => {
+                write!(
+                    f,
+                    "the broker has no lease with the controller, and another may lead the partition; ask for metadata again"
+                )
+            }
+            Self::NotLeading(NotLeading::NewerEpoch { epoch }) => {
+                write!(f, "leader epoch {epoch} of the partition has begun elsewhere; ask for metadata again")
+            }
         }
     }
 }
@@ -71,6 +81,9 @@ impl Leader {
         }
         if header.frame_len() > self.frame_len_max {
             return Err(AppendRefusal::FrameTooLarge { got: header.frame_len(), max: self.frame_len_max });
+        }
+        if let Some(reason) = self.not_leading {
+            return Err(AppendRefusal::NotLeading(reason));
         }
         if batch.acks == Acks::All && !self.isr.satisfies(self.min_insync_replicas) {
             return Err(AppendRefusal::NotEnoughReplicas {

@@ -2,9 +2,10 @@ use super::*;
 use crate::effect::Durability;
 use crate::in_sync_set::InSyncSet;
 use crate::leader::LeaderStart;
+use crate::leader::timing::IsrTimes;
 use sluice_model::frame::ProducerBatch;
 use sluice_model::{BrokerId, LeaderEpoch, LeaderEpochHistory, Offset, ProducerEpoch, ProducerId, ProducerTable, Sequence};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn leader(members: &[u32], min_insync_replicas: u32) -> Leader {
     Leader::new(LeaderStart {
@@ -12,9 +13,12 @@ fn leader(members: &[u32], min_insync_replicas: u32) -> Leader {
         broker: BrokerId(1),
         leader_epoch: LeaderEpoch(2),
         isr: InSyncSet::new(members.iter().map(|&b| BrokerId(b)).collect::<BTreeSet<_>>()),
+        followers: BTreeMap::new(),
+        isr_times: IsrTimes::default(),
         min_insync_replicas,
         frame_len_max: 1000,
         log_end_offset: Offset::ZERO,
+        local_flushed: Offset::ZERO,
         high_watermark: Offset::ZERO,
         last_header_crc: 0,
         epochs: LeaderEpochHistory::default(),

@@ -3,9 +3,10 @@ use crate::effect::{Acks, Effect, Effects};
 use crate::in_sync_set::InSyncSet;
 use crate::leader::LeaderStart;
 use crate::leader::on_append::ProduceBatch;
+use crate::leader::timing::IsrTimes;
 use sluice_model::frame::ProducerBatch;
 use sluice_model::{BrokerId, FrameHeader, ProducerEpoch, ProducerId, Sequence, TopicPartition};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn leader() -> Leader {
     Leader::new(LeaderStart {
@@ -13,9 +14,12 @@ fn leader() -> Leader {
         broker: BrokerId(1),
         leader_epoch: LeaderEpoch(2),
         isr: InSyncSet::new(BTreeSet::from([BrokerId(1)])),
+        followers: BTreeMap::new(),
+        isr_times: IsrTimes::default(),
         min_insync_replicas: 1,
         frame_len_max: 1000,
         log_end_offset: Offset::ZERO,
+        local_flushed: Offset::ZERO,
         high_watermark: Offset::ZERO,
         last_header_crc: 0,
         epochs: LeaderEpochHistory::default(),
@@ -61,8 +65,8 @@ fn what_waits_above_the_cut_is_given_back_and_never_acknowledged() {
     let mut epochs = LeaderEpochHistory::default();
     epochs.on_append(LeaderEpoch(2), Offset(0));
     let last_header_crc = headers[1].header_crc.to_native();
-    let log = TruncatedLog { end_offset: Offset(4), leader_epoch: LeaderEpoch(3), last_header_crc, epochs, producers };
-    let mut lost = leader.on_truncate(log);
+    let log = TruncatedLog { end_offset: Offset(4), last_header_crc, epochs, producers };
+    let mut lost = leader.on_truncate(LeaderEpoch(3), log);
     lost.sort_unstable();
     assert_eq!(lost, [2, 3]);
     assert_eq!((leader.log_end_offset(), leader.local_flushed(), leader.high_watermark()), (Offset(4), Offset(2), Offset(2)));
@@ -82,12 +86,11 @@ fn a_high_watermark_above_the_cut_falls_to_it() {
     leader.on_local_flush(Offset(2), &mut Effects::new());
     let log = TruncatedLog {
         end_offset: Offset(0),
-        leader_epoch: LeaderEpoch(7),
         last_header_crc: 0,
         epochs: LeaderEpochHistory::default(),
         producers: ProducerTable::default(),
     };
-    assert_eq!(leader.on_truncate(log), [0u64; 0]);
+    assert_eq!(leader.on_truncate(LeaderEpoch(7), log), [0u64; 0]);
     assert_eq!((leader.high_watermark(), leader.local_flushed()), (Offset(0), Offset(0)));
     assert_eq!(produce(&mut leader, 0, Acks::All, 2).base_offset(), Offset(0));
 }
@@ -97,10 +100,9 @@ fn a_high_watermark_above_the_cut_falls_to_it() {
 fn the_epoch_is_a_new_one() {
     let log = TruncatedLog {
         end_offset: Offset(0),
-        leader_epoch: LeaderEpoch(2),
         last_header_crc: 0,
         epochs: LeaderEpochHistory::default(),
         producers: ProducerTable::default(),
     };
-    leader().on_truncate(log);
+    leader().on_truncate(LeaderEpoch(2), log);
 }

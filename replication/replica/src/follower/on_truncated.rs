@@ -1,0 +1,39 @@
+//! The log is cut off, durably, with the tables as of the cut: producers are what the frames that stay make of them.
+
+use super::{Follower, Phase};
+use crate::leader::on_truncate::TruncatedLog;
+use sluice_model::Offset;
+
+/// Why the cut is not the one that was wanted. The replica has to be opened again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TruncatedRefusal {
+    /// No cut was wanted.
+    NotTruncating,
+    /// The log ends elsewhere: above, or below what may have been acknowledged.
+    OtherEnd { got: Offset, wanted: Offset },
+}
+
+impl Follower {
+    /// The log ends at the frame boundary at or below where it was to be cut off; it goes on fetching from there.
+    pub fn on_truncated(&mut self, log: TruncatedLog) -> Result<(), TruncatedRefusal> {
+        let Phase::Truncating { end_offset: wanted } = self.phase else { return Err(TruncatedRefusal::NotTruncating) };
+        let TruncatedLog { end_offset, last_header_crc, epochs, producers } = log;
+        let is_too_low = end_offset < self.high_watermark.min(wanted) && !self.damage_is_declared;
+        if end_offset > wanted || is_too_low || end_offset < self.log_start_offset {
+            return Err(TruncatedRefusal::OtherEnd { got: end_offset, wanted });
+        }
+        self.log_end_offset = end_offset;
+        self.flushed = self.flushed.min(end_offset);
+        self.high_watermark = self.high_watermark.min(end_offset);
+        self.last_header_crc = last_header_crc;
+        self.epochs = epochs;
+        self.producers = producers;
+        self.phase = Phase::Fetching;
+        self.assert_invariants();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "on_truncated_test.rs"]
+mod tests;

@@ -1,0 +1,23 @@
+//! Somebody knows of a leader epoch after this one: this leader acknowledges nothing more, from this moment on.
+
+use super::{Leader, NotLeading};
+use sluice_model::LeaderEpoch;
+
+impl Leader {
+    /// Gives back the tokens of produces that were appended and of which nobody can say whether they will be durable;
+    /// none of them is ever answered as refused. An epoch that is not newer changes nothing.
+    #[must_use = "whoever waits has to be told"]
+    pub fn on_newer_leader_epoch(&mut self, epoch: LeaderEpoch) -> Vec<u64> {
+        let known = match self.not_leading {
+            Some(NotLeading::NewerEpoch { epoch }) => epoch,
+            _ => self.leader_epoch,
+        };
+        if epoch <= known {
+            return Vec::new();
+        }
+        self.not_leading = Some(NotLeading::NewerEpoch { epoch });
+        let unknown = self.pending.drain_tokens();
+        self.assert_invariants();
+        unknown
+    }
+}
