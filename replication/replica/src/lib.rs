@@ -16,9 +16,14 @@ pub mod leader;
 pub mod log_position;
 pub mod pending_acks;
 pub mod replica;
+pub mod session;
 
 #[cfg(test)]
+mod regressions_test;
+#[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod walk_test;
 
 pub use effect::{Acks, Durability, Effect, Effects};
 pub use follower::{Follower, FollowerEffect, FollowerEffects, FollowerPosition, FollowerStart};
