@@ -52,6 +52,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     }
 
     async fn write_back_pass(&self, background: &mut Background<D>) -> Result<(), Failure> {
+        // A truncation that failed has left files that nothing may be planned for.
+        self.refuse_failed()?;
         let now = self.shared.clock.now();
         background.ran_full = false;
         let mut pass = self.plan_pass(background, now);
