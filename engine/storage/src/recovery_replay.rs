@@ -41,6 +41,8 @@ pub(crate) struct Replay<'a, D: Disk> {
     handed_over: BTreeSet<TopicPartition>,
     partitions: BTreeMap<TopicPartition, Found<D>>,
     held_sequence_max: u64,
+    /// Log starts that came before the frame with which a straddled partition is compared.
+    straddled_log_starts: BTreeMap<TopicPartition, Offset>,
     /// The last group of which anything was lost; 0 while there is none.
     lost_sequence: u64,
     /// Part of the journal file that is being replayed, and which file that is.
@@ -66,6 +68,7 @@ impl<'a, D: Disk> Replay<'a, D> {
             handed_over: plan.handed_over.iter().map(|partition| partition.id).collect(),
             partitions: BTreeMap::new(),
             held_sequence_max: plan.handed_over.iter().map(|of| of.recovery_point.held.sequence).max().unwrap_or(0),
+            straddled_log_starts: BTreeMap::new(),
             lost_sequence: 0,
             window: None,
             report,
@@ -128,6 +131,7 @@ impl<'a, D: Disk> Replay<'a, D> {
 
     fn restored(&self, partition: PartitionCheckpoint, fate: PartitionFate) -> Found<D> {
         let PartitionFate::Recover(config) = fate else { return Found::Skipped };
+        let straddled = self.straddled_log_starts.get(&partition.id).copied().unwrap_or_default();
         let dir = self.plan.layout.partition_dir(partition.id);
         let log = Log::restore(self.disk.clone(), dir, &partition, config, self.plan.memory.clone());
         Found::Recovered(Box::new(Replayed {
@@ -136,7 +140,7 @@ impl<'a, D: Disk> Replay<'a, D> {
             high_watermark: partition.high_watermark,
             held: partition.recovery_point.held,
             leader_epoch: partition.epochs.latest().unwrap_or_default(),
-            log_start_offset: partition.log_start_offset,
+            log_start_offset: partition.log_start_offset.max(straddled),
             possibly_short: self.is_doubted(partition.recovery_point.held),
             has_no_checkpoint: false,
         }))
@@ -229,6 +233,11 @@ impl<'a, D: Disk> Replay<'a, D> {
             JournalEntry::LogStart { id, .. } | JournalEntry::Truncate { id, .. } => id,
         };
         self.settle(id, address, &entry).await?;
+        if let (Some(Found::Straddled(..)), JournalEntry::LogStart { offset, .. }) = (self.partitions.get(&id), &entry) {
+            let start = self.straddled_log_starts.entry(id).or_default();
+            *start = (*offset).max(*start);
+            return Ok(());
+        }
         let Some(Found::Recovered(partition)) = self.partitions.get_mut(&id) else {
             *self.report.skipped.entry(id).or_default() += 1;
             return Ok(());
