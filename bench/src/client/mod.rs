@@ -70,7 +70,7 @@ impl System for ClientSystem<'_> {
         // Clients share connections with nobody: one for each of the lane's connections.
         let clients = (0..plan.connection_count).map(|_| self.connect()).collect::<Result<Vec<_>, _>>()?;
         let address = self.sluice.broker.address();
-        Ok(Box::new(ClientProducer::open(self.runtime.handle(), clients, topic, plan, (self.value_len_max, address))?))
+        Ok(Box::new(ClientProducer::open(self.runtime.handle(), clients, topic, plan, self.value_len_max, address)?))
     }
 
     fn reader(&mut self, topic: &Topic, plan: &ReadPlan) -> Result<Box<dyn Reader + Send>, BenchError> {

@@ -69,7 +69,8 @@ impl ClientProducer {
         clients: Vec<Client>,
         topic: &Topic,
         plan: &LanePlan,
-        (value_len_max, address): (usize, &str),
+        value_len_max: usize,
+        address: &str,
     ) -> Result<Self, BenchError> {
         let (acks, wanted) = match topic.acks {
             AcksAsked::None => (Acks::None, Durability::None),

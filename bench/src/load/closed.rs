@@ -9,8 +9,7 @@ use crate::closed_loop::{timed_loop, warm_up};
 use crate::error::BenchError;
 use crate::measurement::{Acknowledged, Measurement};
 use crate::system::{LanePlan, Outcome, Producer, Record, Settled, System};
-use crate::workload::OnFull;
-use crate::workload::{ClosedLoad, Workload};
+use crate::workload::{ClosedLoad, OnFull, Workload};
 
 /// A sample whose last outcome takes longer is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);

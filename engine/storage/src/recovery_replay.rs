@@ -12,20 +12,20 @@ use crate::entry_address::EntryAddress;
 use crate::journal_ring::Placement;
 use crate::journal_scan::{FoundGroup, Window, group_body};
 use crate::log::Log;
-use crate::recovery::{PartitionFate, RecoverShard, RecoveredPartition, RecoveryError};
+use crate::recovery::{PartitionFate, RecoverShard, RecoveryError};
 use crate::recovery_decision::Verdict;
 use crate::recovery_journal::{Step, judge_body};
 use crate::recovery_replayed::{Replayed, write_back};
 use crate::recovery_report::RecoveryReport;
 use crate::recovery_segments::{check_segments, end_straddled_segment, straddle_is_good};
 use crate::recovery_truncation::{FoundTruncation, Truncations, truncate_restored};
-use crate::run_bounded::run_bounded;
 use crate::write_back::WriteBackKind;
 use sluice_model::limits::BLOCK_LEN;
 use sluice_model::{Offset, PlacementEpoch, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::ControlFlow;
+
+mod finish;
 
 /// Bytes of the journal read at once.
 const REPLAY_WINDOW_LEN: u64 = 1024 * 1024;
@@ -349,61 +349,5 @@ impl<'a, D: Disk> Replay<'a, D> {
             Found::Recovered(partition) => Some(&mut **partition),
             Found::Straddled(..) | Found::Skipped => None,
         })
-    }
-
-    /// Writes back and flushes everything.
-    pub(crate) async fn finish(
-        mut self,
-    ) -> Result<(BTreeMap<TopicPartition, RecoveredPartition<D>>, RecoveryReport), RecoveryError> {
-        let mut replayed = Vec::with_capacity(self.partitions.len());
-        for (id, found) in std::mem::take(&mut self.partitions) {
-            let found = match found {
-                // The frame that straddles the recovery point was never durable in the journal, or is lost there.
-                Found::Straddled(mut partition, fate) => {
-                    end_straddled_segment(&mut partition);
-                    self.restored(*partition, fate)
-                }
-                other => other,
-            };
-            let Found::Recovered(partition) = found else { continue };
-            replayed.push((id, partition));
-        }
-        let finishing = replayed.into_iter().map(|(id, mut partition)| async move {
-            partition.finish().await?;
-            Ok((id, partition))
-        });
-        let mut recovered = BTreeMap::new();
-        let finished = run_bounded(FLUSHES_AT_ONCE, finishing, |finished| match finished {
-            Ok((id, partition)) => {
-                self.report_partition(id, &partition);
-                recovered.insert(id, partition.into_recovered());
-                ControlFlow::Continue(())
-            }
-            Err(error) => ControlFlow::Break(error),
-        });
-        if let ControlFlow::Break(error) = finished.await {
-            return Err(error);
-        }
-        self.evict_clean(&mut recovered);
-        Ok((recovered, self.report))
-    }
-
-    fn report_partition(&mut self, id: TopicPartition, partition: &Replayed<D>) {
-        if !partition.log.damaged().is_empty() {
-            self.report.damaged.insert(id, partition.log.damaged().to_vec());
-        }
-        if let Some(offset) = partition.log.possibly_short() {
-            self.report.possibly_short.insert(id, offset);
-        }
-    }
-
-    fn evict_clean(&self, recovered: &mut BTreeMap<TopicPartition, RecoveredPartition<D>>) {
-        let memory = &self.plan.memory;
-        while memory.used_len() > memory.budget_len() / 2 {
-            let Some(id) = memory.next_eviction() else { break };
-            if let Some(partition) = recovered.get_mut(&id) {
-                partition.log.evict_oldest_clean();
-            }
-        }
     }
 }

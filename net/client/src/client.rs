@@ -69,13 +69,29 @@ impl Client {
         self.0.metadata.topic(name)
     }
 
-    /// A description newer than generation `seen`; `u64::MAX` asks in any case.
+    /// A description newer than generation `seen`; `u64::MAX` asks in any case. Asks again while a broker restarts or stops:
+    /// whoever sends to a topic that exists waits for it up to `request_timeout_ms` instead of being told of a broker that is
+    /// gone for a second.
     pub(crate) async fn refresh_topic(&self, name: &str, seen: u64) -> Result<Arc<TopicInfo>, ClientError> {
-        let _one = self.0.refreshing.lock().await;
-        if let Some(topic) = self.cached_topic(name).filter(|t| t.generation > seen) {
-            return Ok(topic);
+        let request = MetadataRequest { topics: Some(vec![name.into()]), after: None };
+        let mut rounds = Rounds::begin(self);
+        loop {
+            let error = {
+                // Not through the waits: many topics that wait for one broker wait together.
+                let _one = self.0.refreshing.lock().await;
+                if let Some(topic) = self.cached_topic(name).filter(|t| t.generation > seen) {
+                    return Ok(topic);
+                }
+                match self.request_metadata_once(&request).await {
+                    Ok(answer) => return self.accept_named(answer, name),
+                    Err(error) => error,
+                }
+            };
+            rounds.again(error).await?;
         }
-        let answer = self.request_metadata(Some(vec![name.into()]), None).await?;
+    }
+
+    fn accept_named(&self, answer: MetadataAnswer, name: &str) -> Result<Arc<TopicInfo>, ClientError> {
         let topic = answer.topics.into_iter().find(|t| t.name == name);
         let topic = topic.ok_or_else(|| ClientError::Protocol {
             address: "the broker".into(),
@@ -97,7 +113,7 @@ impl Client {
         let mut topics = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let mut answer = self.request_metadata(None, after.take()).await?;
+            let mut answer = self.next_topics(after.take()).await?;
             let page = std::mem::take(&mut answer.topics);
             after = page.last().map(|t| t.name.clone());
             for topic in page {
@@ -113,10 +129,9 @@ impl Client {
         self.0.metadata.forget(name);
     }
 
-    /// Asks again while a broker restarts or stops: whoever sends to a topic that exists waits for it up to
-    /// `request_timeout_ms` instead of being told of a broker that is gone for a second.
-    async fn request_metadata(&self, topics: Option<Vec<String>>, after: Option<String>) -> Result<MetadataAnswer, ClientError> {
-        let request = MetadataRequest { topics, after };
+    /// The topics behind the one named, as many as one answer holds; asked for again as one topic is.
+    async fn next_topics(&self, after: Option<String>) -> Result<MetadataAnswer, ClientError> {
+        let request = MetadataRequest { topics: None, after };
         let mut rounds = Rounds::begin(self);
         loop {
             match self.request_metadata_once(&request).await {

@@ -45,6 +45,24 @@ async fn the_first_send_to_a_topic_waits_for_a_broker_that_restarts() {
     producer.close().await;
 }
 
+#[tokio::test]
+async fn topics_that_wait_for_a_broker_do_not_wait_for_each_other() {
+    let broker = FakeBroker::start(&[("t", 1), ("withheld", 1)], 1).await;
+    let producer = Producer::new(broker.client().await, ProducerConfig::default()).await.unwrap();
+    let asked_before = broker.state().metadata_requests;
+    broker.state().withheld_topic = Some("withheld".into());
+    let waiting = producer.clone();
+    let waits = tokio::spawn(async move { waiting.send(ProducerRecord::new("withheld", b"x")).await.map(drop) });
+    while broker.state().metadata_requests < asked_before + 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    producer.send(ProducerRecord::new("t", b"x")).await.unwrap().await.acknowledged().unwrap();
+    assert!(!waits.is_finished(), "the other one is still withheld");
+    broker.state().withheld_topic = None;
+    waits.await.unwrap().unwrap();
+    producer.close().await;
+}
+
 #[derive(Default)]
 struct Watcher {
     sent: Mutex<Vec<(String, u32)>>,

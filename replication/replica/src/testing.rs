@@ -52,16 +52,20 @@ impl TestLog {
     pub(crate) fn of(frames: &[(u32, u32)]) -> Self {
         let mut log = Self::default();
         for &(epoch, record_count) in frames {
-            let end = log.end();
-            let seal = LeaderSeal {
-                base_offset: end.offset,
-                leader_epoch: LeaderEpoch(epoch),
-                append_time_ms: 0,
-                prev_header_crc: end.last_header_crc,
-            };
-            log.frames.push(batch(-1, -1, record_count).sealed(seal));
+            log.append(epoch, batch(-1, -1, record_count));
         }
         log
+    }
+
+    /// Seals this header behind the last one.
+    pub(crate) fn append(&mut self, leader_epoch: u32, header: FrameHeader) {
+        let end = self.end();
+        self.frames.push(header.sealed(LeaderSeal {
+            base_offset: end.offset,
+            leader_epoch: LeaderEpoch(leader_epoch),
+            append_time_ms: 0,
+            prev_header_crc: end.last_header_crc,
+        }));
     }
 
     pub(crate) fn end(&self) -> LogPosition {

@@ -66,17 +66,15 @@ fn handle(shared: &Arc<Shared>, shard: u16, incoming: Incoming, sender: &Unbound
         }
         Api::Metadata => {
             state.metadata_requests += 1;
-            match state.metadata_faults.pop_front() {
-                Some(Some(code)) => {
-                    let answer = MetadataAnswer { error: code as u16, text: "not now".into(), ..Default::default() };
-                    send(message(&prefix, &answer, &[]));
-                    return true;
-                }
-                Some(None) => return false,
-                None => {}
-            }
             let request = decode::<MetadataRequest>(&body).unwrap();
-            send(message(&prefix, &metadata(shared, &state, &request), &[]));
+            let withheld = state.withheld_topic.clone().filter(|topic| request.topics.iter().flatten().any(|name| name == topic));
+            let fault = withheld.map(|_| Some(ErrorCode::ShuttingDown)).or_else(|| state.metadata_faults.pop_front());
+            let answer = match fault {
+                None => metadata(shared, &state, &request),
+                Some(Some(code)) => MetadataAnswer { error: code as u16, text: "not now".into(), ..Default::default() },
+                Some(None) => return false,
+            };
+            send(message(&prefix, &answer, &[]));
         }
         Api::InitProducer => {
             state.next_producer_id += 1;

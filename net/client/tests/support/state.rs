@@ -42,6 +42,8 @@ pub struct State {
     pub metadata_requests: u32,
     /// What happens to the next metadata requests: refused with a code, or their connection ends.
     pub metadata_faults: VecDeque<Option<ErrorCode>>,
+    /// Questions for this topic are refused as by a broker that shuts down.
+    pub withheld_topic: Option<String>,
     /// Bytes of the longest message it says it takes.
     pub message_len_max: u32,
 }
@@ -80,6 +82,7 @@ impl State {
             fetch_len_seen: 0,
             metadata_requests: 0,
             metadata_faults: VecDeque::new(),
+            withheld_topic: None,
             message_len_max: 16 << 20,
         };
         topics.iter().for_each(|&(name, partitions)| state.create(name, partitions));

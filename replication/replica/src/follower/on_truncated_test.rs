@@ -2,21 +2,13 @@ use super::*;
 use crate::follower::on_diverging::Diverging;
 use crate::follower::{Follower, FollowerEffects};
 use crate::testing::{TestLog, batch};
-use sluice_model::frame::LeaderSeal;
 use sluice_model::{BrokerId, LeaderEpoch, ProducerId};
 
 /// Producer 7 has appended a frame of one record under each of epochs 1 to 4.
 fn log() -> TestLog {
     let mut log = TestLog::default();
     for epoch in 1..=4u32 {
-        let end = log.end();
-        let seal = LeaderSeal {
-            base_offset: end.offset,
-            leader_epoch: LeaderEpoch(epoch),
-            append_time_ms: 0,
-            prev_header_crc: end.last_header_crc,
-        };
-        log.frames.push(batch(7, i32::try_from(epoch).unwrap() - 1, 1).sealed(seal));
+        log.append(epoch, batch(7, i32::try_from(epoch).unwrap() - 1, 1));
     }
     log
 }

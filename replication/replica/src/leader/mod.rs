@@ -166,9 +166,8 @@ impl Leader {
             return;
         }
         let (broker, local_flushed, followers) = (self.broker, self.local_flushed, &self.followers);
-        let flushed = |member: BrokerId| match member == broker {
-            true => Some(local_flushed),
-            false => followers.get(&member).and_then(|follower| follower.flushed),
+        let flushed = |member: BrokerId| {
+            if member == broker { Some(local_flushed) } else { followers.get(&member).and_then(|follower| follower.flushed) }
         };
         let advanced = high_watermark::advanced(self.high_watermark, &self.isr, self.min_insync_replicas, flushed);
         if advanced > self.high_watermark {

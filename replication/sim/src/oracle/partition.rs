@@ -72,6 +72,8 @@ pub struct PartitionModel {
     pub truncation: Option<Truncation>,
     /// Where truncations have cut it, oldest first.
     pub cuts: Vec<u64>,
+    /// How many of them there were when the last start had ended.
+    pub cuts_at_start: usize,
 }
 
 impl PartitionModel {
@@ -103,6 +105,7 @@ impl PartitionModel {
             deleted: BTreeMap::new(),
             truncation: None,
             cuts: Vec::new(),
+            cuts_at_start: 0,
         }
     }
 

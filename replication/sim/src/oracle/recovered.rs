@@ -95,10 +95,13 @@ impl PartitionModel {
             self.producers_known_from = start;
         }
         // Of a log that was cut, a checkpoint of before says of producers what their newest batches then were, and those may be
-        // cut off; what stood below them is read from segments, and not when they are deleted.
-        if found.spare_lost || !self.cuts.is_empty() {
+        // cut off; what stood below them is read from segments, and not when they are deleted. A start writes both slots anew;
+        // the spare is not believed as long as the journal names the truncation.
+        let is_cut_since = self.cuts.len() > self.cuts_at_start;
+        if found.spare_lost || is_cut_since || found.checkpoints_lost && !self.cuts.is_empty() {
             self.producers.values_mut().for_each(|producer| producer.forget_below(start));
         }
+        self.cuts_at_start = self.cuts.len();
         self.high_watermark = found.status.high_watermark.0;
         Ok(())
     }
