@@ -20,6 +20,12 @@ impl RecentBatch {
     pub fn next_sequence(&self) -> Sequence {
         self.base_sequence.advanced(self.record_count)
     }
+
+    /// The offset after its last record.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        Offset(self.base_offset.0.saturating_add(u64::from(self.record_count)))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

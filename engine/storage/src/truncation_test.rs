@@ -309,6 +309,23 @@ fn damage_above_the_cut_is_forgotten_and_below_it_nothing_more_is_lost() {
     assert_eq!(served.last(), Some(&frame.bytes()));
 }
 
+/// Its producer sends it again: that it is in the log already would be a lie.
+#[test]
+fn a_batch_that_a_cut_went_through_is_not_remembered_of_its_producer() {
+    let id = test_partition(1);
+    let (mut shard, frames) = settled(State::Flushed);
+    // Of the newest of its producer.
+    let batch = frames.len() - 3;
+    damage_frame(&shard, 3 * batch as u64);
+    let inside = Offset(3 * batch as u64 + 1);
+    assert_eq!(shard.truncate(id, inside), inside, "where it begins is not known");
+    let known = tables_of(&frames[..batch]).1;
+    assert_eq!(shard.log(id).checkpoint(Offset::ZERO).producers, known);
+    let cut = PowerCut { call: shard.disk.call_count(), unflushed: Unflushed::Lost };
+    let mut again = TestShard::start(&shard.disk.crash(cut), 2, SIZES).unwrap();
+    assert_eq!((again.log(id).log_end_offset(), &again.shard.partitions[&id].producers), (inside, &known));
+}
+
 #[test]
 fn what_an_index_vouches_for_behind_damage_stays() {
     let id = test_partition(1);

@@ -98,10 +98,11 @@ impl Walked {
 }
 
 /// Adds what the log remembers of batches below `end_offset` and `producers` does not have: those of segments that
-/// retention has removed, and of frames that are damaged.
+/// retention has removed, and of frames that are damaged. A batch that the cut goes through is none of them: its records
+/// above the cut are gone, and its producer sends it again.
 pub(crate) fn add_remembered(producers: &mut ProducerTable, stands: &ProducerTable, end_offset: Offset) {
     for (id, entry) in stands.iter() {
-        let mut batches: Vec<_> = entry.batches.iter().filter(|batch| batch.base_offset < end_offset).copied().collect();
+        let mut batches: Vec<_> = entry.batches.iter().filter(|batch| batch.next_offset() <= end_offset).copied().collect();
         let known = producers.get(id);
         if batches.is_empty() || known.is_some_and(|known| known.epoch > entry.epoch) {
             continue;

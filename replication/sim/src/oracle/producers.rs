@@ -87,14 +87,19 @@ impl ProducerModel {
         self.lose_from(end);
     }
 
-    /// The log was found to end there.
+    /// The log was found to end there. A batch that reaches beyond is gone, the part of it below the end too.
     pub fn lose_from(&mut self, end: u64) {
-        self.appended.retain(|appended| appended.base_offset < end);
+        self.appended.retain(|appended| appended.base_offset + u64::from(appended.record_count) <= end);
     }
 
     /// Of what it had below `offset` nothing is left that has to say so.
     pub fn forget_below(&mut self, offset: u64) {
         self.appended.iter_mut().for_each(|appended| appended.is_doubtful |= appended.base_offset < offset);
+    }
+
+    /// The journal's copy of the batch at `base` is gone, and no segment had it: whoever replays the rest does not meet it.
+    pub fn forget_at(&mut self, base: u64) {
+        self.appended.iter_mut().for_each(|appended| appended.is_doubtful |= appended.base_offset == base);
     }
 }
 
