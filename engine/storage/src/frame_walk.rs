@@ -35,6 +35,9 @@ pub struct FrameWalk {
     verify_bodies_from: Offset,
     /// Padding that is not zeros is stepped over when the next block holds the frame that follows.
     passes_bad_pads: bool,
+    /// Where what was taken for padding begins since the last good frame, when it is not all zeros: frames may stand in it,
+    /// behind zeros that are damage.
+    bad_pad: Option<u64>,
     /// Leader epochs of the log, as far as they are known.
     epochs: LeaderEpochHistory,
 }
@@ -62,7 +65,7 @@ impl FrameWalk {
     /// Bodies are verified for frames that reach `verify_bodies_from`.
     #[must_use]
     pub fn new(range: WalkRange, verify_bodies_from: Offset) -> Self {
-        Self { range, verify_bodies_from, passes_bad_pads: false, epochs: LeaderEpochHistory::default() }
+        Self { range, verify_bodies_from, passes_bad_pads: false, bad_pad: None, epochs: LeaderEpochHistory::default() }
     }
 
     /// Padding that is not zeros costs nothing when the frame behind it proves itself.
@@ -103,6 +106,17 @@ impl FrameWalk {
 
     /// The next step over `window`, whose first byte is at `window_position` of the file.
     pub fn step(&mut self, window_position: u64, window: &[u8]) -> Result<WalkStep, SegmentDamage> {
+        let step = self.step_on(window_position, window);
+        match (step, self.bad_pad) {
+            (Err(mut damage), Some(position)) => {
+                (self.range.position, damage.position) = (position, position);
+                Err(damage)
+            }
+            (step, _) => step,
+        }
+    }
+
+    fn step_on(&mut self, window_position: u64, window: &[u8]) -> Result<WalkStep, SegmentDamage> {
         loop {
             if self.range.offset >= self.range.end_offset {
                 return Ok(WalkStep::End);
@@ -115,7 +129,7 @@ impl FrameWalk {
             match bytes.and_then(|bytes| bytes.first()) {
                 None => return Ok(WalkStep::More { from: position, len: 1 }),
                 Some(0) if position.is_multiple_of(BLOCK_LEN as u64) => return Err(self.damage(DamageKind::NoFrame)),
-                Some(0) => self.range.position = block_up(position),
+                Some(0) => self.pass_pad(bytes.unwrap_or_default()),
                 Some(_) => match self.step_frame(bytes.unwrap_or_default()) {
                     Err(damage) => {
                         if let Some(more) = self.step_over_pad(damage, bytes.unwrap_or_default())? {
@@ -128,6 +142,16 @@ impl FrameWalk {
         }
     }
 
+    /// A zero where a frame would begin: it does on the next block.
+    fn pass_pad(&mut self, bytes: &[u8]) {
+        let (from, next_block) = (self.range.position, block_up(self.range.position));
+        let len = usize::try_from(next_block - from).expect("less than a block");
+        if bytes[..len.min(bytes.len())].iter().any(|&byte| byte != 0) {
+            self.bad_pad.get_or_insert(from);
+        }
+        self.range.position = next_block;
+    }
+
     fn step_frame(&mut self, bytes: &[u8]) -> Result<WalkStep, SegmentDamage> {
         let position = self.range.position;
         let header = match FrameHeader::parse_sealed(bytes) {
@@ -136,6 +160,8 @@ impl FrameWalk {
             Err(error) => return Err(self.damage(DamageKind::Frame(error))),
         };
         self.check_header(&header)?;
+        // It stands where it has to: what was before it is padding.
+        self.bad_pad = None;
         let Some(frame) = bytes.get(..header.frame_len()) else {
             return self.more(header.frame_len());
         };
@@ -233,13 +259,12 @@ impl FrameWalk {
     /// Goes on at a frame of which these are known: where it begins, its base offset, and what it follows.
     pub(crate) fn resume_at(&mut self, position: u64, offset: Offset, prev_header_crc: u32) {
         (self.range.position, self.range.offset, self.range.prev_header_crc) = (position, offset, prev_header_crc);
+        self.bad_pad = None;
     }
 
     /// Goes on with a frame found behind damage; its link to what was before is not known.
     pub(crate) fn resume(&mut self, position: u64, header: &FrameHeader) {
-        self.range.position = position;
-        self.range.offset = header.base_offset();
-        self.range.prev_header_crc = header.prev_header_crc.to_native();
+        self.resume_at(position, header.base_offset(), header.prev_header_crc.to_native());
     }
 
     /// Damage at the walk's position, because the device does not give what stands there.

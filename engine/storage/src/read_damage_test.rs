@@ -347,3 +347,26 @@ fn split_of(bench: &Bench, lost: usize) -> (DamagedRange, Vec<u8>) {
     let range = DamagedRange { from: header.base_offset(), until: header.next_offset() };
     (range, others.flat_map(|(_, frame)| frame.bytes()).collect())
 }
+
+/// A sector that is lost reads as zeros, and so does padding.
+#[test]
+fn zeros_where_a_frame_begins_hide_no_frame_behind_them_in_its_block() {
+    for restarted in [false, true] {
+        let mut bench = one_segment(11, restarted);
+        let placed = placed(&bench.disk, &bench.frames);
+        let shares_block = |at: &usize| {
+            let (bad, behind) = (&placed[*at], &placed[*at + 1]);
+            !bad.start.is_multiple_of(BLOCK) && bad.start / BLOCK == (behind.start + 100) / BLOCK
+        };
+        let at = (20..placed.len() - 1).find(shares_block).expect("some frames are small");
+        let (lost, rest) = split(&bench, &placed[at]);
+        assert_eq!(lost.len(), 1);
+        let path = segment_file(&dir(), Offset::ZERO);
+        let bytes = bench.disk.files()[&path].clone();
+        for position in placed[at].clone() {
+            let byte = bytes[usize::try_from(position).unwrap()];
+            (0..8).filter(|bit| byte >> bit & 1 == 1).for_each(|bit| bench.disk.flip_bit(&path, position, bit));
+        }
+        assert!(read_around(&mut bench) == (rest, lost), "frame {at}, restarted: {restarted}: {:?}", bench.log.damaged());
+    }
+}
