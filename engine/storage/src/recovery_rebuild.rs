@@ -20,12 +20,12 @@ use crate::frame_walk::{FrameWalk, WalkError, WalkRange};
 use crate::layout::{Layout, segment_base_offset, segment_file};
 use crate::recovery::RecoveryError;
 use crate::recovery_rebuild_journal::{InSegments, Named};
-use crate::recovery_rebuild_kept::segment_end;
+use crate::recovery_rebuild_kept::{Kept, segment_end};
 use crate::recovery_rebuild_log::{RebuiltLog, Walked};
 use crate::rewrite::rewrite;
 use crate::segment_format::{SEGMENT_FORMAT_VERSION, SegmentFooter, SegmentHeader, SegmentTrailer, block_up};
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{FrameHeader, Offset, PlacementEpoch, TopicPartition};
+use sluice_model::{FrameHeader, LeaderEpochHistory, Offset, PlacementEpoch, TopicPartition};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -59,14 +59,15 @@ impl Rebuilt {
     }
 }
 
-/// Rebuilds one partition; `named` is what the journal says of it, `kept` what the spare does.
+/// Rebuilds one partition; `named` is what the journal says of it, `spare` what the spare does.
 pub(crate) async fn rebuild_partition<D: Disk>(
     disk: &D,
     layout: &Layout,
     (id, placement_epoch): (TopicPartition, PlacementEpoch),
     mut named: Named,
-    kept: Option<&PartitionCheckpoint>,
+    spare: Option<Kept<'_>>,
 ) -> Result<Rebuilt, RecoveryError> {
+    let kept = spare.map(|spare| spare.partition);
     named.log_start = named.log_start.max(kept.map_or(Offset::ZERO, |kept| kept.log_start_offset));
     let dir = layout.partition_dir(id);
     let mut bases: Vec<Offset> = match disk.read_dir(&dir).await {
@@ -79,7 +80,8 @@ pub(crate) async fn rebuild_partition<D: Disk>(
         }
     };
     bases.sort_unstable();
-    let mut rebuild = Rebuild { disk, dir, id, named, kept, log: RebuiltLog::default() };
+    let spare_end = spare.filter(|spare| spare.has_all_since).map(|spare| spare.partition.recovery_point.offset);
+    let mut rebuild = Rebuild { disk, dir, id, named, kept, spare_end, log: RebuiltLog::default() };
     // Without a file, what was before the journal's first frame was deleted, or the spare says that it is missing.
     let begin = bases.first().copied().or(named.first).or(kept.map(|kept| kept.log_start_offset)).unwrap_or(named.log_start);
     (rebuild.log.start, rebuild.log.end) = (begin, begin);
@@ -109,6 +111,9 @@ pub(crate) struct Rebuild<'a, D: Disk> {
     pub(crate) named: Named,
     /// As the spare has it.
     pub(crate) kept: Option<&'a PartitionCheckpoint>,
+    /// Where the log ended when the spare was written, if the journal has every entry since: what neither has was never
+    /// acknowledged.
+    spare_end: Option<Offset>,
     log: RebuiltLog,
 }
 
@@ -131,7 +136,7 @@ impl<D: Disk> Rebuild<'_, D> {
             if base < self.log.end {
                 continue;
             }
-            if base > self.log.end && self.in_journal(self.log.end) {
+            if base > self.log.end && self.needs_no_more(self.log.end) {
                 return Ok(());
             }
             let segment = self.open(base).await?;
@@ -195,6 +200,24 @@ impl<D: Disk> Rebuild<'_, D> {
         self.named.first.is_some_and(|first| first <= offset)
     }
 
+    /// Leader epochs of the log as far as the spare has them: a frame of an earlier one was cut off.
+    pub(crate) fn epochs(&self) -> LeaderEpochHistory {
+        let mut epochs = self.kept.map(|kept| kept.epochs.clone()).unwrap_or_default();
+        epochs.truncate(self.named.cut_from.unwrap_or(OFFSET_MAX));
+        epochs
+    }
+
+    /// Whether segments are not asked for anything from this offset on: the journal has it, or it was never acknowledged. What
+    /// is not good there is no damage.
+    fn needs_no_more(&self, offset: Offset) -> bool {
+        self.in_journal(offset) || self.spare_end.is_some_and(|end| end <= offset)
+    }
+
+    /// Whether all that was acknowledged between these offsets ends inside: what follows damage there is not looked for.
+    fn ends_between(&self, from: Offset, until: Offset) -> bool {
+        self.named.first.is_none() && self.spare_end.is_some_and(|end| from < end && end < until)
+    }
+
     pub(crate) async fn open(&self, base: Offset) -> Result<Segment<D::File>, RecoveryError> {
         let path = segment_file(&self.dir, base);
         let file = self.disk.open(&path, OpenMode::Existing).await?;
@@ -223,20 +246,23 @@ impl<D: Disk> Rebuild<'_, D> {
         next_base: Option<Offset>,
     ) -> Result<bool, RecoveryError> {
         let breaks_chain = self.breaks_chain(segment);
-        if (breaks_chain || !segment.has_header) && self.in_journal(segment.base) {
+        if (breaks_chain || !segment.has_header) && self.needs_no_more(segment.base) {
             return Ok(false);
         }
         if breaks_chain {
             self.log.damaged.push(DamagedRange { from: segment.base, until: trailer.next_offset });
         }
         let footer = self.read_footer(segment, &trailer).await?;
-        let maybe_unflushed = self.named.first.map_or(next_base.is_none(), |first| first < trailer.next_offset);
+        let is_behind_spare = self.spare_end.is_some_and(|end| end < trailer.next_offset);
+        let maybe_unflushed =
+            is_behind_spare || self.named.first.map_or(next_base.is_none(), |first| first < trailer.next_offset);
         // Written when the log began within the segment: what stands before that was deleted, and has come back.
         let begins_later =
             |footer: &SegmentFooter| footer.epochs.entries().first().is_none_or(|&(_, start)| start > segment.base);
         if maybe_unflushed || footer.as_ref().is_none_or(begins_later) {
             let walked = self.walk(segment, trailer.end_position, trailer.next_offset).await?;
-            if walked.stopped.is_some() && self.in_journal(walked.end) {
+            let ends_here = self.needs_no_more(walked.end) || self.ends_between(walked.end, trailer.next_offset);
+            if walked.stopped.is_some() && ends_here {
                 self.log.end_without_footer(segment.base, &walked);
                 return Ok(false);
             }
@@ -257,7 +283,7 @@ impl<D: Disk> Rebuild<'_, D> {
     /// A segment that was still being written, or whose trailer is lost. `false` when the journal goes on within it.
     async fn take_unsealed(&mut self, segment: &Segment<D::File>, next_base: Option<Offset>) -> Result<bool, RecoveryError> {
         let is_unproven = self.breaks_chain(segment) || !segment.has_header;
-        if is_unproven && self.in_journal(segment.base) {
+        if is_unproven && self.needs_no_more(segment.base) {
             return Ok(false);
         }
         let until = next_base.unwrap_or(OFFSET_MAX).min(self.kept_segment_end(segment.base).unwrap_or(OFFSET_MAX));
@@ -267,7 +293,7 @@ impl<D: Disk> Rebuild<'_, D> {
             self.log.damaged.push(DamagedRange { from: segment.base, until: walked.end });
         }
         let Some(stopped) = walked.stopped else { return Ok(true) };
-        if self.in_journal(walked.end) {
+        if self.needs_no_more(walked.end) {
             return Ok(false);
         }
         // Zeros, or the end of the file, are how a segment that grows ends. One that had a footer, and has lost it together
@@ -317,13 +343,18 @@ impl<D: Disk> Rebuild<'_, D> {
             end_position,
             end_offset: until,
         };
-        let mut reader = FrameReader::new(segment.file.clone(), FrameWalk::new(range, Offset::ZERO), WINDOW_LEN);
+        let walk = FrameWalk::new(range, Offset::ZERO).under(self.epochs());
+        let mut reader = FrameReader::new(segment.file.clone(), walk, WINDOW_LEN);
         let mut hole: Option<DamageKind> = None;
         loop {
             let kind = match reader.next().await {
                 // Of an older log, which was truncated: the segment that begins within it has what counts.
                 Ok(Some(frame)) if frame.header.next_offset() > until => {
                     walked.stopped = Some(hole.unwrap_or(DamageKind::NoFrame));
+                    return Ok(walked);
+                }
+                Ok(Some(frame)) if hole.is_some() && self.ends_between(walked.end, frame.header.base_offset()) => {
+                    walked.stopped = hole;
                     return Ok(walked);
                 }
                 Ok(Some(frame)) if self.log.takes(&frame.header) && !self.named.supersedes(&frame.header) => {
@@ -345,7 +376,7 @@ impl<D: Disk> Rebuild<'_, D> {
                 Err(WalkError::Io(error)) => return Err(error.into()),
             };
             let first = *hole.get_or_insert(kind);
-            if self.in_journal(walked.end) || !resumed(&mut reader).await? {
+            if self.needs_no_more(walked.end) || !resumed(&mut reader).await? {
                 walked.stopped = Some(first);
                 return Ok(walked);
             }

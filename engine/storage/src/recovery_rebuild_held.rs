@@ -10,6 +10,7 @@ use crate::entry_address::EntryAddress;
 use crate::recovery::{PartitionFate, RecoverShard, RecoveryError};
 use crate::recovery_rebuild::{Rebuilt, rebuild_partition};
 use crate::recovery_rebuild_journal::{FoundJournal, HeldEntry};
+use crate::recovery_rebuild_kept::Kept;
 use crate::recovery_truncation::Truncations;
 use sluice_model::{PlacementEpoch, TopicPartition};
 use std::collections::BTreeMap;
@@ -38,18 +39,23 @@ pub(crate) async fn rebuild_partitions<D: Disk>(
     }
     // What came, and what left, was recovered before; the files of what left are another shard's to work with.
     wanted.retain(|&id, _| plan.imports.iter().chain(&plan.handed_over).all(|moved| moved.id != id));
+    // All that was acknowledged since the spare is in the journal then.
+    let has_all_since = match spare {
+        Some(spare) => journal.has_all_from(spare.journal_sequence).await?,
+        None => false,
+    };
     let mut rebuilt = Vec::with_capacity(wanted.len());
     for (id, placement_epoch) in wanted {
         let named = named.get(&id).copied().unwrap_or_default();
         let kept_here = kept.get(&id).copied();
-        let mut partition = rebuild_partition(disk, &plan.layout, (id, placement_epoch), named, kept_here).await?;
+        let of_spare = kept_here.map(|partition| Kept { partition, has_all_since });
+        let mut partition = rebuild_partition(disk, &plan.layout, (id, placement_epoch), named, of_spare).await?;
         // A spare that does not name it says that no record of it was ever taken.
         partition.doubted &= spare.is_none() || kept_here.is_some() || !partition.checkpoint.sealed.is_empty();
-        if let (true, Some(spare), Some(kept)) = (partition.doubted, spare, kept_here) {
-            // All that was acknowledged since is in the journal, were it of this log, and what goes on behind the log's end
-            // never was.
+        if let (true, Some(kept)) = (partition.doubted, kept_here) {
+            // What goes on behind the log's end was never acknowledged.
             let has_all_kept = partition.checkpoint.recovery_point.offset >= kept.recovery_point.offset;
-            partition.doubted = !has_all_kept || !journal.has_all_from(spare.journal_sequence).await?;
+            partition.doubted = !has_all_kept || !has_all_since;
         }
         rebuilt.push(partition);
     }

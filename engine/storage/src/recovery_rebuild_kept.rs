@@ -15,6 +15,14 @@ use sluice_model::limits::BATCHES_PER_PRODUCER;
 use sluice_model::{Offset, ProducerEntry, RecentBatch};
 use std::collections::{BTreeMap, VecDeque};
 
+/// A partition as the spare has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Kept<'a> {
+    pub(crate) partition: &'a PartitionCheckpoint,
+    /// The journal has every entry since the spare was written.
+    pub(crate) has_all_since: bool,
+}
+
 /// Where the first segment began that the log had then.
 pub(crate) fn first_segment(kept: &PartitionCheckpoint) -> Offset {
     kept.sealed.first().map_or(kept.recovery_point.segment_base, |segment| segment.base_offset)
@@ -76,7 +84,7 @@ impl RebuiltLog {
             let last_append_ms = known.as_ref().map_or(i64::MIN, |known| known.last_append_ms).max(kept.last_append_ms);
             let known = known.map(|known| known.batches).unwrap_or_default();
             // What the journal has is replayed.
-            let batches = kept.batches.iter().copied().filter(|batch| batch.base_offset < self.end).chain(known);
+            let batches = kept.batches.iter().copied().filter(|batch| batch.next_offset() <= self.end).chain(known);
             let batches: BTreeMap<Offset, RecentBatch> = batches.map(|batch| (batch.base_offset, batch)).collect();
             let forgotten = batches.len().saturating_sub(BATCHES_PER_PRODUCER);
             let batches: VecDeque<RecentBatch> = batches.into_values().skip(forgotten).collect();

@@ -86,9 +86,12 @@ impl<D: Disk> Rebuild<'_, D> {
             end_position: segment.file_len,
             end_offset: next_base.unwrap_or(OFFSET_MAX),
         };
-        let mut reader = FrameReader::new(segment.file.clone(), FrameWalk::new(range, Offset::ZERO), WINDOW_LEN);
+        let walk = FrameWalk::new(range, Offset::ZERO).under(self.epochs());
+        let mut reader = FrameReader::new(segment.file.clone(), walk, WINDOW_LEN);
         loop {
             let frame = match reader.next().await {
+                // It was cut off: a write over it never arrived.
+                Ok(Some(frame)) if self.named.supersedes(&frame.header) => return Ok(false),
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(WalkError::Damaged(_)) => return Ok(false),

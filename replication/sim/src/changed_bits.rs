@@ -4,7 +4,8 @@
 //! before it changes (`rot`), and so is what the slots vouched for.
 
 use crate::plan::pick;
-use crate::rot::{FrameCopy, FrameId, JournalHit, KnownSegment, group_of_journal, groups_in, hit_of_segment};
+use crate::rot::{FrameCopy, FrameId, JournalHit, KnownSegment};
+use crate::rot::{frames_of_journal, group_of_journal, groups_in, hit_of_segment};
 use crate::world::World;
 use sluice_model::{LeaderEpoch, PartitionIndex, ShardIndex, TopicId, TopicPartition};
 use sluice_storage::checkpoint::{PartitionCheckpoint, SealedSegmentInfo};
@@ -109,6 +110,9 @@ impl World {
             if let Some(model) = self.oracle.partitions.get_mut(&id).filter(|_| counts) {
                 self.trace.note(format_args!("  that is the frame of {id} at {base}"));
                 model.rot(base);
+                if epoch.is_some() {
+                    model.forget_producer_of(base);
+                }
             }
         }
     }
@@ -242,9 +246,11 @@ impl World {
         }
     }
 
-    /// Which journals have forgotten something since the spare was written, for a start that may have to do without slots.
+    /// Which journals have forgotten something since the spare was written, and what they all hold, for a start that may have
+    /// to do without slots.
     pub fn note_forgetful_journals(&mut self) {
         self.faults.forgetful_journals.clear();
+        self.faults.journaled.clear();
         let may_rebuild =
             self.faults.device_errors > 0 || !(self.faults.lost_checkpoints.is_empty() && self.faults.rotten_slots.is_empty());
         if !may_rebuild {
@@ -252,10 +258,12 @@ impl World {
         }
         let (files, disk) = (self.disk.files(), self.without_errors());
         for shard in (0..64).map(ShardIndex) {
-            let Ok(Some(spare)) = block_on(read_spare(&disk, &self.control.layout, shard)) else { continue };
             let of_ring = files.iter().filter(|(path, _)| class_of(path) == Some(1) && shard_of(path) == Some(shard));
+            let ring: Vec<&[u8]> = of_ring.map(|(_, bytes)| bytes.as_slice()).collect();
+            self.faults.journaled.extend(frames_of_journal(&self.oracle, &ring));
+            let Ok(Some(spare)) = block_on(read_spare(&disk, &self.control.layout, shard)) else { continue };
             let is_of_spare = |header: &GroupHeader| header.incarnation == spare.checkpoint.incarnation;
-            let groups = of_ring.flat_map(|(_, bytes)| groups_in(bytes)).map(|(_, header)| header).filter(is_of_spare);
+            let groups = ring.iter().flat_map(|bytes| groups_in(bytes)).map(|(_, header)| header).filter(is_of_spare);
             let there: BTreeSet<u64> = groups.map(|header| header.sequence).collect();
             let from = spare.checkpoint.journal_sequence;
             let is_whole = there.last().is_none_or(|last| (from..=*last).all(|sequence| there.contains(&sequence)));

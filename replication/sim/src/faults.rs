@@ -6,6 +6,7 @@
 use crate::astray::Astray;
 use crate::control::Control;
 use crate::plan::pick;
+use crate::rot::FrameId;
 use crate::world::World;
 use sluice_model::{ShardIndex, TopicPartition};
 use sluice_storage::disk::Disk;
@@ -66,6 +67,8 @@ pub struct Faults {
     /// Shards whose ring had not all groups any more from the one on that their spare names, when the last start began:
     /// what came after the spare was written over, or has rotted.
     pub forgetful_journals: BTreeSet<ShardIndex>,
+    /// Frames that stood in groups which were whole when the last start began, where that may have had to do without slots.
+    pub journaled: BTreeSet<FrameId>,
     /// Shards one of whose checkpoint slots has a changed bit.
     pub rotten_slots: BTreeSet<ShardIndex>,
     /// Shards both of whose checkpoint slots have a changed bit.

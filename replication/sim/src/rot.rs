@@ -147,6 +147,19 @@ fn hit_group(oracle: &Oracle, bytes: &[u8], (start, header): (usize, GroupHeader
     Some(JournalHit { incarnation, sequence, frames, all_frames, log_starts })
 }
 
+/// The frames of every group of its newest incarnation that is whole in the files of a journal: a start has them from there.
+pub fn frames_of_journal(oracle: &Oracle, files: &[&[u8]]) -> Vec<FrameId> {
+    let groups: Vec<_> = files.iter().flat_map(|&bytes| groups_in(bytes).map(move |group| (bytes, group))).collect();
+    let newest = groups.iter().map(|(_, (_, header))| header.incarnation).max();
+    let of_newest = groups.into_iter().filter(|(_, (_, header))| Some(header.incarnation) == newest);
+    let bodies = of_newest.filter_map(|(bytes, (start, header))| {
+        let body = bytes.get(start + GROUP_HEADER_LEN..)?.get(..header.body_len as usize)?;
+        let is_whole = Entries::new(body).filter(Result::is_ok).count() == header.entry_count as usize;
+        is_whole.then_some(body)
+    });
+    bodies.flat_map(|body| frames_in(oracle, body, |_| true)).map(|(frame, ..)| frame).collect()
+}
+
 /// Every group with a good header, and where it begins.
 pub fn groups_in(bytes: &[u8]) -> impl Iterator<Item = (usize, GroupHeader)> + '_ {
     (0..bytes.len()).step_by(BLOCK_LEN).filter_map(|start| Some((start, GroupHeader::parse(&bytes[start..])?.0)))

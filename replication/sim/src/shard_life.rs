@@ -282,6 +282,7 @@ impl World {
                 freed_groups_lost: reports.iter().any(|report| {
                     is_report(report) && report.rebuilt && !(report.damaged_groups.is_empty() && report.lost_groups.is_empty())
                 }),
+                journaled: self.faults.journaled.iter().filter(|(of, _)| *of == id).map(|(_, base)| *base).collect(),
                 was_begun_before,
                 // Behind a slot that is withheld another copy counts than the one that was told to have rotted.
                 device_failed: self.faults.have_reads_failed(&self.disk)

@@ -21,6 +21,12 @@ impl PartitionModel {
         }
     }
 
+    /// The journal alone had this frame and has it no more: where the log start has passed it nobody misses it, and nobody
+    /// knows either what its producer had.
+    pub fn forget_producer_of(&mut self, base: u64) {
+        self.producers.values_mut().for_each(|producer| producer.forget_at(base));
+    }
+
     /// The batch at this offset, in the log as it is or as it may come back.
     #[must_use]
     pub fn batch_at(&self, base: u64) -> Option<BatchId> {
@@ -73,6 +79,15 @@ impl PartitionModel {
             self.deleted.range_mut(range.from.0..range.until.0).for_each(|(_, held)| held.is_rotten = true);
         }
         Ok(())
+    }
+
+    /// What was written back of a segment that was never flushed, and of records that were never acknowledged, looks like rot
+    /// where nothing is left to say where the log ended before: frames that no whole group of the journal has either.
+    pub(super) fn on_torn_end(&mut self, damaged: &[DamagedRange], journaled: &BTreeSet<u64>) {
+        for range in damaged {
+            let unpromised = self.frames.range_mut(range.from.0.max(self.promised_end)..range.until.0.max(self.promised_end));
+            unpromised.filter(|(base, _)| !journaled.contains(base)).for_each(|(_, held)| held.is_rotten = true);
+        }
     }
 
     /// An operator has given up these ranges: they are stepped over from now on, and not refused; nor is the log said to be

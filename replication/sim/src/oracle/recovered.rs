@@ -6,6 +6,7 @@ use crate::coverage::Coverage;
 use crate::demand;
 use sluice_partition::PartitionStatus;
 use sluice_storage::damage::DamagedRange;
+use std::collections::BTreeSet;
 
 /// What a start found of one partition, and what had been done to it.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Recovered {
     pub journal_forgot: bool,
     /// Groups that no slot needed any more were being written over when the power went, and no slot is left that says so.
     pub freed_groups_lost: bool,
+    /// Its frames that stood in whole groups of a journal before a start that may have had to do without slots.
+    pub journaled: BTreeSet<u64>,
     /// An attempt to start went before, and came to nothing.
     pub was_begun_before: bool,
     /// Reads were made to fail.
@@ -70,6 +73,10 @@ impl PartitionModel {
             // What was accepted was in the checkpoints alone.
             self.accepted.clear();
             self.on_deletions_forgotten(&found.damaged);
+        }
+        let is_journal_short = found.journal_forgot || found.journal_rotten || found.freed_groups_lost;
+        if found.spare_lost || found.checkpoints_lost && is_journal_short {
+            self.on_torn_end(&found.damaged, &found.journaled);
         }
         for range in &found.damaged {
             let in_order = range.from < range.until && range.until.0 <= end;
