@@ -8,7 +8,8 @@
 //!
 //! The expensive mistake is to believe one that was not written when it had to be, because the disk was full then: its
 //! header is zeros from then on, until there is room, and it counts only when the journal holds no group of a later
-//! incarnation. Deliberately absent: any use of it while a slot is good.
+//! incarnation. While a slot is good it is asked for log starts alone, and only where entries of the journal are lost that may have
+//! moved them. Deliberately absent: any other use of it then.
 
 use crate::checkpoint::ShardCheckpoint;
 use crate::checkpoint_slots::{Checkpoints, FoundCheckpoint, RingState, SlotFound, read_file};

@@ -24,7 +24,7 @@
 use crate::batch_cache::TailMemory;
 use crate::checkpoint::{PartitionCheckpoint, ShardCheckpoint};
 use crate::checkpoint_codec::RingState;
-use crate::checkpoint_slots::{Checkpoints, FoundCheckpoint};
+use crate::checkpoint_slots::{Checkpoints, FoundCheckpoint, read_spare};
 use crate::checkpoint_spare::write_spare_if_room;
 use crate::damage::DamagedRange;
 use crate::disk::Disk;
@@ -135,6 +135,12 @@ pub async fn recover_shard<D: Disk>(disk: &D, mut plan: RecoverShard<'_>) -> Res
     replay.start(found.checkpoint.partitions.clone(), imports, journal_plan.next_sequence).await?;
     for step in &journal_plan.steps {
         replay.run_step(&files, step).await?;
+    }
+    if replay.may_lack_log_starts()
+        && let Some(spare) = read_spare(disk, &plan.layout, plan.shard).await?
+        && spare.checkpoint.incarnation == found.checkpoint.incarnation
+    {
+        replay.take_log_starts(&spare.checkpoint);
     }
     let next_sequence = journal_plan.next_sequence.max(replay.held_sequence_max() + 1);
     let (partitions, report) = replay.finish().await?;

@@ -5,11 +5,14 @@ use super::rebuild_tests::{lose_slots, overwrite, start};
 use super::tests::{Scenario, power_cycled};
 use super::*;
 use crate::checkpoint_slots::read_spare;
-use crate::layout::journal_file;
+use crate::commit_group::JournalEntry;
+use crate::damage::DamagedRange;
+use crate::layout::{journal_file, segment_file};
 use crate::testing::executor::block_on;
 use crate::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use crate::testing::frames::test_partition;
 use crate::testing::test_shard::{TEST_SHARD, TestShard, TestSizes, test_layout};
+use crate::write_back::WriteBackKind;
 use sluice_model::LeaderEpoch;
 
 fn spare_of(disk: &FaultDisk) -> Option<Box<FoundCheckpoint>> {
@@ -104,4 +107,48 @@ fn a_ring_that_is_new_holds_nothing_and_one_that_was_rebuilt_from_says_what_it_h
     let disk = power_cycled(&shard.disk);
     lose_slots(&disk);
     assert_eq!(start(&disk, 3, "without slots").report().ring_incarnation_number, Some(2));
+}
+
+/// Files go as soon as the journal and the spare say where the log begins; slots say so later.
+#[test]
+fn a_log_start_whose_entry_is_lost_is_known_from_the_spare() {
+    let id = test_partition(0);
+    let mut scenario = Scenario::new(17, TestSizes { segment_len: 16 * 1024, ..TestSizes::default() });
+    (0..12).for_each(|_| scenario.append_and_commit(0, 3000));
+    let mut shard = scenario.shard;
+    shard.write_back(WriteBackKind::Everything);
+    shard.flush();
+    (0..2).for_each(|_| shard.checkpoint());
+    let first = shard.log(id).sealed[0].info;
+    let offset = first.next_offset;
+    let mut spare = spare_of(&shard.disk).unwrap().checkpoint;
+    shard.set_log_start(id, offset);
+    spare.partitions = shard.shard.partitions.values().map(|partition| partition.log.checkpoint(Offset::ZERO)).collect();
+    block_on(shard.shard.checkpoints.write_spare(&spare)).unwrap();
+    let dir = test_layout().partition_dir(id);
+    block_on(shard.disk.remove_file(&segment_file(&dir, first.base_offset))).unwrap();
+    block_on(shard.disk.sync_dir(&dir)).unwrap();
+    shard.mark_idle();
+    let entry = JournalEntry::LogStart { id, offset };
+    let mut bytes = vec![0; entry.encoded_len()];
+    entry.encode(&mut bytes);
+    let find = |file: &[u8]| file.windows(bytes.len()).position(|window| window == bytes);
+    let (path, at) = shard
+        .disk
+        .files()
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|name| name == "journal"))
+        .find_map(|(path, file)| Some((path, find(&file)?)))
+        .expect("the journal has the entry");
+    let disk = power_cycled(&shard.disk);
+    disk.flip_bit(&path, at as u64 + 1, 3);
+    let sizes = TestSizes { segment_len: 16 * 1024, ..TestSizes::default() };
+    let mut again = TestShard::start(&power_cycled(&disk), 2, sizes).unwrap();
+    assert!(again.report().damaged_groups.len() == 1 && again.report().damaged.is_empty(), "{}", again.report());
+    assert_eq!(again.log(id).log_start_offset(), offset);
+    overwrite(&disk, &test_layout().checkpoint_spare(TEST_SHARD), 0, &[0; 4096]);
+    let mut without = TestShard::start(&disk, 2, sizes).unwrap();
+    let missing = DamagedRange { from: first.base_offset, until: offset };
+    let damaged = without.log(id).damaged().to_vec();
+    assert_eq!(damaged, [missing], "{}", without.report());
 }

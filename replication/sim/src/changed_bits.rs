@@ -246,11 +246,22 @@ impl World {
         }
     }
 
+    /// Which shards no spare tells of log starts that a rotten journal may have lost.
+    pub fn note_spareless(&mut self) {
+        let disk = self.without_errors();
+        for &shard in self.faults.rotten_journals.keys() {
+            if !matches!(block_on(read_spare(&disk, &self.control.layout, shard)), Ok(Some(_))) {
+                self.faults.spareless.insert(shard);
+            }
+        }
+    }
+
     /// Which journals have forgotten something since the spare was written, and what they all hold, for a start that may have
     /// to do without slots.
     pub fn note_forgetful_journals(&mut self) {
         self.faults.forgetful_journals.clear();
         self.faults.journaled.clear();
+        self.faults.spareless.clear();
         let may_rebuild =
             self.faults.device_errors > 0 || !(self.faults.lost_checkpoints.is_empty() && self.faults.rotten_slots.is_empty());
         if !may_rebuild {

@@ -69,6 +69,8 @@ pub struct Faults {
     pub forgetful_journals: BTreeSet<ShardIndex>,
     /// Frames that stood in groups which were whole when the last start began, where that may have had to do without slots.
     pub journaled: BTreeSet<FrameId>,
+    /// Shards with a rotten journal, and without a spare that counts, when an attempt of the last start began.
+    pub spareless: BTreeSet<ShardIndex>,
     /// Shards one of whose checkpoint slots has a changed bit.
     pub rotten_slots: BTreeSet<ShardIndex>,
     /// Shards both of whose checkpoint slots have a changed bit.

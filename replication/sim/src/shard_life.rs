@@ -100,6 +100,7 @@ impl World {
     fn try_start(&mut self, may_cut: bool) -> Result<Attempt, Violation> {
         self.end_process()?;
         self.note_astray(false);
+        self.note_spareless();
         self.clock.restart();
         let (moving, incarnation) = self.control.begin_start();
         let cut_after = [20, 100, 400, 2000][pick(&mut self.random, 4)];
@@ -283,6 +284,7 @@ impl World {
                     is_report(report) && report.rebuilt && !(report.damaged_groups.is_empty() && report.lost_groups.is_empty())
                 }),
                 journaled: self.faults.journaled.iter().filter(|(of, _)| *of == id).map(|(_, base)| *base).collect(),
+                log_start_lost: homes.iter().flatten().any(|home| self.faults.spareless.contains(home)),
                 was_begun_before,
                 // Behind a slot that is withheld another copy counts than the one that was told to have rotted.
                 device_failed: self.faults.have_reads_failed(&self.disk)

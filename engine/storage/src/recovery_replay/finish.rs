@@ -4,6 +4,7 @@
 //! next.
 
 use super::{FLUSHES_AT_ONCE, Found, Replay};
+use crate::checkpoint::ShardCheckpoint;
 use crate::disk::Disk;
 use crate::recovery::{RecoveredPartition, RecoveryError};
 use crate::recovery_replayed::Replayed;
@@ -15,6 +16,27 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 impl<D: Disk> Replay<'_, D> {
+    /// Whether a group was lost or damaged, and with it perhaps an entry that moved a log start.
+    pub(crate) fn may_lack_log_starts(&self) -> bool {
+        !(self.report.damaged_groups.is_empty() && self.report.lost_groups.is_empty())
+    }
+
+    /// Log starts as the spare has them, which was written in the same life, before files below them were removed.
+    pub(crate) fn take_log_starts(&mut self, spare: &ShardCheckpoint) {
+        for kept in &spare.partitions {
+            match self.partitions.get_mut(&kept.id) {
+                Some(Found::Recovered(partition)) if partition.placement_epoch == kept.placement_epoch => {
+                    partition.log_start_offset = partition.log_start_offset.max(kept.log_start_offset);
+                }
+                Some(Found::Straddled(partition, _)) if partition.placement_epoch == kept.placement_epoch => {
+                    let start = self.straddled_log_starts.entry(kept.id).or_default();
+                    *start = kept.log_start_offset.max(*start);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Writes back and flushes everything.
     pub(crate) async fn finish(
         mut self,

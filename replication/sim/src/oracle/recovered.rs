@@ -32,6 +32,8 @@ pub struct Recovered {
     pub freed_groups_lost: bool,
     /// Its frames that stood in whole groups of a journal before a start that may have had to do without slots.
     pub journaled: BTreeSet<u64>,
+    /// The journal has rotted, and no spare was left to say where logs begin.
+    pub log_start_lost: bool,
     /// An attempt to start went before, and came to nothing.
     pub was_begun_before: bool,
     /// Reads were made to fail.
@@ -77,6 +79,10 @@ impl PartitionModel {
         let is_journal_short = found.journal_forgot || found.journal_rotten || found.freed_groups_lost;
         if found.spare_lost || found.checkpoints_lost && is_journal_short {
             self.on_torn_end(&found.damaged, &found.journaled);
+        }
+        if self.log_start_rotten && found.log_start_lost {
+            // Files went before a slot said why.
+            self.on_deletions_forgotten(&found.damaged);
         }
         for range in &found.damaged {
             let in_order = range.from < range.until && range.until.0 <= end;
