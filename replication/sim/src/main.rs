@@ -30,9 +30,6 @@ enum Command {
         /// Operations to leave out, with commas between them.
         #[arg(long, default_value = "")]
         without: String,
-        /// Operations that an ordinary run leaves out: `astray`.
-        #[arg(long, default_value = "")]
-        with: String,
         /// Print how often everything was met.
         #[arg(long)]
         coverage: bool,
@@ -51,8 +48,6 @@ enum Command {
         calls: bool,
         #[arg(long, default_value = "")]
         without: String,
-        #[arg(long, default_value = "")]
-        with: String,
     },
     /// Plant each known bug in a copy of the sources and look whether it is caught.
     Plants {
@@ -70,11 +65,11 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { seeds, from, threads, without, with, coverage, keep_going } => match Mask::parse(&without, &with) {
+        Command::Run { seeds, from, threads, without, coverage, keep_going } => match Mask::parse(&without) {
             Ok(mask) => run(Seeds { from, count: seeds, threads, mask, keeps_going: keep_going }, coverage),
             Err(message) => usage(&message),
         },
-        Command::Replay { seed, steps, calls, without, with } => match Mask::parse(&without, &with) {
+        Command::Replay { seed, steps, calls, without } => match Mask::parse(&without) {
             Ok(mask) => replay(seed, Settings { mask, steps_max: steps, is_printed: true, prints_calls: calls }),
             Err(message) => usage(&message),
         },

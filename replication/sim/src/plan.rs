@@ -64,15 +64,8 @@ pub const OPERATIONS: &[(Operation, &str, u64)] = &[
 ];
 
 /// Operations that are not to be done, whatever the seed says: bits in the order of [`OPERATIONS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mask(u32);
-
-/// Of an ordinary run: writes that go astray are left out until enough seeds with them have passed.
-impl Default for Mask {
-    fn default() -> Self {
-        Self(0).with(Operation::Astray)
-    }
-}
 
 impl Mask {
     #[must_use]
@@ -85,38 +78,22 @@ impl Mask {
         self.0 & (1 << operation as u32) != 0
     }
 
-    /// The same without this one: it may be done.
-    #[must_use]
-    pub fn allowing(self, operation: Operation) -> Self {
-        Self(self.0 & !(1 << operation as u32))
-    }
-
-    /// An ordinary run, without the operations that `without` names and with those that `with` does, each separated by
-    /// commas. An error says which name is none, or is part of every run.
-    pub fn parse(without: &str, with: &str) -> Result<Self, String> {
-        let allowed = names_in(with).try_fold(Self::default(), |mask, name| match operation_called(name)? {
-            operation if mask.has(operation) => Ok(mask.allowing(operation)),
-            _ => Err(format!("{name} is named twice, or part of an ordinary run; {} is not", Self::default().names())),
-        })?;
-        names_in(without).try_fold(allowed, |mask, name| Ok(mask.with(operation_called(name)?)))
+    /// An ordinary run without the operations that are named, with commas between them. An error says which name is none.
+    pub fn parse(without: &str) -> Result<Self, String> {
+        let mut names = without.split(',').filter(|name| !name.is_empty());
+        names.try_fold(Self::default(), |mask, name| Ok(mask.with(operation_called(name)?)))
     }
 
     /// What the command line has to say for this, with a space before it; nothing for an ordinary run.
     #[must_use]
     pub fn options(self) -> String {
-        let ordinary = Self::default();
-        let options = [(" --without ", Self(self.0 & !ordinary.0)), (" --with ", Self(ordinary.0 & !self.0))];
-        options.iter().filter(|(_, mask)| mask.0 != 0).map(|(option, mask)| format!("{option}{}", mask.names())).collect()
+        if self == Self::default() { String::new() } else { format!(" --without {}", self.names()) }
     }
 
     #[must_use]
     pub fn names(self) -> String {
         OPERATIONS.iter().filter(|(operation, ..)| self.has(*operation)).map(|(_, name, _)| *name).collect::<Vec<_>>().join(",")
     }
-}
-
-fn names_in(names: &str) -> impl Iterator<Item = &str> {
-    names.split(',').filter(|name| !name.is_empty())
 }
 
 fn operation_called(name: &str) -> Result<Operation, String> {
@@ -252,15 +229,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ordinary_run_leaves_out_what_has_to_be_asked_for() {
-        let ordinary = Mask::parse("", "").expect("no names");
-        assert!(ordinary.has(Operation::Astray) && !ordinary.has(Operation::Rot));
+    fn an_ordinary_run_leaves_out_nothing_but_what_it_is_told_to() {
+        let ordinary = Mask::parse("").expect("no names");
+        assert!(OPERATIONS.iter().all(|(operation, ..)| !ordinary.has(*operation)));
         assert_eq!(ordinary.options(), "");
-        let asked = Mask::parse("rot,kill", "astray").expect("known names");
-        assert!(!asked.has(Operation::Astray) && asked.has(Operation::Rot) && asked.has(Operation::Kill));
-        assert_eq!(asked.options(), " --without kill,rot --with astray");
-        assert_eq!(Mask::parse("kill,rot", "astray"), Ok(asked));
-        assert!(Mask::parse("", "rot").is_err(), "it is part of every run");
-        assert!(Mask::parse("astry", "").is_err() && Mask::parse("", "astry").is_err());
+        let asked = Mask::parse("astray,kill").expect("known names");
+        assert!(asked.has(Operation::Astray) && asked.has(Operation::Kill) && !asked.has(Operation::Rot));
+        assert_eq!(asked.options(), " --without kill,astray");
+        assert_eq!(Mask::parse("kill,astray"), Ok(asked));
+        assert!(Mask::parse("astry").is_err());
     }
 }
