@@ -8,11 +8,16 @@ use crate::checkpoint::{DAMAGED_RANGES_MAX, PartitionCheckpoint, ShardCheckpoint
 use crate::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, Checkpoints, FoundCheckpoint, RingState, SlotFound, read_slots};
 use crate::damage::DamagedRange;
 use crate::damaged_ranges::joined;
-use crate::disk::Disk;
+use crate::disk::{Disk, is_device_error};
 use crate::journal_files::open_ring;
+use crate::journal_scan::{Wanted, scan_journal};
 use crate::layout::Layout;
 use crate::recovery::RecoveryError;
+use crate::recovery_journal::plan_replay;
+use crate::recovery_rebuild_kept::below;
+use crate::recovery_truncation::Truncations;
 use sluice_model::{Offset, ShardIndex, TopicPartition};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -24,6 +29,8 @@ pub struct ShardLoss {
     pub journal: Option<(PathBuf, io::Error)>,
     /// Those that lose something.
     pub partitions: Vec<PartitionLoss>,
+    /// Where truncations have ended logs that the checkpoint has as they were before.
+    cuts: BTreeMap<TopicPartition, Offset>,
     found: Box<FoundCheckpoint>,
 }
 
@@ -51,14 +58,27 @@ pub async fn find_loss<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex) ->
             _ => {}
         }
     }
-    let Some(found) = newest else { return Ok(None) };
+    let Some(mut found) = newest else { return Ok(None) };
     let dir = layout.shard_journal_dir(shard);
-    let opened = if found.ring_state == RingState::InUse { open_ring(disk, &dir, found.ring).await.map(drop) } else { Ok(()) };
+    let is_new = found.ring_state == RingState::Rebuilt;
+    let opened = if is_new { Ok(Vec::new()) } else { open_ring(disk, &dir, found.ring).await };
+    let mut cuts = BTreeMap::new();
     let journal = match opened {
-        Ok(()) => None,
+        Ok(files) if files.is_empty() => None,
+        Ok(files) => {
+            cuts = find_cuts::<D>(&found, &files).await?;
+            None
+        }
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Some((dir, error)),
         Err(error) => return Err(error.into()),
     };
+    // Nobody misses what was cut off.
+    for partition in &mut found.checkpoint.partitions {
+        if let Some(&end) = cuts.get(&partition.id) {
+            partition.damaged = below(&partition.damaged, end);
+            partition.possibly_short = partition.possibly_short.filter(|&offset| offset < end);
+        }
+    }
     let of = |partition: &PartitionCheckpoint| PartitionLoss {
         id: partition.id,
         damaged: partition.damaged.clone(),
@@ -67,7 +87,28 @@ pub async fn find_loss<D: Disk>(disk: &D, layout: &Layout, shard: ShardIndex) ->
     };
     let loses = |loss: &PartitionLoss| !loss.damaged.is_empty() || loss.possibly_short.is_some() || loss.journal_from.is_some();
     let partitions = found.checkpoint.partitions.iter().map(of).filter(loses).collect();
-    Ok(Some(ShardLoss { shard, journal, partitions, found }))
+    Ok(Some(ShardLoss { shard, journal, partitions, cuts, found }))
+}
+
+/// Where the journal says that logs were cut since the checkpoint. Nothing where the device does not give it back: no start
+/// comes of that either.
+async fn find_cuts<D: Disk>(found: &FoundCheckpoint, files: &[D::File]) -> io::Result<BTreeMap<TopicPartition, Offset>> {
+    let ShardCheckpoint { shard, incarnation, journal_sequence, ref partitions } = found.checkpoint;
+    let wanted = Wanted { shard, incarnation, from_sequence: journal_sequence };
+    let truncations = match scan_journal::<D>(files, found.ring, wanted).await {
+        Ok(scan) => Truncations::read::<D>(files, &plan_replay(&scan.groups, journal_sequence)).await,
+        Err(error) => Err(error),
+    };
+    let truncations = match truncations {
+        Err(error) if is_device_error(&error) => return Ok(BTreeMap::new()),
+        read => read?,
+    };
+    let lowest = |partition: &PartitionCheckpoint| {
+        let point = &partition.recovery_point;
+        let lowest = truncations.lowest_after(partition.id, point.held).map(|lowest| lowest.end_offset);
+        lowest.filter(|&end| end < point.offset).map(|end| (partition.id, end))
+    };
+    Ok(partitions.iter().filter_map(lowest).collect())
 }
 
 impl ShardLoss {
@@ -81,11 +122,12 @@ impl ShardLoss {
         self.journal.is_none() && self.partitions.is_empty()
     }
 
-    /// Offsets of `id` that a look at its segments has found to be lost and no broker has met yet. What is deleted or was
-    /// accepted before is no loss.
+    /// Offsets of `id` that a look at its segments has found to be lost and no broker has met yet. What is deleted, cut
+    /// off or was accepted before is no loss.
     pub fn on_found(&mut self, id: TopicPartition, lost: DamagedRange) {
         let Some(partition) = self.found.checkpoint.partitions.iter_mut().find(|partition| partition.id == id) else { return };
-        let lost = DamagedRange { from: lost.from.max(partition.log_start_offset), ..lost };
+        let until = self.cuts.get(&id).map_or(lost.until, |&end| end.min(lost.until));
+        let lost = DamagedRange { from: lost.from.max(partition.log_start_offset), until };
         let is_accepted = partition.accepted.iter().any(|range| range.from <= lost.from && lost.until <= range.until);
         if lost.from >= lost.until || is_accepted {
             return;

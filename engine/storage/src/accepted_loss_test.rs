@@ -119,3 +119,29 @@ fn a_journal_that_is_missing_can_be_given_up() {
     shard.commit();
     assert_eq!(start(&shard.disk, 3).log(id).log_end_offset().0, from.0 + 1, "its new journal is relied on");
 }
+
+/// The newest checkpoint has the log as it was before a cut that the journal alone knows of.
+#[test]
+fn what_a_truncation_has_cut_off_since_is_nothing_to_accept() {
+    let id = test_partition(0);
+    let mut shard = filled();
+    let sealed = shard.log(id).checkpoint(Offset::ZERO).sealed;
+    let (low, high) = (sealed[0].base_offset, sealed[sealed.len() - 2].base_offset);
+    let (end, below) = (Offset(high.0 + 2), DamagedRange { from: low, until: Offset(low.0 + 2) });
+    shard.log(id).quarantine(below);
+    shard.log(id).quarantine(DamagedRange { from: high, until: sealed[sealed.len() - 1].next_offset });
+    shard.log(id).doubt(sealed[sealed.len() - 1].next_offset);
+    (0..2).for_each(|_| shard.checkpoint());
+    assert_eq!(shard.truncate(id, end), end);
+    let disk = power_cycled(&shard.disk);
+    let mut found = loss(&disk);
+    let cut = DamagedRange { from: high, until: end };
+    let expected = [PartitionLoss { id, damaged: vec![below, cut], possibly_short: None, journal_from: None }];
+    assert_eq!(found.partitions, expected);
+    found.on_found(id, DamagedRange { from: end, until: Offset(end.0 + 4) });
+    assert_eq!(found.partitions, expected, "a look at what is left of its segments finds nothing more");
+    block_on(found.accept(&disk, &test_layout())).unwrap();
+    let mut shard = start(&disk, 2);
+    assert!(shard.report().is_clean(), "{}", shard.report());
+    assert_eq!((shard.log(id).accepted().to_vec(), shard.log(id).log_end_offset()), (vec![below, cut], end));
+}

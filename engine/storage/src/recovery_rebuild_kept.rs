@@ -106,7 +106,8 @@ impl Rebuilt {
     }
 }
 
-fn below(ranges: &[DamagedRange], end: Offset) -> Vec<DamagedRange> {
+/// The parts of ranges that a log which ends at `end` has.
+pub(crate) fn below(ranges: &[DamagedRange], end: Offset) -> Vec<DamagedRange> {
     let cut = ranges.iter().map(|range| DamagedRange { from: range.from, until: range.until.min(end) });
     cut.filter(|range| range.from < range.until).collect()
 }

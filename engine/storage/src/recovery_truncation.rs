@@ -11,7 +11,7 @@ use crate::careful_read::read_journal;
 use crate::commit_group::{Entries, JournalEntry};
 use crate::disk::Disk;
 use crate::entry_address::EntryAddress;
-use crate::journal_scan::group_body;
+use crate::journal_scan::{FoundGroup, group_body};
 use crate::log::Log;
 use crate::recovery_journal::{JournalPlan, Step};
 use crate::rewrite::rewrite_part;
@@ -35,17 +35,18 @@ impl Truncations {
     /// when this returns: its write may have failed, and been read back from where a power cut takes it. The files would then
     /// be cut, and nothing would say so.
     pub(crate) async fn find<D: Disk>(disk: &D, files: &[D::File], plan: &JournalPlan) -> io::Result<Self> {
+        for group in truncating(plan).filter(|group| group.header.sequence > plan.named) {
+            let (file, position) = (&files[group.placement.file as usize], group.placement.position);
+            rewrite_part(disk, file, position..position + group.header.group_len() as u64).await?;
+        }
+        Self::read::<D>(files, plan).await
+    }
+
+    /// The same, and nothing is written.
+    pub(crate) async fn read<D: Disk>(files: &[D::File], plan: &JournalPlan) -> io::Result<Self> {
         let mut found = Self::default();
-        for step in &plan.steps {
-            let Step::Replay(group) = step else { continue };
-            if !group.header.truncates {
-                continue;
-            }
+        for group in truncating(plan) {
             let file = &files[group.placement.file as usize];
-            if group.header.sequence > plan.named {
-                let position = group.placement.position;
-                rewrite_part(disk, file, position..position + group.header.group_len() as u64).await?;
-            }
             let bytes = read_journal(file, group.placement.position, group.header.group_len()).await?;
             let body = group_body(&bytes, &group.header).unwrap_or_default();
             for (index, entry) in (0..).zip(Entries::new(body)) {
@@ -73,6 +74,12 @@ impl Truncations {
         let found = self.0.get(&header.topic_partition()).into_iter().flatten();
         found.filter(|found| found.address > address).any(|found| next_offset > found.end_offset || is_unread(found))
     }
+}
+
+/// The groups of a plan that hold a truncation.
+fn truncating(plan: &JournalPlan) -> impl Iterator<Item = &FoundGroup> {
+    let groups = plan.steps.iter().filter_map(|step| if let Step::Replay(group) = step { Some(group) } else { None });
+    groups.filter(|group| group.header.truncates)
 }
 
 /// Truncates a log that was restored from a checkpoint, memory and files. Nothing of it when the log begins above.
