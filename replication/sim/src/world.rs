@@ -172,7 +172,7 @@ impl World {
         let mut turns = 0;
         while self.turn_of(if turns < TIMELESS_FROM_TURN { self.plan.turn_us } else { 0 })? {
             turns += 1;
-            demand!(turns < RESTLESS_TURNS, "the shards do not come to rest: {:?}", self.statuses());
+            demand!(turns < RESTLESS_TURNS * self.faults.patience(), "the shards do not come to rest: {:?}", self.statuses());
         }
         Ok(())
     }
