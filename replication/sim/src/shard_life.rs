@@ -18,7 +18,7 @@ use sluice_storage::recovery_report::{LostGroups, RecoveryReport};
 use sluice_storage::testing::executor::Runner;
 use sluice_storage::testing::fault_disk::{PowerCut, Unflushed};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 pub struct ShardLife {
@@ -263,6 +263,7 @@ impl World {
             let is_report = |report: &RecoveryReport| homes.contains(&Some(report.shard));
             let is_rebuilt = reports.iter().any(|report| is_report(report) && report.rebuilt);
             let may_lack = homes.iter().flatten().any(|home| self.faults.may_lack_checkpoints(*home));
+            let is_among = |shards: &BTreeSet<ShardIndex>| homes.iter().flatten().any(|home| shards.contains(home));
             let rotten = |home: &ShardIndex| self.faults.rotten_journals.get(home);
             let found = Recovered {
                 status,
@@ -274,17 +275,15 @@ impl World {
                     .map(|offset| offset.0),
                 journal_rotten: homes.iter().flatten().any(|home| rotten(home).is_some()),
                 slot_lost: reports.iter().any(|report| is_report(report) && report.checkpoint_slots_bad > 0)
-                    || homes.iter().flatten().any(|home| self.faults.astray.slots.contains(home)),
+                    || is_among(&self.faults.astray.slots),
                 checkpoints_lost: is_rebuilt || may_lack,
                 in_window: homes.iter().flatten().any(|home| rotten(home) == Some(&true)),
                 spare_lost: reports.iter().any(|report| is_report(report) && report.spare_lost)
-                    || homes.iter().flatten().any(|home| self.faults.lost_spares.contains(home)),
-                journal_forgot: is_rebuilt && homes.iter().flatten().any(|home| self.faults.forgetful_journals.contains(home)),
-                freed_groups_lost: reports.iter().any(|report| {
-                    is_report(report) && report.rebuilt && !(report.damaged_groups.is_empty() && report.lost_groups.is_empty())
-                }),
+                    || is_among(&self.faults.lost_spares),
+                journal_forgot: is_rebuilt && is_among(&self.faults.forgetful_journals),
+                freed_groups_lost: reports.iter().any(|report| is_report(report) && report.rebuilt && lacks_groups(report)),
                 journaled: self.faults.journaled.iter().filter(|(of, _)| *of == id).map(|(_, base)| *base).collect(),
-                log_start_lost: homes.iter().flatten().any(|home| self.faults.spareless.contains(home)),
+                log_start_lost: is_among(&self.faults.spareless),
                 was_begun_before,
                 // Behind a slot that is withheld another copy counts than the one that was told to have rotted.
                 device_failed: self.faults.have_reads_failed(&self.disk)
@@ -351,6 +350,10 @@ fn is_refused_as_lost(error: &OpenError) -> bool {
         OpenError::Recovery(error) => matches!(**error, RecoveryError::CheckpointsLost { .. }),
         _ => false,
     }
+}
+
+fn lacks_groups(report: &RecoveryReport) -> bool {
+    !(report.damaged_groups.is_empty() && report.lost_groups.is_empty())
 }
 
 fn note_report(report: &RecoveryReport, coverage: &mut Coverage) {

@@ -71,19 +71,7 @@ impl PartitionModel {
             "{id}: the log ends at {end}, inside a batch or beyond {}",
             self.end
         );
-        if found.spare_lost {
-            // What was accepted was in the checkpoints alone.
-            self.accepted.clear();
-            self.on_deletions_forgotten(&found.damaged);
-        }
-        let is_journal_short = found.journal_forgot || found.journal_rotten || found.freed_groups_lost;
-        if found.spare_lost || found.checkpoints_lost && is_journal_short {
-            self.on_torn_end(&found.damaged, &found.journaled);
-        }
-        if self.log_start_rotten && found.log_start_lost {
-            // Files went before a slot said why.
-            self.on_deletions_forgotten(&found.damaged);
-        }
+        self.excuse_what_nobody_knows(found);
         for range in &found.damaged {
             let in_order = range.from < range.until && range.until.0 <= end;
             demand!(in_order, "{id}: {range:?} is said to be damaged, the log ends at {end}");
@@ -117,6 +105,23 @@ impl PartitionModel {
         self.cuts_at_start = self.cuts.len();
         self.high_watermark = found.status.high_watermark.0;
         Ok(())
+    }
+
+    /// What is named as damaged because nothing is left that would know better.
+    fn excuse_what_nobody_knows(&mut self, found: &Recovered) {
+        if found.spare_lost {
+            // What was accepted was in the checkpoints alone.
+            self.accepted.clear();
+            self.on_deletions_forgotten(&found.damaged);
+        }
+        let is_journal_short = found.journal_forgot || found.journal_rotten || found.freed_groups_lost;
+        if found.spare_lost || found.checkpoints_lost && is_journal_short {
+            self.on_torn_end(&found.damaged, &found.journaled);
+        }
+        if self.log_start_rotten && found.log_start_lost {
+            // Files went before a slot said why.
+            self.on_deletions_forgotten(&found.damaged);
+        }
     }
 
     /// Checkpoints alone say that a log goes on where it holds nothing: one that is empty, or one that a truncation has ended
