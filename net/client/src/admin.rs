@@ -11,7 +11,7 @@ use crate::error::{ClientError, check};
 use crate::metadata_cache::TopicInfo;
 use crate::rounds::Rounds;
 use sluice_model::limits::PARTITIONS_PER_REQUEST_MAX;
-use sluice_model::{ErrorCode, Outcome, TopicId};
+use sluice_model::{ErrorCode, TopicId};
 use sluice_protocol::{
     AlterTopicRequest, CreateTopicRequest, DeleteRecordsRequest, DeleteTopicRequest, DescribeMetricsAnswer,
     DescribeMetricsRequest, DescribePartitionsRequest, DescribeShardAnswer, DescribeShardRequest, DescribedPartition,
@@ -20,6 +20,7 @@ use sluice_protocol::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Clone)]
 pub struct Admin {
@@ -106,7 +107,7 @@ impl Admin {
     ) -> Result<(), ClientError> {
         let request = AlterTopicRequest { name: name.into(), settings: settings.to_vec(), partitions };
         self.change(&request, |answer| (answer.error, answer.text.clone())).await?;
-        self.client.forget_topic(name);
+        self.client.outdate_topic(name);
         Ok(())
     }
 
@@ -133,7 +134,9 @@ impl Admin {
         loop {
             let (topic_id, address) = self.locate(&asked).await?;
             let request = DeleteRecordsRequest { topic_id: topic_id.0, partition, offset };
-            let error = match self.client.call_at(&address, &request).await {
+            // To be carried out twice does no harm: so it is also sent again when a leader does not answer.
+            asked.redirect = None;
+            let error = match self.call(&address, &request, rounds.patience()).await {
                 Ok(answer) => match check(answer.error, answer.text) {
                     Ok(()) => return Ok(answer.log_start_offset),
                     Err(error) => {
@@ -141,10 +144,10 @@ impl Admin {
                         error
                     }
                 },
-                Err(error) => error.into_client_error(),
+                Err(error) => error,
             };
             rounds.again(error).await?;
-            self.client.forget_topic(topic);
+            self.client.outdate_topic(topic);
         }
     }
 
@@ -185,6 +188,51 @@ impl Admin {
             described.push(DescribedShard { address: address.clone(), state });
         }
         Ok(described)
+    }
+
+    /// The shards that lead these partitions, each once, and what they say of themselves; also while leaders change.
+    pub async fn describe_leaders(&self, wanted: &[(&str, u32)]) -> Result<Vec<DescribedShard>, ClientError> {
+        let mut rounds = Rounds::begin(&self.client);
+        let mut described: BTreeMap<ShardAddress, DescribeShardAnswer> = BTreeMap::new();
+        'again: loop {
+            let mut leading = Vec::new();
+            for &(topic, partition) in wanted {
+                match self.leading_shard(topic, partition).await {
+                    Ok(shard) => leading.push(shard),
+                    Err(error) => {
+                        rounds.again(error).await?;
+                        self.client.outdate_topic(topic);
+                        continue 'again;
+                    }
+                }
+            }
+            described.retain(|shard, _| leading.contains(shard));
+            for (shard, &(topic, _)) in leading.iter().zip(wanted) {
+                if described.contains_key(shard) {
+                    continue;
+                }
+                let address = Address::new(&shard.host, shard.port);
+                let asked = self.call(&address, &DescribeShardRequest {}, rounds.patience()).await;
+                match asked.and_then(|state| check(state.error, state.text.clone()).map(|()| state)) {
+                    Ok(state) => drop(described.insert(shard.clone(), state)),
+                    Err(error) => {
+                        rounds.again(error).await?;
+                        self.client.outdate_topic(topic);
+                        continue 'again;
+                    }
+                }
+            }
+            return Ok(described.into_iter().map(|(address, state)| DescribedShard { address, state }).collect());
+        }
+    }
+
+    async fn leading_shard(&self, topic: &str, partition: u32) -> Result<ShardAddress, ClientError> {
+        let asked = Asked { topic, partition, redirect: None };
+        let (_, address) = self.locate(&asked).await?;
+        let info = self.client.topic(topic).await?;
+        let leading = info.partitions.get(partition as usize).and_then(|p| Some((p.leader?, p.shard)));
+        let (broker_id, shard) = leading.ok_or_else(|| ClientError::NoLeader { topic: topic.into(), partition })?;
+        Ok(ShardAddress { broker_id, shard, host: address.host.to_string(), port: address.port })
     }
 
     /// What each of these shards ([`ClusterInfo::shards`]) has counted and timed since its start, in the order asked. Of
@@ -230,14 +278,27 @@ impl Admin {
         status: impl Fn(&R::Answer) -> (u16, String),
     ) -> Result<R::Answer, ClientError> {
         let mut rounds = Rounds::begin(&self.client);
+        let judge = |answer: &R::Answer| {
+            let (error, text) = status(answer);
+            check(error, text)
+        };
         loop {
-            let answer = self.client.call_any(request, false).await?;
-            let (error, text) = status(&answer);
-            match check(error, text) {
-                Ok(()) => return Ok(answer),
-                Err(error) if error.code().is_some_and(|c| c.outcome() == Outcome::Unknown) => return Err(error),
-                Err(error) => rounds.again(error).await?,
+            match self.client.change_any(request, judge).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.is_refusal() => rounds.again(error).await?,
+                Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Asks one shard what may be asked twice, and waits this long.
+    async fn call<R: Request>(&self, address: &Address, request: &R, patience: Duration) -> Result<R::Answer, ClientError> {
+        match tokio::time::timeout(patience, self.client.call_at(address, request)).await {
+            Ok(answered) => answered.map_err(CallError::into_client_error),
+            Err(_) => Err(ClientError::Lost {
+                address: address.to_string(),
+                text: format!("no answer within {} ms", patience.as_millis()),
+            }),
         }
     }
 
@@ -288,12 +349,13 @@ impl Admin {
             }
             for (address, all) in by_address {
                 for of in all.chunks(PARTITIONS_PER_REQUEST_MAX) {
-                    let answered = self.client.call_at(&address, &build(of)).await.map_err(CallError::into_client_error);
+                    let answered = self.call(&address, &build(of), rounds.patience()).await;
                     let answered = answered.map(&entries).and_then(|got| right_count(got, of.len(), &address));
                     let got = match answered {
                         Ok(got) => got,
                         Err(e) => {
                             left.extend(of.iter().map(|o| o.0));
+                            of.iter().for_each(|o| asked[o.0].redirect = None);
                             error = Some(e);
                             continue;
                         }
@@ -313,7 +375,7 @@ impl Admin {
             }
             let Some(error) = error else { return Ok(answers) };
             rounds.again(error).await?;
-            left.iter().for_each(|&index| self.client.forget_topic(wanted[index].0));
+            left.iter().for_each(|&index| self.client.outdate_topic(wanted[index].0));
             open = left;
         }
     }

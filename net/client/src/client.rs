@@ -1,4 +1,9 @@
 //! The client: addresses, links, metadata. Producers, consumers and administration share one.
+//!
+//! Any broker can answer most questions, and one of them may be dead, silent, starting, or behind: a question goes to the next
+//! one when an answer is refused, lost or long in coming. The expensive mistake is to wait for one broker's time-out while
+//! the others know the answer. What may change something is put to a second broker only when the first certainly did not do
+//! it.
 
 use crate::address::Address;
 use crate::config::ClientConfig;
@@ -7,10 +12,19 @@ use crate::error::{ClientError, check};
 use crate::link::{Lane, Link};
 use crate::metadata_cache::{MetadataCache, TopicInfo};
 use crate::rounds::Rounds;
+use sluice_model::ErrorCode;
 use sluice_protocol::{MetadataAnswer, MetadataRequest, Request, TopicMetadata};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// A question that changes nothing is put to the next broker as well after this long without an answer.
+const NEXT_AFTER: Duration = Duration::from_millis(200);
+/// So many brokers' refusals are heard before one is believed.
+const REFUSALS_MAX: usize = 5;
+/// A broker that has not answered for this long may lead no longer; somebody else is asked who does.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Cheap to clone; all clones share connections and metadata. Connections are opened when they are needed and opened
 /// again when they end.
@@ -45,7 +59,7 @@ impl Client {
             last_good: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
         }));
-        client.request_metadata_once(&MetadataRequest { topics: Some(Vec::new()), after: None }).await?;
+        client.request_metadata_once(MetadataRequest { topics: Some(Vec::new()), after: None }).await?;
         Ok(client)
     }
 
@@ -82,12 +96,18 @@ impl Client {
                 if let Some(topic) = self.cached_topic(name).filter(|t| t.generation > seen) {
                     return Ok(topic);
                 }
-                match self.request_metadata_once(&request).await {
+                match self.request_metadata_once(request.clone()).await {
                     Ok(answer) => return self.accept_named(answer, name),
                     Err(error) => error,
                 }
             };
-            rounds.again(error).await?;
+            rounds.again(error).await.inspect_err(|error| self.note_gone(name, error))?;
+        }
+    }
+
+    fn note_gone(&self, name: &str, error: &ClientError) {
+        if error.code() == Some(ErrorCode::UnknownTopic) {
+            self.0.metadata.forget(name);
         }
     }
 
@@ -125,8 +145,14 @@ impl Client {
         }
     }
 
+    /// The topic is gone, or is about to be another one.
     pub(crate) fn forget_topic(&self, name: &str) {
         self.0.metadata.forget(name);
+    }
+
+    /// Whoever needs the topic next asks a broker.
+    pub(crate) fn outdate_topic(&self, name: &str) {
+        self.0.metadata.outdate(name);
     }
 
     /// The topics behind the one named, as many as one answer holds; asked for again as one topic is.
@@ -134,18 +160,27 @@ impl Client {
         let request = MetadataRequest { topics: None, after };
         let mut rounds = Rounds::begin(self);
         loop {
-            match self.request_metadata_once(&request).await {
+            match self.request_metadata_once(request.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => rounds.again(error).await?,
             }
         }
     }
 
-    async fn request_metadata_once(&self, request: &MetadataRequest) -> Result<MetadataAnswer, ClientError> {
-        let answer = self.call_any(request, true).await?;
-        check(answer.error, answer.text.clone())?;
+    async fn request_metadata_once(&self, request: MetadataRequest) -> Result<MetadataAnswer, ClientError> {
+        let answer = self.ask_any(request, |answer| self.judge_metadata(answer)).await?;
         self.0.metadata.add_shards(&answer.shards);
         Ok(answer)
+    }
+
+    /// A topic that was there is not gone because one broker, which may be behind, does not know it.
+    fn judge_metadata(&self, answer: &MetadataAnswer) -> Result<(), ClientError> {
+        check(answer.error, answer.text.as_str())?;
+        let is_unknown = |topic: &&TopicMetadata| topic.error == ErrorCode::UnknownTopic as u16;
+        match answer.topics.iter().filter(is_unknown).find(|topic| self.0.metadata.knows(&topic.name)) {
+            Some(topic) => check(topic.error, topic.text.as_str()),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn link(&self, address: &Address, lane: Lane) -> Arc<Link> {
@@ -166,22 +201,92 @@ impl Client {
         connection.call(request, self.request_timeout()).await.map(|(answer, _)| answer)
     }
 
-    /// Sends a request that any shard can answer to the first that can be reached; an `idempotent` one also when the
-    /// connection to an earlier one was lost on the way.
-    pub(crate) async fn call_any<R: Request>(&self, request: &R, idempotent: bool) -> Result<R::Answer, ClientError> {
-        let mut tried = Vec::new();
-        for address in self.addresses() {
-            match self.call_at(&address, request).await {
-                Ok(answer) => {
-                    *lock(&self.0.last_good) = Some(address);
-                    return Ok(answer);
+    /// How long a broker may leave a request unanswered before somebody else is asked whether it still leads.
+    pub(crate) fn quiet(&self) -> Duration {
+        QUIET.min(self.request_timeout() / 4)
+    }
+
+    /// Puts a question that changes nothing, and that any shard can answer, to one broker after the other until one
+    /// answers as `judge` wants it. A refusal that passes, or a silence, is a reason to ask the next one; the last refusal is
+    /// the answer when nobody has a better one.
+    pub(crate) async fn ask_any<R>(
+        &self,
+        request: R,
+        judge: impl Fn(&R::Answer) -> Result<(), ClientError>,
+    ) -> Result<R::Answer, ClientError>
+    where
+        R: Request + Send + Sync + 'static,
+        R::Answer: Send + 'static,
+    {
+        let request = Arc::new(request);
+        let mut addresses = self.addresses().into_iter();
+        let mut next = addresses.next();
+        let (mut asking, mut tried, mut refused, mut refusals) = (JoinSet::new(), Vec::new(), None, 0);
+        loop {
+            if let Some(address) = next.take() {
+                let (client, request) = (self.clone(), request.clone());
+                asking.spawn(async move { (client.call_at(&address, &*request).await, address) });
+            }
+            let answered = tokio::select! {
+                joined = asking.join_next() => joined.and_then(Result::ok),
+                () = tokio::time::sleep(NEXT_AFTER), if addresses.len() > 0 => {
+                    next = addresses.next();
+                    continue;
                 }
-                Err(CallError::NotSent(error)) => tried.push((address.to_string(), reason(error))),
-                Err(CallError::Lost(error)) if idempotent => tried.push((address.to_string(), reason(error))),
-                Err(error) => return Err(error.into_client_error()),
+            };
+            next = addresses.next();
+            let error = match answered {
+                Some((Ok(answer), address)) => match judge(&answer) {
+                    Ok(()) => {
+                        *lock(&self.0.last_good) = Some(address);
+                        return Ok(answer);
+                    }
+                    Err(error) => Some(error),
+                },
+                Some((Err(error), address)) => unheard(&mut tried, &address, error),
+                None => None,
+            };
+            if let Some(error) = error {
+                refusals += 1;
+                if !error.is_transient() || refusals >= REFUSALS_MAX {
+                    return Err(error);
+                }
+                refused = Some(error);
+            }
+            if next.is_none() && asking.is_empty() {
+                return Err(refused.unwrap_or(ClientError::Unreachable { tried }));
             }
         }
-        Err(ClientError::Unreachable { tried })
+    }
+
+    /// Sends a change that any shard can answer to the first that can be reached; to the next one only when it certainly was
+    /// not made, as `judge` reads the answer.
+    pub(crate) async fn change_any<R: Request>(
+        &self,
+        request: &R,
+        judge: impl Fn(&R::Answer) -> Result<(), ClientError>,
+    ) -> Result<R::Answer, ClientError> {
+        let (mut tried, mut refused, mut refusals) = (Vec::new(), None, 0);
+        for address in self.addresses() {
+            let error = match self.call_at(&address, request).await {
+                Ok(answer) => match judge(&answer) {
+                    Ok(()) => {
+                        *lock(&self.0.last_good) = Some(address);
+                        return Ok(answer);
+                    }
+                    Err(error) => Some(error),
+                },
+                Err(CallError::Lost(error)) => return Err(error),
+                Err(error) => unheard(&mut tried, &address, error),
+            };
+            let Some(error) = error else { continue };
+            refusals += 1;
+            if !error.is_transient() || !error.is_refusal() || refusals >= REFUSALS_MAX {
+                return Err(error);
+            }
+            refused = Some(error);
+        }
+        Err(refused.unwrap_or(ClientError::Unreachable { tried }))
     }
 
     /// Where to ask, best first.
@@ -194,6 +299,18 @@ impl Client {
             }
         }
         addresses
+    }
+}
+
+/// What a call that has no answer of its own type comes to: a refusal is one broker's word; a broker that did not answer joins
+/// the list of those.
+fn unheard(tried: &mut Vec<(String, String)>, address: &Address, error: CallError) -> Option<ClientError> {
+    match error {
+        CallError::NotSent(error) | CallError::Lost(error) => {
+            tried.push((address.to_string(), reason(error)));
+            None
+        }
+        CallError::Refused(_) => Some(error.into_client_error()),
     }
 }
 

@@ -116,7 +116,7 @@ impl Connection {
     fn start(parts: handshake::Parts) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let shared = Arc::new(Shared {
-            id: ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
+            id: ConnectionId { number: NEXT_ID.fetch_add(1, Ordering::Relaxed), peer: parts.peer },
             address: parts.address,
             versions: parts.versions,
             message_len_max: parts.message_len_max,
@@ -144,6 +144,11 @@ impl Connection {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.0.0.closed.load(Ordering::Acquire)
+    }
+
+    /// Ends the connection; every request that waits gets its end from the connection's task.
+    pub(crate) fn close(&self, why: &str) {
+        self.0.0.close(why);
     }
 
     /// Sends a request; `on_answer` is called exactly once, from the connection's task or from here.

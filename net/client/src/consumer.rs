@@ -28,6 +28,7 @@ use crate::client::Client;
 use crate::config::ConsumerConfig;
 use crate::connection::lock;
 use crate::error::ClientError;
+use crate::leader::Leader;
 use cursor::Cursor;
 use fetcher::ConsumerShared;
 use sluice_model::ErrorCode;
@@ -99,7 +100,8 @@ impl Consumer {
                 topic: topic.name.clone(),
                 partition: assignment.partition,
                 topic_id: topic.topic_id,
-                address: partition.address.clone(),
+                leader: Leader::new(partition),
+                asked: None,
                 fetch_offset: 0,
                 position: 0,
                 from_ms: None,
@@ -109,6 +111,8 @@ impl Consumer {
                 paused: false,
                 needed_len: None,
                 high_watermark: None,
+                out_of_range_ms: None,
+                range_wait_ms: config.request_timeout_ms.into(),
                 log_start_offset: 0,
                 not_before_ms: 0,
                 served: 0,

@@ -1,6 +1,6 @@
 //! What can go wrong for a client, said so that one knows what to do.
 
-use sluice_model::ErrorCode;
+use sluice_model::{ErrorCode, Outcome};
 use std::fmt;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,11 @@ impl ClientError {
             Self::Broker { code, .. } => Some(*code),
             _ => None,
         }
+    }
+
+    /// The broker says that it did nothing.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.code().is_some_and(|code| code.outcome() == Outcome::Refused)
     }
 
     /// The same may succeed when tried again.

@@ -48,10 +48,12 @@ mod config;
 mod connection;
 mod consumer;
 mod error;
+mod leader;
 mod link;
 mod metadata_cache;
 mod partitioner;
 mod producer;
+mod refreshing;
 mod rounds;
 mod typed;
 

@@ -18,6 +18,7 @@ mod histogram;
 mod interceptor;
 mod outbox;
 pub(crate) mod partition_queue;
+mod queue_entry;
 mod queue_event;
 mod record;
 mod shared;
@@ -79,7 +80,7 @@ impl Producer {
         }
         let mut accumulator = self.0.0.lock();
         if accumulator.topic(topic).is_none() {
-            accumulator.set_topic(info);
+            accumulator.set_topic(self.0.0.now_ms(), info);
         }
         Ok(count)
     }

@@ -9,8 +9,12 @@ use sluice_model::ErrorCode;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// For one answer at least, before the question is put again: to whom it belongs by then.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
+
 /// Rounds of asking, with a wait between them, until the time is up.
 pub(crate) struct Rounds {
+    began: Instant,
     deadline: Instant,
     backoff: Backoff,
     /// Something was unknown by metadata that may have been old; it is not old any more.
@@ -19,12 +23,20 @@ pub(crate) struct Rounds {
 
 impl Rounds {
     pub(crate) fn begin(client: &Client) -> Self {
-        let config = client.config();
+        let (config, began) = (client.config(), Instant::now());
         Self {
-            deadline: Instant::now() + client.request_timeout(),
+            began,
+            deadline: began + client.request_timeout(),
             backoff: Backoff::new(config.retry_backoff_ms, config.retry_backoff_ms_max, random_u64()),
             unknown: false,
         }
+    }
+
+    /// How long to wait for the answer of one broker in this round: as long again as it has taken so far. So a leader that
+    /// has fallen silent is soon given up for the next one, and one that is merely slow is waited for all the same.
+    pub(crate) fn patience(&self) -> Duration {
+        let now = Instant::now();
+        (now - self.began).max(PATIENCE_MIN).min(self.deadline.saturating_duration_since(now))
     }
 
     /// Waits before the next round; the error once there is none.

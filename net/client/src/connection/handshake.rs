@@ -5,6 +5,7 @@ use super::{Answer, Connection};
 use crate::address::Address;
 use crate::config::ClientConfig;
 use crate::error::{ClientError, check};
+use crate::producer::partition_queue::Peer;
 use sluice_protocol::{Api, HelloAnswer, HelloRequest, Negotiated, Refusal, decode, encode, negotiate, supported_versions};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -13,6 +14,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 pub(super) struct Parts {
     pub(super) address: Address,
+    pub(super) peer: Peer,
     pub(super) versions: Negotiated,
     pub(super) message_len_max: usize,
     pub(super) reader: OwnedReadHalf,
@@ -69,6 +71,7 @@ async fn handshake(address: &Address, config: &ClientConfig, session: Session) -
     let message_len_max = hello.message_len_max as usize;
     Ok(Parts {
         address: address.clone(),
+        peer: Peer { session_id: session.id, broker_id: hello.broker_id },
         versions: negotiate(&supported_versions(), &hello.versions),
         message_len_max,
         reader,

@@ -4,6 +4,7 @@ use super::cursor::Cursor;
 use super::{Consumer, StartAt};
 use crate::connection::lock;
 use crate::error::ClientError;
+use crate::leader::Leader;
 use sluice_model::ErrorCode;
 use std::sync::Arc;
 
@@ -12,9 +13,17 @@ impl Consumer {
     pub async fn seek(&self, topic: &str, partition: u32, start: StartAt) -> Result<(), ClientError> {
         let place = self.resolve(&[(topic, partition, start)]).await?[0];
         let info = self.shared.client.topic(topic).await?;
+        let now_ms = self.shared.now_ms();
         self.with_cursor(topic, partition, |cursor| {
+            match info.partitions.get(partition as usize) {
+                Some(described) if cursor.topic_id == info.topic_id => cursor.on_described(now_ms, described),
+                Some(described) => {
+                    cursor.leader = Leader::new(described);
+                    cursor.high_watermark = None;
+                }
+                None => {}
+            }
             cursor.topic_id = info.topic_id;
-            cursor.address = info.partitions.get(partition as usize).and_then(|p| p.address.clone());
             cursor.begin_at(place);
         })?;
         self.shared.wake.notify_one();
@@ -60,13 +69,13 @@ impl Consumer {
         self.of_cursor(topic, partition, |cursor| cursor.position)
     }
 
-    /// The high watermark as the last fetch saw it.
+    /// The high watermark, the greatest that a fetch saw: a new leader may take a moment to know of it again.
     #[must_use]
     pub fn high_watermark(&self, topic: &str, partition: u32) -> Option<u64> {
         self.of_cursor(topic, partition, |cursor| cursor.high_watermark)?
     }
 
-    /// Offsets between position and high watermark, as the last fetch saw it: records that are still to come. `None` for
+    /// Offsets between position and high watermark, as fetches saw it: records that are still to come. `None` for
     /// a partition that is not assigned or was not fetched from yet.
     #[must_use]
     pub fn lag(&self, topic: &str, partition: u32) -> Option<u64> {

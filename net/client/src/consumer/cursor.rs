@@ -2,12 +2,19 @@
 //!
 //! The expensive mistakes are to hand out a record twice, to leave one out without a word, and to go on with an
 //! answer to a question that a seek has made void. The last is what generations are for.
+//!
+//! A leader change moves no position. A new leader may know of a lower high watermark than the last one did, and one that
+//! is behind may even say that an offset is out of range which was readable before: such a word is not acted on before it has
+//! been repeated for `range_wait_ms`.
 
 use super::error::{ConsumeCause, ConsumeError};
 use crate::address::Address;
 use crate::backoff::Backoff;
 use crate::config::ResetPolicy;
 use crate::error::{ClientError, code_of};
+use crate::leader::Leader;
+use crate::metadata_cache::PartitionInfo;
+use crate::producer::partition_queue::ConnectionId;
 use bytes::Bytes;
 use sluice_model::error_code::Retry;
 use sluice_model::limits::{FETCH_LEN_MAX, MESSAGE_BODY_LEN_MAX};
@@ -49,12 +56,22 @@ pub(super) struct Place {
     pub(super) from_ms: Option<i64>,
 }
 
+/// Whom a fetch asks, and since when.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) address: Address,
+    pub(super) connection: ConnectionId,
+    pub(super) since_ms: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub(super) topic: Arc<str>,
     pub(super) partition: u32,
     pub(super) topic_id: TopicId,
-    pub(super) address: Option<Address>,
+    pub(super) leader: Leader,
+    /// The fetch on the wire, while there is one.
+    pub(super) asked: Option<Asked>,
     /// The next offset to ask for.
     pub(super) fetch_offset: u64,
     /// The next offset to hand out.
@@ -71,7 +88,12 @@ pub(super) struct Cursor {
     pub(super) paused: bool,
     /// A frame longer than usual is next, bytes.
     pub(super) needed_len: Option<u32>,
+    /// The greatest that a leader named.
     pub(super) high_watermark: Option<u64>,
+    /// Since when an offset is called out of range that was not.
+    pub(super) out_of_range_ms: Option<u64>,
+    /// How long that is not believed.
+    pub(super) range_wait_ms: u64,
     pub(super) log_start_offset: u64,
     pub(super) not_before_ms: u64,
     /// Grows with every fetch that brought something.
@@ -92,7 +114,16 @@ impl Cursor {
         (self.fetch_offset, self.position) = (offset, offset);
         (self.in_flight, self.stopped) = (false, false);
         self.needed_len = None;
+        self.out_of_range_ms = None;
         self.not_before_ms = 0;
+    }
+
+    /// Takes in where the partition is, as a broker described it.
+    pub(super) fn on_described(&mut self, now_ms: u64, described: &PartitionInfo) {
+        if self.leader.on_described(now_ms, described) {
+            self.not_before_ms = 0;
+            self.backoff.reset();
+        }
     }
 
     pub(super) fn stop(&mut self, cause: ConsumeCause) -> ConsumeError {
@@ -103,6 +134,7 @@ impl Cursor {
     /// The fetch ended without an answer for this partition.
     pub(super) fn on_no_answer(&mut self, now_ms: u64) {
         self.in_flight = false;
+        self.leader.on_failure();
         self.pause(now_ms);
     }
 
@@ -117,9 +149,10 @@ impl Cursor {
     ) -> Next {
         self.in_flight = false;
         let code = code_of(entry.error);
-        if matches!(code, ErrorCode::None | ErrorCode::OffsetOutOfRange | ErrorCode::Damaged | ErrorCode::FetchTooSmall) {
-            self.high_watermark = Some(entry.high_watermark);
+        if matches!(code, ErrorCode::None | ErrorCode::Damaged | ErrorCode::FetchTooSmall) {
+            self.high_watermark = self.high_watermark.max(Some(entry.high_watermark));
             self.log_start_offset = entry.log_start_offset;
+            self.out_of_range_ms = None;
             self.backoff.reset();
         }
         match code {
@@ -127,7 +160,7 @@ impl Cursor {
                 self.skip_accepted(entry.damaged_until, arrivals);
                 self.take_frames(frames, arrivals);
             }
-            ErrorCode::OffsetOutOfRange => self.on_out_of_range(entry, reset, arrivals),
+            ErrorCode::OffsetOutOfRange => return self.on_out_of_range(now_ms, entry, reset, arrivals),
             ErrorCode::Damaged => {
                 let last = entry.damaged_until.saturating_sub(1).max(self.fetch_offset);
                 let cause = ConsumeCause::Damaged { first: self.fetch_offset, last };
@@ -145,10 +178,15 @@ impl Cursor {
                 self.needed_len = Some(entry.needed_len);
             }
             code if code.retry() == Retry::Refreshed => {
-                match entry.address.as_ref().map(|a| Address::new(&a.host, a.port)) {
-                    Some(address) if self.address.as_ref() != Some(&address) => self.address = Some(address),
-                    _ => self.pause(now_ms),
+                if !self.leader.on_not_leader(now_ms, entry.address.as_ref()) {
+                    self.pause(now_ms);
                 }
+                return Next::Refresh;
+            }
+            // Who cannot serve the partition now may not be its leader much longer.
+            ErrorCode::NotReady | ErrorCode::ShuttingDown => {
+                self.leader.on_failure();
+                self.pause(now_ms);
                 return Next::Refresh;
             }
             code if code.retry() == Retry::Later => self.pause(now_ms),
@@ -167,8 +205,27 @@ impl Cursor {
         }
     }
 
-    fn on_out_of_range(&mut self, entry: &FetchedPartition, reset: ResetPolicy, arrivals: &mut Vec<Arrival>) {
+    fn on_out_of_range(
+        &mut self,
+        now_ms: u64,
+        entry: &FetchedPartition,
+        reset: ResetPolicy,
+        arrivals: &mut Vec<Arrival>,
+    ) -> Next {
         let (start, end) = (entry.log_start_offset, entry.high_watermark);
+        // Committed records are not taken back, and a leader has them all: whoever lacks them is no leader, or not yet.
+        let was_readable = self.high_watermark.is_some_and(|known| self.fetch_offset <= known);
+        if self.fetch_offset >= start && (was_readable || self.fetch_offset <= entry.log_end_offset) {
+            let since_ms = *self.out_of_range_ms.get_or_insert(now_ms);
+            if now_ms < since_ms + self.range_wait_ms {
+                self.leader.on_failure();
+                self.pause(now_ms);
+                return Next::Refresh;
+            }
+        }
+        self.out_of_range_ms = None;
+        (self.high_watermark, self.log_start_offset) = (Some(end), start);
+        self.backoff.reset();
         match reset {
             ResetPolicy::Earliest => self.fetch_offset = start,
             ResetPolicy::Latest => {
@@ -180,6 +237,7 @@ impl Cursor {
                 arrivals.push(Arrival::Stopped(self.stop(cause)));
             }
         }
+        Next::GoOn
     }
 
     /// Cuts the bytes of an answer into frames.

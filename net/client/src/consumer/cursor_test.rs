@@ -6,13 +6,19 @@ use sluice_model::{LeaderEpoch, Offset, PartitionIndex, ProducerBatch, ProducerE
 
 const TOPIC: TopicId = TopicId([3; 16]);
 
+fn leader(host: &str) -> Leader {
+    let address = Some(Address::new(host, 1));
+    Leader::new(&PartitionInfo { partition: 1, leader: Some(1), leader_epoch: 1, shard: 0, isr: vec![], address })
+}
+
 fn cursor(offset: u64) -> Cursor {
     Cursor {
         from_ms: None,
         topic: "t".into(),
         partition: 1,
         topic_id: TOPIC,
-        address: Some(Address::new("here", 1)),
+        leader: leader("here"),
+        asked: None,
         fetch_offset: offset,
         position: offset,
         generation: 0,
@@ -21,6 +27,8 @@ fn cursor(offset: u64) -> Cursor {
         paused: false,
         needed_len: None,
         high_watermark: None,
+        out_of_range_ms: None,
+        range_wait_ms: 1000,
         log_start_offset: 0,
         not_before_ms: 0,
         served: 0,
@@ -124,6 +132,71 @@ fn an_offset_out_of_range_follows_the_policy() {
     }
 }
 
+/// A leader has all that was ever committed: one that lacks it is not the leader, or not yet.
+#[test]
+fn an_offset_that_was_readable_is_out_of_range_only_when_that_lasts() {
+    let behind = FetchedPartition { high_watermark: 40, log_end_offset: 40, ..code(ErrorCode::OffsetOutOfRange) };
+    for policy in [ResetPolicy::Error, ResetPolicy::Earliest, ResetPolicy::Latest] {
+        let mut cursor = cursor(0);
+        arrive(&mut cursor, 0, &[frame(0, 50)]);
+        for _ in 0..20 {
+            assert_eq!(fetched(&mut cursor, &behind, &[], policy), (vec![], Next::Refresh));
+        }
+        assert_eq!((cursor.fetch_offset, cursor.stopped, cursor.high_watermark), (50, false, Some(100)));
+        // The leader is found, and does not know of its high watermark yet.
+        let ahead = FetchedPartition { high_watermark: 40, log_end_offset: 100, ..Default::default() };
+        assert_eq!(fetched(&mut cursor, &ahead, &[], policy), (vec![], Next::GoOn));
+        assert_eq!((cursor.fetch_offset, cursor.high_watermark, cursor.out_of_range_ms), (50, Some(100), None));
+        // It stays away: then the policy decides.
+        fetched(&mut cursor, &behind, &[], policy);
+        let mut arrivals = Vec::new();
+        cursor.on_fetched(1999, &behind, Bytes::new(), policy, &mut arrivals);
+        assert_eq!((cursor.fetch_offset, arrivals.len()), (50, 0));
+        cursor.on_fetched(2000, &behind, Bytes::new(), policy, &mut arrivals);
+        let expected = match policy {
+            ResetPolicy::Error => 50,
+            ResetPolicy::Earliest => 0,
+            ResetPolicy::Latest => 40,
+        };
+        assert_eq!((cursor.fetch_offset, arrivals.len()), (expected, usize::from(policy == ResetPolicy::Error)));
+    }
+}
+
+#[test]
+fn an_offset_below_the_log_end_is_never_out_of_range_at_once() {
+    let entry = FetchedPartition { high_watermark: 40, log_end_offset: 60, ..code(ErrorCode::OffsetOutOfRange) };
+    let mut first = cursor(50);
+    assert_eq!(fetched(&mut first, &entry, &[], ResetPolicy::Latest), (vec![], Next::Refresh));
+    assert_eq!(first.fetch_offset, 50);
+}
+
+#[test]
+fn two_brokers_that_name_each_other_are_not_fetched_from_in_turns_without_a_pause() {
+    let named = |host: &str| {
+        let address = sluice_protocol::ShardAddress { broker_id: 1, shard: 2, host: host.into(), port: 1 };
+        FetchedPartition { address: Some(address), ..code(ErrorCode::NotLeader) }
+    };
+    let mut cursor = cursor(5);
+    fetched(&mut cursor, &named("there"), &[], ResetPolicy::Error);
+    assert_eq!(cursor.not_before_ms, 0);
+    fetched(&mut cursor, &named("here"), &[], ResetPolicy::Error);
+    assert!(cursor.not_before_ms > 1000);
+    let described = PartitionInfo {
+        partition: 1,
+        leader: Some(2),
+        leader_epoch: 2,
+        shard: 0,
+        isr: vec![],
+        address: Some(Address::new("third", 1)),
+    };
+    cursor.on_described(1000, &described);
+    assert_eq!(
+        (cursor.leader.address(), cursor.not_before_ms),
+        (Some(&Address::new("third", 1)), 0),
+        "a new leader is asked at once"
+    );
+}
+
 #[test]
 fn damage_is_named_and_only_stepped_over_by_name() {
     let entry = FetchedPartition { damaged_until: 9, ..code(ErrorCode::Damaged) };
@@ -150,13 +223,16 @@ fn a_long_frame_is_asked_for_with_its_length_within_bounds() {
 #[test]
 fn trouble_that_passes_is_waited_for_and_other_addresses_are_taken() {
     let mut cursor = cursor(5);
-    assert_eq!(fetched(&mut cursor, &code(ErrorCode::NotReady), &[], ResetPolicy::Error), (vec![], Next::GoOn));
+    assert_eq!(fetched(&mut cursor, &code(ErrorCode::Overloaded), &[], ResetPolicy::Error), (vec![], Next::GoOn));
+    assert!(cursor.not_before_ms > 1000);
+    cursor.not_before_ms = 0;
+    assert_eq!(fetched(&mut cursor, &code(ErrorCode::NotReady), &[], ResetPolicy::Error), (vec![], Next::Refresh), "it may move");
     assert!(cursor.not_before_ms > 1000);
     cursor.not_before_ms = 0;
     let address = sluice_protocol::ShardAddress { broker_id: 1, shard: 2, host: "there".into(), port: 2 };
     let moved = FetchedPartition { address: Some(address), ..code(ErrorCode::NotLeader) };
     assert_eq!(fetched(&mut cursor, &moved, &[], ResetPolicy::Error), (vec![], Next::Refresh));
-    assert_eq!((cursor.address.clone(), cursor.not_before_ms), (Some(Address::new("there", 2)), 0));
+    assert_eq!((cursor.leader.address(), cursor.not_before_ms), (Some(&Address::new("there", 2)), 0));
     let (arrivals, _) = fetched(&mut cursor, &code(ErrorCode::InvalidArgument), &[], ResetPolicy::Error);
     assert!(matches!(cause(&arrivals), ConsumeCause::Client(_)));
 }

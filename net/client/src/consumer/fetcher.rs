@@ -4,7 +4,7 @@
 //! Prefetch is bounded per shard, by an equal share of what `prefetch` allows, so that a busy shard never starves a quiet
 //! one.
 
-use super::cursor::{Arrival, Next};
+use super::cursor::{Arrival, Asked, Next};
 use super::error::{ConsumeCause, ConsumeError};
 use super::state::State;
 use crate::address::Address;
@@ -27,8 +27,8 @@ const ENTRY_LEN: u32 = 512;
 const ANSWER_LEN: u32 = 256;
 /// Least room worth a fetch, bytes.
 const FETCH_LEN_LEAST: u32 = 64 * 1024;
-/// Least time between two refreshes of one topic's metadata.
-const REFRESH_INTERVAL: Duration = Duration::from_millis(50);
+/// Who leads is asked again while a connection takes longer than this to stand.
+const CONNECT_PATIENCE: Duration = Duration::from_millis(200);
 
 pub(super) struct ConsumerShared {
     pub(super) client: Client,
@@ -60,7 +60,7 @@ impl ConsumerShared {
 
     /// Bytes one shard may hold of the prefetch.
     fn share(&self, state: &State) -> usize {
-        let shards: BTreeSet<&Address> = state.cursors.iter().filter_map(|c| c.address.as_ref()).collect();
+        let shards: BTreeSet<&Address> = state.cursors.iter().filter_map(|c| c.leader.address()).collect();
         let (count, least) = (shards.len().max(1), FETCH_LEN_LEAST as usize);
         (state.prefetch.len() / count).max(least.min(self.config.prefetch_len_max / count))
     }
@@ -85,17 +85,17 @@ pub(super) async fn run(shared: Arc<ConsumerShared>) {
 fn pump(shared: &Arc<ConsumerShared>) -> Option<u64> {
     let now_ms = shared.now_ms();
     let mut state = lock(&shared.state);
+    let (mut wanted, mut next_ms) = leave_quiet_leaders(shared, &state, now_ms);
     let share = shared.share(&state);
     let mut by_address: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
-    let (mut next_ms, mut homeless) = (None::<u64>, Vec::new());
     for (index, cursor) in state.cursors.iter().enumerate().filter(|(_, c)| !c.in_flight && !c.stopped && !c.paused) {
         if cursor.not_before_ms > now_ms {
-            next_ms = Some(next_ms.map_or(cursor.not_before_ms, |at| at.min(cursor.not_before_ms)));
+            next_ms = earliest(next_ms, cursor.not_before_ms);
             continue;
         }
-        match &cursor.address {
+        match cursor.leader.address() {
             Some(address) => by_address.entry(address.clone()).or_default().push(index),
-            None => homeless.push(cursor.topic.clone()),
+            None => wanted.push(cursor.topic.clone()),
         }
     }
     let mut fetches = Vec::new();
@@ -106,14 +106,49 @@ fn pump(shared: &Arc<ConsumerShared>) -> Option<u64> {
             }
             continue;
         };
-        fetches.extend(prepare(shared, &mut state, address, cursors, share).map(|fetch| (connection, fetch)));
+        let fetch = prepare(shared, &mut state, address, cursors, share);
+        if let Some((_, in_flight)) = &fetch {
+            let (address, connection) = (in_flight.address.clone(), connection.id());
+            let asked = Asked { address, connection, since_ms: now_ms };
+            in_flight.cursors.iter().for_each(|&(c, _)| state.cursors[c].asked = Some(asked.clone()));
+        }
+        fetches.extend(fetch.map(|fetch| (connection, fetch)));
     }
     drop(state);
-    homeless.into_iter().for_each(|topic| refresh(shared, topic));
+    wanted.into_iter().for_each(|topic| refresh(shared, topic));
     for (connection, (request, in_flight)) in fetches {
         submit(shared, &connection, &request, in_flight);
     }
     next_ms
+}
+
+fn earliest(next_ms: Option<u64>, at_ms: u64) -> Option<u64> {
+    Some(next_ms.map_or(at_ms, |next_ms| next_ms.min(at_ms)))
+}
+
+/// A leader that does not answer may not be one any more. Once another one is known, its answer is not waited for: the
+/// connection ends. The topics to ask about, and when to look again.
+fn leave_quiet_leaders(shared: &ConsumerShared, state: &State, now_ms: u64) -> (Vec<Arc<str>>, Option<u64>) {
+    let quiet_ms = u64::try_from(shared.client.quiet().as_millis()).unwrap_or(u64::MAX);
+    let patience_ms = u64::from(shared.config.fetch_wait_ms_max) + quiet_ms;
+    let (mut topics, mut next_ms) = (Vec::new(), None);
+    for cursor in state.cursors.iter().filter(|c| c.in_flight) {
+        let Some(asked) = &cursor.asked else { continue };
+        if now_ms < asked.since_ms + patience_ms {
+            next_ms = earliest(next_ms, asked.since_ms + patience_ms);
+            continue;
+        }
+        if !topics.contains(&cursor.topic) {
+            topics.push(cursor.topic.clone());
+        }
+        if cursor.leader.address().is_some_and(|leader| *leader != asked.address) {
+            let open = shared.client.link(&asked.address, Lane::Fetch).open();
+            if let Some(open) = open.filter(|open| open.id() == asked.connection) {
+                open.close("it does not answer, and another broker leads what it was asked for");
+            }
+        }
+    }
+    (topics, next_ms)
 }
 
 /// One fetch for partitions of one shard, if its share has room.
@@ -244,56 +279,82 @@ fn cut(answer: &Answer, in_flight: &InFlight) -> Result<Vec<(FetchedPartition, B
 
 fn connect(shared: Arc<ConsumerShared>, address: Address) {
     tokio::spawn(async move {
-        let connected = shared.client.link(&address, Lane::Fetch).connection().await;
-        let mut state = lock(&shared.state);
-        state.connecting.remove(&address);
-        let topics: BTreeSet<Arc<str>> =
-            state.cursors.iter().filter(|c| c.address.as_ref() == Some(&address)).map(|c| c.topic.clone()).collect();
-        drop(state);
+        let link = shared.client.link(&address, Lane::Fetch);
+        let mut connecting = std::pin::pin!(link.connection());
+        let connected = loop {
+            tokio::select! {
+                connected = &mut connecting => break connected,
+                () = tokio::time::sleep(CONNECT_PATIENCE) => look_elsewhere(&shared, &address),
+            }
+        };
+        lock(&shared.state).connecting.remove(&address);
         if let Err(error) = connected {
             tracing::debug!(%address, %error, "no connection to a shard");
-            topics.into_iter().for_each(|topic| refresh(&shared, topic));
+            look_elsewhere(&shared, &address);
         }
         shared.wake.notify_one();
     });
 }
 
-/// Asks where the partitions of a topic are, unless somebody is asking.
+/// Asks who leads what is believed to be led there, where nobody answers.
+fn look_elsewhere(shared: &Arc<ConsumerShared>, address: &Address) {
+    let mut topics = BTreeSet::new();
+    for cursor in lock(&shared.state).cursors.iter_mut().filter(|c| c.leader.address() == Some(address)) {
+        cursor.leader.on_failure();
+        topics.insert(cursor.topic.clone());
+    }
+    topics.into_iter().for_each(|topic| refresh(shared, topic));
+}
+
+/// Asks where the partitions of a topic are, and again for as long as somebody wants to know.
 fn refresh(shared: &Arc<ConsumerShared>, topic: Arc<str>) {
-    if !lock(&shared.state).refreshing.insert(topic.clone()) {
+    if !lock(&shared.state).refreshing.entry(topic.clone()).or_default().begin() {
         return;
     }
     let shared = shared.clone();
     tokio::spawn(async move {
-        let seen = shared.client.cached_topic(&topic).map_or(0, |info| info.generation);
-        let refreshed = shared.client.refresh_topic(&topic, seen).await;
-        {
+        loop {
+            refresh_once(&shared, &topic).await;
+            let wait = lock(&shared.state).refreshing.entry(topic.clone()).or_default().wait();
+            tokio::time::sleep(wait).await;
             let mut state = lock(&shared.state);
-            let of_topic: Vec<usize> =
-                (0..state.cursors.len()).filter(|&c| state.cursors[c].topic == topic && !state.cursors[c].stopped).collect();
-            for index in of_topic {
-                let cursor = &mut state.cursors[index];
-                let stopped = match &refreshed {
-                    Ok(info) if info.topic_id == cursor.topic_id => {
-                        cursor.address = info.partitions.get(cursor.partition as usize).and_then(|p| p.address.clone());
-                        None
-                    }
-                    Ok(_) => Some(replaced()),
-                    Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => Some(error.clone()),
-                    Err(_) => None,
-                };
-                if let Some(error) = stopped {
-                    let error: ConsumeError = cursor.stop(ConsumeCause::Client(error));
-                    state.push(shared.now_ms(), index, Arrival::Stopped(error), None);
-                }
+            if !state.refreshing.entry(topic.clone()).or_default().end() || state.closed {
+                return;
             }
         }
-        shared.arrived.notify_one();
-        shared.wake.notify_one();
-        tokio::time::sleep(REFRESH_INTERVAL).await;
-        lock(&shared.state).refreshing.remove(&topic);
-        shared.wake.notify_one();
     });
+}
+
+async fn refresh_once(shared: &ConsumerShared, topic: &Arc<str>) {
+    let seen = shared.client.cached_topic(topic).map_or(0, |info| info.generation);
+    let refreshed = shared.client.refresh_topic(topic, seen).await;
+    let now_ms = shared.now_ms();
+    let mut state = lock(&shared.state);
+    for index in 0..state.cursors.len() {
+        let cursor = &mut state.cursors[index];
+        if cursor.topic != *topic || cursor.stopped {
+            continue;
+        }
+        let stopped = match &refreshed {
+            Ok(info) if info.topic_id == cursor.topic_id => {
+                if let Some(described) = info.partitions.get(cursor.partition as usize) {
+                    cursor.on_described(now_ms, described);
+                }
+                None
+            }
+            Ok(_) => Some(replaced()),
+            Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => Some(error.clone()),
+            Err(_) => None,
+        };
+        if let Some(error) = stopped {
+            let error: ConsumeError = cursor.stop(ConsumeCause::Client(error));
+            state.push(now_ms, index, Arrival::Stopped(error), None);
+        }
+    }
+    drop(state);
+    shared.arrived.notify_one();
+    // Also when nothing is new: a partition that still has no leader asks again.
+    shared.wake.notify_one();
 }
 
 fn replaced() -> ClientError {

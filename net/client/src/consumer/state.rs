@@ -8,6 +8,7 @@ use super::cursor::{Arrival, Cursor};
 use super::prefetch::Prefetch;
 use crate::address::Address;
 use crate::config::ConsumerConfig;
+use crate::refreshing::Refreshing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub(super) struct State {
     /// Bytes on the wire and waiting for `poll`, by shard.
     pub(super) used: BTreeMap<Address, usize>,
     pub(super) connecting: BTreeSet<Address>,
-    pub(super) refreshing: BTreeSet<Arc<str>>,
+    pub(super) refreshing: BTreeMap<Arc<str>, Refreshing>,
     /// Counts fetches that brought something.
     pub(super) servings: u64,
     pub(super) prefetch: Prefetch,
@@ -43,7 +44,7 @@ impl State {
             ready: VecDeque::new(),
             used: BTreeMap::new(),
             connecting: BTreeSet::new(),
-            refreshing: BTreeSet::new(),
+            refreshing: BTreeMap::new(),
             servings: 0,
             prefetch: Prefetch::new(config),
             closed: false,

@@ -11,8 +11,10 @@ use super::record::ProducerRecord;
 use crate::address::Address;
 use crate::backoff::{Backoff, random_u64};
 use crate::config::{ClientConfig, ProducerConfig};
+use crate::leader::Leader;
 use crate::metadata_cache::TopicInfo;
 use crate::partitioner::{Sticky, partition_for_key};
+use crate::refreshing::Refreshing;
 use sluice_model::record_batch::{Attributes, Compression, NewRecord, RecordRefusal, RecordsBuilder};
 use sluice_model::{FRAME_HEADER_LEN, PartitionIndex, ProducerId, TopicPartition};
 use std::collections::{BTreeSet, HashMap};
@@ -49,13 +51,13 @@ pub(crate) struct Slot {
     /// The topic was created again; batches go there once the queue has settled what was for the old one.
     pub(crate) next_id: Option<TopicPartition>,
     pub(crate) topic: usize,
-    pub(crate) address: Option<Address>,
+    pub(crate) leader: Leader,
+    /// Where the last batch was sent.
+    pub(crate) sent_to: Option<Address>,
     pub(crate) queue: PartitionQueue<Batch>,
     pub(crate) outbox: Outbox,
     builder: RecordsBuilder,
     open: Option<OpenBatch>,
-    /// When an answer last named another address.
-    pub(crate) redirected_ms: Option<u64>,
     /// Stands in the list of those where something is to be done.
     ready: bool,
     /// The earliest timer set for it.
@@ -65,7 +67,7 @@ pub(crate) struct Slot {
 pub(crate) struct TopicSlot {
     pub(crate) info: Arc<TopicInfo>,
     pub(crate) slots: Vec<SlotIndex>,
-    pub(crate) refreshing: bool,
+    pub(crate) refreshing: Refreshing,
     sticky: Sticky,
 }
 
@@ -130,13 +132,18 @@ impl Accumulator {
         self.by_name.get(name).copied()
     }
 
-    /// Takes in a topic's description, the first one or a newer one. Effects of a topic that was created again.
-    pub(crate) fn set_topic(&mut self, info: Arc<TopicInfo>) -> Vec<(SlotIndex, Vec<QueueEffect<Batch>>)> {
+    /// Takes in a topic's description, the first one or a later one. Effects of a topic that was created again.
+    pub(crate) fn set_topic(&mut self, now_ms: u64, info: Arc<TopicInfo>) -> Vec<(SlotIndex, Vec<QueueEffect<Batch>>)> {
         let topic = match self.by_name.get(&info.name) {
             Some(&topic) => topic,
             None => {
                 self.by_name.insert(info.name.clone(), self.topics.len());
-                self.topics.push(TopicSlot { info: info.clone(), slots: Vec::new(), refreshing: false, sticky: Sticky::new() });
+                self.topics.push(TopicSlot {
+                    info: info.clone(),
+                    slots: Vec::new(),
+                    refreshing: Refreshing::default(),
+                    sticky: Sticky::new(),
+                });
                 self.topics.len() - 1
             }
         };
@@ -144,11 +151,15 @@ impl Accumulator {
         for partition in &info.partitions {
             let id = TopicPartition { topic_id: info.topic_id, partition: PartitionIndex(partition.partition) };
             let Some(&slot) = self.topics[topic].slots.get(partition.partition as usize) else {
-                self.add_slot(topic, id, partition.address.clone(), body_len_max(&info));
+                self.add_slot(topic, id, Leader::new(partition), body_len_max(&info));
                 continue;
             };
             let entry = &mut self.slots[slot];
-            entry.address.clone_from(&partition.address);
+            if entry.next_id.unwrap_or(entry.id) != id {
+                entry.leader = Leader::new(partition);
+            } else if entry.leader.on_described(now_ms, partition) {
+                entry.queue.on_new_leader();
+            }
             if entry.builder.is_empty() {
                 entry.builder = RecordsBuilder::new(body_len_max(&info));
             }
@@ -164,19 +175,19 @@ impl Accumulator {
         replaced
     }
 
-    fn add_slot(&mut self, topic: usize, id: TopicPartition, address: Option<Address>, body_len_max: usize) {
+    fn add_slot(&mut self, topic: usize, id: TopicPartition, leader: Leader, body_len_max: usize) {
         let backoff = Backoff::new(self.backoff_ms.0, self.backoff_ms.1, random_u64());
         let slot = self.slots.len();
         self.slots.push(Slot {
             id,
             next_id: None,
             topic,
-            address,
+            leader,
+            sent_to: None,
             queue: PartitionQueue::new(self.producer_id, backoff),
             outbox: Outbox::default(),
             builder: RecordsBuilder::new(body_len_max),
             open: None,
-            redirected_ms: None,
             ready: false,
             timer_ms: None,
         });
@@ -282,7 +293,7 @@ impl Accumulator {
         let all = &self.slots;
         sticky.on_batch_end(partition, slots.len() as u32, |partition| {
             let slot = &all[slots[partition as usize]];
-            slot.address.is_some().then(|| slot.queue.len())
+            slot.leader.address().is_some().then(|| slot.queue.len())
         });
     }
 
@@ -309,8 +320,9 @@ impl Accumulator {
         }
     }
 
-    /// When this partition has something to do although nothing happens; `None`: nothing.
-    pub(crate) fn next_timer_ms(&self, slot: SlotIndex, now_ms: u64) -> Option<u64> {
+    /// When this partition has something to do although nothing happens; `None`: nothing. What is on the wire for `quiet_ms`
+    /// is a reason to ask who leads.
+    pub(crate) fn next_timer_ms(&self, slot: SlotIndex, now_ms: u64, quiet_ms: u64) -> Option<u64> {
         let entry = &self.slots[slot];
         let open = entry.open.as_ref().map(|open| {
             let linger_ms = open.since_ms() + u64::from(self.config.linger_ms);
@@ -318,7 +330,8 @@ impl Accumulator {
             if linger_ms > now_ms { linger_ms } else { deadline_ms }
         });
         let pause = Some(entry.queue.not_before_ms()).filter(|&at| at > now_ms && entry.queue.has_sendable());
-        [open, pause, entry.queue.next_deadline_ms()].into_iter().flatten().min()
+        let quiet = entry.queue.longest_in_flight().map(|(_, since_ms)| since_ms + quiet_ms).filter(|&at| at > now_ms);
+        [open, pause, quiet, entry.queue.next_deadline_ms()].into_iter().flatten().min()
     }
 
     pub(crate) fn set_ready(&mut self, slot: SlotIndex) {

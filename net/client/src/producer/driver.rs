@@ -23,6 +23,9 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Who leads is asked again while a connection takes longer than this to stand.
+const CONNECT_PATIENCE: Duration = Duration::from_millis(200);
+
 type Timers = BinaryHeap<Reverse<(u64, SlotIndex)>>;
 
 /// A batch taken out to be sent.
@@ -57,7 +60,7 @@ pub(super) async fn run(shared: Arc<ProducerShared>) {
 
 /// Sends everything that may be sent now.
 fn pump(shared: &Arc<ProducerShared>, timers: &mut Timers) {
-    let now_ms = shared.now_ms();
+    let (now_ms, quiet_ms) = (shared.now_ms(), shared.quiet_ms());
     let mut followup = Followup::default();
     let mut accumulator = shared.lock();
     while let Some(&Reverse((at_ms, slot))) = timers.peek() {
@@ -85,7 +88,7 @@ fn pump(shared: &Arc<ProducerShared>, timers: &mut Timers) {
         }
     }
     for slot in ready {
-        if let Some(at_ms) = accumulator.next_timer_ms(slot, now_ms)
+        if let Some(at_ms) = accumulator.next_timer_ms(slot, now_ms, quiet_ms)
             && accumulator.slots[slot].timer_ms.is_none_or(|set_ms| at_ms < set_ms)
         {
             accumulator.slots[slot].timer_ms = Some(at_ms);
@@ -120,6 +123,7 @@ fn prepare(
     if timeouts {
         followup.add(accumulator, slot, effects);
     }
+    leave_quiet_leader(shared, accumulator, slot, now_ms, followup);
     let ripe = accumulator.is_ripe(slot, now_ms);
     let entry = &accumulator.slots[slot];
     let due = match shared.config.acks {
@@ -129,7 +133,7 @@ fn prepare(
     if !ripe && !due {
         return None;
     }
-    let Some(address) = entry.address.clone() else {
+    let Some(address) = entry.leader.address().cloned() else {
         followup.add_refresh(entry.topic);
         return None;
     };
@@ -143,6 +147,30 @@ fn prepare(
     Some(connection)
 }
 
+/// A leader that does not answer may not be one any more. Once another one is known, what was sent to this one is not waited
+/// for: the connection ends, and its batches go to the new leader, under the same sequences.
+fn leave_quiet_leader(
+    shared: &ProducerShared,
+    accumulator: &mut Accumulator,
+    slot: SlotIndex,
+    now_ms: u64,
+    followup: &mut Followup,
+) {
+    let entry = &accumulator.slots[slot];
+    let Some((connection, since_ms)) = entry.queue.longest_in_flight() else { return };
+    if now_ms < since_ms + shared.quiet_ms() {
+        return;
+    }
+    followup.add_refresh(entry.topic);
+    if entry.leader.address() == entry.sent_to.as_ref() || entry.leader.address().is_none() {
+        return;
+    }
+    let open = entry.sent_to.as_ref().and_then(|address| shared.client.link(address, Lane::Produce).open());
+    if let Some(open) = open.filter(|open| open.id() == connection) {
+        open.close("it does not answer, and another broker leads what was sent to it");
+    }
+}
+
 /// Opens the connection to a shard, unless that is being done.
 fn connect(shared: &Arc<ProducerShared>, address: Address) {
     if !lock(&shared.connecting).insert(address.clone()) {
@@ -150,27 +178,45 @@ fn connect(shared: &Arc<ProducerShared>, address: Address) {
     }
     let shared = shared.clone();
     tokio::spawn(async move {
-        let connected = shared.client.link(&address, Lane::Produce).connection().await;
+        let link = shared.client.link(&address, Lane::Produce);
+        let mut connecting = std::pin::pin!(link.connection());
+        let connected = loop {
+            tokio::select! {
+                connected = &mut connecting => break connected,
+                () = tokio::time::sleep(CONNECT_PATIENCE) => look_elsewhere(&shared, &address),
+            }
+        };
         // Before its partitions are ready: one that the driver looked at while the attempt still counted as under way
         // would wait for it, and nothing would wake it again.
         lock(&shared.connecting).remove(&address);
-        let mut followup = Followup::default();
+        if let Err(error) = connected {
+            tracing::debug!(%address, %error, "no connection to a shard");
+            look_elsewhere(&shared, &address);
+        }
         let mut accumulator = shared.lock();
         for slot in 0..accumulator.slots.len() {
-            if accumulator.slots[slot].address.as_ref() == Some(&address) {
+            if accumulator.slots[slot].leader.address() == Some(&address) {
                 accumulator.set_ready(slot);
-                if connected.is_err() {
-                    followup.add_refresh(accumulator.slots[slot].topic);
-                }
             }
         }
         drop(accumulator);
-        if let Err(error) = connected {
-            tracing::debug!(%address, %error, "no connection to a shard");
-        }
-        shared.carry_out(followup);
         shared.wake.notify_one();
     });
+}
+
+/// Asks who leads what is believed to be led there, where nobody answers.
+fn look_elsewhere(shared: &Arc<ProducerShared>, address: &Address) {
+    let mut followup = Followup::default();
+    let mut accumulator = shared.lock();
+    for slot in 0..accumulator.slots.len() {
+        let slot = &mut accumulator.slots[slot];
+        if slot.leader.address() == Some(address) {
+            slot.leader.on_failure();
+            followup.add_refresh(slot.topic);
+        }
+    }
+    drop(accumulator);
+    shared.carry_out(followup);
 }
 
 /// Compresses what will be sent next, without the lock.
@@ -230,6 +276,7 @@ fn take(
         return batches.map(|b| Taken { unanswered: None, ..taken(&b, stamp, BatchId(0)) }.with_batch(b)).collect();
     }
     let mut all = Vec::new();
+    entry.sent_to = entry.leader.address().cloned();
     while let Some(order) = entry.queue.next_send(now_ms, connection.id()) {
         order.batch.sendings += 1;
         if order.batch.sendings > 1 {

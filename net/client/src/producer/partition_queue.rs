@@ -11,43 +11,23 @@
 //! - A batch may be written from the moment a copy of it is lost with a connection, or answered with a code whose
 //!   outcome is unknown, until an answer of the partition's sequence check says otherwise. A refusal for any other
 //!   reason (`Overloaded`, say) is about the copy refused and says nothing about the one before. That the last
-//!   answer counts for all copies rests on Hello, which fences a session's older connections.
+//!   answer counts for all copies rests on Hello, which fences a session's older connections to one broker. It does not
+//!   reach the broker that led before: what that one had may be written should it lead again, so a refusal of another
+//!   leader's sequence check does not end the doubt.
 //! - When a batch that has a sequence is given up, or the partition does not go on where this producer does, the
 //!   epoch is *closing*: batches that may be written are sent again until answered, no others are; then those
-//!   certainly not written begin at sequence 0 of the next epoch, in order.
+//!   certainly not written begin at sequence 0 of the next epoch, in order. One that another leader had and this one does
+//!   not know is *unknown* then: in the next epoch it might be written twice, and nobody would notice.
 //!
 //! Deliberately absent: sockets, encoding, which shard owns the partition, and what a batch holds.
 
 use super::delivery::{Reason, Settlement};
-pub(crate) use super::queue_event::{BatchAnswer, BatchId, ConnectionId, LastError, ProducerStamp, QueueEffect, SendOrder};
+use super::queue_entry::{Doubt, Entry, InFlight};
+pub(crate) use super::queue_event::{BatchAnswer, BatchId, ConnectionId, Peer, ProducerStamp, QueueEffect, SendOrder};
 use crate::backoff::Backoff;
 use sluice_model::limits::BATCHES_PER_PRODUCER;
 use sluice_model::{ErrorCode, Outcome, ProducerEpoch, ProducerId, Sequence};
 use std::collections::VecDeque;
-
-#[derive(Debug)]
-struct Entry<B> {
-    /// `None` once settled: the place still counts for the window.
-    batch: Option<B>,
-    record_count: u32,
-    deadline_ms: u64,
-    /// On the wire, on this connection, since the n-th sending of the queue.
-    in_flight: Option<(ConnectionId, u64)>,
-    sequence: Option<Sequence>,
-    maybe_written: bool,
-    last_error: Option<LastError>,
-}
-
-impl<B> Entry<B> {
-    fn is_settled(&self) -> bool {
-        self.batch.is_none()
-    }
-
-    /// Has a place in the epoch, is not on the wire, and may be written.
-    fn is_in_doubt(&self) -> bool {
-        !self.is_settled() && self.in_flight.is_none() && self.maybe_written
-    }
-}
 
 /// See the head of this file. Times are milliseconds on any clock that never goes back.
 #[derive(Debug)]
@@ -96,7 +76,7 @@ impl<B> PartitionQueue<B> {
             deadline_ms,
             in_flight: None,
             sequence: None,
-            maybe_written: false,
+            doubt: Doubt::None,
             last_error: None,
         });
         id
@@ -105,7 +85,7 @@ impl<B> PartitionQueue<B> {
     /// The next batch to send on `connection`, which is from now on in flight there. Ask again until `None`.
     pub(crate) fn next_send(&mut self, now_ms: u64, connection: ConnectionId) -> Option<SendOrder<'_, B>> {
         let producer_id = self.producer_id?;
-        if now_ms < self.not_before_ms || self.entries.iter().any(|e| e.in_flight.is_some_and(|(on, _)| on != connection)) {
+        if now_ms < self.not_before_ms || self.entries.iter().any(|e| e.in_flight.is_some_and(|f| f.on != connection)) {
             return None;
         }
         let index = self.next_index()?;
@@ -116,7 +96,7 @@ impl<B> PartitionQueue<B> {
             sequence
         });
         self.sendings += 1;
-        entry.in_flight = Some((connection, self.sendings));
+        entry.in_flight = Some(InFlight { on: connection, sending: self.sendings, since_ms: now_ms });
         let stamp = ProducerStamp { producer_id, epoch: self.epoch, base_sequence };
         let batch = entry.batch.as_mut().expect("an unsettled entry has its batch");
         Some(SendOrder { id: BatchId(self.first_id + index as u64), stamp, batch })
@@ -128,10 +108,10 @@ impl<B> PartitionQueue<B> {
             match entry.in_flight {
                 _ if entry.is_settled() => {}
                 // Sent before the one in front of it was sent again: it will be refused, and must be answered first.
-                Some((_, sending)) if sending < last_sending => return None,
-                Some((_, sending)) => last_sending = sending,
+                Some(in_flight) if in_flight.sending < last_sending => return None,
+                Some(in_flight) => last_sending = in_flight.sending,
                 // Certainly not written: it begins anew in the next epoch.
-                None if self.closing && !entry.maybe_written => {}
+                None if self.closing && !entry.doubt.is_some() => {}
                 None => return (index < BATCHES_PER_PRODUCER).then_some(index),
             }
         }
@@ -156,34 +136,41 @@ impl<B> PartitionQueue<B> {
                 self.backoff.reset();
             }
             Outcome::Unknown => {
-                self.entries[index].maybe_written = true;
+                self.entries[index].doubt.add(sent.1.peer);
                 self.pause(now_ms, &answer);
                 self.keep(index, answer, effects);
             }
-            Outcome::Refused => self.on_refused(now_ms, index, answer, effects),
+            Outcome::Refused => self.on_refused(now_ms, (index, sent.1.peer), answer, effects),
         }
         self.advance(effects);
     }
 
-    fn on_refused(&mut self, now_ms: u64, index: usize, answer: BatchAnswer, effects: &mut Vec<QueueEffect<B>>) {
+    fn on_refused(&mut self, now_ms: u64, (index, by): (usize, Peer), answer: BatchAnswer, effects: &mut Vec<QueueEffect<B>>) {
         use sluice_model::error_code::Retry;
         match answer.code {
             // The sequence check has looked at what the partition holds, and this batch is not in it.
             ErrorCode::OutOfOrderSequence | ErrorCode::UnknownProducer => {
                 let first = self.entries.iter().take(index).all(Entry::is_settled);
-                self.entries[index].maybe_written = false;
+                self.entries[index].doubt.on_not_written_at(by);
                 if first && !self.closing {
                     self.closing = true;
                     effects.push(QueueEffect::HistoryLost);
                     self.pause(now_ms, &answer);
                 }
-                self.keep(index, answer, effects);
+                // Nothing before it will be written under this epoch any more, so nobody will ever know more of it.
+                let alone = !self.entries.iter().take(index).any(|e| e.in_flight.is_some() || e.is_in_doubt());
+                if self.closing && alone && self.entries[index].doubt.is_some() {
+                    let text = format!("an earlier leader of the partition may have it, this one does not: {}", answer.text);
+                    self.give_up(index, Reason::Broker(answer.code), text, effects);
+                } else {
+                    self.keep(index, answer, effects);
+                }
             }
             // Somebody has this producer id too. What was written under it can no longer be asked for.
             ErrorCode::FencedProducerEpoch => {
                 self.closing = true;
                 self.needs_new_id = true;
-                if self.entries[index].maybe_written {
+                if self.entries[index].doubt.is_some() {
                     self.give_up(index, Reason::Broker(answer.code), answer.text, effects);
                 } else {
                     self.pause(now_ms, &answer);
@@ -211,8 +198,11 @@ impl<B> PartitionQueue<B> {
     /// from this sending.
     pub(crate) fn on_lost(&mut self, sent: (BatchId, ConnectionId), has_left: bool, effects: &mut Vec<QueueEffect<B>>) {
         if let Some(index) = self.in_flight_index(sent) {
-            self.entries[index].in_flight = None;
-            self.entries[index].maybe_written |= has_left;
+            let entry = &mut self.entries[index];
+            if has_left {
+                entry.leave_wire_in_doubt();
+            }
+            entry.in_flight = None;
             self.advance(effects);
         }
     }
@@ -225,12 +215,18 @@ impl<B> PartitionQueue<B> {
                 break;
             }
             if !entry.is_settled() {
-                entry.maybe_written |= entry.in_flight.take().is_some();
+                entry.leave_wire_in_doubt();
                 let text = super::queue_event::timeout_text(entry.last_error.as_ref());
                 self.give_up(index, Reason::DeliveryTimeout, text, effects);
             }
         }
         self.advance(effects);
+    }
+
+    /// Another broker leads the partition now: what the last one said of waiting does not bind it.
+    pub(crate) fn on_new_leader(&mut self) {
+        self.not_before_ms = 0;
+        self.backoff.reset();
     }
 
     /// The topic was deleted and created again: what may be written is gone with the old log, the rest goes to the
@@ -254,7 +250,7 @@ impl<B> PartitionQueue<B> {
         for index in 0..self.entries.len() {
             let entry = &mut self.entries[index];
             if !entry.is_settled() {
-                entry.maybe_written |= entry.in_flight.take().is_some();
+                entry.leave_wire_in_doubt();
                 self.give_up(index, Reason::Closed, "the producer was closed before it was delivered".into(), effects);
             }
         }
@@ -295,6 +291,13 @@ impl<B> PartitionQueue<B> {
         unsettled.fold((0, 0), |(on, all), e| (on + usize::from(e.in_flight.is_some()), all + 1))
     }
 
+    /// The connection that has not answered for longest, and since when.
+    #[must_use]
+    pub(crate) fn longest_in_flight(&self) -> Option<(ConnectionId, u64)> {
+        let in_flight = self.entries.iter().filter_map(|e| e.in_flight);
+        in_flight.min_by_key(|f| f.since_ms).map(|f| (f.on, f.since_ms))
+    }
+
     /// There is a batch that [`Self::next_send`] would give out, were it late enough.
     #[must_use]
     pub(crate) fn has_sendable(&self) -> bool {
@@ -326,12 +329,14 @@ impl<B> PartitionQueue<B> {
     fn in_flight_index(&self, (id, connection): (BatchId, ConnectionId)) -> Option<usize> {
         let index = usize::try_from(id.0.checked_sub(self.first_id)?).ok()?;
         let entry = self.entries.get(index)?;
-        (entry.in_flight?.0 == connection && !entry.is_settled()).then_some(index)
+        (entry.in_flight?.on == connection && !entry.is_settled()).then_some(index)
     }
 
     /// It stays in the queue, to be sent again in its turn.
     fn keep(&mut self, index: usize, answer: BatchAnswer, effects: &mut Vec<QueueEffect<B>>) {
-        if answer.code.retry() == sluice_model::error_code::Retry::Refreshed {
+        // Who cannot serve the partition now may not be its leader much longer.
+        let may_move = matches!(answer.code, ErrorCode::NotReady | ErrorCode::ShuttingDown);
+        if may_move || answer.code.retry() == sluice_model::error_code::Retry::Refreshed {
             effects.push(QueueEffect::RefreshMetadata);
         }
         self.entries[index].last_error = Some(answer.into());
@@ -351,7 +356,7 @@ impl<B> PartitionQueue<B> {
         let entry = &self.entries[index];
         self.closing |= entry.sequence.is_some();
         let retry_after_ms = entry.last_error.as_ref().map_or(0, |last| last.retry_after_ms);
-        let settlement = Settlement::given_up(entry.maybe_written, reason, text, retry_after_ms);
+        let settlement = Settlement::given_up(entry.doubt.is_some(), reason, text, retry_after_ms);
         self.settle(index, settlement, effects);
     }
 
@@ -374,7 +379,7 @@ impl<B> PartitionQueue<B> {
             self.entries.pop_front();
             self.first_id += 1;
         }
-        let doubtful = |e: &Entry<B>| !e.is_settled() && (e.in_flight.is_some() || e.maybe_written);
+        let doubtful = |e: &Entry<B>| !e.is_settled() && (e.in_flight.is_some() || e.doubt.is_some());
         if self.closing && !self.entries.iter().any(doubtful) {
             self.begin_epoch(effects);
         }

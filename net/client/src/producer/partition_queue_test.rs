@@ -3,8 +3,12 @@
 use super::*;
 use sluice_protocol::Durability;
 
-const ONE: ConnectionId = ConnectionId(1);
-const TWO: ConnectionId = ConnectionId(2);
+const HERE: Peer = Peer { session_id: [1; 16], broker_id: 1 };
+const ELSEWHERE: Peer = Peer { session_id: [2; 16], broker_id: 2 };
+const ONE: ConnectionId = ConnectionId { number: 1, peer: HERE };
+const TWO: ConnectionId = ConnectionId { number: 2, peer: HERE };
+/// To the broker that leads after the one that ONE and TWO end at.
+const THREE: ConnectionId = ConnectionId { number: 3, peer: ELSEWHERE };
 
 type Queue = PartitionQueue<&'static str>;
 type Effects = Vec<QueueEffect<&'static str>>;
@@ -173,7 +177,7 @@ fn only_batches_certainly_not_written_move_to_the_new_epoch() {
     assert_eq!(on_answer(&mut queue, 1, TWO, ErrorCode::Overloaded), [], "says nothing about the copy that was lost");
     assert_eq!(on_answer(&mut queue, 2, TWO, ErrorCode::OutOfOrderSequence), []);
     on_lost(&mut queue, [3], TWO);
-    let three = ConnectionId(3);
+    let three = ConnectionId { number: 3, peer: HERE };
     let now_ms = queue.not_before_ms();
     assert_eq!(sent(&mut queue, now_ms, three), [("b", 0, 10), ("d", 0, 30)], "the two in doubt, under the old epoch");
     assert_eq!(outcomes(&on_answer(&mut queue, 1, three, ErrorCode::None)), [("b", 'a')]);
@@ -279,6 +283,79 @@ fn codes_of_unknown_outcome_are_asked_again() {
     assert_eq!(outcomes(&on_answer(&mut queue, 1, ONE, ErrorCode::None)), [("b", 'a')]);
     assert_eq!(sent(&mut queue, 1000, ONE), first[..1]);
     assert_eq!(outcomes(&on_answer(&mut queue, 0, ONE, ErrorCode::None)), [("a", 'a')]);
+}
+
+/// The old leader fell silent, and the new one has what it had, or not: either way the same batches in the same order.
+#[test]
+fn batches_in_flight_go_to_the_new_leader_under_the_same_sequences() {
+    let mut queue = queue_of(&["a", "b", "c"]);
+    let first = sent(&mut queue, 0, ONE);
+    assert_eq!(queue.longest_in_flight(), Some((ONE, 0)));
+    queue.push("d", 10, 10_000);
+    assert_eq!(names(&mut queue, 5, THREE), "", "nothing overtakes what is on the wire to the old one");
+    on_lost(&mut queue, 0..3, ONE);
+    assert_eq!(sent(&mut queue, 5, THREE), [&first[..], &[("d", 0, 30)]].concat());
+    // The new one has the first from the old one.
+    assert_eq!(outcomes(&on_answer(&mut queue, 0, THREE, ErrorCode::None)), [("a", 'a')]);
+    assert_eq!(outcomes(&on_answer(&mut queue, 1, THREE, ErrorCode::DuplicateSequence)), [("b", 'a')]);
+    assert_eq!(outcomes(&on_answer(&mut queue, 2, ONE, ErrorCode::NotLeader)), [], "too late to mean anything");
+    assert_eq!(outcomes(&on_answer(&mut queue, 2, THREE, ErrorCode::None)), [("c", 'a')]);
+}
+
+#[test]
+fn a_new_leader_is_not_bound_by_what_the_last_one_said_of_waiting() {
+    let mut queue = queue_of(&["a"]);
+    sent(&mut queue, 0, ONE);
+    let mut effects = Effects::new();
+    let not_ready = BatchAnswer { retry_after_ms: 5000, ..answer(ErrorCode::NotReady) };
+    queue.on_answer(0, (BatchId(0), ONE), not_ready, &mut effects);
+    assert_eq!(effects, [QueueEffect::RefreshMetadata], "another may lead soon");
+    assert_eq!(names(&mut queue, 4999, ONE), "");
+    queue.on_new_leader();
+    assert_eq!(names(&mut queue, 1, THREE), "a");
+}
+
+/// What the old leader has may be written when it leads again; the new one's sequence check does not know.
+#[test]
+fn another_leaders_sequence_check_ends_no_doubt() {
+    let mut queue = queue_of(&["a", "b"]);
+    assert_eq!(names(&mut queue, 0, ONE), "ab");
+    on_lost(&mut queue, 0..2, ONE);
+    assert_eq!(names(&mut queue, 0, THREE), "ab");
+    assert_eq!(on_answer(&mut queue, 0, THREE, ErrorCode::Overloaded), []);
+    assert_eq!(on_answer(&mut queue, 1, THREE, ErrorCode::OutOfOrderSequence), []);
+    let mut effects = Effects::new();
+    queue.on_tick(10_000, &mut effects);
+    assert_eq!(outcomes(&effects), [("a", 'u'), ("b", 'u')]);
+}
+
+#[test]
+fn history_that_a_new_leader_lacks_is_no_silent_duplicate_and_no_silent_gap() {
+    let mut queue = queue_of(&["a", "b", "c"]);
+    assert_eq!(names(&mut queue, 0, ONE), "abc");
+    on_answer(&mut queue, 0, ONE, ErrorCode::None);
+    on_lost(&mut queue, [1], ONE);
+    on_answer(&mut queue, 2, ONE, ErrorCode::NotLeader);
+    let now_ms = queue.not_before_ms();
+    assert_eq!(names(&mut queue, now_ms, THREE), "bc");
+    // "a" was acknowledged and is not there. "b" may be on the old leader; "c" certainly is nowhere.
+    let effects = on_answer(&mut queue, 1, THREE, ErrorCode::UnknownProducer);
+    assert_eq!((&effects[0], outcomes(&effects)), (&QueueEffect::HistoryLost, vec![("b", 'u')]));
+    assert_eq!(on_answer(&mut queue, 2, THREE, ErrorCode::UnknownProducer), []);
+    assert_eq!(sent(&mut queue, 10_000, THREE), [("c", 1, 0)]);
+}
+
+#[test]
+fn a_batch_in_doubt_elsewhere_is_not_given_up_before_those_in_front_of_it_are_known() {
+    let mut queue = queue_of(&["a", "b", "c"]);
+    assert_eq!(names(&mut queue, 0, ONE), "abc");
+    on_lost(&mut queue, 1..3, ONE);
+    assert_eq!(outcomes(&on_answer(&mut queue, 0, ONE, ErrorCode::InvalidRecords)), [("a", 'r')]);
+    assert_eq!(names(&mut queue, 0, THREE), "bc");
+    assert_eq!(on_answer(&mut queue, 2, THREE, ErrorCode::OutOfOrderSequence), [], "b may yet be acknowledged, and c then");
+    assert_eq!(outcomes(&on_answer(&mut queue, 1, THREE, ErrorCode::OutOfOrderSequence)), [("b", 'u')]);
+    assert_eq!(names(&mut queue, 0, THREE), "c");
+    assert_eq!(outcomes(&on_answer(&mut queue, 2, THREE, ErrorCode::OutOfOrderSequence)), [("c", 'u')]);
 }
 
 #[test]

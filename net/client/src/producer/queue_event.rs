@@ -8,9 +8,20 @@ use sluice_protocol::Durability;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct BatchId(pub(crate) u64);
 
-/// Names one connection of this client; never used again for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ConnectionId(pub(crate) u64);
+/// Who is at the other end of a connection: Hello of the next connection of this session to this broker ends what was sent on
+/// those before it, and no other Hello does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peer {
+    pub(crate) session_id: [u8; 16],
+    pub(crate) broker_id: u32,
+}
+
+/// Names one connection of this client; its number is never used again for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionId {
+    pub(crate) number: u64,
+    pub(crate) peer: Peer,
+}
 
 /// What the header of a batch says about its producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

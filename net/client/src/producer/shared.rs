@@ -1,7 +1,7 @@
 //! What a producer's handle, its driver and the callbacks of its requests share, and how they carry out what follows
 //! from an event.
 
-use super::accumulator::{Accumulator, SlotIndex};
+use super::accumulator::{Accumulator, Slot, SlotIndex};
 use super::batch::{Batch, SentBatch};
 use super::delivery::Settlement;
 use super::interceptor::{BatchOutcome, Interceptors, notify_outcome};
@@ -13,18 +13,14 @@ use crate::client::Client;
 use crate::config::ProducerConfig;
 use crate::connection::{Answer, CallError, decode_answer, lock};
 use crate::error::{ClientError, check, code_of};
+use crate::rounds::Rounds;
 use sluice_model::{ErrorCode, Outcome, ProducerId};
-use sluice_protocol::{Durability, InitProducerRequest, ProduceRequest, ProducedPartition};
+use sluice_protocol::{Durability, InitProducerAnswer, InitProducerRequest, ProduceRequest, ProducedPartition};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
-
-/// Least time between two refreshes of one topic's metadata.
-const REFRESH_INTERVAL: Duration = Duration::from_millis(50);
-/// Of redirections closer together than this, milliseconds, only the first is followed at once.
-const REDIRECT_INTERVAL_MS: u64 = 500;
 
 pub(crate) struct ProducerShared {
     pub(super) client: Client,
@@ -110,15 +106,15 @@ impl ProducerShared {
         match result {
             Ok(produced) => {
                 for (sent, produced) in sent.iter().zip(produced) {
-                    let redirect = produced.address.as_ref().map(|a| Address::new(&a.host, a.port));
                     let slot = &mut accumulator.slots[sent.slot];
-                    let moved = redirect.is_some() && redirect != slot.address;
-                    // Two shards that send one to each other are not to be asked in turns without a pause.
-                    let redirected = moved && slot.redirected_ms.is_none_or(|at_ms| now_ms - at_ms > REDIRECT_INTERVAL_MS);
-                    if moved {
-                        slot.address = redirect;
-                        slot.redirected_ms = Some(now_ms);
-                    }
+                    let redirected = match code_of(produced.error) {
+                        ErrorCode::NotLeader => slot.leader.on_not_leader(now_ms, produced.address.as_ref()),
+                        ErrorCode::NotReady | ErrorCode::ShuttingDown => {
+                            slot.leader.on_failure();
+                            false
+                        }
+                        _ => false,
+                    };
                     let mut effects = Effects::new();
                     let answer = batch_answer(produced, redirected);
                     self.note_refusal(slot.queue.get_mut(sent.batch), answer.code);
@@ -129,7 +125,11 @@ impl ProducerShared {
             Err(error) => {
                 for sent in sent {
                     let (mut effects, at) = (Effects::new(), (sent.batch, connection));
-                    let queue = &mut accumulator.slots[sent.slot].queue;
+                    let Slot { queue, leader, topic, .. } = &mut accumulator.slots[sent.slot];
+                    if matches!(error, CallError::Lost(_) | CallError::NotSent(ClientError::Lost { .. })) {
+                        leader.on_failure();
+                        followup.add_refresh(*topic);
+                    }
                     match &error {
                         CallError::NotSent(ClientError::Protocol { text, .. }) => queue.on_unsendable(at, text, &mut effects),
                         CallError::NotSent(_) => queue.on_lost(at, false, &mut effects),
@@ -215,39 +215,51 @@ impl ProducerShared {
         cell.settle(delivery);
     }
 
-    /// Asks where the partitions of a topic are, unless somebody is asking.
+    pub(super) fn quiet_ms(&self) -> u64 {
+        u64::try_from(self.client.quiet().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Asks where the partitions of a topic are, and again for as long as somebody wants to know.
     pub(super) fn refresh(self: &Arc<Self>, topic: usize) {
-        let (name, seen) = {
-            let mut accumulator = self.lock();
-            let topic = &mut accumulator.topics[topic];
-            if std::mem::replace(&mut topic.refreshing, true) {
-                return;
-            }
-            (topic.info.name.clone(), topic.info.generation)
-        };
+        if !self.lock().topics[topic].refreshing.begin() {
+            return;
+        }
         let shared = self.clone();
         tokio::spawn(async move {
-            let refreshed = shared.client.refresh_topic(&name, seen).await;
-            if let Err(error) = &refreshed {
-                tracing::debug!(topic = &*name, %error, "metadata could not be refreshed");
-            }
-            let mut followup = Followup::default();
-            if let Ok(info) = refreshed {
+            loop {
+                shared.refresh_once(topic).await;
+                let wait = shared.lock().topics[topic].refreshing.wait();
+                tokio::time::sleep(wait).await;
                 let mut accumulator = shared.lock();
-                for (slot, effects) in accumulator.set_topic(info) {
+                if !accumulator.topics[topic].refreshing.end() || accumulator.closed {
+                    return;
+                }
+            }
+        });
+    }
+
+    async fn refresh_once(self: &Arc<Self>, topic: usize) {
+        let (name, seen) = {
+            let info = &self.lock().topics[topic].info;
+            (info.name.clone(), info.generation)
+        };
+        let refreshed = self.client.refresh_topic(&name, seen).await;
+        let mut followup = Followup::default();
+        let mut accumulator = self.lock();
+        match refreshed {
+            Ok(info) => {
+                for (slot, effects) in accumulator.set_topic(self.now_ms(), info) {
                     followup.add(&mut accumulator, slot, effects);
                 }
             }
-            shared.carry_out(followup);
-            shared.wake.notify_one();
-            tokio::time::sleep(REFRESH_INTERVAL).await;
-            let mut accumulator = shared.lock();
-            accumulator.topics[topic].refreshing = false;
-            let slots = accumulator.topics[topic].slots.clone();
-            slots.into_iter().for_each(|slot| accumulator.set_ready(slot));
-            drop(accumulator);
-            shared.wake.notify_one();
-        });
+            Err(error) => tracing::debug!(topic = &*name, %error, "metadata could not be refreshed"),
+        }
+        // Also when nothing is new: who still has nowhere to send to asks again.
+        let slots = accumulator.topics[topic].slots.clone();
+        slots.into_iter().for_each(|slot| accumulator.set_ready(slot));
+        drop(accumulator);
+        self.carry_out(followup);
+        self.wake.notify_one();
     }
 
     /// Gets a fresh producer id, however long it takes; batches that wait for it have their own deadlines.
@@ -307,11 +319,16 @@ impl Followup {
     }
 }
 
-/// A fresh producer id from any broker.
+/// A fresh producer id from any broker; asked for again while none can give one, up to `request_timeout_ms`.
 pub(super) async fn init_producer(client: &Client) -> Result<ProducerId, ClientError> {
-    let answer = client.call_any(&InitProducerRequest {}, true).await?;
-    check(answer.error, answer.text)?;
-    Ok(ProducerId(answer.producer_id))
+    let mut rounds = Rounds::begin(client);
+    loop {
+        let judge = |answer: &InitProducerAnswer| check(answer.error, answer.text.as_str());
+        match client.ask_any(InitProducerRequest {}, judge).await {
+            Ok(answer) => return Ok(ProducerId(answer.producer_id)),
+            Err(error) => rounds.again(error).await?,
+        }
+    }
 }
 
 fn is_answer_to(produced: &[ProducedPartition], sent: &[SentBatch]) -> bool {
