@@ -15,6 +15,7 @@ use crate::rounds::Rounds;
 use sluice_model::ErrorCode;
 use sluice_protocol::{MetadataAnswer, MetadataRequest, Request, TopicMetadata};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -38,6 +39,8 @@ struct Inner {
     metadata: MetadataCache,
     /// The address that answered last.
     last_good: Mutex<Option<Address>>,
+    /// Where to begin otherwise; counted on whenever an answer has led nowhere.
+    first: AtomicUsize,
     /// One refresh at a time, so that a hundred partitions that lose their leader ask once.
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -57,6 +60,7 @@ impl Client {
             links: Mutex::default(),
             metadata: MetadataCache::default(),
             last_good: Mutex::default(),
+            first: AtomicUsize::new(0),
             refreshing: tokio::sync::Mutex::default(),
         }));
         client.request_metadata_once(MetadataRequest { topics: Some(Vec::new()), after: None }).await?;
@@ -97,7 +101,14 @@ impl Client {
                     return Ok(topic);
                 }
                 match self.request_metadata_once(request.clone()).await {
-                    Ok(answer) => return self.accept_named(answer, name),
+                    Ok(answer) => {
+                        let known = self.0.metadata.newest(name);
+                        let topic = self.accept_named(answer, name)?;
+                        if known.is_some_and(|known| known.is_as_new_as(&topic)) {
+                            self.ask_another_first();
+                        }
+                        return Ok(topic);
+                    }
                     Err(error) => error,
                 }
             };
@@ -150,9 +161,17 @@ impl Client {
         self.0.metadata.forget(name);
     }
 
-    /// Whoever needs the topic next asks a broker.
+    /// What is known of the topic has led nowhere: whoever needs it next asks a broker.
     pub(crate) fn outdate_topic(&self, name: &str) {
         self.0.metadata.outdate(name);
+        self.ask_another_first();
+    }
+
+    /// The broker that answered last knows nothing new, which may be because it is cut off from the others: the next question
+    /// is for another one.
+    fn ask_another_first(&self) {
+        *lock(&self.0.last_good) = None;
+        self.0.first.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The topics behind the one named, as many as one answer holds; asked for again as one topic is.
@@ -293,10 +312,15 @@ impl Client {
     fn addresses(&self) -> Vec<Address> {
         let last_good = lock(&self.0.last_good).clone();
         let mut addresses: Vec<Address> = Vec::new();
-        for address in last_good.into_iter().chain(self.0.bootstrap.iter().cloned()).chain(self.0.metadata.addresses()) {
+        for address in self.0.bootstrap.iter().cloned().chain(self.0.metadata.addresses()) {
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
+        }
+        let first = self.0.first.load(Ordering::Relaxed) % addresses.len().max(1);
+        addresses.rotate_left(first);
+        if let Some(at) = last_good.and_then(|good| addresses.iter().position(|address| *address == good)) {
+            addresses[..=at].rotate_right(1);
         }
         addresses
     }

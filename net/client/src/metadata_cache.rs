@@ -41,6 +41,13 @@ pub struct PartitionInfo {
     pub address: Option<Address>,
 }
 
+impl TopicInfo {
+    /// A later description says nothing that this one does not.
+    pub(crate) fn is_as_new_as(&self, later: &Self) -> bool {
+        self.topic_id == later.topic_id && self.partitions == later.partitions
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct MetadataCache {
     inner: Mutex<Inner>,
@@ -62,6 +69,11 @@ struct Known {
 impl MetadataCache {
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<TopicInfo>> {
         lock(&self.inner).topics.get(name).filter(|known| !known.outdated).map(|known| known.info.clone())
+    }
+
+    /// A topic as last described, outdated or not.
+    pub(crate) fn newest(&self, name: &str) -> Option<Arc<TopicInfo>> {
+        lock(&self.inner).topics.get(name).map(|known| known.info.clone())
     }
 
     /// The topic was there when a broker was last asked.

@@ -131,6 +131,9 @@ fn prepare(
         _ => entry.queue.has_sendable() && now_ms >= entry.queue.not_before_ms(),
     };
     if !ripe && !due {
+        if entry.queue.waits_for_leader() {
+            followup.add_refresh(entry.topic);
+        }
         return None;
     }
     let Some(address) = entry.leader.address().cloned() else {

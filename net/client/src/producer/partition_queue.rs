@@ -298,6 +298,13 @@ impl<B> PartitionQueue<B> {
         in_flight.min_by_key(|f| f.since_ms).map(|f| (f.on, f.since_ms))
     }
 
+    /// The last answer was that the broker cannot serve the partition now: another one may lead it before the pause is over.
+    #[must_use]
+    pub(crate) fn waits_for_leader(&self) -> bool {
+        let first = self.entries.iter().find(|e| !e.is_settled() && e.in_flight.is_none());
+        first.and_then(|e| e.last_error.as_ref()).is_some_and(|last| is_not_serving(last.code))
+    }
+
     /// There is a batch that [`Self::next_send`] would give out, were it late enough.
     #[must_use]
     pub(crate) fn has_sendable(&self) -> bool {
@@ -334,9 +341,7 @@ impl<B> PartitionQueue<B> {
 
     /// It stays in the queue, to be sent again in its turn.
     fn keep(&mut self, index: usize, answer: BatchAnswer, effects: &mut Vec<QueueEffect<B>>) {
-        // Who cannot serve the partition now may not be its leader much longer.
-        let may_move = matches!(answer.code, ErrorCode::NotReady | ErrorCode::ShuttingDown);
-        if may_move || answer.code.retry() == sluice_model::error_code::Retry::Refreshed {
+        if is_not_serving(answer.code) || answer.code.retry() == sluice_model::error_code::Retry::Refreshed {
             effects.push(QueueEffect::RefreshMetadata);
         }
         self.entries[index].last_error = Some(answer.into());
@@ -396,6 +401,11 @@ impl<B> PartitionQueue<B> {
             self.epoch.0 += 1;
         }
     }
+}
+
+/// Who cannot serve the partition now may not be its leader much longer.
+fn is_not_serving(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::NotReady | ErrorCode::ShuttingDown)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 mod serve;
 mod state;
 
-pub use state::{Fault, State};
+pub use state::{Fault, Mode, Seat, State};
 
 use sluice_client::{Client, ClientConfig};
 use sluice_protocol::ShardAddress;
@@ -22,35 +22,96 @@ pub struct Shared {
     pub state: Mutex<State>,
     /// Wakes fetches that wait.
     pub appended: Notify,
-    pub shards: Vec<ShardAddress>,
 }
 
 impl FakeBroker {
-    /// Listens on one port per shard; partition p of every topic belongs to shard p % shards.
+    /// One broker, which listens on one port per shard; partition p of every topic belongs to shard p % shards.
     pub async fn start(topics: &[(&str, u32)], shards: u16) -> Self {
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
-        for shard in 0..shards {
+        Self::start_seats(topics, (0..shards).map(|shard| (1, shard))).await
+    }
+
+    /// Brokers 1, 2, … of one shard each, which share every log; partition p of every topic is led by the broker at seat
+    /// p % brokers, until it is elected elsewhere.
+    pub async fn start_cluster(topics: &[(&str, u32)], brokers: u16) -> Self {
+        Self::start_seats(topics, (0..brokers).map(|seat| (u32::from(seat) + 1, 0))).await
+    }
+
+    async fn start_seats(topics: &[(&str, u32)], seats: impl Iterator<Item = (u32, u16)>) -> Self {
+        let broker = Self { shared: Arc::new(Shared { state: Mutex::new(State::new(topics)), appended: Notify::new() }) };
+        for (seat, (broker_id, shard)) in (0..).zip(seats) {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let port = listener.local_addr().unwrap().port();
-            addresses.push(ShardAddress { broker_id: 1, shard, host: "127.0.0.1".into(), port });
-            listeners.push(listener);
+            let address = ShardAddress { broker_id, shard, host: "127.0.0.1".into(), port: 0 };
+            let connections = Vec::new();
+            broker.state().seats.push(Seat { address, mode: Mode::Serving, view: None, listener: None, connections });
+            broker.listen(seat, listener);
         }
-        let shared = Arc::new(Shared { state: Mutex::new(State::new(topics)), appended: Notify::new(), shards: addresses });
-        for (shard, listener) in (0..).zip(listeners) {
-            let shared = shared.clone();
-            tokio::spawn(async move {
-                loop {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    tokio::spawn(serve::connection(shared.clone(), shard, stream));
-                }
-            });
-        }
-        Self { shared }
+        broker
+    }
+
+    fn listen(&self, seat: u16, listener: TcpListener) {
+        let port = listener.local_addr().unwrap().port();
+        let shared = self.shared.clone();
+        let listening = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let connection = tokio::spawn(serve::connection(shared.clone(), seat, stream)).abort_handle();
+                let mut state = shared.state.lock().unwrap();
+                state.seats[seat as usize].connections.push(connection);
+            }
+        });
+        let seat = &mut self.state().seats[seat as usize];
+        (seat.address.port, seat.listener) = (port, Some(listening.abort_handle()));
     }
 
     pub fn addresses(&self) -> Vec<String> {
-        self.shared.shards.iter().map(|s| format!("{}:{}", s.host, s.port)).collect()
+        self.state().seats.iter().map(|s| format!("{}:{}", s.address.host, s.address.port)).collect()
+    }
+
+    /// Another broker leads a partition from now on, or none.
+    pub fn elect(&self, topic: &str, partition: usize, leader: Option<u16>) {
+        let mut state = self.state();
+        let partition = &mut state.topics.get_mut(topic).unwrap().partitions[partition];
+        (partition.moved_to, partition.is_leaderless) = (leader.or(partition.moved_to), leader.is_none());
+        partition.elections += 1;
+        drop(state);
+        self.shared.appended.notify_waiters();
+    }
+
+    pub fn set_mode(&self, seat: u16, mode: Mode) {
+        self.state().seats[seat as usize].mode = mode;
+        self.shared.appended.notify_waiters();
+    }
+
+    /// From now on this broker hears nothing of the cluster, or all again.
+    pub fn keep_view(&self, seat: u16, keep: bool) {
+        let mut state = self.state();
+        let view = keep.then(|| state.leaderships());
+        state.seats[seat as usize].view = view;
+    }
+
+    /// Ends every connection to this broker.
+    pub fn cut(&self, seat: u16) {
+        self.state().seats[seat as usize].connections.drain(..).for_each(|connection| connection.abort());
+    }
+
+    /// Ends its connections, and refuses those to come.
+    pub fn stop(&self, seat: u16) {
+        let listener = self.state().seats[seat as usize].listener.take();
+        listener.into_iter().for_each(|listener| listener.abort());
+        self.cut(seat);
+    }
+
+    /// A stopped broker comes back, at the same address or at another one.
+    pub async fn start_again(&self, seat: u16, same_address: bool) {
+        let port = if same_address { self.state().seats[seat as usize].address.port } else { 0 };
+        let listener = loop {
+            match TcpListener::bind(("127.0.0.1", port)).await {
+                Ok(listener) => break listener,
+                // The old one has not quite gone.
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        };
+        self.listen(seat, listener);
     }
 
     pub async fn client(&self) -> Client {

@@ -1,7 +1,7 @@
 //! One connection of the fake broker.
 
 use super::Shared;
-use super::state::{Fault, PartitionState, State};
+use super::state::{Fault, Mode, PartitionState, State};
 use bytes::{Bytes, BytesMut};
 use sluice_model::{ErrorCode, FrameHeader};
 use sluice_protocol::*;
@@ -21,19 +21,22 @@ struct Incoming {
 pub(super) async fn connection(shared: Arc<Shared>, shard: u16, stream: TcpStream) {
     let (mut reader, mut writer) = stream.into_split();
     let (sender, mut receiver) = unbounded_channel::<Vec<u8>>();
-    let writing = tokio::spawn(async move {
+    let reading = async {
+        while let Some(incoming) = read(&mut reader).await {
+            if !handle(&shared, shard, incoming, &sender) {
+                return;
+            }
+        }
+    };
+    let writing = async {
         while let Some(message) = receiver.recv().await {
             if writer.write_all(&message).await.is_err() {
                 return;
             }
         }
-    });
-    while let Some(incoming) = read(&mut reader).await {
-        if !handle(&shared, shard, incoming, &sender) {
-            writing.abort();
-            return;
-        }
-    }
+    };
+    // Whichever ends, and whoever aborts this task: both halves of the socket go.
+    tokio::select! { () = reading => {} () = writing => {} }
 }
 
 async fn read(reader: &mut OwnedReadHalf) -> Option<Incoming> {
@@ -56,13 +59,20 @@ fn message<M: Message>(prefix: &Prefix, message: &M, frames: &[Bytes]) -> Vec<u8
 /// False ends the connection.
 fn handle(shared: &Arc<Shared>, shard: u16, incoming: Incoming, sender: &UnboundedSender<Vec<u8>>) -> bool {
     let Incoming { prefix, body, frames } = incoming;
-    let send = |bytes: Vec<u8>| drop(sender.send(bytes));
     let mut state = shared.state.lock().unwrap();
+    let mute = unbounded_channel().0;
+    let sender = match state.seats[shard as usize].mode {
+        Mode::Frozen => return true,
+        Mode::Silent => &mute,
+        _ => sender,
+    };
+    let send = |bytes: Vec<u8>| drop(sender.send(bytes));
     match prefix.api().unwrap() {
         Api::Hello => {
             state.hellos += 1;
             let (versions, message_len_max) = (supported_versions(), state.message_len_max);
-            send(message(&prefix, &HelloAnswer { shard, versions, message_len_max, ..Default::default() }, &[]));
+            let ShardAddress { broker_id, shard, .. } = state.seats[shard as usize].address;
+            send(message(&prefix, &HelloAnswer { broker_id, shard, versions, message_len_max, ..Default::default() }, &[]));
         }
         Api::Metadata => {
             state.metadata_requests += 1;
@@ -70,7 +80,7 @@ fn handle(shared: &Arc<Shared>, shard: u16, incoming: Incoming, sender: &Unbound
             let withheld = state.withheld_topic.clone().filter(|topic| request.topics.iter().flatten().any(|name| name == topic));
             let fault = withheld.map(|_| Some(ErrorCode::ShuttingDown)).or_else(|| state.metadata_faults.pop_front());
             let answer = match fault {
-                None => metadata(shared, &state, &request),
+                None => metadata(&state, shard, &request),
                 Some(Some(code)) => MetadataAnswer { error: code as u16, text: "not now".into(), ..Default::default() },
                 Some(None) => return false,
             };
@@ -92,12 +102,15 @@ fn handle(shared: &Arc<Shared>, shard: u16, incoming: Incoming, sender: &Unbound
             let (shared, sender) = (shared.clone(), sender.clone());
             tokio::spawn(async move {
                 let (answer, frames) = fetch_waiting(&shared, shard, &request).await;
-                drop(sender.send(message(&prefix, &answer, &frames)));
+                let mode = shared.state.lock().unwrap().seats[shard as usize].mode;
+                if !matches!(mode, Mode::Silent | Mode::Frozen) {
+                    drop(sender.send(message(&prefix, &answer, &frames)));
+                }
             });
         }
         Api::ListOffsets => {
             let request = decode::<ListOffsetsRequest>(&body).unwrap();
-            let partitions = request.partitions.iter().map(|p| list_offset(&mut state, p)).collect();
+            let partitions = request.partitions.iter().map(|p| list_offset(&mut state, shard, p)).collect();
             send(message(&prefix, &ListOffsetsAnswer { partitions }, &[]));
         }
         Api::DescribePartitions => {
@@ -109,6 +122,7 @@ fn handle(shared: &Arc<Shared>, shard: u16, incoming: Incoming, sender: &Unbound
             let partitions = request.partitions.iter().map(describe).collect();
             send(message(&prefix, &DescribePartitionsAnswer { partitions }, &[]));
         }
+        Api::DescribeShard => send(message(&prefix, &DescribeShardAnswer::default(), &[])),
         _ => admin(&mut state, &prefix, &body, &send),
     }
     true
@@ -151,18 +165,24 @@ fn admin(state: &mut State, prefix: &Prefix, body: &[u8], send: &dyn Fn(Vec<u8>)
     }
 }
 
-fn metadata(shared: &Shared, state: &State, request: &MetadataRequest) -> MetadataAnswer {
+fn metadata(state: &State, seat: u16, request: &MetadataRequest) -> MetadataAnswer {
+    let is_ignorant = state.seats[seat as usize].mode == Mode::Ignorant;
     let describe = |name: &String| {
-        let Some(topic) = state.topics.get(name) else {
+        let Some(topic) = state.topics.get(name).filter(|_| !is_ignorant) else {
             let error = ErrorCode::UnknownTopic as u16;
             return TopicMetadata { error, name: name.clone(), text: format!("there is no topic {name}"), ..Default::default() };
         };
-        let partitions = (0..).zip(&topic.partitions).map(|(partition, p)| PartitionMetadata {
-            partition,
-            leader: Some(1),
-            leader_epoch: 1,
-            shard: owner(shared, partition, p),
-            isr: vec![1],
+        // Partitions that it has not heard of are left out.
+        let seen = (0..topic.partitions.len() as u32).map_while(|n| Some((n, state.seen_from(seat, &topic.id, n)?)));
+        let partitions = seen.map(|(partition, seen)| {
+            let leader = seen.seat.map(|leader| &state.seats[leader as usize].address);
+            PartitionMetadata {
+                partition,
+                leader: leader.map(|leader| leader.broker_id),
+                leader_epoch: seen.epoch,
+                shard: leader.map_or(0, |leader| leader.shard),
+                isr: vec![1],
+            }
         });
         TopicMetadata {
             name: name.clone(),
@@ -184,11 +204,8 @@ fn metadata(shared: &Shared, state: &State, request: &MetadataRequest) -> Metada
             topics.extend(rest.into_iter().take(2).map(describe));
         }
     }
-    MetadataAnswer { shards: shared.shards.clone(), topics, more, cluster_id: [5; 16], ..Default::default() }
-}
-
-fn owner(shared: &Shared, partition: u32, state: &PartitionState) -> u16 {
-    state.moved_to.unwrap_or((partition % shared.shards.len() as u32) as u16)
+    let shards = state.seats.iter().map(|seat| seat.address.clone()).collect();
+    MetadataAnswer { shards, topics, more, cluster_id: [5; 16], ..Default::default() }
 }
 
 fn produce(
@@ -214,25 +231,22 @@ fn produce(
     for (wanted, range) in request.partitions.iter().zip(ranges) {
         let (topic_id, number) = (wanted.topic_id, wanted.partition.to_native());
         let mut entry = ProducedPartition { topic_id, partition: number, ..Default::default() };
-        let Some(partition) = state.partition(&topic_id, number) else {
-            (entry.error, entry.text) = (ErrorCode::UnknownTopic as u16, "no such topic".into());
-            answer.partitions.push(entry);
-            continue;
-        };
-        let owner = owner(shared, number, partition);
-        let result = match fault {
-            Fault::Refuse(code, _) => Err(code),
-            _ if owner != shard => Err(ErrorCode::NotLeader),
-            _ => partition.append(&frames[range]),
+        let refusal = state.refusal(shard, &topic_id, number);
+        let result = match (fault, refusal, state.partition(&topic_id, number)) {
+            (Fault::Refuse(code, _), refusal, _) => Err((code, refusal.and_then(|refusal| refusal.1))),
+            (_, Some(refusal), _) => Err(refusal),
+            (_, None, None) => Err((ErrorCode::UnknownTopic, None)),
+            (_, None, Some(partition)) => partition.append(&frames[range]).map_err(|code| (code, None)),
         };
         match (result, fault) {
             (Ok(_), Fault::Unknown) => entry.error = ErrorCode::RequestTimedOut as u16,
+            (Ok(_), Fault::LeadershipLost) => entry.error = ErrorCode::LeadershipLost as u16,
             (Ok((base_offset, durability)), _) => {
                 (entry.base_offset, entry.durability, entry.append_time_ms) = (base_offset, durability as u8, 77);
             }
-            (Err(code), _) => {
+            (Err((code, address)), _) => {
                 (entry.error, entry.text) = (code as u16, format!("{code:?} by the fake broker"));
-                entry.address = (code == ErrorCode::NotLeader).then(|| shared.shards[owner as usize].clone());
+                entry.address = address;
                 entry.retry_after_ms = if let Fault::Refuse(_, after_ms) = fault { after_ms } else { 0 };
             }
         }
@@ -255,8 +269,16 @@ fn produce(
     true
 }
 
-fn list_offset(state: &mut State, wanted: &ListOffsetsPartition) -> ListedOffset {
+fn list_offset(state: &mut State, seat: u16, wanted: &ListOffsetsPartition) -> ListedOffset {
+    if let Some((code, address)) = state.refusal(seat, &wanted.topic_id, wanted.partition) {
+        return ListedOffset { error: code as u16, text: format!("{code:?} by the fake broker"), address, ..Default::default() };
+    }
     let partition = state.partition(&wanted.topic_id, wanted.partition).unwrap();
+    if wanted.timestamp_ms == TIMESTAMP_END && partition.ends_refused > 0 {
+        partition.ends_refused -= 1;
+        let text = "the new leader does not know yet what is committed".into();
+        return ListedOffset { error: ErrorCode::NotReady as u16, text, ..Default::default() };
+    }
     let (offset, timestamp_ms) = match wanted.timestamp_ms {
         TIMESTAMP_BEGINNING => (partition.log_start_offset, -1),
         TIMESTAMP_END => (partition.next_offset, -1),
@@ -290,16 +312,11 @@ fn fetch(shared: &Shared, shard: u16, request: &FetchRequest) -> (FetchAnswer, V
     for wanted in &request.partitions {
         state.fetch_len_seen = state.fetch_len_seen.max(wanted.len_max);
         let mut entry = FetchedPartition { topic_id: wanted.topic_id, partition: wanted.partition, ..Default::default() };
-        if let Some(partition) = state.partition(&wanted.topic_id, wanted.partition) {
-            let owner = owner(shared, wanted.partition, partition);
-            if owner == shard {
-                fetch_partition(partition, wanted, &mut left, &mut entry, &mut frames);
-            } else {
-                entry.error = ErrorCode::NotLeader as u16;
-                entry.address = Some(shared.shards[owner as usize].clone());
-            }
-        } else {
-            entry.error = ErrorCode::UnknownTopic as u16;
+        let refusal = state.refusal(shard, &wanted.topic_id, wanted.partition);
+        match (refusal, state.partition(&wanted.topic_id, wanted.partition)) {
+            (Some((code, address)), _) => (entry.error, entry.address) = (code as u16, address),
+            (None, Some(partition)) => fetch_partition(partition, wanted, &mut left, &mut entry, &mut frames),
+            (None, None) => entry.error = ErrorCode::UnknownTopic as u16,
         }
         answer.partitions.push(entry);
     }
@@ -307,14 +324,21 @@ fn fetch(shared: &Shared, shard: u16, request: &FetchRequest) -> (FetchAnswer, V
 }
 
 fn fetch_partition(
-    partition: &PartitionState,
+    partition: &mut PartitionState,
     wanted: &FetchPartition,
     left: &mut usize,
     entry: &mut FetchedPartition,
     frames: &mut Vec<Bytes>,
 ) {
-    (entry.high_watermark, entry.log_end_offset) = (partition.next_offset, partition.next_offset);
+    let high_watermark = partition.high_watermark.unwrap_or(partition.next_offset);
+    (entry.high_watermark, entry.log_end_offset) = (high_watermark, partition.next_offset);
     entry.log_start_offset = partition.log_start_offset;
+    if partition.behind > 0 && wanted.offset > 0 {
+        partition.behind -= 1;
+        entry.error = ErrorCode::OffsetOutOfRange as u16;
+        (entry.high_watermark, entry.log_end_offset) = (wanted.offset - 1, wanted.offset - 1);
+        return;
+    }
     if wanted.offset < partition.log_start_offset || wanted.offset > partition.next_offset {
         entry.error = ErrorCode::OffsetOutOfRange as u16;
         return;
@@ -328,6 +352,9 @@ fn fetch_partition(
         let next_offset = frame_next_offset(frame);
         if next_offset <= wanted.offset {
             continue;
+        }
+        if next_offset > high_watermark {
+            break;
         }
         if partition.damaged.is_some_and(|(from, _)| next_offset > from && wanted.offset < from) {
             break;

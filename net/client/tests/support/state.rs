@@ -4,8 +4,9 @@ use bytes::Bytes;
 use sluice_model::frame::LeaderSeal;
 use sluice_model::record_batch::{Attributes, Records};
 use sluice_model::{ErrorCode, FRAME_HEADER_LEN, FrameHeader, LeaderEpoch, Offset, ProducerId, ProducerTable};
-use sluice_protocol::Durability;
+use sluice_protocol::{Durability, ShardAddress};
 use std::collections::{BTreeMap, VecDeque};
+use tokio::task::AbortHandle;
 
 /// What becomes of one produce request.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +22,47 @@ pub enum Fault {
     DropAfter,
     /// It is appended and answered with a code that says nothing.
     Unknown,
+    /// It is appended, then the broker finds that it leads no longer.
+    LeadershipLost,
     /// It is appended and answered after this many milliseconds.
     Slow(u64),
     /// It is never answered.
     Silent,
 }
 
+/// How a broker behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Serving,
+    /// It carries out what it is asked for and answers nothing.
+    Silent,
+    /// It does nothing, and takes connections all the same.
+    Frozen,
+    /// It leads partitions that it has not opened yet.
+    NotReady,
+    /// It knows of no topic: it has just started and is behind.
+    Ignorant,
+}
+
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Leadership {
+    pub seat: Option<u16>,
+    pub epoch: u32,
+}
+
+/// One shard of one broker.
+pub struct Seat {
+    pub address: ShardAddress,
+    pub mode: Mode,
+    /// What it knows of the cluster, when that is not what is.
+    pub view: Option<BTreeMap<([u8; 16], u32), Leadership>>,
+    pub listener: Option<AbortHandle>,
+    pub connections: Vec<AbortHandle>,
+}
+
 pub struct State {
+    pub seats: Vec<Seat>,
     pub topics: BTreeMap<String, TopicState>,
     pub faults: VecDeque<Fault>,
     pub next_producer_id: i64,
@@ -64,13 +99,23 @@ pub struct PartitionState {
     pub last_crc: u32,
     /// Offsets [from, until) answered with `Damaged`.
     pub damaged: Option<(u64, u64)>,
-    /// Another shard than the usual one owns it.
+    /// Another seat than the usual one leads it.
     pub moved_to: Option<u16>,
+    /// Nobody leads it.
+    pub is_leaderless: bool,
+    pub elections: u32,
+    /// What the leader knows to be committed, when that is less than the log.
+    pub high_watermark: Option<u64>,
+    /// So many of the next questions for its end are refused, as by a leader that does not know it yet.
+    pub ends_refused: u32,
+    /// So many of the next fetches are told that the log ends before their offset.
+    pub behind: u32,
 }
 
 impl State {
     pub fn new(topics: &[(&str, u32)]) -> Self {
         let mut state = Self {
+            seats: Vec::new(),
             topics: BTreeMap::new(),
             faults: VecDeque::new(),
             next_producer_id: 100,
@@ -94,6 +139,47 @@ impl State {
         self.next_topic_id += 1;
         let partitions = (0..partitions).map(|_| PartitionState::default()).collect();
         self.topics.insert(name.into(), TopicState { id, frame_len_max: 1024 * 1024, settings: vec![], partitions });
+    }
+
+    /// Who leads what, in truth.
+    pub fn leaderships(&self) -> BTreeMap<([u8; 16], u32), Leadership> {
+        let numbered =
+            |topic: &TopicState| (0..).zip(&topic.partitions).map(|(n, p)| (n, self.leadership(n, p))).collect::<Vec<_>>();
+        self.topics.values().flat_map(|topic| numbered(topic).into_iter().map(|(n, of)| ((topic.id, n), of))).collect()
+    }
+
+    fn leadership(&self, partition: u32, state: &PartitionState) -> Leadership {
+        let usual = (partition % self.seats.len() as u32) as u16;
+        let seat = (!state.is_leaderless).then(|| state.moved_to.unwrap_or(usual));
+        Leadership { seat, epoch: 1 + state.elections }
+    }
+
+    /// Who leads a partition, as the broker at `seat` knows it.
+    pub fn seen_from(&self, seat: u16, topic_id: &[u8; 16], partition: u32) -> Option<Leadership> {
+        match &self.seats[seat as usize].view {
+            Some(view) => view.get(&(*topic_id, partition)).copied(),
+            None => self.leads(topic_id, partition),
+        }
+    }
+
+    /// Who leads it in truth.
+    pub fn leads(&self, topic_id: &[u8; 16], partition: u32) -> Option<Leadership> {
+        let topic = self.topics.values().find(|t| &t.id == topic_id)?;
+        topic.partitions.get(partition as usize).map(|state| self.leadership(partition, state))
+    }
+
+    /// Why the broker at `seat` cannot serve a partition, and which address it names.
+    pub fn refusal(&self, seat: u16, topic_id: &[u8; 16], partition: u32) -> Option<(ErrorCode, Option<ShardAddress>)> {
+        let Some(truth) = self.leads(topic_id, partition) else { return Some((ErrorCode::UnknownTopic, None)) };
+        if truth.seat == Some(seat) {
+            return (self.seats[seat as usize].mode == Mode::NotReady).then_some((ErrorCode::NotReady, None));
+        }
+        let Some(named) = self.seen_from(seat, topic_id, partition).and_then(|seen| seen.seat) else {
+            return Some((ErrorCode::NotReady, None));
+        };
+        // One that believes to lead has lost its lease meanwhile, and knows no more than that.
+        let address = (named != seat).then(|| self.seats[named as usize].address.clone());
+        Some((ErrorCode::NotLeader, address))
     }
 
     pub fn partition(&mut self, topic_id: &[u8; 16], partition: u32) -> Option<&mut PartitionState> {
