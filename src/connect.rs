@@ -74,6 +74,9 @@ fn broker_remedy(code: ErrorCode) -> Option<&'static str> {
         }
         ErrorCode::DiskFull => Some("free space on the broker's device, delete a topic, or shorten a retention"),
         ErrorCode::Overloaded => Some("again, later or more slowly"),
+        ErrorCode::NotReady => {
+            Some("again in a moment: a broker is starting, or a partition has no leader that knows its end yet")
+        }
         _ => None,
     }
 }

@@ -16,11 +16,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes gathered before they are written, unless nothing more is there yet.
 const OUTPUT_LEN: usize = 256 * 1024;
 const POLL: Duration = Duration::from_millis(200);
+/// With `--until-end`, when nothing comes for this long although there is more to read, somebody is told.
+const QUIET: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -71,7 +73,7 @@ async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
     let assignment = |&partition: &u32| Assignment { topic: args.topic.clone(), partition, start: args.from.into() };
     let assignments: Vec<_> = partitions.iter().map(assignment).collect();
     consumer.assign(&assignments).await.map_err(|error| client_failure(&error))?;
-    let mut reading = Reading { output: Output::new(&args)?, ends: args.until_end.then_some(ends), skipped: 0, args: &args };
+    let mut reading = Reading::new(&args, ends)?;
     loop {
         if reading.is_done(&consumer) {
             break;
@@ -91,6 +93,7 @@ async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
             }
         }
         reading.output.flush()?;
+        reading.tell_when_quiet(&consumer);
     }
     reading.output.flush()?;
     short.iter().for_each(|warning| eprintln!("{warning}"));
@@ -117,9 +120,10 @@ async fn partitions(client: &Client, args: &ConsumeArgs) -> Result<Vec<u32>, Fai
 /// so the command has done what it was asked for; but nobody should take that for all that was acknowledged.
 async fn possibly_short(client: &Client, args: &ConsumeArgs, partitions: &[u32]) -> Result<Vec<String>, Failure> {
     let admin = Admin::new(client.clone());
-    let cluster = admin.cluster().await.map_err(|error| client_failure(&error))?;
-    let Some(topic) = cluster.topics.iter().find(|topic| *topic.name == *args.topic) else { return Ok(Vec::new()) };
-    let shards = admin.describe_shards(&cluster.shards).await.map_err(|error| client_failure(&error))?;
+    let topic = client.topic(&args.topic).await.map_err(|error| client_failure(&error))?;
+    // Who leads none of it need not be there to be asked.
+    let wanted: Vec<_> = partitions.iter().map(|&partition| (args.topic.as_str(), partition)).collect();
+    let shards = admin.describe_leaders(&wanted).await.map_err(|error| client_failure(&error))?;
     let of_topic = shards
         .iter()
         .flat_map(|shard| &shard.state.possibly_short)
@@ -137,7 +141,8 @@ async fn possibly_short(client: &Client, args: &ConsumeArgs, partitions: &[u32])
     Ok(lines.chain(rest).collect())
 }
 
-/// The high watermark of each partition now. An offset to begin at that lies outside the log is refused here, with
+/// The high watermark of each partition now, from leaders that know it: a new one says for a moment that it does not, and is
+/// asked again up to the client's `request_timeout_ms`. An offset to begin at that lies outside the log is refused here, with
 /// the range there is.
 async fn committed_ends(client: &Client, args: &ConsumeArgs, partitions: &[u32]) -> Result<BTreeMap<u32, u64>, Failure> {
     let admin = Admin::new(client.clone());
@@ -166,10 +171,31 @@ struct Reading<'a> {
     /// With `--until-end`: the partitions that are not read to their end yet.
     ends: Option<BTreeMap<u32, u64>>,
     skipped: u64,
+    /// When something last came; `None` once it was told that nothing comes.
+    came: Option<Instant>,
     args: &'a ConsumeArgs,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn new(args: &'a ConsumeArgs, ends: BTreeMap<u32, u64>) -> Result<Self, Failure> {
+        let ends = args.until_end.then_some(ends);
+        Ok(Self { output: Output::new(args)?, ends, skipped: 0, came: Some(Instant::now()), args })
+    }
+
+    /// The command ends when all is read, however long a partition has no leader; so it says what it waits for.
+    fn tell_when_quiet(&mut self, consumer: &Consumer) {
+        let Some(ends) = self.ends.as_ref().filter(|_| self.came.is_some_and(|at| at.elapsed() >= QUIET)) else { return };
+        self.came = None;
+        for (&partition, end) in ends {
+            let position = consumer.position(&self.args.topic, partition).unwrap_or_default();
+            eprintln!(
+                "nothing came for {} s, and partition {partition} of {} is read to {position} of {end}; trying on",
+                QUIET.as_secs(),
+                self.args.topic
+            );
+        }
+    }
+
     fn is_done(&mut self, consumer: &Consumer) -> bool {
         let Some(ends) = &mut self.ends else { return false };
         ends.retain(|&partition, &mut end| consumer.position(&self.args.topic, partition).is_none_or(|position| position < end));
@@ -180,6 +206,7 @@ impl Reading<'_> {
         match polled {
             Ok(None) => Ok(()),
             Ok(Some(batch)) => {
+                self.came = Some(Instant::now());
                 // What came after the command was started is not asked for.
                 let end = self.ends.as_ref().map_or(u64::MAX, |ends| ends.get(&batch.partition()).copied().unwrap_or(0));
                 self.output.write_batch(&batch, end)

@@ -45,6 +45,15 @@ struct Inner {
     refreshing: tokio::sync::Mutex<()>,
 }
 
+/// A question that no broker answered as it was wanted.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    /// The last refusal, or that nobody could be reached.
+    pub(crate) error: ClientError,
+    /// Who could not be reached.
+    tried: Vec<(String, String)>,
+}
+
 impl Client {
     /// Finds a broker at any of `brokers` (`HOST:PORT`). Fails when none can be reached within `connect_timeout_ms`
     /// each.
@@ -63,7 +72,8 @@ impl Client {
             first: AtomicUsize::new(0),
             refreshing: tokio::sync::Mutex::default(),
         }));
-        client.request_metadata_once(MetadataRequest { topics: Some(Vec::new()), after: None }).await?;
+        let asked = client.request_metadata_once(MetadataRequest { topics: Some(Vec::new()), after: None }).await;
+        asked.map_err(|unanswered| unanswered.error)?;
         Ok(client)
     }
 
@@ -94,7 +104,7 @@ impl Client {
         let request = MetadataRequest { topics: Some(vec![name.into()]), after: None };
         let mut rounds = Rounds::begin(self);
         loop {
-            let error = {
+            let Unanswered { error, tried } = {
                 // Not through the waits: many topics that wait for one broker wait together.
                 let _one = self.0.refreshing.lock().await;
                 if let Some(topic) = self.cached_topic(name).filter(|t| t.generation > seen) {
@@ -109,16 +119,16 @@ impl Client {
                         }
                         return Ok(topic);
                     }
-                    Err(error) => error,
+                    Err(unanswered) => unanswered,
                 }
             };
-            rounds.again(error).await.inspect_err(|error| self.note_gone(name, error))?;
-        }
-    }
-
-    fn note_gone(&self, name: &str, error: &ClientError) {
-        if error.code() == Some(ErrorCode::UnknownTopic) {
-            self.0.metadata.forget(name);
+            let is_unknown = error.code() == Some(ErrorCode::UnknownTopic);
+            // Those that cannot be reached may know what the others, which may be behind, do not.
+            if is_unknown && (tried.is_empty() || self.0.metadata.newest(name).is_none()) {
+                self.0.metadata.forget(name);
+                return Err(error);
+            }
+            rounds.again(if is_unknown { ClientError::Unreachable { tried } } else { error }).await?;
         }
     }
 
@@ -181,25 +191,22 @@ impl Client {
         loop {
             match self.request_metadata_once(request.clone()).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => rounds.again(error).await?,
+                Err(unanswered) => rounds.again(unanswered.error).await?,
             }
         }
     }
 
-    async fn request_metadata_once(&self, request: MetadataRequest) -> Result<MetadataAnswer, ClientError> {
-        let answer = self.ask_any(request, |answer| self.judge_metadata(answer)).await?;
+    async fn request_metadata_once(&self, request: MetadataRequest) -> Result<MetadataAnswer, Unanswered> {
+        let answer = self.ask_any(request, Self::judge_metadata).await?;
         self.0.metadata.add_shards(&answer.shards);
         Ok(answer)
     }
 
-    /// A topic that was there is not gone because one broker, which may be behind, does not know it.
-    fn judge_metadata(&self, answer: &MetadataAnswer) -> Result<(), ClientError> {
+    /// A topic is not unknown because one broker, which may be behind, does not know it.
+    fn judge_metadata(answer: &MetadataAnswer) -> Result<(), ClientError> {
         check(answer.error, answer.text.as_str())?;
         let is_unknown = |topic: &&TopicMetadata| topic.error == ErrorCode::UnknownTopic as u16;
-        match answer.topics.iter().filter(is_unknown).find(|topic| self.0.metadata.knows(&topic.name)) {
-            Some(topic) => check(topic.error, topic.text.as_str()),
-            None => Ok(()),
-        }
+        answer.topics.iter().find(is_unknown).map_or(Ok(()), |topic| check(topic.error, topic.text.as_str()))
     }
 
     pub(crate) fn link(&self, address: &Address, lane: Lane) -> Arc<Link> {
@@ -232,7 +239,7 @@ impl Client {
         &self,
         request: R,
         judge: impl Fn(&R::Answer) -> Result<(), ClientError>,
-    ) -> Result<R::Answer, ClientError>
+    ) -> Result<R::Answer, Unanswered>
     where
         R: Request + Send + Sync + 'static,
         R::Answer: Send + 'static,
@@ -268,12 +275,13 @@ impl Client {
             if let Some(error) = error {
                 refusals += 1;
                 if !error.is_transient() || refusals >= REFUSALS_MAX {
-                    return Err(error);
+                    return Err(Unanswered { error, tried });
                 }
                 refused = Some(error);
             }
             if next.is_none() && asking.is_empty() {
-                return Err(refused.unwrap_or(ClientError::Unreachable { tried }));
+                let error = refused.unwrap_or_else(|| ClientError::Unreachable { tried: tried.clone() });
+                return Err(Unanswered { error, tried });
             }
         }
     }

@@ -76,11 +76,6 @@ impl MetadataCache {
         lock(&self.inner).topics.get(name).map(|known| known.info.clone())
     }
 
-    /// The topic was there when a broker was last asked.
-    pub(crate) fn knows(&self, name: &str) -> bool {
-        lock(&self.inner).topics.contains_key(name)
-    }
-
     /// Every shard heard of: the first of each broker, then the second of each, and so on.
     pub(crate) fn addresses(&self) -> Vec<Address> {
         let inner = lock(&self.inner);
@@ -197,7 +192,7 @@ mod tests {
         assert_eq!(leaders(&mixed), [(6, 20), (5, 10), (5, 10)]);
         assert!(mixed.generation > first.generation);
         cache.outdate("t");
-        assert!(cache.topic("t").is_none() && cache.knows("t"));
+        assert!(cache.topic("t").is_none() && cache.newest("t").is_some());
         assert_eq!(leaders(&cache.add_topic(topic(1, &[(1, 5)]))), [(6, 20), (5, 10), (5, 10)], "epochs are remembered");
         assert!(cache.topic("t").is_some());
         // What is kept is looked up at the addresses that are known now.
@@ -206,6 +201,6 @@ mod tests {
         // Another topic of this name begins anew.
         assert_eq!(leaders(&cache.add_topic(topic(2, &[(1, 1)]))), [(1, 10)]);
         cache.forget("t");
-        assert!(!cache.knows("t"));
+        assert!(cache.newest("t").is_none());
     }
 }

@@ -326,7 +326,7 @@ pub(super) async fn init_producer(client: &Client) -> Result<ProducerId, ClientE
         let judge = |answer: &InitProducerAnswer| check(answer.error, answer.text.as_str());
         match client.ask_any(InitProducerRequest {}, judge).await {
             Ok(answer) => return Ok(ProducerId(answer.producer_id)),
-            Err(error) => rounds.again(error).await?,
+            Err(unanswered) => rounds.again(unanswered.error).await?,
         }
     }
 }

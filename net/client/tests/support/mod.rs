@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 mod serve;
-mod state;
+pub mod state;
 
 pub use state::{Fault, Mode, Seat, State};
 
