@@ -29,6 +29,12 @@
 //! again; nothing is copied out of what was received. There are no consumer groups yet: an application assigns
 //! partitions, and keeps its positions where it keeps its results.
 //!
+//! **Leader changes.** A partition's leader may change, be silent or gone at any time. Batches on their way are sent again to
+//! the next leader, in their order and under their sequences, until `delivery_timeout_ms`; a leader that does not answer is left
+//! as soon as another one is known, which is asked of all brokers in turn. A consumer's position stays where it is, even while
+//! a new leader does not know yet what the last one had committed; an end ([`Consumer::end_offsets`]) comes from a leader that
+//! does. What an earlier leader may have and the next one's sequence check denies is *unknown*, never sent under a new sequence.
+//!
 //! **Types.** [`record_type!`] declares a type, [`TypedProducer`] and [`TypedConsumer`] write and read it in place:
 //!
 //! ```no_run
