@@ -27,6 +27,8 @@ pub(crate) enum ExitStatus {
     Damaged = 6,
     /// `demo`: an acknowledged record is missing, came twice or came out of order.
     ProofFailed = 7,
+    /// `check`: something here keeps a broker from starting, or what it acknowledges from being safe.
+    Unfit = 8,
     /// A broker's write, read or flush failed for no known cause; it stopped so that nothing false is acknowledged.
     DeviceFailed = 70,
     /// Data of a broker that should be good is damaged, and serving on would hide it.
@@ -54,6 +56,7 @@ impl ExitStatus {
         (Self::NotAcknowledged, "`produce`: not every line was acknowledged"),
         (Self::Damaged, "data is damaged"),
         (Self::ProofFailed, "`demo`: the proof failed"),
+        (Self::Unfit, "`check`: a broker cannot run here, or would not be safe"),
         (Self::DeviceFailed, "a broker's write, read or flush failed: look at the device before starting again"),
         (Self::BrokerDataDamaged, "a broker's data is damaged: a person must look"),
         (Self::LockedMemory, "a broker has too little locked memory: raise the limit"),
@@ -168,7 +171,8 @@ mod tests {
             S::Usage | S::DeviceFailed | S::BrokerDataDamaged | S::LockedMemory | S::NoIoUring => false,
             S::DataFolder | S::Host | S::Setting | S::Metadata => false,
             // `serve` does not end with these.
-            S::Success | S::Unreachable | S::Refused | S::NotAcknowledged | S::Damaged | S::ProofFailed | S::Interrupted => true,
+            S::Success | S::Unreachable | S::Refused | S::NotAcknowledged | S::Damaged | S::ProofFailed => true,
+            S::Unfit | S::Interrupted => true,
         }
     }
 

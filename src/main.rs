@@ -5,6 +5,7 @@
 
 mod bench;
 mod broker;
+mod check;
 mod config;
 mod connect;
 mod consume;
@@ -45,6 +46,8 @@ struct Cli {
 enum Command {
     /// Run a broker
     Serve(serve::ServeArgs),
+    /// Say what this host lacks for a broker, why, and how to change it
+    Check(check::CheckArgs),
     /// Create, list, describe, change and delete topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
     let level = if matches!(cli.command, Command::Serve(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
     let result = logging::install(&cli.logging, level).map_err(Failure::usage).and_then(|()| match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(args),
         Command::Topic(command) => topic::run(command),
         Command::Broker(command) => broker::run(command),
         Command::Produce(args) => produce::run(args),

@@ -31,7 +31,7 @@ fn wrong_flags_are_usage_errors_that_teach() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in ["serve", "produce", "consume", "demo", "bench"] {
+    for command in ["serve", "check", "produce", "consume", "demo", "bench"] {
         let help = run(sluice().args([command, "--help"])).expect(0, &[]);
         assert!(help.stdout.contains("Examples:"), "{command}: {}", help.stdout);
     }

@@ -1,11 +1,13 @@
-//! What this host can do, measured: the device probe and the scratch files it needs. Host checks and a plan made from stored
-//! figures join later.
+//! What this host is and can do: its checks (`host` reads, `check` judges), the device probe and the scratch files it needs.
+//! A plan made from stored figures joins later.
 //!
-//! Nothing here tunes anything by itself and nothing here knows the broker: the figures are yardsticks, taken with plain
-//! threads and plain system calls so that no executor of ours can flatter or spoil them.
+//! Nothing here tunes anything unasked and nothing here knows the broker: what it needs comes in as numbers, and figures are
+//! yardsticks, taken with plain threads and plain system calls so that no executor of ours can flatter or spoil them.
 
+pub mod check;
 pub mod direct_file;
 pub mod folder;
+pub mod host;
 pub mod latency;
 pub mod probe;
 

@@ -4,8 +4,6 @@
 //! (its workers complete the writes), and under a cgroup quota nothing is pinned, because the quota is spent wherever the
 //! scheduler likes and a pinned thread then waits on an idle machine.
 
-use std::fs;
-
 /// What the process may use of the machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CoreReadings {
@@ -16,12 +14,12 @@ pub struct CoreReadings {
 }
 
 impl CoreReadings {
-    /// Reads the affinity mask of this thread and the quota of its cgroup.
-    pub fn read() -> CoreReadings {
+    /// Reads the affinity mask of this thread. The quota is read with the host's other limits.
+    pub fn read(quota_cores: Option<f64>) -> CoreReadings {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let mut available: Vec<usize> = cores.into_iter().map(|core| core.id).collect();
         available.sort_unstable();
-        CoreReadings { available, quota_cores: read_quota() }
+        CoreReadings { available, quota_cores }
     }
 }
 
@@ -39,35 +37,6 @@ pub fn plan_cores(readings: &CoreReadings, wanted_shards: Option<usize>) -> Vec<
     }
     // The first core also serves most interrupts, so it is the last to be given away.
     readings.available.iter().rev().take(shard_count).rev().map(|core| Some(*core)).collect()
-}
-
-fn read_quota() -> Option<f64> {
-    let own_group = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let v2 = own_group.lines().find_map(|line| line.strip_prefix("0::"))?;
-    quota_up_from(v2.trim(), |file| fs::read_to_string(file).ok())
-}
-
-/// The tightest quota of a cgroup and those above it (version 2).
-fn quota_up_from(group: &str, read: impl Fn(&str) -> Option<String>) -> Option<f64> {
-    let mut group = group.trim_end_matches('/');
-    let mut tightest: Option<f64> = None;
-    loop {
-        if let Some(quota) = read(&format!("/sys/fs/cgroup{group}/cpu.max")).as_deref().and_then(parse_quota) {
-            tightest = Some(tightest.map_or(quota, |before| before.min(quota)));
-        }
-        match group.rfind('/') {
-            Some(slash) => group = &group[..slash],
-            None => return tightest,
-        }
-    }
-}
-
-/// `max 100000` is no quota, `150000 100000` is one and a half cores.
-fn parse_quota(text: &str) -> Option<f64> {
-    let mut words = text.split_whitespace();
-    let quota: f64 = words.next()?.parse().ok()?;
-    let period: f64 = words.next()?.parse().ok()?;
-    (quota > 0.0 && period > 0.0).then(|| quota / period)
 }
 
 #[cfg(test)]
@@ -106,24 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn quotas_are_read_up_the_tree_and_the_tightest_counts() {
-        assert_eq!(parse_quota("max 100000\n"), None);
-        assert_eq!(parse_quota("150000 100000\n"), Some(1.5));
-        assert_eq!(parse_quota("0 100000"), None);
-        assert_eq!(parse_quota("garbage"), None);
-        let files = |file: &str| match file {
-            "/sys/fs/cgroup/a/b/cpu.max" => Some("max 100000".to_owned()),
-            "/sys/fs/cgroup/a/cpu.max" => Some("200000 100000".to_owned()),
-            "/sys/fs/cgroup/cpu.max" => Some("400000 100000".to_owned()),
-            _ => None,
-        };
-        assert_eq!(quota_up_from("/a/b", files), Some(2.0));
-        assert_eq!(quota_up_from("/", files), Some(4.0));
-        assert_eq!(quota_up_from("/a/b/c", |_| None), None);
-    }
-
-    #[test]
     fn this_machine_has_cores() {
-        assert!(!CoreReadings::read().available.is_empty());
+        assert!(!CoreReadings::read(None).available.is_empty());
     }
 }

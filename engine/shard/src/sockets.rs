@@ -31,7 +31,7 @@ use crate::readiness::Readiness;
 use crate::task_wakes::TaskWakes;
 
 /// Connections the kernel keeps for a listener until they are accepted.
-const BACKLOG: i32 = 1024;
+pub const BACKLOG: u32 = 1024;
 /// Most events one `poll` reports.
 const EVENTS_PER_POLL: usize = 256;
 
@@ -108,7 +108,7 @@ impl Sockets {
     pub fn listen_on(&self, listener: TcpListener) -> io::Result<ListenerId> {
         listener.set_nonblocking(true)?;
         // SAFETY: the descriptor is open; a second call on a listening socket only widens its backlog.
-        if unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) } < 0 {
+        if unsafe { libc::listen(listener.as_raw_fd(), BACKLOG as i32) } < 0 {
             return Err(io::Error::last_os_error());
         }
         let mut slots = self.inner.slots.borrow_mut();

@@ -22,7 +22,7 @@ fn a_shard_knows_its_index_and_returns_what_its_main_future_returns() {
 
 #[test]
 fn shards_run_where_the_plan_puts_them() {
-    for (place, core) in plan_cores(&CoreReadings::read(), Some(2)).into_iter().enumerate() {
+    for (place, core) in plan_cores(&CoreReadings::read(None), Some(2)).into_iter().enumerate() {
         let config = ShardConfig { index: ShardIndex(place as u16), core, io_memory_len: 1 << 20, wait_mode: WaitMode::Asleep };
         let main = |_shard| async move { core_affinity::get_core_ids().unwrap_or_default().len() };
         let may_use = run_shard(config, main).expect("a shard").join();

@@ -12,6 +12,7 @@ use crate::config::{BrokerConfig, SHARD_IO_MEMORY_LEN};
 use crate::control_message::{CONTROL_MAILBOX_LEN, MAILBOX_LEN, ToControl, ToShard};
 use crate::control_thread::ControlThread;
 use crate::data_folder::DataFolder;
+use crate::host::{check_host, host_needs};
 use crate::metrics::BrokerCounters;
 use crate::preparation::{compare_ages, held_partitions, prepare_shards, refuse_moves, survey_folder};
 use crate::readiness::{Readiness, RecoveredFolder};
@@ -23,10 +24,7 @@ use sluice_controller::{CommandError, Controller};
 use sluice_metadata::{ClusterId, FolderId, RegisterBroker, Start};
 use sluice_model::{BrokerId, Incarnation, ShardIndex};
 use sluice_partition::Prepared;
-use sluice_shard::host::raise_descriptor_limit;
-use sluice_shard::{
-    CoreReadings, HostNeeds, HostReadings, ProduceActivity, ShardConfig, ShardThread, WaitMode, judge_host, plan_cores, run_shard,
-};
+use sluice_shard::{ProduceActivity, ShardConfig, ShardThread, WaitMode, run_shard};
 use sluice_storage::recovery_report::RecoveryReport;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -35,8 +33,6 @@ use std::thread::JoinHandle;
 
 /// The one broker there is, until brokers form clusters.
 pub const BROKER: BrokerId = BrokerId(1);
-/// Descriptors of a shard besides its connections: rings, journal, open segments.
-const DESCRIPTORS_PER_SHARD: u64 = 512;
 
 /// A running broker. Dropping it stops it, too, without waiting for what that leads to.
 pub struct Broker {
@@ -88,8 +84,9 @@ pub fn start(config: BrokerConfig) -> Result<Broker, StartError> {
 /// Nothing runs then; the text says what to do.
 pub fn start_listening(config: BrokerConfig) -> Result<Broker, StartError> {
     config.check()?;
-    let cores = plan_cores(&CoreReadings::read(), config.shards);
-    check_host(&config, cores.len())?;
+    let needs = host_needs(&config);
+    check_host(&config, &needs)?;
+    let cores = needs.shards;
     let mut folder = DataFolder::open(&config.data_dir, config.journal_dir.as_deref())?;
     let listeners = bind_shards(&config, cores.len())?;
     let addresses = local_addresses(&listeners)?;
@@ -119,35 +116,6 @@ pub fn start_listening(config: BrokerConfig) -> Result<Broker, StartError> {
     let mut broker = starting.spawn(folder, found, listeners, controller)?;
     broker.readiness.await_listening()?;
     Ok(broker)
-}
-
-fn check_host(config: &BrokerConfig, shard_count: usize) -> Result<(), StartError> {
-    if let Err(error) = raise_descriptor_limit() {
-        tracing::warn!(%error, "the limit of open descriptors cannot be raised");
-    }
-    let readings =
-        HostReadings::read().map_err(|error| StartError::Thread { problem: format!("this host cannot be examined: {error}") })?;
-    let needs = HostNeeds {
-        shard_count,
-        io_memory_len: SHARD_IO_MEMORY_LEN,
-        descriptor_count: shard_count as u64 * DESCRIPTORS_PER_SHARD,
-    };
-    for problem in judge_host(&readings, &needs) {
-        if problem.is_fatal() {
-            return Err(StartError::Host(problem));
-        }
-        tracing::warn!(%problem, "the host could do better");
-    }
-    let wanted = (config.connections_max as u64 + DESCRIPTORS_PER_SHARD) * shard_count as u64;
-    if readings.descriptor_count < wanted {
-        let allowed = readings.descriptor_count;
-        tracing::warn!(
-            allowed,
-            wanted,
-            "fewer connections than connections_max can be open: raise the limit of open files (ulimit -n)"
-        );
-    }
-    Ok(())
 }
 
 fn local_addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {

@@ -17,6 +17,7 @@ mod data_folder;
 mod data_plane;
 mod error_table;
 mod handlers;
+mod host;
 mod input;
 mod metrics;
 mod new_metadata;
@@ -44,6 +45,7 @@ pub use config::{
     BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN,
     SCRUB_RATE_LEN_MIN, SHARDS_MAX, TAIL_BUDGET_LEN_MIN,
 };
+pub use host::{host_needs, written_folders};
 pub use metrics::BrokerCounters;
 pub use new_metadata::{NewMetadata, make_new_metadata};
 pub use readiness::Readiness;

@@ -1,7 +1,8 @@
 //! Why a broker did not start. Every text says what is wrong and what to do about it.
 
 use sluice_controller::OpenError;
-use sluice_shard::{FatalReason, FolderProblem, HostProblem};
+use sluice_shard::{FatalReason, FolderProblem};
+use sluice_tuning::check::Finding;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -11,8 +12,8 @@ use std::path::PathBuf;
 pub enum StartError {
     /// A value of the configuration is outside its bounds.
     InvalidSetting { setting: &'static str, problem: String },
-    /// The host lacks something: io_uring, locked memory, descriptors.
-    Host(HostProblem),
+    /// The host lacks something, or a folder lies where nothing is safe: a fatal finding of a check before the start.
+    Host(Finding),
     /// A folder cannot be created, read or written.
     Folder { path: PathBuf, error: io::Error },
     /// The folder's file system keeps nothing (tmpfs), has no direct I/O, or is read-only.
@@ -49,7 +50,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidSetting { setting, problem } => write!(f, "setting {setting}: {problem}"),
-            Self::Host(problem) => problem.fmt(f),
+            Self::Host(finding) => finding.fmt(f),
             Self::Folder { path, error } => folder_text(f, path, error),
             Self::FolderProblem(problem) => problem.fmt(f),
             Self::FolderInUse { path, holder } => {
@@ -155,10 +156,9 @@ impl StartError {
         let text = self.to_string();
         match self {
             Self::InvalidSetting { .. } => FatalReason::Configuration(text),
-            Self::Host(HostProblem::LockedMemory { .. }) => FatalReason::LockedMemory(text),
-            Self::Host(HostProblem::NoIoUring | HostProblem::IoUringForbidden { .. } | HostProblem::IoUringFailed { .. }) => {
-                FatalReason::NoIoUring(text)
-            }
+            Self::Host(Finding { id: "memlock", .. }) => FatalReason::LockedMemory(text),
+            Self::Host(Finding { id: "io-uring", .. }) => FatalReason::NoIoUring(text),
+            Self::Host(Finding { id: "file-system" | "mount-options", .. }) => FatalReason::DataFolder(text),
             Self::Host(_) | Self::Thread { .. } => FatalReason::Host(text),
             Self::FolderInUse { .. } | Self::OpenMetadata(OpenError::InUse { .. }) => FatalReason::DataFolderInUse(text),
             Self::Folder { .. }
