@@ -91,7 +91,7 @@ impl Host {
 
 fn apply_all(root: &Root, findings: &[Finding]) -> Result<Vec<Applied>, Failure> {
     let changes: Vec<_> = findings.iter().flat_map(|finding| &finding.fixes).filter_map(|fix| fix.change.as_ref()).collect();
-    // The folder belongs to who owns this process's memory of it: 0 is root.
+    // The kernel gives this folder to the user that the process runs as; 0 is root.
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     if !is_root {
         return Err(Failure::new(
@@ -117,10 +117,8 @@ fn outcome(findings: &[Finding], applied: &[Applied]) -> Result<(), Failure> {
 }
 
 fn to_text(findings: &[Finding], applied: &[Applied], was_asked_to_apply: bool) -> String {
-    let mut text = String::new();
-    if was_asked_to_apply {
-        text += &applied_text(applied);
-    }
+    let mut text = if was_asked_to_apply { applied_text(applied) } else { String::new() };
+    text += &format!("{}\n\n", verdict(findings));
     let problems: Vec<&Finding> = findings.iter().filter(|finding| finding.is_problem()).collect();
     if !problems.is_empty() {
         text += &format!("{}\n\n", overview(&problems).to_text());
@@ -128,17 +126,25 @@ fn to_text(findings: &[Finding], applied: &[Applied], was_asked_to_apply: bool) 
             text += &details(problem);
         }
     }
-    let named = |severity: Severity| {
-        let mut names: Vec<&str> = findings.iter().filter(|one| one.severity == severity).map(|one| one.id).collect();
-        names.dedup();
-        names.join(", ")
-    };
-    let absent = findings.iter().filter(|one| one.severity == Severity::NotApplicable);
-    let absent: Vec<String> = absent.map(|one| format!("{} ({})", one.id, one.found)).collect();
-    if !absent.is_empty() {
-        text += &format!("does not apply here: {}\n", absent.join(", "));
+    let of = |severity: Severity| findings.iter().filter(move |one| one.severity == severity);
+    let mut absent: Vec<(&str, Vec<&str>)> = Vec::new();
+    for one in of(Severity::NotApplicable) {
+        match absent.iter_mut().find(|(reason, _)| *reason == one.found) {
+            Some((_, ids)) => ids.push(one.id),
+            None => absent.push((&one.found, vec![one.id])),
+        }
     }
-    text += &format!("fine: {}\n", named(Severity::Fine));
+    for (reason, ids) in absent {
+        text += &format!("does not apply here: {} ({reason})\n", ids.join(", "));
+    }
+    // One that also stands above says which of its things is fine.
+    let name = |one: &Finding| match &one.subject {
+        Some(subject) if problems.iter().any(|problem| problem.id == one.id) => format!("{} of {subject}", one.id),
+        _ => one.id.to_owned(),
+    };
+    let mut fine: Vec<String> = of(Severity::Fine).map(name).collect();
+    fine.dedup();
+    text += &format!("fine: {}\n", fine.join(", "));
     if problems.iter().flat_map(|problem| &problem.fixes).any(|fix| fix.change.is_some()) {
         text +=
             "\n`sudo sluice check --apply` with the same flags makes the changes marked *; they last until the host restarts.\n";
@@ -146,8 +152,25 @@ fn to_text(findings: &[Finding], applied: &[Applied], was_asked_to_apply: bool) 
     text
 }
 
+/// The one line to read when there is no time for more.
+fn verdict(findings: &[Finding]) -> String {
+    let count = |severity: Severity, one: &str, many: &str| {
+        let count = findings.iter().filter(|finding| finding.severity == severity).count();
+        format!("{count} {}", if count == 1 { one } else { many })
+    };
+    let is_fatal = findings.iter().any(|finding| finding.severity == Severity::Fatal);
+    format!(
+        "{}: {} fatal, {}, {}, {} unread",
+        if is_fatal { "a broker cannot run here, or would not be safe" } else { "a broker can run here" },
+        findings.iter().filter(|finding| finding.severity == Severity::Fatal).count(),
+        count(Severity::Warn, "warning", "warnings"),
+        count(Severity::Note, "note", "notes"),
+        findings.iter().filter(|finding| finding.severity == Severity::Unread).count(),
+    )
+}
+
 fn overview(problems: &[&Finding]) -> Table {
-    let mut table = Table::new(&["severity", "check", "of", "found"]);
+    let mut table = Table::new(&["severity", "check", "about", "found"]);
     for one in problems {
         let subject = one.subject.as_ref().map_or(Value::Null, |subject| subject.as_str().into());
         table.push(vec![one.severity.name().into(), one.id.into(), subject, one.found.as_str().into()]);

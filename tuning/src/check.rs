@@ -37,7 +37,7 @@ mod scheduler;
 mod smt;
 mod swap;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod write_cache;
 
 pub use apply::{Applied, apply};
@@ -118,8 +118,14 @@ fn per_device(readings: &Readings, id: &'static str, judge: impl Fn(&Device) -> 
         Err(unread) => Finding::unread(id, unread),
     };
     if readings.devices.is_empty() {
-        let place = if readings.surroundings.is_container { " from within this container" } else { "" };
-        return vec![Finding::not_applicable(id, format!("no device is seen behind the folder{place}"))];
+        let mounts = readings.start.folders.iter().filter_map(|folder| folder.mount.as_ref().ok());
+        let mut names: Vec<&str> = mounts.map(|mount| mount.file_system.as_str()).collect();
+        names.dedup();
+        if names.is_empty() {
+            let unread = readings.start.folders.iter().find_map(|folder| folder.mount.as_ref().err());
+            return unread.map(|unread| Finding::unread(id, unread)).into_iter().collect();
+        }
+        return vec![Finding::not_applicable(id, format!("no device of this host is seen behind {}", names.join(", ")))];
     }
     readings.devices.iter().map(of_device).collect()
 }

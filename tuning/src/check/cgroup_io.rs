@@ -15,8 +15,8 @@ pub(super) fn judge(readings: &Readings, _needs: &Needs) -> Vec<Finding> {
                 .wanted("no io.max, or twice the rate of produce")
                 .why(why);
             finding.fix(
-                "leave out --device-write-bps and its like for a container, IOWriteBandwidthMax= and its like in a systemd unit",
-                "give the limit of before again",
+                "# leave out --device-write-bps and its like for a container, IOWriteBandwidthMax= and its like in a systemd unit",
+                "# give the limit of before again",
             )
         }
     }]

@@ -27,8 +27,8 @@ pub(super) fn judge(readings: &Readings, _needs: &Needs) -> Vec<Finding> {
             finding.fix(format!("sudo dmesg | grep -i clocksource; {}", change.command()), change.undo())
         }
         None => finding.fix(
-            "nothing: this host offers no better one; look at what the kernel's log says of tsc (sudo dmesg | grep -i tsc)",
-            "nothing to undo",
+            "sudo dmesg | grep -i -e tsc -e clocksource  # this host offers no better one; look at what the kernel's log says of tsc (sudo dmesg | grep -i tsc)",
+            "# nothing to undo",
         ),
     }]
 }

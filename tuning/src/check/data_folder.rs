@@ -27,7 +27,7 @@ pub(super) fn judge(readings: &Readings, _needs: &Needs) -> Vec<Finding> {
                     .why("A broker writes its journal there before it acknowledges anything, and does not start.")
                     .fix(
                         format!("sudo chown \"$USER\" {what}"),
-                        format!("sudo chown the user of before {what} (stat -c %U {what} shows it)"),
+                        format!("# sudo chown USER {what}, the user of before, which stat -c %U {what} shows"),
                     )
             }
         };

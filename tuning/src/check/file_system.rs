@@ -21,7 +21,7 @@ fn judge_one(folder: &DataFolder) -> Finding {
         finding
             .wanted(WANTED)
             .why(why)
-            .fix("sluice serve --data-dir DIR, a folder on ext4 or XFS", "name the folder of before again")
+            .fix("sluice serve --data-dir DIR  # a folder on ext4 or XFS", "# name the folder of before again")
     };
     match file_system {
         "ext4" | "xfs" => Finding::fine(ID, text),

@@ -52,6 +52,7 @@ pub struct Finding {
 /// How it is changed, and how that is undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fix {
+    /// A line of a shell; what it cannot say stands after `#`.
     pub command: String,
     pub undo: String,
     /// What `apply` may do by itself: safe, and undone at once.
@@ -155,6 +156,15 @@ impl Finding {
     }
 }
 
+/// What stands after `#` is for people; a line of a shell takes it as it is.
+fn in_prose(command: &str) -> String {
+    match command.split_once("# ") {
+        Some(("", text)) => text.to_owned(),
+        Some((command, text)) => format!("{} ({text})", command.trim_end()),
+        None => command.to_owned(),
+    }
+}
+
 /// One paragraph, for a log or a reason not to start.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -169,7 +179,7 @@ impl fmt::Display for Finding {
             write!(f, ". {}", self.why.trim_end_matches('.'))?;
         }
         for fix in &self.fixes {
-            write!(f, ". To change it: {}", fix.command)?;
+            write!(f, ". To change it: {}", in_prose(&fix.command))?;
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ fn judge_one(interrupts: &Read<Vec<Interrupt>>, needs: &Needs) -> Finding {
     busy.iter().fold(finding, |finding, interrupt| {
         let write =
             |cores: &[usize]| format!("echo {} | sudo tee /proc/irq/{}/smp_affinity_list", format_cores(cores), interrupt.number);
-        finding.fix(format!("{} (irqbalance, where it runs, may move it back)", write(&free)), write(&interrupt.cores))
+        finding.fix(format!("{}  # irqbalance, where it runs, may move it back", write(&free)), write(&interrupt.cores))
     })
 }
 

@@ -18,7 +18,7 @@ pub(super) fn judge(readings: &Readings, needs: &Needs) -> Vec<Finding> {
     } else if within.is_empty() {
         let why = "They are free of other work and this process may not run there.";
         let command = format!("taskset -c {},{} sluice serve", format_cores(&needs.available), format_cores(isolated));
-        Finding::note(ID, text).wanted("shards on the isolated cores").why(why).fix(command, "start it without taskset")
+        Finding::note(ID, text).wanted("shards on the isolated cores").why(why).fix(command, "# start it without taskset")
     } else if pinned.is_empty() {
         let why =
             "The kernel never moves a thread off an isolated core, so shards that are not pinned may pile up on one of them.";
@@ -28,7 +28,7 @@ pub(super) fn judge(readings: &Readings, needs: &Needs) -> Vec<Finding> {
         } else {
             format!("taskset -c {} sluice serve", format_cores(&free))
         };
-        Finding::warn(ID, text).wanted("pinned shards, or none on isolated cores").why(why).fix(command, "start it without")
+        Finding::warn(ID, text).wanted("pinned shards, or none on isolated cores").why(why).fix(command, "# start it without")
     } else if pinned.iter().all(|core| isolated.contains(core)) {
         Finding::fine(ID, format!("{text}, where the shards are"))
     } else {
@@ -53,7 +53,7 @@ fn judge_shared(text: String, needs: &Needs, pinned: &[usize]) -> Finding {
     }
     let cores = format_cores(&free);
     finding.fix(
-        format!("sudo systemctl set-property --runtime system.slice AllowedCPUs={cores}; sudo systemctl set-property --runtime user.slice AllowedCPUs={cores} (start the broker in a slice of its own)"),
+        format!("sudo systemctl set-property --runtime system.slice AllowedCPUs={cores}; sudo systemctl set-property --runtime user.slice AllowedCPUs={cores}  # and start the broker in a slice of its own"),
         "sudo systemctl set-property --runtime system.slice AllowedCPUs=; sudo systemctl set-property --runtime user.slice AllowedCPUs=",
     )
 }

@@ -6,8 +6,8 @@ use crate::host::{KernelVersion, StartReadings};
 const ID: &str = "kernel-version";
 const WANTED: &str = "6.6.86, 6.12.21, 6.14 or newer; at least 6.1.0";
 const MIN: KernelVersion = KernelVersion { major: 6, minor: 1, patch: 0 };
-const FIX: &str = "install a newer kernel with this distribution's package manager and restart the host";
-const UNDO: &str = "choose the kernel of before in the boot menu";
+const FIX: &str = "# install a newer kernel with this distribution's package manager and restart the host";
+const UNDO: &str = "# choose the kernel of before in the boot menu";
 
 pub(super) fn judge(readings: &StartReadings, _needs: &Needs) -> Vec<Finding> {
     let found = match &readings.kernel {

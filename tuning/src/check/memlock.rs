@@ -38,9 +38,9 @@ pub fn memlock_needed_len(needs: &Needs) -> u64 {
 fn told(finding: Finding, wanted_len: u64, found_len: u64) -> Finding {
     let kibibytes = wanted_len.div_ceil(1024);
     let command = format!(
-        "ulimit -l {kibibytes} (LimitMEMLOCK={wanted_len} in a systemd unit, --ulimit memlock={wanted_len} for a container)"
+        "ulimit -l {kibibytes}  # LimitMEMLOCK={wanted_len} in a systemd unit, --ulimit memlock={wanted_len} for a container"
     );
-    let undo = format!("ulimit -l {}, or take the line out again", found_len / 1024);
+    let undo = format!("ulimit -l {}  # or take the line out again", found_len / 1024);
     finding.wanted(format!("at least {kibibytes} KiB")).fix(command, undo)
 }
 

@@ -24,15 +24,12 @@ fn try_judge(readings: &Readings, needs: &Needs) -> Result<Finding, Unread> {
     }
     let why = "A flood fills the budgets; the kernel then kills the broker (out of memory) just when it is needed.";
     let finding = Finding::warn(ID, text).wanted(format!("at least {}", format_len(needs.memory_len))).why(why);
-    let finding = finding.fix(
-        "sluice serve --shards N with fewer shards, or smaller budgets: --set tail_budget_len=64MiB",
-        "leave them out again",
-    );
+    let finding = finding.fix("sluice serve --set tail_budget_len=64MiB  # or fewer shards", "# leave them out again");
     Ok(if len == total_len {
         finding
     } else {
-        let command = format!("--memory {0} for a container, MemoryMax={0} in a systemd unit", needs.memory_len);
-        finding.fix(command, format!("give {len} again"))
+        let command = format!("# --memory {0} for a container, MemoryMax={0} in a systemd unit", needs.memory_len);
+        finding.fix(command, format!("# give {len} again"))
     })
 }
 

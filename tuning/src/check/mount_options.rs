@@ -36,8 +36,8 @@ fn judge_mount(mount: &Mount) -> Vec<Finding> {
         let finding =
             Finding::warn(ID, format!("{} is mounted with data=journal", mount.point)).wanted("data=ordered, the default");
         let why = "ext4 then writes all data twice and turns direct I/O into buffered I/O in silence (documented in the kernel's ext4 guide).";
-        let command = "take data=journal out of /etc/fstab and mount it anew (it cannot be changed while mounted)";
-        findings.push(finding.why(why).fix(command, "put data=journal back and mount it anew"));
+        let command = "# take data=journal out of /etc/fstab and mount it anew (it cannot be changed while mounted)";
+        findings.push(finding.why(why).fix(command, "# put data=journal back and mount it anew"));
     }
     if mount.has("discard") {
         let finding = Finding::note(ID, format!("{} is mounted with discard", mount.point))

@@ -23,8 +23,8 @@ pub(super) fn judge(readings: &StartReadings, needs: &Needs) -> Vec<Finding> {
 }
 
 fn told(finding: Finding, wanted: u64, found: u64) -> Finding {
-    let command = format!("ulimit -n {wanted} (as root where the hard limit is lower; LimitNOFILE={wanted} in a systemd unit)");
-    finding.wanted(format!("at least {wanted}")).fix(command, format!("ulimit -n {found}, or take the line out again"))
+    let command = format!("ulimit -n {wanted}  # as root where the hard limit is lower; LimitNOFILE={wanted} in a systemd unit");
+    finding.wanted(format!("at least {wanted}")).fix(command, format!("ulimit -n {found}  # or take the line out again"))
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ fn try_judge(readings: &Readings, needs: &Needs) -> Result<Finding, Unread> {
             return Ok(Finding::note(ID, found)
                 .wanted("shards beside their device and network")
                 .why(why)
-                .fix(command, "start it without numactl"));
+                .fix(command, "# start it without numactl"));
         }
     }
     Ok(Finding::fine(ID, format!("{text}; the shards are where their devices are, or no device says where it is")))

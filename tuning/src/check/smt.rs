@@ -30,7 +30,7 @@ pub(super) fn judge(readings: &Readings, needs: &Needs) -> Vec<Finding> {
         Finding::note(ID, format!("shards on both threads of a core: {}", format_cores(&crowded)))
             .wanted("one shard per core, for latency; for throughput measure both")
             .why(why)
-            .fix(format!("taskset -c {} sluice serve", format_cores(&cores)), "start it without taskset"),
+            .fix(format!("taskset -c {} sluice serve", format_cores(&cores)), "# start it without taskset"),
     ]
 }
 

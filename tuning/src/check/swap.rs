@@ -24,7 +24,7 @@ fn try_judge(readings: &Readings) -> Result<Finding, Unread> {
     let change = Change::new("/proc/sys/vm/swappiness", "1", swappiness.to_string());
     let finding = Finding::warn(ID, text).wanted(format!("no swap, or vm.swappiness at most {SWAPPINESS_MAX}")).why(why);
     // Swapping everything in may need more memory than there is: never done by us.
-    Ok(finding.change(change).fix("sudo swapoff -a (when free -m shows more available than used swap)", "sudo swapon -a"))
+    Ok(finding.change(change).fix("sudo swapoff -a  # only when free -m shows more available than used swap", "sudo swapon -a"))
 }
 
 #[cfg(test)]

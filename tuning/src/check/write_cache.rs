@@ -24,12 +24,12 @@ fn judge_one(device: &Device) -> Result<Finding, Unread> {
                 Finding::note(ID, "a volatile cache without FUA").wanted("FUA, or a cache that survives a power cut").why(why);
             Ok(if device.is_virtual() {
                 finding.fix(
-                    "nothing from in here: the hypervisor decides (a disk type with a cache that is protected, where it offers one)",
-                    "choose the disk type of before",
+                    "# nothing from in here: the hypervisor decides (a disk type with a cache that is protected, where it offers one)",
+                    "# choose the disk type of before",
                 )
             } else {
                 finding.fix(
-                    format!("sudo hdparm -W0 /dev/{name} (SATA only; measure before and after)"),
+                    format!("sudo hdparm -W0 /dev/{name}  # SATA only; measure before and after"),
                     format!("sudo hdparm -W1 /dev/{name}"),
                 )
             })

@@ -23,7 +23,7 @@ fn is_virtual(root: &Root) -> bool {
 }
 
 fn is_container(root: &Root) -> bool {
-    let marks = ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"];
+    let marks = ["/run/.containerenv", "/run/systemd/container"];
     let in_group = |text: String| ["docker", "kubepods", "containerd", "lxc"].iter().any(|name| text.contains(name));
     let on_overlay =
         || mounts::read(root).is_ok_and(|all| all.iter().any(|mount| mount.point == "/" && mount.file_system == "overlay"));
