@@ -204,7 +204,11 @@ fn applied_text(applied: &[Applied]) -> String {
                 change.undo()
             ),
             (problem, _) => {
-                format!("NOT changed {}: {}\n", change.path, problem.as_deref().unwrap_or("it could not be read again"))
+                format!(
+                    "NOT changed as wanted: {}: {}\n",
+                    change.path,
+                    problem.as_deref().unwrap_or("it could not be read again")
+                )
             }
         };
     }

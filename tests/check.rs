@@ -2,8 +2,12 @@
 //! does not.
 
 mod common;
+#[allow(dead_code, reason = "full file systems are other tests'")]
+#[path = "crash/mount.rs"]
+mod mount;
 
 use common::{Ended, folder, run, sluice};
+use mount::{FileSystem, Mount};
 use serde_json::Value;
 use std::path::Path;
 
@@ -91,4 +95,39 @@ fn settings_are_those_of_serve() {
     assert_eq!(of_cores["severity"], "warn");
     assert!(of_cores["found"].as_str().unwrap().contains("1000 shard(s)"), "{of_cores}");
     check(folder.path(), &["--shards", "0"]).expect(2, &["--shards"]);
+}
+
+#[test]
+fn a_file_system_that_does_not_flush_is_fatal_and_refused_by_serve() {
+    let Some(mount) = Mount::new(FileSystem::Ext4) else { return };
+    let at = mount.path();
+    let found: Value = serde_json::from_str(&check(&at, &["--json"]).expect(0, &[]).stdout).expect("JSON");
+    let of_device = of(&found, "scheduler")[0];
+    assert!(of_device["subject"].as_str().unwrap().contains("below loop"), "the device is that of the file: {of_device}");
+
+    for (option, back) in [("nobarrier", "barrier=1"), ("ro", "rw")] {
+        let remount = |option: &str| {
+            let status = std::process::Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(&at).status();
+            assert!(status.expect("mount exists").success(), "remount,{option}");
+        };
+        remount(option);
+        let ended = check(&at, &[]).expect(8, &["mount-options"]);
+        assert!(ended.stdout.contains(&format!("sudo mount -o remount,{back} {}", at.display())), "{}", ended.stdout);
+        let data_dir = at.join("data");
+        let address = format!("127.0.0.1:{}", common::free_port());
+        run(sluice().args(["serve", "--listen", &address, "--data-dir"]).arg(&data_dir)).expect(74, &["is mounted", option]);
+        assert!(!data_dir.exists(), "nothing is begun there");
+        remount(back);
+    }
+}
+
+#[test]
+fn only_root_may_apply() {
+    let folder = folder();
+    // Root gives its right up first; others have none.
+    let script = "if [ \"$(id -u)\" = 0 ]; then exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"; fi; exec \"$@\"";
+    let mut wrapped = std::process::Command::new("sh");
+    wrapped.args(["-c", script, "sh", env!("CARGO_BIN_EXE_sluice"), "check", "--apply", "--data-dir"]).arg(folder.path());
+    let ended = run(&mut wrapped).expect(1, &["only root", "nothing was changed", "without --apply"]);
+    assert_eq!(ended.stdout, "");
 }

@@ -89,11 +89,14 @@ fn a_device_is_read_whole() {
     assert_eq!(readings.start.folders[0].state, Ok(FolderState::Missing { nearest: "/".to_owned() }));
 }
 
+/// What a reading says of the file that was spoilt.
+type Spoilt = fn(&Readings) -> Option<Unread>;
+
 /// Each file of the tree in turn says nonsense or cannot be read; nothing panics, and nothing else stands in its place.
 #[test]
 fn every_spoilt_file_is_named() {
     let vda = "/sys/devices/pci0/virtio1/block/vda/queue";
-    let cases: &[(&str, fn(&Readings) -> Option<Unread>)] = &[
+    let cases: &[(&str, Spoilt)] = &[
         ("/proc/self/mountinfo", |all| all.start.folders[0].mount.clone().err()),
         ("/proc/interrupts", |all| all.devices[0].as_ref().ok()?.interrupts.clone().err()),
         ("/proc/sys/kernel/osrelease", |all| all.start.kernel.clone().err()),

@@ -46,7 +46,7 @@ pub(crate) fn check_host(config: &BrokerConfig, needs: &Needs) -> Result<(), Sta
     let readings = StartReadings::read(&Root::of_this_host(), &written_folders(config));
     for finding in judge_start(&readings, needs) {
         match finding.severity {
-            Severity::Fatal => return Err(StartError::Host(finding)),
+            Severity::Fatal => return Err(StartError::Host(Box::new(finding))),
             Severity::Warn => tracing::warn!(check = finding.id, %finding, "the host could do better"),
             Severity::Unread => tracing::warn!(check = finding.id, %finding, "the host could not be examined"),
             Severity::Note | Severity::NotApplicable | Severity::Fine => {}

@@ -13,7 +13,7 @@ pub enum StartError {
     /// A value of the configuration is outside its bounds.
     InvalidSetting { setting: &'static str, problem: String },
     /// The host lacks something, or a folder lies where nothing is safe: a fatal finding of a check before the start.
-    Host(Finding),
+    Host(Box<Finding>),
     /// A folder cannot be created, read or written.
     Folder { path: PathBuf, error: io::Error },
     /// The folder's file system keeps nothing (tmpfs), has no direct I/O, or is read-only.
@@ -156,10 +156,13 @@ impl StartError {
         let text = self.to_string();
         match self {
             Self::InvalidSetting { .. } => FatalReason::Configuration(text),
-            Self::Host(Finding { id: "memlock", .. }) => FatalReason::LockedMemory(text),
-            Self::Host(Finding { id: "io-uring", .. }) => FatalReason::NoIoUring(text),
-            Self::Host(Finding { id: "file-system" | "mount-options", .. }) => FatalReason::DataFolder(text),
-            Self::Host(_) | Self::Thread { .. } => FatalReason::Host(text),
+            Self::Host(finding) => match finding.id {
+                "memlock" => FatalReason::LockedMemory(text),
+                "io-uring" => FatalReason::NoIoUring(text),
+                "file-system" | "mount-options" => FatalReason::DataFolder(text),
+                _ => FatalReason::Host(text),
+            },
+            Self::Thread { .. } => FatalReason::Host(text),
             Self::FolderInUse { .. } | Self::OpenMetadata(OpenError::InUse { .. }) => FatalReason::DataFolderInUse(text),
             Self::Folder { .. }
             | Self::FolderProblem(_)

@@ -38,7 +38,7 @@ fn try_apply(root: &Root, change: &Change) -> Result<(), String> {
     file.write_all(format!("{}\n", change.value).as_bytes()).map_err(|error| format!("{} refuses it: {error}", change.path))?;
     match chosen(root, &change.path) {
         Ok(after) if after == change.value => Ok(()),
-        Ok(after) => Err(format!("{} took the value and says {after}", change.path)),
+        Ok(after) => Err(format!("{} was written and says {after} now; to undo: {}", change.path, change.undo())),
         Err(unread) => Err(unread.to_string()),
     }
 }
