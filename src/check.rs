@@ -12,6 +12,9 @@ use sluice_tuning::check::{Applied, Finding, Fix, Needs, Severity, apply, judge}
 use sluice_tuning::host::{Readings, Root};
 use std::path::PathBuf;
 
+/// A governor has a file for each core: people see the first few.
+const FIXES_SHOWN: usize = 4;
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   sluice check                                   this host, and ./sluice-data
@@ -107,7 +110,7 @@ fn outcome(findings: &[Finding], applied: &[Applied]) -> Result<(), Failure> {
     let fatal: Vec<&str> = findings.iter().filter(|one| one.severity == Severity::Fatal).map(|one| one.id).collect();
     if !fatal.is_empty() {
         let text = format!("a broker cannot run here, or would not be safe: {}", fatal.join(", "));
-        return Err(Failure::new(ExitStatus::Unfit, text).remedy("the commands above, then `sluice check` again"));
+        return Err(Failure::new(ExitStatus::Unfit, text).remedy("the commands shown for it, then `sluice check` again"));
     }
     let refused = applied.iter().filter(|one| one.problem.is_some()).count();
     if refused > 0 {
@@ -182,9 +185,12 @@ fn details(finding: &Finding) -> String {
     let subject = finding.subject.as_ref().map(|subject| format!(" of {subject}")).unwrap_or_default();
     let mut text = format!("{}{subject}: {}\n", finding.id, finding.found);
     text += &format!("    wanted: {}\n    why:    {}\n", finding.wanted, finding.why);
-    for Fix { command, undo, change } in &finding.fixes {
+    for Fix { command, undo, change } in finding.fixes.iter().take(FIXES_SHOWN) {
         let mark = if change.is_some() { "*" } else { " " };
         text += &format!("  {mark} fix:    {command}\n    undo:   {undo}\n");
+    }
+    if finding.fixes.len() > FIXES_SHOWN {
+        text += &format!("    and {} more like these: --json has them all\n", finding.fixes.len() - FIXES_SHOWN);
     }
     text + "\n"
 }

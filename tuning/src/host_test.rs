@@ -110,10 +110,11 @@ fn every_spoilt_file_is_named() {
         ("/sys/devices/system/cpu/online", |all| all.processors.governors.clone().err()),
         ("/sys/devices/system/cpu/isolated", |all| all.processors.isolated.clone().err()),
     ];
+    let tree = disks();
     for (path, unread) in cases {
+        let place = tree.path().join(&path[1..]);
+        let before = std::fs::read(&place).ok();
         for is_folder in [false, true] {
-            let tree = disks();
-            let place = tree.path().join(&path[1..]);
             let _was_not_there = std::fs::remove_file(&place);
             if is_folder {
                 std::fs::create_dir_all(&place).unwrap();
@@ -121,14 +122,18 @@ fn every_spoilt_file_is_named() {
                 add(tree.path(), &[(path, "? \u{1} nonsense\n-1-\n")]);
             }
             let readings = Readings::read(&Root::at(tree.path()), &["/".into()]);
-            // Without mounts no device is looked for.
             let found = unread(&readings).unwrap_or_else(|| panic!("{path} was believed: {readings:?}"));
             assert!(found.path.starts_with(path) && !found.is_missing, "{path}: {found}");
         }
+        std::fs::remove_dir(&place).unwrap();
+        if let Some(before) = before {
+            std::fs::write(&place, before).unwrap();
+        }
     }
     for file in ["scheduler", "fua", "rotational", "nr_requests"] {
-        let tree = disks();
-        std::fs::write(tree.path().join(&vda[1..]).join(file), "a b c\n").unwrap();
+        let place = tree.path().join(&vda[1..]).join(file);
+        let before = std::fs::read(&place).unwrap();
+        std::fs::write(&place, "a b c\n").unwrap();
         let readings = Readings::read(&Root::at(tree.path()), &["/".into()]);
         let device = readings.devices[0].clone().expect("a device");
         let unread = [
@@ -138,6 +143,7 @@ fn every_spoilt_file_is_named() {
             device.request_count_max.is_err(),
         ];
         assert_eq!(unread.iter().filter(|is_err| **is_err).count(), 1, "{file}");
+        std::fs::write(&place, before).unwrap();
     }
 }
 
