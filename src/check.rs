@@ -125,8 +125,11 @@ fn to_text(findings: &[Finding], applied: &[Applied], was_asked_to_apply: bool) 
     let problems: Vec<&Finding> = findings.iter().filter(|finding| finding.is_problem()).collect();
     if !problems.is_empty() {
         text += &format!("{}\n\n", overview(&problems).to_text());
-        for problem in &problems {
-            text += &details(problem);
+        // Of those that could not be read the table says all there is.
+        let is_known = |one: &&&Finding| one.severity != Severity::Unread;
+        text.extend(problems.iter().filter(is_known).map(|problem| details(problem)));
+        if problems.iter().any(|one| one.severity == Severity::Unread) {
+            text += "What is unread is not called fine: run the check as root or outside of the container, or look yourself.\n\n";
         }
     }
     let of = |severity: Severity| findings.iter().filter(move |one| one.severity == severity);
@@ -157,19 +160,16 @@ fn to_text(findings: &[Finding], applied: &[Applied], was_asked_to_apply: bool) 
 
 /// The one line to read when there is no time for more.
 fn verdict(findings: &[Finding]) -> String {
-    let count = |severity: Severity, one: &str, many: &str| {
-        let count = findings.iter().filter(|finding| finding.severity == severity).count();
-        format!("{count} {}", if count == 1 { one } else { many })
+    let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let many = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    let (fatal, unread) = (count(Severity::Fatal), count(Severity::Unread));
+    let verdict = match (fatal, unread) {
+        (0, 0) => "a broker can run here",
+        (0, _) => "nothing keeps a broker from running here, as far as it could be read",
+        _ => "a broker cannot run here, or would not be safe",
     };
-    let is_fatal = findings.iter().any(|finding| finding.severity == Severity::Fatal);
-    format!(
-        "{}: {} fatal, {}, {}, {} unread",
-        if is_fatal { "a broker cannot run here, or would not be safe" } else { "a broker can run here" },
-        findings.iter().filter(|finding| finding.severity == Severity::Fatal).count(),
-        count(Severity::Warn, "warning", "warnings"),
-        count(Severity::Note, "note", "notes"),
-        findings.iter().filter(|finding| finding.severity == Severity::Unread).count(),
-    )
+    let (warnings, notes) = (many(count(Severity::Warn), "warning"), many(count(Severity::Note), "note"));
+    format!("{verdict}: {fatal} fatal, {warnings}, {notes}, {unread} unread")
 }
 
 fn overview(problems: &[&Finding]) -> Table {
@@ -247,4 +247,47 @@ fn to_json(findings: &[Finding], applied: &[Applied]) -> Value {
         "findings": findings.iter().map(finding).collect::<Vec<_>>(),
         "changes": applied.iter().map(change).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_tuning::check::Change;
+
+    fn finding(id: &'static str, severity: Severity, found: &str) -> Finding {
+        let (wanted, why) = ("none".to_owned(), "It costs.".to_owned());
+        Finding { id, subject: Some("vda".to_owned()), severity, found: found.to_owned(), wanted, why, fixes: Vec::new() }
+    }
+
+    #[test]
+    fn problems_come_first_and_the_mark_stands_at_what_is_changed() {
+        let change = Change::new("/sys/block/vda/queue/scheduler", "none", "bfq");
+        let fix = Fix { command: change.command(), undo: change.undo(), change: Some(change.clone()) };
+        let findings = [
+            Finding { fixes: vec![fix], ..finding("scheduler", Severity::Warn, "bfq") },
+            finding("swap", Severity::Unread, "could not be read: /proc/swaps"),
+            finding("rotational", Severity::NotApplicable, "a virtual disk"),
+            finding("smt", Severity::Fine, "one thread per core"),
+        ];
+        let text = to_text(&findings, &[], false);
+        let parts = [
+            "nothing keeps a broker from running here, as far as it could be read: 0 fatal, 1 warning, 0 notes, 1 unread\n",
+            " warn      scheduler  vda    bfq\n",
+            "scheduler of vda: bfq\n    wanted: none\n    why:    It costs.\n  * fix:    echo none | sudo tee /sys/block/vda/queue/scheduler\n    \
+             undo:   echo bfq | sudo tee /sys/block/vda/queue/scheduler\n",
+            "What is unread is not called fine",
+            "does not apply here: rotational (a virtual disk)\nfine: smt\n",
+            "--apply",
+        ];
+        let mut rest = text.as_str();
+        for part in parts {
+            let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is not where it should be in\n{text}"));
+            rest = &rest[at + part.len()..];
+        }
+        assert_eq!(to_json(&findings, &[])["findings"][0]["fixes"][0]["is_applied_by_check"], true);
+        assert!(outcome(&findings, &[]).is_ok());
+        let refused = Applied { change, after: Ok("bfq".to_owned()), problem: Some("read-only".to_owned()) };
+        assert_eq!(outcome(&findings, &[refused]).expect_err("a failure").status, ExitStatus::Failed);
+        assert_eq!(outcome(&[finding("io-uring", Severity::Fatal, "no")], &[]).expect_err("a failure").status, ExitStatus::Unfit);
+    }
 }

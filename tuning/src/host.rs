@@ -36,7 +36,7 @@ use std::path::PathBuf;
 pub struct StartReadings {
     pub kernel: Read<KernelVersion>,
     pub io_uring: IoUringReading,
-    pub limits: Read<Limits>,
+    pub limits: Limits,
     /// The data folder, and the journal's when that is another one.
     pub folders: Vec<DataFolder>,
 }

@@ -15,11 +15,12 @@ pub(super) fn judge(readings: &Readings, needs: &Needs) -> Vec<Finding> {
         }
         Ok(Some(limit)) => {
             let text = format!("processor time of {limit:.1} cores (cpu.max), of {cores}");
-            let why = "Who has used it up stands still until the period ends, up to 100 ms; shards are not pinned then, and there are fewer by default.";
+            let why = "Who has used it up stands still until the period ends, up to 100 ms; shards are not pinned then, and \
+                there are fewer by default.";
             let finding = Finding::warn(ID, text).wanted("whole cores of its own (cpuset), and no cpu.max").why(why);
             finding.fix(
-                "# --cpuset-cpus LIST instead of --cpus for a container, AllowedCPUs= instead of CPUQuota= in a systemd unit, whole CPUs \
-                 under the static CPU manager in Kubernetes",
+                "# --cpuset-cpus LIST instead of --cpus for a container, AllowedCPUs= instead of CPUQuota= in a systemd unit, \
+                 whole CPUs under the static CPU manager in Kubernetes",
                 "# give the limit of before again",
             )
         }

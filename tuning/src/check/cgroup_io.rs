@@ -10,12 +10,14 @@ pub(super) fn judge(readings: &Readings, _needs: &Needs) -> Vec<Finding> {
         Err(unread) => Finding::unread(ID, unread),
         Ok(limits) if limits.is_empty() => Finding::fine(ID, "no limit of input and output"),
         Ok(limits) => {
-            let why = "What is beyond the limit waits in the kernel, durable writes too; each byte is written twice, and admission counts on what the device does.";
+            let why = "What is beyond the limit waits in the kernel, durable writes too; each byte is written twice, and \
+                admission counts on what the device does.";
             let finding = Finding::note(ID, format!("io.max is {}", limits.join("; ")))
                 .wanted("no io.max, or twice the rate of produce")
                 .why(why);
             finding.fix(
-                "# leave out --device-write-bps and its like for a container, IOWriteBandwidthMax= and its like in a systemd unit",
+                "# leave out --device-write-bps and its like for a container, IOWriteBandwidthMax= and its like in a systemd \
+                    unit",
                 "# give the limit of before again",
             )
         }

@@ -15,7 +15,8 @@ pub(super) fn judge(readings: &Readings, needs: &Needs) -> Vec<Finding> {
         Ok(None) => Finding::fine(ID, "no limit of threads"),
         Ok(Some(limit)) if *limit >= wanted => Finding::fine(ID, format!("{limit} threads")),
         Ok(Some(limit)) => {
-            let why = "Shards, their blocking pools and the kernel's workers for io_uring count; where no more can be made, writes wait or the broker ends.";
+            let why = "Shards, their blocking pools and the kernel's workers for io_uring count; where no more can be made, \
+                writes wait or the broker ends.";
             let finding = Finding::warn(ID, format!("{limit} threads (pids.max)")).wanted(format!("at least {wanted}")).why(why);
             finding.fix(
                 format!("# --pids-limit {wanted} for a container, TasksMax={wanted} in a systemd unit"),

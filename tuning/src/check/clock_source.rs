@@ -17,7 +17,8 @@ pub(super) fn judge(readings: &Readings, _needs: &Needs) -> Vec<Finding> {
     if is_cheap(&source.current) {
         return vec![Finding::fine(ID, &source.current)];
     }
-    let why = "Every reading of the clock is a system call and an access to a slow device then, one to several microseconds where 30 ns are usual.";
+    let why = "Every reading of the clock is a system call and an access to a slow device then, one to several microseconds \
+        where 30 ns are usual.";
     let finding = Finding::warn(ID, &source.current).wanted(format!("one of {}", CHEAP.join(", "))).why(why);
     let better = source.available.iter().find(|name| is_cheap(name));
     vec![match better {
@@ -27,7 +28,8 @@ pub(super) fn judge(readings: &Readings, _needs: &Needs) -> Vec<Finding> {
             finding.fix(format!("sudo dmesg | grep -i clocksource; {}", change.command()), change.undo())
         }
         None => finding.fix(
-            "sudo dmesg | grep -i -e tsc -e clocksource  # this host offers no better one; look at what the kernel's log says of tsc (sudo dmesg | grep -i tsc)",
+            "sudo dmesg | grep -i -e tsc -e clocksource  # this host offers no better one; look at what the kernel's log says \
+                of tsc (sudo dmesg | grep -i tsc)",
             "# nothing to undo",
         ),
     }]

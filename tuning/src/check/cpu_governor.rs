@@ -23,7 +23,8 @@ pub(super) fn judge(readings: &Readings, _needs: &Needs) -> Vec<Finding> {
         if governor == "performance" {
             return Finding::fine(ID, text);
         }
-        let why = "A shard that sleeps between requests wakes on a processor that has been slowed down, and speeds up only after milliseconds of load.";
+        let why = "A shard that sleeps between requests wakes on a processor that has been slowed down, and speeds up only \
+            after milliseconds of load.";
         let file = |core: &usize| format!("/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor");
         let finding = Finding::warn(ID, text).wanted("performance").why(why);
         cores.iter().fold(finding, |finding, core| finding.change(Change::new(file(core), "performance", governor.clone())))

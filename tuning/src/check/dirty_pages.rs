@@ -23,7 +23,8 @@ fn try_judge(readings: &Readings) -> Result<Finding, Unread> {
     if len <= BACKGROUND_LEN_MAX {
         return Ok(Finding::fine(ID, text));
     }
-    let why = "Sluice writes past the page cache; what other programs write there is held back that long and then floods the device: beside 1.5 GB/s of unpaced writes the median durable write took 560 to 1060 µs, beside paced ones 130 to 250.";
+    let why = "Sluice writes past the page cache; what other programs write there is held back that long and then floods the \
+        device: beside 1.5 GB/s of unpaced writes the median durable write took 560 to 1060 µs, beside paced ones 130 to 250.";
     let path = "/proc/sys/vm/dirty_background_bytes";
     let change = if dirty.background_len > 0 {
         Change::new(path, BACKGROUND_LEN.to_string(), dirty.background_len.to_string())

@@ -11,7 +11,8 @@ pub(super) fn judge(readings: &Readings, _needs: &Needs) -> Vec<Finding> {
         Err(unread) => Finding::unread(ID, unread),
         Ok(None) => Finding::not_applicable(ID, "this kernel has none"),
         Ok(Some(choice)) if choice.chosen == "always" => {
-            let why = "The kernel may stop a thread to gather a free huge page, and a broker takes more memory than its budgets say; measured here they made nothing faster.";
+            let why = "The kernel may stop a thread to gather a free huge page, and a broker takes more memory than its \
+                budgets say; measured here they made nothing faster.";
             Finding::warn(ID, "always").wanted("madvise").why(why).change(Change::new(PATH, "madvise", "always"))
         }
         Ok(Some(choice)) => Finding::fine(ID, &choice.chosen),

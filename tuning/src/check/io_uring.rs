@@ -6,7 +6,8 @@ use std::io;
 
 const ID: &str = "io-uring";
 const WHY: &str = "All I/O of a shard goes through io_uring; a broker does not start without.";
-const SECCOMP: &str = "# give the container a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register (--security-opt seccomp=FILE)";
+const SECCOMP: &str = "# give the container a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register \
+    (--security-opt seccomp=FILE)";
 const SECCOMP_UNDO: &str = "# start the container with the profile of before";
 const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 

@@ -53,8 +53,12 @@ fn judge_shared(text: String, needs: &Needs, pinned: &[usize]) -> Finding {
     }
     let cores = format_cores(&free);
     finding.fix(
-        format!("sudo systemctl set-property --runtime system.slice AllowedCPUs={cores}; sudo systemctl set-property --runtime user.slice AllowedCPUs={cores}  # and start the broker in a slice of its own"),
-        "sudo systemctl set-property --runtime system.slice AllowedCPUs=; sudo systemctl set-property --runtime user.slice AllowedCPUs=",
+        format!(
+            "sudo systemctl set-property --runtime system.slice AllowedCPUs={cores}; sudo systemctl set-property --runtime \
+            user.slice AllowedCPUs={cores}  # and start the broker in a slice of its own"
+        ),
+        "sudo systemctl set-property --runtime system.slice AllowedCPUs=; sudo systemctl set-property --runtime user.slice \
+            AllowedCPUs=",
     )
 }
 

@@ -46,7 +46,8 @@ fn has_memory_fix(found: KernelVersion) -> bool {
 fn known_bad(found: KernelVersion, file_system: &str) -> Option<&'static str> {
     match (found.major, found.minor, found.patch, file_system) {
         (6, 1, 64..=65, "ext4") => Some(
-            "6.1.64 and 6.1.65 may leave the position of a synchronous direct write where it was and overwrite data (Debian bug 1057843).",
+            "6.1.64 and 6.1.65 may leave the position of a synchronous direct write where it was and overwrite data (Debian \
+                bug 1057843).",
         ),
         (6, 3, 0..=4, "xfs") => Some("Kernels from 6.3.0 to 6.3.4 may damage XFS's metadata (mended in 6.3.5)."),
         _ => None,
@@ -95,7 +96,8 @@ mod tests {
         assert_eq!(
             tell(&judge(&readings, &needs())),
             [format!(
-                "fatal kernel-version: the kernel is 6.0.1 | wanted {WANTED} | Sluice is built for and tested on kernels from 6.1 on; what \
+                "fatal kernel-version: the kernel is 6.0.1 | wanted {WANTED} | Sluice is built for and tested on kernels from \
+                    6.1 on; what \
                  io_uring lacks before is not worked around. | {FIX} | undo {UNDO}"
             )]
         );

@@ -9,8 +9,8 @@ const ID: &str = "memlock";
 const RINGS_PER_SHARD: u64 = 3;
 
 pub(super) fn judge(readings: &StartReadings, needs: &Needs) -> Vec<Finding> {
-    let found_len = match &readings.limits {
-        Ok(limits) => limits.memlock_len,
+    let found_len = match &readings.limits.memlock_len {
+        Ok(found_len) => *found_len,
         Err(unread) => return vec![Finding::unread(ID, unread)],
     };
     let needed_len = memlock_needed_len(needs);
@@ -22,7 +22,8 @@ pub(super) fn judge(readings: &StartReadings, needs: &Needs) -> Vec<Finding> {
             told(Finding::fatal(ID, text(len)).why(why), MEMLOCK_LEN_PER_SHARD, len)
         }
         Some(len) if len < needed_len => {
-            let why = "I/O buffers that are not locked are looked up and pinned by the kernel for each request, which makes I/O a little slower.";
+            let why = "I/O buffers that are not locked are looked up and pinned by the kernel for each request, which makes \
+                I/O a little slower.";
             told(Finding::warn(ID, text(len)).why(why), needed_len, len)
         }
         Some(len) => Finding::fine(ID, text(len)),
@@ -64,14 +65,17 @@ mod tests {
             // A fatal limit is told with the least that would do.
             (Some(65_536), "fatal", &["locked memory is 64 KiB", "ulimit -l 512 ", "LimitMEMLOCK=524288"]),
         ] {
-            let limits = Ok(Limits { memlock_len: found, descriptor_count: 1 << 20 });
+            let limits = Limits { memlock_len: Ok(found), ..good().start.limits };
             let findings = judge(&StartReadings { limits, ..good().start }, &needs);
             assert_eq!(findings[0].severity.name(), severity, "{found:?}");
             for part in parts {
                 assert!(findings[0].to_string().contains(part), "{}", findings[0]);
             }
         }
-        let findings = judge(&StartReadings { limits: Err(unread()), ..good().start }, &needs);
+        let findings = judge(
+            &StartReadings { limits: Limits { memlock_len: Err(unread()), ..good().start.limits }, ..good().start },
+            &needs,
+        );
         assert_eq!(findings[0].severity.name(), "unread");
     }
 }

@@ -22,7 +22,8 @@ fn judge_mount(mount: &Mount) -> Vec<Finding> {
     let mut findings = Vec::new();
     if mount.has("ro") {
         let finding = Finding::fatal(ID, format!("{} is mounted read-only (ro)", mount.point)).wanted("rw");
-        let why = "A broker writes before it acknowledges; the kernel also mounts a file system so after an error: look at its log first (dmesg).";
+        let why = "A broker writes before it acknowledges; the kernel also mounts a file system so after an error: look at its \
+            log first (dmesg).";
         findings.push(finding.why(why).fix(remount("rw"), remount("ro")));
     }
     let off = |option: &&String| matches!(option.as_str(), "nobarrier" | "barrier=0");
@@ -35,7 +36,8 @@ fn judge_mount(mount: &Mount) -> Vec<Finding> {
     if mount.file_system == "ext4" && mount.has("data=journal") {
         let finding =
             Finding::warn(ID, format!("{} is mounted with data=journal", mount.point)).wanted("data=ordered, the default");
-        let why = "ext4 then writes all data twice and turns direct I/O into buffered I/O in silence (documented in the kernel's ext4 guide).";
+        let why = "ext4 then writes all data twice and turns direct I/O into buffered I/O in silence (documented in the \
+            kernel's ext4 guide).";
         let command = "# take data=journal out of /etc/fstab and mount it anew (it cannot be changed while mounted)";
         findings.push(finding.why(why).fix(command, "# put data=journal back and mount it anew"));
     }

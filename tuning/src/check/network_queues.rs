@@ -39,7 +39,8 @@ fn judge_interface(interface: &Interface, readings: &Readings, needs: &Needs) ->
     }
     let (wanted, name) = (cores.min(needs.shards.len().max(2)), &interface.name);
     let whose = if readings.surroundings.is_virtual { ", if the hypervisor offers them" } else { "" };
-    let why = "One core takes the interrupts and the protocol work of every packet for all shards, and is full while others wait (kernel documentation, networking/scaling).";
+    let why = "One core takes the interrupts and the protocol work of every packet for all shards, and is full while others \
+        wait (kernel documentation, networking/scaling).";
     let command = format!("sudo ethtool -L {name} combined {wanted}");
     let finding = Finding::note(ID, text).wanted(format!("{wanted} queues{whose}")).why(why);
     Ok(finding.fix(command, format!("sudo ethtool -L {name} combined {queues}")))

@@ -6,8 +6,8 @@ use crate::host::StartReadings;
 const ID: &str = "nofile";
 
 pub(super) fn judge(readings: &StartReadings, needs: &Needs) -> Vec<Finding> {
-    let found = match &readings.limits {
-        Ok(limits) => limits.descriptor_count,
+    let found = match &readings.limits.descriptor_count {
+        Ok(found) => *found,
         Err(unread) => return vec![Finding::unread(ID, unread)],
     };
     let text = format!("the limit of open files is {found}");
@@ -15,7 +15,8 @@ pub(super) fn judge(readings: &StartReadings, needs: &Needs) -> Vec<Finding> {
         let why = "Shards keep rings, journals and segments open; a broker does not start with fewer.";
         told(Finding::fatal(ID, text).why(why), needs.descriptor_count_min, found)
     } else if found < needs.descriptor_count_wanted {
-        let why = "Each connection takes a descriptor: fewer can be open than connections_max allows, and clients beyond that are turned away.";
+        let why = "Each connection takes a descriptor: fewer can be open than connections_max allows, and clients beyond that \
+            are turned away.";
         told(Finding::warn(ID, text).why(why), needs.descriptor_count_wanted, found)
     } else {
         Finding::fine(ID, text)
@@ -41,12 +42,15 @@ mod tests {
             (512, "warn", "LimitNOFILE=10512"),
             (10_512, "fine", "the limit of open files is 10512"),
         ] {
-            let limits = Ok(Limits { memlock_len: None, descriptor_count: found });
+            let limits = Limits { descriptor_count: Ok(found), ..good().start.limits };
             let findings = judge(&StartReadings { limits, ..good().start }, &needs);
             assert_eq!(findings[0].severity.name(), severity, "{found}");
             assert!(findings[0].to_string().contains(part), "{}", findings[0]);
         }
-        let findings = judge(&StartReadings { limits: Err(unread()), ..good().start }, &needs);
+        let findings = judge(
+            &StartReadings { limits: Limits { descriptor_count: Err(unread()), ..good().start.limits }, ..good().start },
+            &needs,
+        );
         assert_eq!(findings[0].severity.name(), "unread");
     }
 }

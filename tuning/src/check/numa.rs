@@ -31,7 +31,8 @@ fn try_judge(readings: &Readings, needs: &Needs) -> Result<Finding, Unread> {
         };
         let far: Vec<usize> = needs.shards.iter().flatten().filter(|core| !cores.contains(core)).copied().collect();
         if !far.is_empty() {
-            let why = "What a device writes to memory crosses to the other node first, and each access of a shard to it crosses back (numactl --hardware shows the distance).";
+            let why = "What a device writes to memory crosses to the other node first, and each access of a shard to it \
+                crosses back (numactl --hardware shows the distance).";
             let found = format!("{text}; {name} is at node {node}, shards on {} are not", format_cores(&far));
             let command = format!("numactl --cpunodebind={node} --membind={node} sluice serve");
             return Ok(Finding::note(ID, found)

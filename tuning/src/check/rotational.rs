@@ -16,7 +16,8 @@ fn judge_one(device: &Device) -> Result<Finding, Unread> {
     if !device.is_rotational.clone()? {
         return Ok(Finding::fine(ID, "no"));
     }
-    let why = "A durable write waits for the platter, up to 8 ms at 7200 turns a minute, and each switch between journal and segments moves the heads.";
+    let why = "A durable write waits for the platter, up to 8 ms at 7200 turns a minute, and each switch between journal and \
+        segments moves the heads.";
     let finding = Finding::warn(ID, "yes").wanted("a solid-state disk, at least for journal_dir").why(why);
     Ok(finding.fix(
         "sluice serve --journal-dir DIR  # a folder on a solid-state disk",

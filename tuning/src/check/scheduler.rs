@@ -20,10 +20,12 @@ fn judge_one(device: &Device) -> Result<Finding, Unread> {
     let text = chosen.clone();
     let why = match chosen.as_str() {
         "mq-deadline" => {
-            "It prefers reads: beside one greedy reader the median durable 4 KiB write took 65 ms instead of 0.2 on the disk Sluice is measured on."
+            "It prefers reads: beside one greedy reader the median durable 4 KiB write took 65 ms instead of 0.2 on the disk \
+                Sluice is measured on."
         }
         "bfq" => {
-            "It shares the device out between processes and holds it idle for one that may come back, which delays every durable write."
+            "It shares the device out between processes and holds it idle for one that may come back, which delays every \
+                durable write."
         }
         _ => "It holds requests back to meet its own goals for latency; shards pace their own work already.",
     };

@@ -25,7 +25,8 @@ pub(super) fn judge(readings: &Readings, needs: &Needs) -> Vec<Finding> {
     // One thread of each core, and the shards that remain when one of them is left free.
     let first = |core: &&usize| siblings.get(core).and_then(|threads| threads.iter().min()).is_none_or(|first| first == *core);
     let cores: Vec<usize> = needs.available.iter().filter(first).copied().collect();
-    let why = "Two threads of a core share its execution units and its caches, so each is slower than alone, and by how much depends on its neighbour.";
+    let why = "Two threads of a core share its execution units and its caches, so each is slower than alone, and by how much \
+        depends on its neighbour.";
     vec![
         Finding::note(ID, format!("shards on both threads of a core: {}", format_cores(&crowded)))
             .wanted("one shard per core, for latency; for throughput measure both")

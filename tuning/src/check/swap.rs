@@ -20,7 +20,8 @@ fn try_judge(readings: &Readings) -> Result<Finding, Unread> {
     if swappiness <= SWAPPINESS_MAX {
         return Ok(Finding::fine(ID, text));
     }
-    let why = "A page of a tail or of an index that was put on disk is read back while the whole shard waits, a device's latency for each.";
+    let why = "A page of a tail or of an index that was put on disk is read back while the whole shard waits, a device's \
+        latency for each.";
     let change = Change::new("/proc/sys/vm/swappiness", "1", swappiness.to_string());
     let finding = Finding::warn(ID, text).wanted(format!("no swap, or vm.swappiness at most {SWAPPINESS_MAX}")).why(why);
     // Swapping everything in may need more memory than there is: never done by us.

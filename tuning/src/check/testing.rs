@@ -54,7 +54,7 @@ pub(crate) fn good() -> Readings {
         start: StartReadings {
             kernel: "6.18.44-fc-v657".parse(),
             io_uring: IoUringReading::Available,
-            limits: Ok(Limits { memlock_len: None, descriptor_count: 1 << 20 }),
+            limits: Limits { memlock_len: Ok(None), descriptor_count: Ok(1 << 20) },
             folders: vec![DataFolder { path: "/data".into(), state: Ok(FolderState::Writable), mount: Ok(mount) }],
         },
         devices: vec![Ok(device())],

@@ -19,12 +19,14 @@ fn judge_one(device: &Device) -> Result<Finding, Unread> {
         "write back" if device.has_fua.clone()? => Ok(Finding::fine(ID, "a volatile cache, and writes that go past it (FUA)")),
         "write back" => {
             let name = &device.name;
-            let why = "Each durable write is followed by a flush of the whole cache: 99 µs instead of 46 for 4 KiB on the disk Sluice is measured on.";
+            let why = "Each durable write is followed by a flush of the whole cache: 99 µs instead of 46 for 4 KiB on the disk \
+                Sluice is measured on.";
             let finding =
                 Finding::note(ID, "a volatile cache without FUA").wanted("FUA, or a cache that survives a power cut").why(why);
             Ok(if device.is_virtual() {
                 finding.fix(
-                    "# nothing from in here: the hypervisor decides (a disk type with a cache that is protected, where it offers one)",
+                    "# nothing from in here: the hypervisor decides (a disk type with a cache that is protected, where it \
+                        offers one)",
                     "# choose the disk type of before",
                 )
             } else {

@@ -6,20 +6,20 @@ use std::io;
 /// What an executor locks besides its arena, bytes (glommio refuses to start below it).
 pub const MEMLOCK_LEN_PER_SHARD: u64 = 512 * 1024;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// RLIMIT_MEMLOCK in bytes; none when unlimited or when this process may lock what it likes (CAP_IPC_LOCK).
-    pub memlock_len: Option<u64>,
+    pub memlock_len: Read<Option<u64>>,
     /// RLIMIT_NOFILE, as far as this process may raise it itself.
-    pub descriptor_count: u64,
+    pub descriptor_count: Read<u64>,
 }
 
-pub(super) fn read(root: &Root) -> Read<Limits> {
-    let failed = |error: io::Error| Unread::io("the limits of this process", &error);
-    Ok(Limits {
-        memlock_len: memlock(limit(libc::RLIMIT_MEMLOCK).map_err(failed)?.rlim_cur, || may_lock_all(root))?,
-        descriptor_count: limit(libc::RLIMIT_NOFILE).map_err(failed)?.rlim_max,
-    })
+pub(super) fn read(root: &Root) -> Limits {
+    let limit = |resource| limit(resource).map_err(|error| Unread::io("the limits of this process", &error));
+    Limits {
+        memlock_len: limit(libc::RLIMIT_MEMLOCK).and_then(|limit| memlock(limit.rlim_cur, || may_lock_all(root))),
+        descriptor_count: limit(libc::RLIMIT_NOFILE).map(|limit| limit.rlim_max),
+    }
 }
 
 /// Raises the soft limit of open descriptors to the hard one; returns what holds then.
