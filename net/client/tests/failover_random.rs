@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support::{FakeBroker, Fault, Mode, quick};
 
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 4;
 const BROKERS: u16 = 3;
 const PARTITIONS: u32 = 2;
 const RECORDS: u64 = 400;
