@@ -5,7 +5,7 @@ use crate::memory_disk::MemoryDisk;
 use sluice_model::limits::GROUP_LEN_TARGET;
 use sluice_model::{BrokerId, Clock, Incarnation, LeaderEpoch, Now, PlacementEpoch, ShardIndex, TopicPartition};
 use sluice_partition::pace::Unpaced;
-use sluice_partition::{Acks, Completion, OpenShard, PartitionAssignment, PartitionSettings, Partitions, PartitionsConfig};
+use sluice_partition::{Acks, Completion, IsrTimes, OpenShard, PartitionAssignment, PartitionSettings, PartitionState, Partitions, PartitionsConfig};
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::commit_group::JournalEntry;
 use sluice_storage::journal::{Journal, JournalConfig};
@@ -20,6 +20,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+const INCARNATION: Incarnation = Incarnation { number: 1, random: 77 };
 const SHARD: ShardIndex = ShardIndex(0);
 const TAIL_BUDGET_LEN: usize = 64 * 1024 * 1024;
 
@@ -105,7 +106,7 @@ fn open_shard(count: u32) -> OpenShard {
     let assigned = |index| PartitionAssignment {
         id: partition(index),
         placement_epoch: PlacementEpoch(1),
-        leader_epoch: LeaderEpoch(1),
+        state: Some(PartitionState::alone(BrokerId(1), INCARNATION, LeaderEpoch(1))),
         settings,
     };
     OpenShard {
@@ -120,8 +121,9 @@ fn open_shard(count: u32) -> OpenShard {
             write_back_interval_ms: 1000,
             checkpoint_interval_ms: 2000,
             scrub_interval_ms: 0,
+            isr_times: IsrTimes::default(),
         },
-        incarnation: Incarnation { number: 1, random: 77 },
+        incarnation: INCARNATION,
         assigned: (0..count).map(assigned).collect(),
         imports: Vec::new(),
         owners: BTreeMap::new(),
@@ -156,7 +158,7 @@ impl BenchStorage {
         let plan = RecoverShard {
             layout: layout(),
             shard: SHARD,
-            incarnation: Incarnation { number: 1, random: 77 },
+            incarnation: INCARNATION,
             journal: journal_config(),
             memory: memory.clone(),
             fate: &|_, _| PartitionFate::Recover(LogConfig::default()),

@@ -94,6 +94,17 @@ impl ProducerTable {
         entry.last_append_ms = header.append_time_ms.to_native();
     }
 
+    /// What it remembers of batches below `end`. A table that begins with this and is given all frames from `end` on comes to
+    /// be this one.
+    #[must_use]
+    pub fn below(&self, end: Offset) -> Self {
+        let remembered = self.entries.iter().filter_map(|(&id, entry)| {
+            let batches: VecDeque<_> = entry.batches.iter().filter(|batch| batch.base_offset < end).copied().collect();
+            (!batches.is_empty()).then(|| (id, ProducerEntry { batches, ..*entry }))
+        });
+        Self { entries: remembered.collect() }
+    }
+
     /// Forgets producers whose last append is before `before_ms`; gives back how many.
     pub fn expire(&mut self, before_ms: i64) -> usize {
         let count = self.entries.len();
@@ -141,5 +152,17 @@ mod tests {
         table.on_append(&frame(-1, -1, -1, 16));
         assert_eq!(table.len(), 1);
         assert_eq!(table.expire(15), 1);
+    }
+
+    #[test]
+    fn what_is_remembered_below_an_offset_and_the_frames_from_there_on_make_the_same_table() {
+        let frames: Vec<_> = (0..40i32).map(|n| frame(i64::from(n % 3), i16::from(n > 30), n / 3, u64::try_from(n).unwrap())).collect();
+        let mut whole = ProducerTable::default();
+        frames.iter().for_each(|header| whole.on_append(header));
+        for end in [0, 1, 20, 33, 39, 40] {
+            let mut copy = whole.below(Offset(end));
+            frames.iter().filter(|header| header.base_offset().0 >= end).for_each(|header| copy.on_append(header));
+            assert_eq!(copy, whole, "from {end} on");
+        }
     }
 }

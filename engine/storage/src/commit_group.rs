@@ -28,7 +28,7 @@ const CONTROL_LEN: usize = 28;
 const TRUNCATE_LEN: usize = CONTROL_LEN + 4 + 4;
 
 /// No log reaches this offset; a frame that claims to is not one of ours, and offsets behind it do not overflow.
-const OFFSET_MAX: u64 = u64::MAX / 2;
+pub const OFFSET_MAX: u64 = u64::MAX / 2;
 
 const KIND_FRAME: u8 = 1;
 const KIND_LOG_START: u8 = 2;

@@ -73,6 +73,11 @@ impl DamagedRanges {
         self.possibly_short = Some(self.possibly_short.map_or(offset, |before| before.min(offset)));
     }
 
+    /// Nothing is missing.
+    pub(crate) fn end_doubt(&mut self) {
+        self.possibly_short = None;
+    }
+
     /// Whether the loss of all of `range` is accepted.
     pub(crate) fn is_accepted(&self, range: DamagedRange) -> bool {
         self.accepted.iter().any(|accepted| accepted.from <= range.from && range.until <= accepted.until)

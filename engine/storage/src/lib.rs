@@ -30,6 +30,7 @@ pub mod journal_ring;
 mod journal_scan;
 pub mod layout;
 pub mod log;
+pub mod log_replacement;
 pub mod lost_shard;
 pub mod offset_index;
 mod open_segments;

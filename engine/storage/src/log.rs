@@ -237,6 +237,27 @@ impl<D: Disk> Log<D> {
         self.damage.possibly_short()
     }
 
+    /// The log is a copy of one that is whole, and has all of it that may have been acknowledged: nothing is missing.
+    pub fn end_doubt(&mut self) {
+        self.damage.end_doubt();
+    }
+
+    /// Base offset and `prev_header_crc` of the frame that holds `offset`, where memory knows them; at the log end, of the
+    /// frame that will.
+    #[must_use]
+    pub fn frame_at(&self, offset: Offset) -> Option<(Offset, u32)> {
+        if offset == self.log_end {
+            return Some((offset, self.last_header_crc));
+        }
+        if let Some(index) = self.tail.find(offset) {
+            let frame = &self.tail.frames()[index];
+            let is_in_it = offset < frame.next_offset;
+            return is_in_it.then(|| (frame.base_offset, self.tail.header(index).prev_header_crc.to_native()));
+        }
+        let before = self.sealed.iter().rev().find(|segment| segment.info.next_offset == offset);
+        before.map(|segment| (offset, segment.info.last_header_crc))
+    }
+
     /// Bytes of frames that are not wholly in segments yet.
     #[must_use]
     pub fn unwritten_len(&self) -> u64 {

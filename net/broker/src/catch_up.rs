@@ -9,7 +9,7 @@ use crate::error_table::WireError;
 use bytes::Bytes;
 use event_listener::Event;
 use sluice_model::{Offset, TopicPartition};
-use sluice_partition::{CatchUpRead, CaughtUp, FetchRefusal};
+use sluice_partition::{CatchUpRead, CaughtUp, FetchRefusal, Reader};
 use sluice_protocol::{FetchedPartition, ListedOffset};
 use sluice_shard::{DirectDisk, Pacer, Reservation, Wake};
 use sluice_storage::read_plan::DiskReadError;
@@ -182,7 +182,7 @@ impl CatchUp {
     async fn read_partition(&self, part: DiskPart, disk_len: &mut usize) -> PartFrames {
         let DiskPart { id, offset, len_max, .. } = part;
         let piece_len = if self.pacer.is_quiet() { QUIET_PIECE_LEN } else { PIECE_LEN };
-        match self.partitions.catch_up(CatchUpRead { id, offset, len_max, piece_len }).await {
+        match self.partitions.catch_up(CatchUpRead { id, offset, len_max, piece_len, reader: Reader::Consumer }).await {
             CaughtUp::Frames { slices, disk_len: len } => {
                 *disk_len += len;
                 PartFrames::Ready(slices)

@@ -80,6 +80,7 @@ impl From<&ProduceRefusal> for WireError {
         match refusal {
             // The image places it here; the shard is still opening it, or removing it.
             ProduceRefusal::UnknownPartition(_) | ProduceRefusal::Truncating(_) => Self::not_ready(refusal),
+            ProduceRefusal::NotLeader(_) => Self::new(ErrorCode::NotLeader, refusal),
             ProduceRefusal::Frame(error) => Self::new(frame_code(error), refusal),
             ProduceRefusal::TrailingBytes { .. } | ProduceRefusal::Attributes { .. } => {
                 Self::new(ErrorCode::InvalidFrame, refusal)
@@ -121,6 +122,7 @@ impl From<&FetchRefusal> for WireError {
     fn from(refusal: &FetchRefusal) -> Self {
         match refusal {
             FetchRefusal::UnknownPartition(_) => Self::not_ready(refusal),
+            FetchRefusal::NotLeader(_) => Self::new(ErrorCode::NotLeader, refusal),
             FetchRefusal::OutOfRange { .. } => Self::new(ErrorCode::OffsetOutOfRange, refusal),
             FetchRefusal::TooSmall { .. } => Self::new(ErrorCode::FetchTooSmall, refusal),
             FetchRefusal::Damaged { .. } => Self::new(ErrorCode::Damaged, refusal),
@@ -195,6 +197,7 @@ mod tests {
         let id = TopicPartition::default();
         let table = [
             (ProduceRefusal::UnknownPartition(id), ErrorCode::NotReady),
+            (ProduceRefusal::NotLeader(id), ErrorCode::NotLeader),
             (ProduceRefusal::Frame(FrameError::Magic { got: [0; 4] }), ErrorCode::InvalidFrame),
             (ProduceRefusal::Frame(FrameError::BatchCrc { expected: 1, actual: 2 }), ErrorCode::CorruptFrame),
             (ProduceRefusal::Frame(FrameError::BodyTooLong { got: 2, max: 1 }), ErrorCode::FrameTooLarge),

@@ -19,7 +19,7 @@ use async_channel::{Receiver, RecvError, Sender};
 use event_listener::Event;
 use sluice_metadata::PRODUCER_ID_PLAUSIBLE_END;
 use sluice_model::{BrokerId, Clock, Incarnation, ProducerId, ShardIndex, TopicPartition};
-use sluice_partition::{OpenError, OpenShard, Partitions, PartitionsConfig, ScrubReport};
+use sluice_partition::{IsrTimes, OpenError, OpenShard, Partitions, PartitionsConfig, ScrubReport};
 use sluice_shard::{Budget, Pacer, PacerConfig, ProduceActivity, Queue, Shard, Wake};
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::journal::JournalConfig;
@@ -145,6 +145,7 @@ fn partitions_config(shard: ShardIndex, start: &ShardStart) -> PartitionsConfig 
         write_back_interval_ms: start.config.write_back_interval_ms,
         checkpoint_interval_ms: start.config.checkpoint_interval_ms,
         scrub_interval_ms: start.config.scrub_interval_ms,
+        isr_times: IsrTimes::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use sluice_metadata::{Address, Image, Topic};
 use sluice_model::{BrokerId, ErrorCode, LeaderEpoch, ShardIndex, TopicId, TopicPartition};
 use sluice_partition::{PartitionAssignment, PartitionSettings};
 use sluice_protocol::ShardAddress;
+use sluice_replica::PartitionState;
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -65,7 +66,7 @@ impl View {
         self.image.deleted_topics().map(|(id, _)| id).collect()
     }
 
-    /// What one shard of this broker leads.
+    /// The replicas that one shard of this broker holds.
     pub(crate) fn assignments(&self, shard: ShardIndex) -> Vec<PartitionAssignment> {
         let mut assignments = Vec::new();
         for (topic_id, topic) in self.image.topics() {
@@ -75,12 +76,27 @@ impl View {
                 assignments.push(PartitionAssignment {
                     id: TopicPartition { topic_id, partition },
                     placement_epoch: placement.placement_epoch,
-                    leader_epoch: state.leader_epoch,
+                    state: Some(self.partition_state(state)),
                     settings,
                 });
             }
         }
         assignments
+    }
+}
+
+impl View {
+    /// What the controller has decided, as a replica hears it.
+    fn partition_state(&self, state: &sluice_metadata::PartitionState) -> PartitionState {
+        let incarnation = |broker| self.image.broker(broker).map(|broker| broker.incarnation);
+        let replicas = state.replicas.iter().filter_map(|replica| Some((replica.broker, incarnation(replica.broker)?)));
+        PartitionState {
+            leader_epoch: state.leader_epoch,
+            partition_epoch: state.partition_epoch,
+            leader: state.leader,
+            isr: state.isr.iter().copied().collect(),
+            replicas: replicas.collect(),
+        }
     }
 }
 

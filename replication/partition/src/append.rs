@@ -5,7 +5,7 @@ use crate::admission::Load;
 use crate::partitions::Partitions;
 use crate::refusal::{Overload, ProduceRefusal};
 use sluice_model::record_batch::{Attributes, Compression, TimestampType, validate_records};
-use sluice_model::{Clock, FrameHeader, Now};
+use sluice_model::{Clock, FRAME_HEADER_LEN, FrameHeader, Now};
 use sluice_replica::{Acks, ProduceBatch};
 use sluice_storage::disk::Disk;
 
@@ -30,7 +30,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         }
         self.shared.with_effects(|effects| {
             let batch = ProduceBatch { header, acks, token };
-            partition_mut.leader.on_append(append_time_ms, batch, effects).map_err(ProduceRefusal::Append)?;
+            let leader = partition_mut.leader_mut().ok_or(ProduceRefusal::NotLeader(header.topic_partition()))?;
+            leader.on_append(append_time_ms, batch, effects).map_err(ProduceRefusal::Append)?;
             self.run_effects(&partition, &mut partition_mut, body, now, effects);
             Ok(())
         })
@@ -46,29 +47,52 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             return Err(ProduceRefusal::DiskFull);
         }
         let queued_len = shared.journal.queued_len();
-        let admission = shared.admission.borrow();
         let load = Load { now_us: now.mono_us, queued_len, frame_len };
-        let refusal = if let Err((retry_after_ms, reason)) = admission.check_delay(load, shared.config.produce_delay_ms_max) {
-            Some((retry_after_ms, reason))
-        } else if queued_len + frame_len > shared.config.journal_buffer_budget.max(frame_len) {
-            Some((admission.drain_ms(queued_len / 2), Overload::JournalBuffer))
-        } else if self.ring_len_with(frame_len) > shared.journal.capacity() / 4 * 3 {
-            Some((admission.drain_ms(shared.journal.capacity() / 4), Overload::JournalRing))
-        } else if shared.memory.used_len() - shared.memory.clean_len() + frame_len > shared.memory.budget_len() {
-            Some((admission.drain_ms(shared.memory.budget_len() / 4), Overload::Tail))
-        } else {
-            None
-        };
-        let Some((retry_after_ms, reason)) = refusal else { return Ok(()) };
-        match reason {
-            Overload::JournalRing => self.want_ring(),
-            Overload::Tail => {
-                shared.tail_wanted_len.update(|len| len.max(frame_len));
-                self.want_write_back();
-            }
-            Overload::Delay { .. } | Overload::JournalBuffer => {}
+        shared.admission.borrow().check_delay(load, shared.config.produce_delay_ms_max).map_err(overloaded)?;
+        self.check_room(frame_len, shared.config.journal_buffer_budget.max(frame_len)).map_err(overloaded)
+    }
+
+    /// Whether memory and ring have room for `frame_len` more bytes; write-back makes some where they have not.
+    fn check_room(&self, frame_len: u64, journal_buffer_budget: u64) -> Result<(), (u32, Overload)> {
+        let shared = &self.shared;
+        let queued_len = shared.journal.queued_len();
+        let admission = shared.admission.borrow();
+        if queued_len + frame_len > journal_buffer_budget {
+            return Err((admission.drain_ms(queued_len / 2), Overload::JournalBuffer));
         }
-        Err(ProduceRefusal::Overloaded { retry_after_ms, reason })
+        if self.ring_len_with(frame_len) > shared.journal.capacity() / 4 * 3 {
+            self.want_ring();
+            return Err((admission.drain_ms(shared.journal.capacity() / 4), Overload::JournalRing));
+        }
+        if shared.memory.used_len() - shared.memory.clean_len() + frame_len > shared.memory.budget_len() {
+            shared.tail_wanted_len.update(|len| len.max(frame_len));
+            self.want_write_back();
+            return Err((admission.drain_ms(shared.memory.budget_len() / 4), Overload::Tail));
+        }
+        Ok(())
+    }
+
+    /// Whether frames of `len` bytes in all may be copied from a leader; the first of them may be longer than the journal's
+    /// buffers. There is nobody to be told when it will be: that is for write-back and the journal.
+    pub(crate) fn has_room_for_copy(&self, len: u64, is_first: bool) -> bool {
+        let shared = &self.shared;
+        let budget = shared.config.journal_buffer_budget;
+        !shared.disk_full.get() && self.check_room(len, if is_first { budget.max(len) } else { budget }).is_ok()
+    }
+
+    /// Bytes of frames that followers may copy now; 0 when there is no room for a small one. To be asked before a fetch is
+    /// sent, and again a little later when it is 0.
+    #[must_use]
+    pub fn follower_room(&self) -> usize {
+        let shared = &self.shared;
+        if shared.closing.get() || !self.has_room_for_copy(FRAME_HEADER_LEN as u64, true) {
+            return 0;
+        }
+        let queue = shared.config.journal_buffer_budget.saturating_sub(shared.journal.queued_len());
+        let ring = (shared.journal.capacity() / 4 * 3).saturating_sub(self.ring_len_with(0)) / 2;
+        let dirty_len = shared.memory.used_len() - shared.memory.clean_len();
+        let tail = shared.memory.budget_len().saturating_sub(dirty_len);
+        usize::try_from(queue.min(ring).min(tail).max(FRAME_HEADER_LEN as u64)).unwrap_or(usize::MAX)
     }
 
     /// Whether control entries may be taken that need `len` bytes of the ring, a block for each group. They are small and
@@ -93,6 +117,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let shared = &self.shared;
         shared.journal.distance() + 2 * (shared.journal.queued_len() + frame_len) + shared.config.journal.group_len_target as u64
     }
+}
+
+fn overloaded((retry_after_ms, reason): (u32, Overload)) -> ProduceRefusal {
+    ProduceRefusal::Overloaded { retry_after_ms, reason }
 }
 
 /// The checks that need the body.

@@ -7,6 +7,7 @@
 //! budgets.
 
 use crate::fetch::FetchedFrames;
+use crate::follower_fetch::From;
 use crate::pace::{PaceClass, ReadPace};
 use crate::partitions::Partitions;
 use crate::refusal::FetchRefusal;
@@ -30,12 +31,22 @@ pub struct CatchUpRead {
     pub len_max: usize,
     /// Bytes of frames read at a time, unless one frame is longer.
     pub piece_len: usize,
+    pub reader: Reader,
+}
+
+/// For whom it is read.
+#[derive(Clone, Copy, Debug)]
+pub enum Reader {
+    /// Up to the high watermark.
+    Consumer,
+    /// Up to the log end, as long as the partition is led under this epoch.
+    Follower { from: From, leader_epoch: LeaderEpoch },
 }
 
 /// What came of it.
 #[derive(Debug)]
 pub enum CaughtUp {
-    /// Whole frames, back to back; none when there is nothing below the high watermark. And how many bytes of frames the
+    /// Whole frames, back to back; none when there is nothing for that reader. And how many bytes of frames the
     /// disk gave for them.
     Frames {
         slices: Vec<Bytes>,
@@ -90,6 +101,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let turns = self.read_turns(PaceClass::CatchUpRead);
         loop {
             let leader_epoch = self.leader_epoch(id);
+            if let Reader::Follower { leader_epoch: asked, .. } = read.reader
+                && leader_epoch != Some(asked)
+            {
+                return CaughtUp::Refused(FetchRefusal::NotLeader(id));
+            }
             if answer.leader_epoch.is_some() && leader_epoch != answer.leader_epoch {
                 if replans_left == 0 {
                     return CaughtUp::Failed(DiskReadError::Removed);
@@ -99,16 +115,18 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 continue;
             }
             answer.leader_epoch = leader_epoch;
-            let planned = match self.fetch(id, answer.next_offset, answer.left.min(read.piece_len)) {
-                Err(FetchRefusal::TooSmall { needed }) if needed <= answer.left => self.fetch(id, answer.next_offset, needed),
+            let planned = match self.plan_piece(&read, answer.next_offset, answer.left.min(read.piece_len)) {
+                Err(FetchRefusal::TooSmall { needed }) if needed <= answer.left => {
+                    self.plan_piece(&read, answer.next_offset, needed)
+                }
                 planned => planned,
             };
             let is_first = answer.slices.is_empty();
             // An answer steps over one accepted range at most, at its beginning, where it can say so.
-            if !is_first && planned.as_ref().is_ok_and(|fetched| fetched.first_offset > answer.next_offset) {
+            if !is_first && planned.as_ref().is_ok_and(|(first_offset, _)| *first_offset > answer.next_offset) {
                 break;
             }
-            let plan = match planned.map(|fetched| fetched.frames) {
+            let plan = match planned.map(|(_, frames)| frames) {
                 Ok(FetchedFrames::Disk(plan)) => plan,
                 Ok(FetchedFrames::Memory(last)) => {
                     answer.slices.extend(last);
@@ -141,6 +159,25 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 }
             }
         }
+        if let (Reader::Follower { from, .. }, Some(cell)) = (read.reader, self.get(id)) {
+            cell.borrow_mut().note_sent(from, &answer.slices);
+        }
         CaughtUp::Frames { slices: answer.slices, disk_len: answer.disk_len }
+    }
+
+    /// The next piece of an answer, and where it begins.
+    fn plan_piece(&self, read: &CatchUpRead, offset: Offset, len_max: usize) -> Result<(Offset, FetchedFrames<D>), FetchRefusal> {
+        match read.reader {
+            Reader::Consumer => {
+                let fetched = self.fetch(read.id, offset, len_max)?;
+                Ok((fetched.first_offset, fetched.frames))
+            }
+            Reader::Follower { .. } => {
+                let cell = self.get(read.id).ok_or(FetchRefusal::UnknownPartition(read.id))?;
+                let partition = cell.borrow();
+                partition.leader().ok_or(FetchRefusal::NotLeader(read.id))?;
+                Ok((offset, partition.frames_to_copy(offset, len_max)?))
+            }
+        }
     }
 }

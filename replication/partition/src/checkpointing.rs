@@ -61,7 +61,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let plan = cell.borrow_mut().log.plan_flush();
         let Some(plan) = plan else { return Ok(()) };
         let flushed = plan.run().await.map_err(|error| {
-            let id = cell.borrow().leader.id();
+            let id = cell.borrow().id();
             self.fail(Failure::Flush { id, error })
         })?;
         cell.borrow_mut().log.on_flushed(flushed);
@@ -135,7 +135,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let mut partitions = [background.handed_over.as_slice(), &background.opening].concat();
         for cell in self.cells() {
             let partition = cell.borrow();
-            partitions.push(partition.log.checkpoint(partition.leader.high_watermark()));
+            partitions.push(partition.log.checkpoint(partition.checkpoint_high_watermark()));
         }
         ShardCheckpoint { shard: self.shared.config.shard, incarnation: background.incarnation, journal_sequence, partitions }
     }

@@ -51,7 +51,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 }
                 Err(error) if error.is_storage_full() => return Ok(false),
                 Err(error) => {
-                    let id = cell.borrow().leader.id();
+                    let id = cell.borrow().id();
                     return Err(self.fail(Failure::WriteBack { id, error }));
                 }
             }

@@ -43,7 +43,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             self.shared.with_effects(|effects| {
                 if let Some(flushed) = flushed {
                     partition.last_flush = LastFlush { issued_us, durable_us: now.mono_us };
-                    partition.leader.on_local_flush(flushed, effects);
+                    self.on_local_flush(&mut partition, flushed, effects);
                 }
                 while let Some(moved) = partition.log_starts.pop_front_if(|moved| moved.sequence <= sequence) {
                     self.shared.timers.borrow_mut().removal_wanted = true;

@@ -32,6 +32,9 @@ pub enum Completed {
     PartitionRemoved,
     /// The end of the log was cut off before its condition held: nobody can say either.
     Truncated,
+    /// Another leader epoch has begun elsewhere, or the broker has lost its lease, before its condition held: nobody can say
+    /// either.
+    LeadershipLost,
 }
 
 /// When what a produce waited for happened, microseconds by the shard's monotonic clock. For a duplicate whose first
@@ -86,7 +89,12 @@ impl Completions {
         into.extend(std::mem::take(&mut *self.inner.watched.borrow_mut()));
     }
 
-    fn tell(&self) {
+    /// Whoever is told takes something now: the next change tells again.
+    pub(crate) fn take_wake(&self) {
+        self.inner.told.set(false);
+    }
+
+    pub(crate) fn tell(&self) {
         if self.inner.told.replace(true) {
             return;
         }

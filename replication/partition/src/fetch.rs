@@ -1,5 +1,6 @@
 //! Frames out: from memory at once, from a segment by a plan, or a watch for when there are some.
 
+use crate::partition::Partition;
 use crate::partitions::Partitions;
 use crate::refusal::FetchRefusal;
 use bytes::Bytes;
@@ -29,32 +30,40 @@ pub enum FetchedFrames<D: Disk> {
     Disk(DiskRead<D>),
 }
 
+impl<D: Disk> Partition<D> {
+    /// Frames from the one that holds `offset` on, wholly below `upper`.
+    pub(crate) fn frames(&self, offset: Offset, len_max: usize, upper: Offset) -> Result<FetchedFrames<D>, FetchRefusal> {
+        if offset >= upper {
+            return Ok(FetchedFrames::Empty);
+        }
+        match self.log.read(offset, len_max, upper) {
+            Ok(ReadPlan::Memory(read)) => Ok(FetchedFrames::Memory(read.slices)),
+            Ok(ReadPlan::Disk(read)) => Ok(FetchedFrames::Disk(read)),
+            Ok(ReadPlan::Empty) => Ok(FetchedFrames::Empty),
+            Err(ReadRefusal::OutOfRange { .. }) => {
+                let (log_start_offset, high_watermark) = (self.log.log_start_offset(), self.replica.high_watermark());
+                Err(FetchRefusal::OutOfRange { got: offset, log_start_offset, high_watermark })
+            }
+            Err(ReadRefusal::TooSmall { needed }) => Err(FetchRefusal::TooSmall { needed }),
+            Err(ReadRefusal::Damaged { from, until }) => Err(FetchRefusal::Damaged { from, until }),
+        }
+    }
+}
+
 impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Frames of `id` from `offset` on, at most `len_max` bytes. Between the high watermark and the log end there
     /// is nothing yet; beyond the log end, and below the log start, the offset is out of range.
     pub fn fetch(&self, id: TopicPartition, offset: Offset, len_max: usize) -> Result<Fetched<D>, FetchRefusal> {
         let partition = self.get(id).ok_or(FetchRefusal::UnknownPartition(id))?;
         let partition = partition.borrow();
+        partition.leader().ok_or(FetchRefusal::NotLeader(id))?;
         let (log_start_offset, log_end_offset) = (partition.log.log_start_offset(), partition.log.log_end_offset());
-        let high_watermark = partition.leader.high_watermark();
+        let high_watermark = partition.replica.high_watermark();
         if offset < log_start_offset || offset > log_end_offset {
             return Err(FetchRefusal::OutOfRange { got: offset, log_start_offset, high_watermark });
         }
         let first_offset = partition.log.first_offset(offset).min(high_watermark).max(offset);
-        let frames = if offset >= high_watermark {
-            FetchedFrames::Empty
-        } else {
-            match partition.log.read(offset, len_max, high_watermark) {
-                Ok(ReadPlan::Memory(read)) => FetchedFrames::Memory(read.slices),
-                Ok(ReadPlan::Disk(read)) => FetchedFrames::Disk(read),
-                Ok(ReadPlan::Empty) => FetchedFrames::Empty,
-                Err(ReadRefusal::OutOfRange { .. }) => {
-                    return Err(FetchRefusal::OutOfRange { got: offset, log_start_offset, high_watermark });
-                }
-                Err(ReadRefusal::TooSmall { needed }) => return Err(FetchRefusal::TooSmall { needed }),
-                Err(ReadRefusal::Damaged { from, until }) => return Err(FetchRefusal::Damaged { from, until }),
-            }
-        };
+        let frames = partition.frames(offset, len_max, high_watermark)?;
         Ok(Fetched { high_watermark, log_start_offset, log_end_offset, first_offset, frames })
     }
 
@@ -77,7 +86,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
 
     /// The epoch that `id` is led under, which is another one after every truncation.
     pub(crate) fn leader_epoch(&self, id: TopicPartition) -> Option<LeaderEpoch> {
-        self.get(id).map(|partition| partition.borrow().leader.leader_epoch())
+        self.get(id).map(|partition| partition.borrow().replica.leader_epoch())
     }
 
     /// A disk read has found this range damaged: it is not served, nor looked at, from now on.
@@ -94,6 +103,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     pub fn offset_for_timestamp(&self, id: TopicPartition, timestamp_ms: i64) -> Result<TimestampLookup<D>, FetchRefusal> {
         let partition = self.get(id).ok_or(FetchRefusal::UnknownPartition(id))?;
         let partition = partition.borrow();
+        partition.leader().ok_or(FetchRefusal::NotLeader(id))?;
         Ok(partition.log.offset_for_timestamp(timestamp_ms))
     }
 }

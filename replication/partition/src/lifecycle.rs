@@ -7,24 +7,19 @@ use crate::checkpointing::Background;
 use crate::clock_floor::ClockFloor;
 use crate::completions::{Completed, Completion};
 use crate::pace::Pace;
-use crate::partition::Partition;
-use crate::partitions::{PartitionCell, Partitions, SharedParts};
+use crate::partitions::{Partitions, SharedParts};
 use crate::refusal::Failure;
 use crate::removal::{remove_partition_folder, remove_topic_folder};
 use crate::settings::{PartitionAssignment, PartitionSettings, PartitionsConfig};
 use crate::space_reserve::{SpaceReserve, release_if_short};
-use sluice_model::{
-    Clock, Incarnation, LeaderEpoch, LeaderEpochHistory, Offset, PlacementEpoch, ProducerTable, ShardIndex, TopicId,
-    TopicPartition,
-};
-use sluice_replica::{InSyncSet, IsrTimes, Leader, LeaderStart};
+use sluice_model::{Clock, Incarnation, LeaderEpoch, Offset, PlacementEpoch, ShardIndex, TopicId, TopicPartition};
+use sluice_replica::Leader;
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::disk::Disk;
-use sluice_storage::log::{Log, LogConfig};
+use sluice_storage::log::LogConfig;
 use sluice_storage::recovery::{PartitionFate, RecoverShard, RecoveredPartition, RecoveryError, recover_shard};
 use sluice_storage::recovery_report::RecoveryReport;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -181,7 +176,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let parts =
             SharedParts { disk, clock, config, pacer, journal: recovered.journal, memory, background, disk_full, floor_ms };
         let partitions = Self::from_parts(parts);
-        partitions.adopt(recovered.partitions, assigned).await?;
+        let cut_torn_group = recovered.report.torn_group_cut;
+        partitions.adopt(recovered.partitions, assigned, cut_torn_group).await?;
         for topic in deleted {
             remove_topic_folder(&partitions.shared.disk, &partitions.shared.config.layout, topic)
                 .await
@@ -195,19 +191,27 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         &self,
         mut recovered: BTreeMap<TopicPartition, RecoveredPartition<D>>,
         assigned: Vec<PartitionAssignment>,
+        cut_torn_group: bool,
     ) -> Result<(), OpenError> {
         let mut any_is_new = false;
         for assignment in assigned {
             let id = assignment.id;
             let cell = match recovered.remove(&id) {
-                Some(own) => self.restored(&assignment, own)?,
+                Some(own) => {
+                    let cell = self.restored(&assignment, own)?;
+                    self.note_recovered(&cell.borrow(), cut_torn_group);
+                    cell
+                }
                 // Recovery has made sure that there is nothing in its folder.
                 None => {
                     any_is_new = true;
-                    self.created(&assignment)
+                    let cell = self.created(&assignment);
+                    self.note_recovered(&cell.borrow(), false);
+                    cell
                 }
             };
-            self.shared.partitions.borrow_mut().insert(id, cell);
+            self.shared.partitions.borrow_mut().insert(id, Rc::clone(&cell));
+            self.take_first_state(&cell, assignment.state);
         }
         let mut background = self.shared.background.lock().await;
         // What moves away now is in the checkpoint until the shard it moves to has it in its own; what no topic is known
@@ -236,45 +240,6 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         }
     }
 
-    fn created(&self, assignment: &PartitionAssignment) -> PartitionCell<D> {
-        let dir = self.shared.config.layout.partition_dir(assignment.id);
-        let disk = self.shared.disk.clone();
-        let memory = self.shared.memory.clone();
-        let log = Log::create(disk, dir, assignment.id, assignment.placement_epoch, log_config(&assignment.settings), memory);
-        self.led(assignment, log, State::default())
-    }
-
-    fn restored(&self, assignment: &PartitionAssignment, mut own: RecoveredPartition<D>) -> Result<PartitionCell<D>, OpenError> {
-        let (id, given) = (assignment.id, assignment.leader_epoch);
-        if let Some(found) = own.epochs.latest().filter(|found| *found > given) {
-            return Err(OpenError::LeaderEpochTooLow { id, found, given });
-        }
-        own.log.set_placement_epoch(assignment.placement_epoch);
-        let state = State { epochs: own.epochs, producers: own.producers, high_watermark: own.high_watermark };
-        Ok(self.led(assignment, own.log, state))
-    }
-
-    fn led(&self, assignment: &PartitionAssignment, log: Log<D>, state: State) -> PartitionCell<D> {
-        let broker = self.shared.config.broker;
-        let leader = Leader::new(LeaderStart {
-            id: assignment.id,
-            broker,
-            leader_epoch: assignment.leader_epoch,
-            isr: InSyncSet::new(BTreeSet::from([broker])),
-            followers: BTreeMap::new(),
-            isr_times: IsrTimes::default(),
-            min_insync_replicas: assignment.settings.min_insync_replicas,
-            frame_len_max: assignment.settings.frame_len_max,
-            log_end_offset: log.log_end_offset(),
-            local_flushed: log.log_end_offset(),
-            high_watermark: state.high_watermark.min(log.log_end_offset()),
-            last_header_crc: log.last_header_crc(),
-            epochs: state.epochs,
-            producers: state.producers,
-        });
-        Rc::new(RefCell::new(Partition::new(log, leader, assignment.settings)))
-    }
-
     /// Opens new partitions. Both checkpoint slots name them before this returns and before they can be found, so
     /// that the loss of one slot loses no partition.
     pub async fn create(&self, assignments: Vec<PartitionAssignment>) -> Result<(), OpenError> {
@@ -292,6 +257,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             return Err(OpenError::DiskFull);
         }
         self.shared.partitions.borrow_mut().extend(cells);
+        for assignment in assignments {
+            if let Some(cell) = self.get(assignment.id) {
+                self.take_first_state(&cell, assignment.state);
+            }
+        }
         Ok(())
     }
 
@@ -303,9 +273,12 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let Some(cell) = self.shared.partitions.borrow_mut().remove(&id) else { continue };
             let mut partition = cell.borrow_mut();
             let deletes: Vec<u64> = partition.log_starts.drain(..).filter_map(|moved| moved.token).collect();
-            for token in partition.leader.on_removed().into_iter().chain(deletes) {
+            let unknown = partition.leader_mut().map(Leader::on_removed).unwrap_or_default();
+            for token in unknown.into_iter().chain(deletes) {
                 self.shared.completions.push(Completion { token, outcome: Completed::PartitionRemoved });
             }
+            self.shared.replication.on_removed(id);
+            self.tell_replicas(&mut partition);
             self.shared.completions.push_watched(partition.watchers.drain(..));
             partition.flushes.clear();
         }
@@ -356,12 +329,4 @@ impl<'a> Fates<'a> {
         }
         PartitionFate::Recover(assigned.map(|(_, config)| *config).unwrap_or_default())
     }
-}
-
-/// What a replica starts from, beside its log.
-#[derive(Default)]
-struct State {
-    epochs: LeaderEpochHistory,
-    producers: ProducerTable,
-    high_watermark: Offset,
 }

@@ -13,16 +13,19 @@
 //! The life of a fetch: `fetch.rs` finds frames below the high watermark in the tail (at once) or in a segment (a
 //! plan, run by whoever paces disk reads), or nothing yet, and then a watch names when to come back.
 
+use crate::log_work::LogWork;
+use crate::look_up_chain::LookedUp;
+use crate::replica_watch::ReplicaWatch;
 use crate::settings::PartitionSettings;
-use sluice_model::Offset;
-use sluice_replica::Leader;
+use sluice_model::{Offset, TopicPartition};
+use sluice_replica::{Follower, Leader, LogFacts, LogState, PartitionState, Replica, Role};
 use sluice_storage::disk::Disk;
 use sluice_storage::log::Log;
 use std::collections::VecDeque;
 
 pub(crate) struct Partition<D: Disk> {
     pub(crate) log: Log<D>,
-    pub(crate) leader: Leader,
+    pub(crate) replica: Replica,
     pub(crate) settings: PartitionSettings,
     /// Journal groups in flight or waiting that hold frames of this partition, and the log end after each.
     pub(crate) flushes: VecDeque<GroupEnd>,
@@ -30,6 +33,16 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) last_flush: LastFlush,
     /// Fetches parked until the high watermark moves.
     pub(crate) watchers: Vec<u64>,
+    /// Other brokers' shards that copy this log.
+    pub(crate) replica_watches: Vec<ReplicaWatch>,
+    /// Frames that were looked up for them, the latest last.
+    pub(crate) looked_up: Vec<LookedUp>,
+    /// As a follower it has flushed something that was not taken yet.
+    pub(crate) has_flushed: bool,
+    /// What the replica wants done with the log, which takes a while.
+    pub(crate) log_work: Option<LogWork>,
+    /// What the controller decided while that went on.
+    pub(crate) later_state: Option<Box<PartitionState>>,
     /// Log starts that count once their journal entry is durable.
     pub(crate) log_starts: VecDeque<PendingLogStart>,
     /// The oldest moment since which something has waited to be written back, microseconds.
@@ -64,20 +77,77 @@ pub(crate) struct PendingLogStart {
 }
 
 impl<D: Disk> Partition<D> {
-    pub(crate) fn new(log: Log<D>, leader: Leader, settings: PartitionSettings) -> Self {
-        assert!(log.log_end_offset() == leader.log_end_offset(), "log and replica of {} begin together", leader.id());
+    pub(crate) fn new(log: Log<D>, replica: Replica, settings: PartitionSettings) -> Self {
+        assert!(log.log_end_offset() == replica.log_end_offset(), "log and replica of {} begin together", log.id());
         Self {
             log,
-            leader,
+            replica,
             settings,
             flushes: VecDeque::new(),
             last_flush: LastFlush::default(),
             watchers: Vec::new(),
+            replica_watches: Vec::new(),
+            looked_up: Vec::new(),
+            has_flushed: false,
+            log_work: None,
+            later_state: None,
             log_starts: VecDeque::new(),
             unwritten_since_us: None,
             changed: false,
             truncating: false,
         }
+    }
+
+    pub(crate) fn id(&self) -> TopicPartition {
+        self.log.id()
+    }
+
+    /// `None` when another broker leads, or nobody.
+    pub(crate) fn leader(&self) -> Option<&Leader> {
+        match self.replica.role() {
+            Role::Leader(leader) => Some(leader),
+            Role::Follower(_) => None,
+        }
+    }
+
+    pub(crate) fn leader_mut(&mut self) -> Option<&mut Leader> {
+        match self.replica.role_mut() {
+            Role::Leader(leader) => Some(leader),
+            Role::Follower(_) => None,
+        }
+    }
+
+    /// `None` when this shard leads.
+    pub(crate) fn follower_mut(&mut self) -> Option<&mut Follower> {
+        match self.replica.role_mut() {
+            Role::Leader(_) => None,
+            Role::Follower(follower) => Some(follower),
+        }
+    }
+
+    /// Damage is found and repaired without asking the replica, which hears of it here.
+    pub(crate) fn note_log_state(&mut self) {
+        let found = log_state(&self.log);
+        let Role::Follower(follower) = self.replica.role_mut() else { return };
+        match (follower.log_state(), found) {
+            (LogState::Damaged, LogState::Whole | LogState::PossiblyShort) => follower.on_repaired(),
+            (LogState::Whole | LogState::PossiblyShort, LogState::Damaged) => follower.on_damage_found(),
+            _ => {}
+        }
+    }
+
+    /// What a checkpoint may say of the log as it is on disk.
+    pub(crate) fn checkpoint_high_watermark(&self) -> Offset {
+        match self.log_work {
+            // The replica is ahead of a log that is not replaced yet.
+            Some(LogWork::Replace { kept_high_watermark, is_swapped: false }) => kept_high_watermark,
+            _ => self.replica.high_watermark(),
+        }
+    }
+
+    /// What the rules of a replica cannot know of its log.
+    pub(crate) fn log_facts(&self) -> LogFacts {
+        LogFacts { log_start_offset: self.log.log_start_offset(), log_state: log_state(&self.log) }
     }
 
     /// Notes that the group `sequence` holds this log up to its present end; `true` when it is the first note of
@@ -94,5 +164,17 @@ impl<D: Disk> Partition<D> {
                 true
             }
         }
+    }
+}
+
+/// What is known of the bytes of a log that is to be a copy of others. A range that an operator has given up is missing in
+/// it all the same.
+pub(crate) fn log_state<D: Disk>(log: &Log<D>) -> LogState {
+    if !log.damaged().is_empty() || !log.accepted().is_empty() {
+        LogState::Damaged
+    } else if log.possibly_short().is_some() {
+        LogState::PossiblyShort
+    } else {
+        LogState::Whole
     }
 }

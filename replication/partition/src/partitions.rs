@@ -8,14 +8,15 @@ use crate::lifecycle::log_config;
 use crate::pace::Pace;
 use crate::partition::{Partition, PendingLogStart};
 use crate::refusal::FetchRefusal;
+use crate::replication::Replication;
 use crate::scrub_state::{ScrubState, ScrubStatus};
 use crate::settings::{PartitionSettings, PartitionsConfig};
 use crate::turn_lock::TurnLock;
 use crate::written::{WriteCounts, Written};
 use event_listener::Event;
 use sluice_model::limits::BLOCK_LEN;
-use sluice_model::{Clock, LeaderEpoch, Now, Offset, ProducerId, TopicPartition};
-use sluice_replica::Effects;
+use sluice_model::{BrokerId, Clock, Incarnation, LeaderEpoch, Now, Offset, ProducerId, TopicPartition};
+use sluice_replica::{Effects, Phase, Role, Trouble};
 use sluice_storage::batch_cache::TailMemory;
 use sluice_storage::commit_group::JournalEntry;
 use sluice_storage::damage::DamagedRange;
@@ -56,6 +57,9 @@ pub(crate) struct Shared<D: Disk, C: Clock> {
     pub(crate) admission: RefCell<Admission>,
     pub(crate) append_clock: RefCell<AppendClock>,
     pub(crate) completions: Completions,
+    pub(crate) replication: Replication,
+    /// Of the broker, in this start.
+    pub(crate) incarnation: Incarnation,
     /// Empty; keeps its memory from event to event.
     effects: Cell<Effects>,
     /// What only one task at a time may do: write back, flush, checkpoint, create, remove.
@@ -95,7 +99,14 @@ pub struct PartitionStatus {
     /// Bytes of frames, in segments and memory.
     pub log_len: u64,
     pub segment_count: usize,
+    /// The newest that is known here.
     pub leader_epoch: LeaderEpoch,
+    /// This shard leads it.
+    pub is_leader: bool,
+    /// Who is known to lead it.
+    pub leader: Option<BrokerId>,
+    /// Why it has stopped following; it keeps all that it has.
+    pub trouble: Option<Trouble>,
     pub producer_count: usize,
     /// Not served, and not accepted as lost.
     pub damaged: Vec<DamagedRange>,
@@ -173,6 +184,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             admission: RefCell::default(),
             append_clock: RefCell::new(append_clock),
             completions: Completions::default(),
+            replication: Replication::new(now.mono_us),
+            incarnation: parts.background.incarnation,
             effects: Cell::default(),
             background: TurnLock::new(parts.background),
             ready: RefCell::default(),
@@ -227,14 +240,24 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     pub fn status(&self, id: TopicPartition) -> Option<PartitionStatus> {
         let partition = self.get(id)?;
         let partition = partition.borrow();
+        let (leader, trouble) = match partition.replica.role() {
+            Role::Leader(_) => (Some(self.shared.config.broker), None),
+            Role::Follower(follower) => match follower.phase() {
+                Phase::Stopped(trouble) => (follower.leader(), Some(trouble)),
+                _ => (follower.leader(), None),
+            },
+        };
         Some(PartitionStatus {
             log_start_offset: partition.log.log_start_offset(),
-            high_watermark: partition.leader.high_watermark(),
+            high_watermark: partition.replica.high_watermark(),
             log_end_offset: partition.log.log_end_offset(),
             log_len: partition.log.len(),
             segment_count: partition.log.segment_count(),
-            leader_epoch: partition.leader.leader_epoch(),
-            producer_count: partition.leader.producers().len(),
+            leader_epoch: partition.replica.leader_epoch(),
+            is_leader: partition.leader().is_some(),
+            leader,
+            trouble,
+            producer_count: partition.replica.producers().len(),
             damaged: partition.log.damaged().to_vec(),
             possibly_short: partition.log.possibly_short(),
         })
@@ -244,7 +267,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     #[must_use]
     pub fn producer_id_max(&self, below: ProducerId) -> Option<ProducerId> {
         let max_of =
-            |cell: PartitionCell<D>| cell.borrow().leader.producers().iter().map(|(id, _)| id).filter(|id| *id < below).max();
+            |cell: PartitionCell<D>| cell.borrow().replica.producers().iter().map(|(id, _)| id).filter(|id| *id < below).max();
         self.cells().into_iter().filter_map(max_of).max()
     }
 
@@ -291,7 +314,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let mut partition = cell.borrow_mut();
         partition.settings = settings;
         partition.log.set_config(log_config(&settings));
-        partition.leader.on_settings(settings.frame_len_max, settings.min_insync_replicas, &mut effects);
+        partition.replica.on_settings(self.shared.config.leader_settings(&settings), &mut effects);
         let now = self.shared.clock.now();
         self.run_effects(&cell, &mut partition, &[], now, &effects);
         true
@@ -305,7 +328,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             return Err(FetchRefusal::ShuttingDown);
         }
         let mut partition = cell.borrow_mut();
-        let high_watermark = partition.leader.high_watermark();
+        partition.leader().ok_or(FetchRefusal::NotLeader(id))?;
+        let high_watermark = partition.replica.high_watermark();
         let log_start_offset = partition.log.log_start_offset();
         let offset = if offset == Offset(u64::MAX) { high_watermark } else { offset };
         if offset > high_watermark {
@@ -324,10 +348,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         offset: Offset,
         token: Option<u64>,
     ) {
-        let id = partition.leader.id();
+        let id = partition.id();
         let address = self.shared.journal.append(JournalEntry::LogStart { id, offset });
         partition.log.set_log_start(offset);
         partition.changed = true;
+        self.tell_replicas(partition);
         partition.log_starts.push_back(PendingLogStart { sequence: address.sequence, offset, token });
         self.shared.note_flush(address.sequence, cell);
     }

@@ -11,6 +11,8 @@ use std::io;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProduceRefusal {
     UnknownPartition(TopicPartition),
+    /// Another broker leads it, or nobody does.
+    NotLeader(TopicPartition),
     Frame(FrameError),
     /// Bytes behind the frame, in a message part that holds exactly one.
     TrailingBytes {
@@ -52,6 +54,7 @@ impl fmt::Display for ProduceRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownPartition(id) => write!(f, "partition {id} is not on this shard"),
+            Self::NotLeader(id) => write!(f, "this broker does not lead partition {id} now; ask for metadata again"),
             Self::Frame(error) => error.fmt(f),
             Self::TrailingBytes { frame_len, got } => write!(f, "a frame of {frame_len} bytes was sent in {got}"),
             Self::Attributes { got } => {
@@ -87,6 +90,8 @@ impl fmt::Display for ProduceRefusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchRefusal {
     UnknownPartition(TopicPartition),
+    /// Another broker leads it, or nobody does.
+    NotLeader(TopicPartition),
     OutOfRange {
         got: Offset,
         log_start_offset: Offset,
@@ -112,6 +117,7 @@ impl fmt::Display for FetchRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownPartition(id) => write!(f, "partition {id} is not on this shard"),
+            Self::NotLeader(id) => write!(f, "this broker does not lead partition {id} now; ask for metadata again"),
             Self::OutOfRange { got, log_start_offset, high_watermark } => {
                 write!(f, "offset {got} is out of range: the log holds {log_start_offset} up to {high_watermark}")
             }

@@ -4,7 +4,7 @@ use crate::completions::{CommitTimes, Completed, Completion};
 use crate::partition::{LastFlush, Partition};
 use crate::partitions::{PartitionCell, Partitions};
 use sluice_model::limits::WRITE_BACK_LEN;
-use sluice_model::{Clock, Now};
+use sluice_model::{Clock, FrameHeader, Now};
 use sluice_replica::Effect;
 use sluice_storage::commit_group::JournalEntry;
 use sluice_storage::disk::Disk;
@@ -22,16 +22,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         for effect in effects {
             match *effect {
                 Effect::Append { ref header } => {
-                    let address = self.shared.journal.append(JournalEntry::Frame { header, body });
-                    partition.log.append(header, body, address);
-                    if partition.note_group(address.sequence) {
-                        self.shared.note_flush(address.sequence, cell);
-                    }
-                    partition.unwritten_since_us.get_or_insert(now.mono_us);
-                    if partition.log.unwritten_len() >= WRITE_BACK_LEN as u64 {
-                        self.shared.ready.borrow_mut().insert(partition.leader.id());
-                        self.want_write_back();
-                    }
+                    self.append_frame(cell, partition, header, body, now);
+                    self.tell_replicas(partition);
                 }
                 Effect::AckProduce { token, base_offset, append_time_ms, durability } => {
                     let log_start_offset = partition.log.log_start_offset();
@@ -44,20 +36,42 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                     if !partition.watchers.is_empty() {
                         self.shared.completions.push_watched(partition.watchers.drain(..));
                     }
+                    self.tell_replicas(partition);
                 }
             }
         }
         self.evict_excess(Some(partition));
     }
 
+    /// The next frame of a log, to its tail and to the shard's next commit group.
+    pub(crate) fn append_frame(
+        &self,
+        cell: &PartitionCell<D>,
+        partition: &mut Partition<D>,
+        header: &FrameHeader,
+        body: &[u8],
+        now: Now,
+    ) {
+        let address = self.shared.journal.append(JournalEntry::Frame { header, body });
+        partition.log.append(header, body, address);
+        if partition.note_group(address.sequence) {
+            self.shared.note_flush(address.sequence, cell);
+        }
+        partition.unwritten_since_us.get_or_insert(now.mono_us);
+        if partition.log.unwritten_len() >= WRITE_BACK_LEN as u64 {
+            self.shared.ready.borrow_mut().insert(partition.id());
+            self.want_write_back();
+        }
+    }
+
     /// Brings the tails back within their budget, the oldest batches of the cache first. `current` is the
     /// partition that is borrowed already.
-    fn evict_excess(&self, mut current: Option<&mut Partition<D>>) {
+    pub(crate) fn evict_excess(&self, mut current: Option<&mut Partition<D>>) {
         let memory = &self.shared.memory;
         while memory.excess_len() > 0 {
             let Some(id) = memory.next_eviction() else { return };
             match current.as_deref_mut() {
-                Some(partition) if partition.leader.id() == id => {
+                Some(partition) if partition.id() == id => {
                     partition.log.evict_oldest_clean();
                 }
                 _ => {

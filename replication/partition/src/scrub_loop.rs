@@ -62,7 +62,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let damaged = partition.log.damaged();
             count += damaged.len();
             let room = count_max - ranges.len();
-            ranges.extend(damaged.iter().take(room).map(|range| (partition.leader.id(), *range)));
+            ranges.extend(damaged.iter().take(room).map(|range| (partition.id(), *range)));
         }
         (ranges, count)
     }
@@ -76,7 +76,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             .iter()
             .filter_map(|cell| {
                 let partition = cell.borrow();
-                partition.log.possibly_short().map(|offset| (partition.leader.id(), offset))
+                partition.log.possibly_short().map(|offset| (partition.id(), offset))
             })
             .collect();
         let count = short.len();

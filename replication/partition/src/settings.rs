@@ -1,6 +1,7 @@
 //! What the machine tells the partitions of a shard: budgets, intervals, and what each partition is.
 
-use sluice_model::{BrokerId, LeaderEpoch, PlacementEpoch, ShardIndex, TopicPartition};
+use sluice_model::{BrokerId, PlacementEpoch, ShardIndex, TopicPartition};
+use sluice_replica::{IsrTimes, LeaderSettings, PartitionState};
 use sluice_storage::journal::JournalConfig;
 use sluice_storage::layout::Layout;
 
@@ -22,14 +23,25 @@ pub struct PartitionsConfig {
     pub checkpoint_interval_ms: u32,
     /// A pass of the scrubber begins no sooner than this after the one before, milliseconds; 0: there are none.
     pub scrub_interval_ms: u64,
+    /// When a follower of a partition that this shard leads joins and leaves the in-sync set.
+    pub isr_times: IsrTimes,
 }
 
-/// A partition this shard leads.
+impl PartitionsConfig {
+    pub(crate) fn leader_settings(&self, of: &PartitionSettings) -> LeaderSettings {
+        let PartitionSettings { min_insync_replicas, frame_len_max, .. } = *of;
+        LeaderSettings { isr_times: self.isr_times, min_insync_replicas, frame_len_max }
+    }
+}
+
+/// A partition of which this shard holds a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionAssignment {
     pub id: TopicPartition,
     pub placement_epoch: PlacementEpoch,
-    pub leader_epoch: LeaderEpoch,
+    /// What the controller has decided, as far as that is known by now. Without it, and with one that the replica refuses, it
+    /// neither leads nor follows before [`crate::Partitions::on_partition_state`].
+    pub state: Option<PartitionState>,
     pub settings: PartitionSettings,
 }
 

@@ -74,10 +74,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let before_ms = self.shared.append_clock.borrow().append_time_ms(now).saturating_sub(PRODUCER_EXPIRY_MS);
             for cell in self.cells() {
                 let mut partition = cell.borrow_mut();
-                partition.leader.on_expire_producers(before_ms);
+                partition.replica.on_expire_producers(before_ms);
                 partition.log.expire_producers(before_ms);
             }
         }
+        self.tick_isr(now);
         if housekeeping {
             self.shared.timers.borrow_mut().retention_wanted = true;
             self.want_write_back();

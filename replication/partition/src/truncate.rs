@@ -1,4 +1,5 @@
-//! A partition's log is cut off below its end, and its replica goes on from there under a new leader epoch.
+//! A partition's log is cut off below its end: its leader goes on from there under a new leader epoch, its follower fetches
+//! again from there.
 //!
 //! In order: no append is taken any more, everything goes to segments and is flushed, the boundary is found, the
 //! journal's entry is appended and log and replica end there in memory, the entry becomes durable, the same entry is
@@ -7,7 +8,8 @@
 //! is all that knows of a cut that was answered.
 //!
 //! The expensive mistake is to acknowledge what is gone: a produce that waits for more than the cut is answered as
-//! unknown in the same breath as the log ends there. Deliberately absent: where to cut, which an election decides.
+//! unknown in the same breath as the log ends there. A follower, whose leader counts what it says, says nothing before the
+//! files are cut. Deliberately absent: where to cut, which an election decides.
 
 use crate::checkpointing::Background;
 use crate::completions::{Completed, Completion};
@@ -27,6 +29,8 @@ use std::io;
 #[derive(Debug)]
 pub enum TruncateError {
     UnknownPartition(TopicPartition),
+    /// It follows, and cuts off what its leader has not.
+    NotLeader(TopicPartition),
     ShuttingDown,
     /// The frame boundary at or below the offset asked for, or the offset itself, lies below the log start.
     BelowLogStart {
@@ -52,6 +56,7 @@ impl fmt::Display for TruncateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownPartition(id) => write!(f, "partition {id} is not on this shard"),
+            Self::NotLeader(id) => write!(f, "this broker does not lead partition {id}, whose leader says where it is cut off"),
             Self::ShuttingDown => write!(f, "the broker is shutting down"),
             Self::BelowLogStart { end_offset, log_start_offset } => {
                 write!(f, "a log that begins at {log_start_offset} cannot end at {end_offset}")
@@ -72,6 +77,14 @@ impl From<Failure> for TruncateError {
     }
 }
 
+/// Who goes on from the cut.
+#[derive(Clone, Copy, Debug)]
+enum GoesOn {
+    /// A leader, under this epoch.
+    Leader(LeaderEpoch),
+    Follower,
+}
+
 impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Ends the log of `id` at the frame boundary at or below `end_offset` (or where it ends, if that is less), and
     /// gives back where that is, once it is durable and the files are cut. Produces that wait for more are answered
@@ -90,7 +103,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         }
         {
             let mut partition = cell.borrow_mut();
-            let (current, log_start_offset) = (partition.leader.leader_epoch(), partition.log.log_start_offset());
+            partition.leader().ok_or(TruncateError::NotLeader(id))?;
+            let (current, log_start_offset) = (partition.replica.leader_epoch(), partition.log.log_start_offset());
             if leader_epoch <= current {
                 return Err(TruncateError::StaleEpoch { got: leader_epoch, current });
             }
@@ -98,15 +112,38 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 return Err(TruncateError::BelowLogStart { end_offset, log_start_offset });
             }
             if end_offset >= partition.log.log_end_offset() {
-                partition.leader.on_leader_epoch(leader_epoch);
+                let unknown = partition.replica.on_leader_truncated(leader_epoch, None);
+                assert!(unknown.is_empty(), "{id}: nothing is cut off, and a produce is lost");
                 return Ok(partition.log.log_end_offset());
             }
             partition.truncating = true;
         }
+        let truncated = self.truncate_or_give_up(&cell, end_offset, GoesOn::Leader(leader_epoch), &mut background).await;
+        truncated.map(|log| log.end_offset)
+    }
+
+    /// The same for a follower, which wants it: the log as it is then, on disk.
+    pub(crate) async fn truncate_follower(
+        &self,
+        cell: &PartitionCell<D>,
+        end_offset: Offset,
+        background: &mut Background<D>,
+    ) -> Result<TruncatedLog, TruncateError> {
+        cell.borrow_mut().truncating = true;
+        self.truncate_or_give_up(cell, end_offset, GoesOn::Follower, background).await
+    }
+
+    async fn truncate_or_give_up(
+        &self,
+        cell: &PartitionCell<D>,
+        end_offset: Offset,
+        goes_on: GoesOn,
+        background: &mut Background<D>,
+    ) -> Result<TruncatedLog, TruncateError> {
         let had_reserve = background.reserve.is_held();
-        let truncated = self.truncate_quiet(&cell, end_offset, leader_epoch, &mut background).await;
+        let truncated = self.truncate_quiet(cell, end_offset, goes_on, background).await;
         if had_reserve && !background.reserve.is_held() {
-            self.enter_disk_full(&mut background).await?;
+            self.enter_disk_full(background).await?;
         }
         // After a failure nobody knows where the log ends on disk: nothing is appended to it before the next start finds out.
         cell.borrow_mut().truncating = matches!(truncated, Err(TruncateError::Failed(_)));
@@ -118,17 +155,16 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         &self,
         cell: &PartitionCell<D>,
         end_offset: Offset,
-        leader_epoch: LeaderEpoch,
+        goes_on: GoesOn,
         background: &mut Background<D>,
-    ) -> Result<Offset, TruncateError> {
+    ) -> Result<TruncatedLog, TruncateError> {
         if !self.write_back_everything(cell, background).await? {
             return Err(TruncateError::DiskFull);
         }
         self.flush(cell).await?;
         let truncation = self.find_cut(cell, end_offset, background).await?;
-        let end_offset = truncation.end_offset();
-        let entry = truncation.journal_entry(cell.borrow().leader.id());
-        let sequence = self.end_log(cell, truncation, leader_epoch)?;
+        let entry = truncation.journal_entry(cell.borrow().id());
+        let (sequence, log) = self.end_log(cell, truncation, goes_on)?;
         background.spare_is_old = true;
         self.wait_for_groups(|journal| journal.durable_sequence() >= sequence).await?;
         let sequence = self.repeat_entry(cell, entry);
@@ -138,7 +174,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let cut = plan.run().await.map_err(|error| self.truncate_failure(cell, error))?;
             cell.borrow_mut().log.on_cut(cut);
         }
-        Ok(end_offset)
+        Ok(log)
     }
 
     async fn find_cut(
@@ -170,8 +206,13 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         address.sequence
     }
 
-    /// Log and replica end here; gives back the journal group of the first entry.
-    fn end_log(&self, cell: &PartitionCell<D>, truncation: Truncation, leader_epoch: LeaderEpoch) -> Result<u64, TruncateError> {
+    /// Log and leader end here; gives back the journal group of the first entry, and how the log ends.
+    fn end_log(
+        &self,
+        cell: &PartitionCell<D>,
+        truncation: Truncation,
+        goes_on: GoesOn,
+    ) -> Result<(u64, TruncatedLog), TruncateError> {
         let mut partition = cell.borrow_mut();
         let partition = &mut *partition;
         let (end_offset, log_start_offset) = (truncation.end_offset(), partition.log.log_start_offset());
@@ -181,25 +222,29 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.admit_control(2 * BLOCK_LEN as u64).map_err(|retry_after_ms| TruncateError::Overloaded { retry_after_ms })?;
         let (epochs, producers) = truncation.tables();
         let (epochs, producers) = (epochs.clone(), producers.clone());
-        let address = self.shared.journal.append(truncation.journal_entry(partition.leader.id()));
+        let address = self.shared.journal.append(truncation.journal_entry(partition.id()));
         partition.log.truncate(truncation, address);
         let last_header_crc = partition.log.last_header_crc();
         let log = TruncatedLog { end_offset, last_header_crc, epochs, producers };
-        for token in partition.leader.on_truncate(leader_epoch, log) {
-            self.shared.completions.push(Completion { token, outcome: Completed::Truncated });
+        if let GoesOn::Leader(leader_epoch) = goes_on {
+            for token in partition.replica.on_leader_truncated(leader_epoch, Some(log.clone())) {
+                self.shared.completions.push(Completion { token, outcome: Completed::Truncated });
+            }
         }
         // What these groups hold above the cut is gone, whenever they report.
         for group in &mut partition.flushes {
             group.end_offset = group.end_offset.min(end_offset);
         }
+        partition.looked_up.clear();
         self.shared.completions.push_watched(partition.watchers.drain(..));
+        self.tell_replicas(partition);
         partition.unwritten_since_us = None;
         partition.changed = true;
-        Ok(address.sequence)
+        Ok((address.sequence, log))
     }
 
     fn truncate_failure(&self, cell: &PartitionCell<D>, error: io::Error) -> Failure {
-        let id = cell.borrow().leader.id();
+        let id = cell.borrow().id();
         self.fail(Failure::Truncate { id, error })
     }
 }

@@ -56,6 +56,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.refuse_failed()?;
         let now = self.shared.clock.now();
         background.ran_full = false;
+        self.run_log_work(background).await?;
         let mut pass = self.plan_pass(background, now);
         self.shared.ring_wanted.set(false);
         let ready = std::mem::take(&mut *self.shared.ready.borrow_mut());
@@ -173,7 +174,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                     partition.changed = true;
                 }
                 Err(error) => {
-                    let id = cell.borrow().leader.id();
+                    let id = cell.borrow().id();
                     if !error.is_storage_full() {
                         return Err(self.fail(Failure::WriteBack { id, error }));
                     }
@@ -188,7 +189,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         }
         // Not while a plan said that nothing is due: one large frame may be written in part and wait for the rest.
         if left == 0 && partition.log.unwritten_len() >= WRITE_BACK_LEN as u64 {
-            self.shared.ready.borrow_mut().insert(partition.leader.id());
+            self.shared.ready.borrow_mut().insert(partition.id());
             self.want_write_back();
         }
         Ok(())
@@ -205,11 +206,11 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             self.refuse_failed()?;
             let result = plan.run().await;
             drop(permit);
-            let id = cell.borrow().leader.id();
+            let id = cell.borrow().id();
             let indexed = result.map_err(|error| self.fail(Failure::WriteBack { id, error: error.into() }))?;
             cell.borrow_mut().log.on_indexed(indexed);
         }
-        self.shared.ready.borrow_mut().insert(cell.borrow().leader.id());
+        self.shared.ready.borrow_mut().insert(cell.borrow().id());
         self.want_write_back();
         Ok(false)
     }
@@ -260,11 +261,15 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let clock = *self.shared.append_clock.borrow();
         for cell in self.cells() {
             let mut partition = cell.borrow_mut();
+            // A follower's log begins where its leader's does.
+            if partition.leader().is_none() {
+                continue;
+            }
             let settings = partition.settings;
             let before_ms =
                 settings.retention_ms.filter(|_| clock.is_settled()).map(|ms| clock.append_time_ms(now).saturating_sub(ms));
             let Some(offset) = partition.log.retention_log_start(settings.retention_bytes, before_ms) else { continue };
-            let offset = offset.min(partition.leader.high_watermark());
+            let offset = offset.min(partition.replica.high_watermark());
             if offset > partition.log.log_start_offset() && self.admit_control(BLOCK_LEN as u64).is_ok() {
                 self.move_log_start(&cell, &mut partition, offset, None);
             }
@@ -281,7 +286,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             let mut partition = cell.borrow_mut();
             // While a log start is not durable, its turn comes when the newest is.
             if partition.log_starts.is_empty() {
-                removed.push((partition.leader.id(), partition.log.plan_remove_segments()));
+                removed.push((partition.id(), partition.log.plan_remove_segments()));
             }
         }
         removed.retain(|(_, paths)| !paths.is_empty());

@@ -137,7 +137,7 @@ fn a_leader_epoch_below_that_of_the_records_is_refused() {
     shard.settle();
     drop(shard);
     setup.start = 8;
-    setup.assigned[0].leader_epoch = LeaderEpoch(6);
+    setup.assigned[0].state.as_mut().unwrap().leader_epoch = LeaderEpoch(6);
     let Err(error) = TestShard::try_open(&disk, setup) else { panic!("it opened") };
     assert!(error.to_string().contains("leader epoch 7 and would be led under 6"), "{error}");
 }

@@ -4,7 +4,7 @@ mod support;
 
 use sluice_model::{LeaderEpoch, Offset};
 use sluice_partition::pace::{Pace, PaceClass, PacePermit};
-use sluice_partition::{CatchUpRead, Completed, FetchRefusal, ProduceRefusal};
+use sluice_partition::{CatchUpRead, Completed, FetchRefusal, ProduceRefusal, Reader};
 use sluice_storage::commit_group::GroupHeader;
 use sluice_storage::restored_index::INDEX_PIECE_LEN;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
@@ -334,7 +334,15 @@ fn who_meets_damage_walks_a_segment_a_window_in_each_turn() {
             shard.spawn(async move {
                 match offset {
                     Some(offset) => {
-                        partitions.catch_up(CatchUpRead { id: id(0), offset, len_max: 100_000, piece_len: 100_000 }).await;
+                        partitions
+                            .catch_up(CatchUpRead {
+                                id: id(0),
+                                offset,
+                                len_max: 100_000,
+                                piece_len: 100_000,
+                                reader: Reader::Consumer,
+                            })
+                            .await;
                     }
                     None => {
                         let lookup = partitions.offset_for_timestamp(id(0), i64::MAX).expect("it is led here");

@@ -4,7 +4,7 @@ mod support;
 
 use sluice_model::{LeaderEpoch, Offset};
 use sluice_partition::pace::{Pace, PaceClass, PacePermit};
-use sluice_partition::{CatchUpRead, CaughtUp, Completed, FetchRefusal, ProduceRefusal, TruncateError};
+use sluice_partition::{CatchUpRead, CaughtUp, Completed, FetchRefusal, ProduceRefusal, Reader, TruncateError};
 use sluice_storage::commit_group::GroupHeader;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use std::cell::{Cell, RefCell};
@@ -326,7 +326,7 @@ fn an_answer_of_several_reads_has_nothing_of_before_a_truncation_in_it() {
         fill(&mut shard, &mut producer, 60, 20_000);
         shard.advance_ms(3000);
         let partitions = shard.partitions.clone();
-        let read = CatchUpRead { id: id(0), offset: Offset(0), len_max: 700_000, piece_len: 100_000 };
+        let read = CatchUpRead { id: id(0), offset: Offset(0), len_max: 700_000, piece_len: 100_000, reader: Reader::Consumer };
         let answer = Rc::new(Cell::new(None));
         let put = answer.clone();
         shard.spawn(async move { put.set(Some(partitions.catch_up(read).await)) });

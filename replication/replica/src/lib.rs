@@ -26,7 +26,10 @@ mod testing;
 mod walk_test;
 
 pub use effect::{Acks, Durability, Effect, Effects};
-pub use follower::{Follower, FollowerEffect, FollowerEffects, FollowerPosition, FollowerStart};
+pub use follower::on_below_log_start::{BeginningRefusal, LogBeginning};
+pub use follower::on_diverging::Diverging;
+pub use follower::on_fetched::{FetchedFrames, FetchedRefusal};
+pub use follower::{Follower, FollowerEffect, FollowerEffects, FollowerPosition, FollowerStart, Phase, Trouble};
 pub use idempotence::SequenceRefusal;
 pub use in_sync_set::InSyncSet;
 pub use leader::end_offset::EndOffsetRefusal;
@@ -39,4 +42,4 @@ pub use leader::on_truncate::TruncatedLog;
 pub use leader::timing::IsrTimes;
 pub use leader::{Leader, LeaderStart, NotLeading};
 pub use log_position::{LogFacts, LogPosition, LogState};
-pub use replica::{LeaderSettings, PartitionState, Replica, Role, RoleChange};
+pub use replica::{LeaderSettings, PartitionState, Replica, Role, RoleChange, StateRefusal};

@@ -8,10 +8,11 @@
 use crate::effect::Effects;
 use crate::follower::{Follower, FollowerStart, Phase};
 use crate::in_sync_set::InSyncSet;
+use crate::leader::on_truncate::TruncatedLog;
 use crate::leader::timing::IsrTimes;
 use crate::leader::{Leader, LeaderStart};
 use crate::log_position::{LogFacts, LogState};
-use sluice_model::{BrokerId, Incarnation, LeaderEpoch, PartitionEpoch};
+use sluice_model::{BrokerId, Incarnation, LeaderEpoch, Offset, PartitionEpoch, ProducerTable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -26,6 +27,26 @@ pub struct PartitionState {
     pub isr: BTreeSet<BrokerId>,
     /// Every replica, in the incarnation that was registered when this was decided; the leader in the one that was elected.
     pub replicas: BTreeMap<BrokerId, Incarnation>,
+}
+
+impl PartitionState {
+    /// Of a partition that has one replica: it leads.
+    #[must_use]
+    pub fn alone(broker: BrokerId, incarnation: Incarnation, leader_epoch: LeaderEpoch) -> Self {
+        Self {
+            leader_epoch,
+            partition_epoch: PartitionEpoch(0),
+            leader: Some(broker),
+            isr: BTreeSet::from([broker]),
+            replicas: BTreeMap::from([(broker, incarnation)]),
+        }
+    }
+
+    /// The later of two states is the one to go by.
+    #[must_use]
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        (self.leader_epoch, self.partition_epoch) > (other.leader_epoch, other.partition_epoch)
+    }
 }
 
 /// What leaders need to know of settings.
@@ -155,7 +176,9 @@ impl Replica {
                     return Err(StateRefusal::LogInWork);
                 }
                 let (phase, log_state) = (follower.phase(), follower.log_state());
-                if matches!(phase, Phase::Stopped(_)) || log_state == LogState::Damaged {
+                // Alone in sync it is the only replica, or the one that an operator has chosen: what it has is all there is.
+                let is_sole = state.isr.len() == 1;
+                if !is_sole && (matches!(phase, Phase::Stopped(_)) || log_state == LogState::Damaged) {
                     return Err(StateRefusal::CannotLead { phase, log_state });
                 }
                 if follower.epochs().latest().is_some_and(|latest| latest >= state.leader_epoch) {
@@ -217,6 +240,29 @@ impl Replica {
         Ok(RoleChange::Follows { unknown })
     }
 
+    /// Settings of its topic have changed.
+    pub fn on_settings(&mut self, settings: LeaderSettings, effects: &mut Effects) {
+        self.settings = settings;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_settings(settings.frame_len_max, settings.min_insync_replicas, effects);
+        }
+    }
+
+    /// The log of this leader is cut off, or nothing of it had to be (`None`), and goes on under `leader_epoch`, greater than
+    /// any so far. Gives back the tokens of produces of which nobody can say whether they were ever durable.
+    #[must_use = "whoever waits has to be told"]
+    pub fn on_leader_truncated(&mut self, leader_epoch: LeaderEpoch, log: Option<TruncatedLog>) -> Vec<u64> {
+        let Role::Leader(leader) = &mut self.role else { panic!("a follower is cut off by `Follower::on_truncated`") };
+        self.leader_epoch = leader_epoch;
+        match log {
+            Some(log) => leader.on_truncate(leader_epoch, log),
+            None => {
+                leader.on_leader_epoch(leader_epoch);
+                Vec::new()
+            }
+        }
+    }
+
     /// The broker has lost its lease with the controller, and leads nothing until it has it again.
     #[must_use = "whoever waits has to be told"]
     pub fn on_lease_lost(&mut self) -> Vec<u64> {
@@ -231,6 +277,39 @@ impl Replica {
         self.has_lease = true;
         if let Role::Leader(leader) = &mut self.role {
             leader.on_lease_regained(effects);
+        }
+    }
+
+    /// Forgets producers that have not appended since `before_ms`; gives back how many.
+    pub fn on_expire_producers(&mut self, before_ms: i64) -> usize {
+        match &mut self.role {
+            Role::Leader(leader) => leader.on_expire_producers(before_ms),
+            Role::Follower(follower) => follower.on_expire_producers(before_ms),
+        }
+    }
+
+    /// What is known to be committed.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        match &self.role {
+            Role::Leader(leader) => leader.high_watermark(),
+            Role::Follower(follower) => follower.high_watermark(),
+        }
+    }
+
+    #[must_use]
+    pub fn log_end_offset(&self) -> Offset {
+        match &self.role {
+            Role::Leader(leader) => leader.log_end_offset(),
+            Role::Follower(follower) => follower.log_end_offset(),
+        }
+    }
+
+    #[must_use]
+    pub fn producers(&self) -> &ProducerTable {
+        match &self.role {
+            Role::Leader(leader) => leader.producers(),
+            Role::Follower(follower) => follower.producers(),
         }
     }
 

@@ -72,6 +72,8 @@ fn golden_table() {
         (whole, vec![out_of_sync], Err(StateRefusal::Impossible)),
         (LogState::Damaged, vec![state(4, 1, 1)], Err(damaged)),
         (LogState::Damaged, vec![state(4, 1, 2)], follows()),
+        // Nobody else has anything.
+        (LogState::Damaged, vec![PartitionState { isr: brokers(&[1]), ..state(4, 1, 1) }], Ok(RoleChange::Leads)),
     ];
     for (log_state, states, expected) in rows {
         let mut replica = replica(log_state);

@@ -3,6 +3,7 @@
 
 use crate::plan::{Plan, RingShape, pick, ring_shape};
 use sluice_model::{BrokerId, Incarnation, LeaderEpoch, PartitionIndex, PlacementEpoch, ShardIndex, TopicId, TopicPartition};
+use sluice_partition::{IsrTimes, PartitionState};
 use sluice_partition::{PartitionAssignment, PartitionSettings, PartitionsConfig};
 use sluice_storage::journal::JournalConfig;
 use sluice_storage::layout::Layout;
@@ -105,8 +106,11 @@ impl Control {
     pub fn begin_start(&mut self) -> (Incarnation, Incarnation) {
         self.leader_epochs += 1;
         self.incarnations += 2;
-        let incarnation = |number: u64| Incarnation { number, random: self.seed.wrapping_mul(31).wrapping_add(number) };
-        (incarnation(self.incarnations - 1), incarnation(self.incarnations))
+        (self.incarnation(self.incarnations - 1), self.incarnation(self.incarnations))
+    }
+
+    fn incarnation(&self, number: u64) -> Incarnation {
+        Incarnation { number, random: self.seed.wrapping_mul(31).wrapping_add(number) }
     }
 
     /// Greater than any so far.
@@ -119,7 +123,9 @@ impl Control {
     pub fn assignment(&self, id: TopicPartition) -> Option<PartitionAssignment> {
         let (_, placement_epoch) = *self.placement.get(&id)?;
         let settings = *self.settings.get(&id.topic_id)?;
-        Some(PartitionAssignment { id, placement_epoch, leader_epoch: LeaderEpoch(self.leader_epochs), settings })
+        let leader_epoch = LeaderEpoch(self.leader_epochs);
+        let state = Some(PartitionState::alone(BROKER, self.incarnation(self.incarnations), leader_epoch));
+        Some(PartitionAssignment { id, placement_epoch, state, settings })
     }
 
     #[must_use]
@@ -146,6 +152,7 @@ impl Control {
             write_back_interval_ms: plan.write_back_interval_ms,
             checkpoint_interval_ms: plan.checkpoint_interval_ms,
             scrub_interval_ms: 600_000,
+            isr_times: IsrTimes::default(),
         }
     }
 

@@ -162,7 +162,7 @@ impl DataPlane {
         match outcome {
             Completed::RecordsDeleted { log_start_offset } => answer.log_start_offset = log_start_offset.0,
             Completed::Produced { log_start_offset, .. } => answer.log_start_offset = log_start_offset.0,
-            Completed::PartitionRemoved | Completed::Truncated => {
+            Completed::PartitionRemoved | Completed::Truncated | Completed::LeadershipLost => {
                 let error = leadership_lost(outcome);
                 (answer.error, answer.text) = (error.code(), error.text);
             }
@@ -193,8 +193,12 @@ impl From<Place> for Refused {
 }
 
 fn leadership_lost(outcome: Completed) -> WireError {
-    let happened = if outcome == Completed::Truncated { "its log truncated" } else { "removed" };
-    WireError::new(ErrorCode::LeadershipLost, format_args!("the partition was {happened} before its records were durable"))
+    let happened = match outcome {
+        Completed::Truncated => "its log was truncated",
+        Completed::LeadershipLost => "its leader became another one",
+        _ => "it was removed",
+    };
+    WireError::new(ErrorCode::LeadershipLost, format_args!("{happened} before the partition's records were durable"))
 }
 
 fn fill_in(answer: &mut ProducedPartition, outcome: Completed) {
@@ -215,7 +219,7 @@ fn fill_in(answer: &mut ProducedPartition, outcome: Completed) {
             };
         }
         Completed::RecordsDeleted { log_start_offset } => answer.log_start_offset = log_start_offset.0,
-        Completed::PartitionRemoved | Completed::Truncated => {
+        Completed::PartitionRemoved | Completed::Truncated | Completed::LeadershipLost => {
             let error = leadership_lost(outcome);
             (answer.error, answer.text) = (error.code(), error.text);
         }

@@ -15,6 +15,7 @@ use sluice_partition::{
     Acks, Completed, Completion, Failure, FetchRefusal, FetchedFrames, OpenError, OpenShard, PartitionAssignment,
     PartitionSettings, Partitions, PartitionsConfig, ProduceRefusal,
 };
+use sluice_partition::{IsrTimes, PartitionState};
 use sluice_storage::checkpoint::PartitionCheckpoint;
 use sluice_storage::journal::JournalConfig;
 use sluice_storage::layout::Layout;
@@ -43,6 +44,7 @@ pub(crate) type TestPartitions = Partitions<FaultDisk, TestClock>;
 /// What a test shard is opened with.
 #[derive(Clone)]
 pub(crate) struct Setup {
+    pub(crate) broker: BrokerId,
     pub(crate) shard: u16,
     pub(crate) start: u64,
     pub(crate) seed: u64,
@@ -63,6 +65,7 @@ impl Setup {
     /// `partitions` partitions of one topic, under the leader epoch of the `start`th start.
     pub(crate) fn new(partitions: u32, start: u64) -> Self {
         Self {
+            broker: BrokerId(1),
             shard: 0,
             start,
             seed: 1,
@@ -84,11 +87,16 @@ pub(crate) fn id(partition: u32) -> TopicPartition {
     TopicPartition { topic_id: TopicId([3; 16]), partition: PartitionIndex(partition) }
 }
 
+/// Of the broker's `start`th start.
+pub(crate) fn incarnation(start: u64) -> Incarnation {
+    Incarnation { number: start, random: 77 + start }
+}
+
 pub(crate) fn assignment(partition: u32, start: u64) -> PartitionAssignment {
     PartitionAssignment {
         id: id(partition),
         placement_epoch: PlacementEpoch(1),
-        leader_epoch: LeaderEpoch(u32::try_from(start).unwrap()),
+        state: Some(PartitionState::alone(BrokerId(1), incarnation(start), LeaderEpoch(u32::try_from(start).unwrap()))),
         settings: PartitionSettings {
             segment_len: 64 * 1024,
             retention_bytes: None,
@@ -100,7 +108,11 @@ pub(crate) fn assignment(partition: u32, start: u64) -> PartitionAssignment {
 }
 
 /// What `setup` means to [`Partitions::open`].
-pub(crate) fn open_shard(setup: Setup) -> OpenShard {
+pub(crate) fn open_shard(mut setup: Setup) -> OpenShard {
+    // Every start is registered before anything is decided about it.
+    for state in setup.assigned.iter_mut().filter_map(|assigned| assigned.state.as_mut()) {
+        state.replicas.insert(setup.broker, incarnation(setup.start));
+    }
     let layout = Layout::new(Path::new("/data"));
     let shard = ShardIndex(setup.shard);
     let config = PartitionsConfig {
@@ -112,17 +124,18 @@ pub(crate) fn open_shard(setup: Setup) -> OpenShard {
         },
         layout,
         shard,
-        broker: BrokerId(1),
+        broker: setup.broker,
         tail_budget: setup.tail_budget,
         journal_buffer_budget: setup.journal_buffer_budget,
         produce_delay_ms_max: 1000,
         write_back_interval_ms: 1000,
         checkpoint_interval_ms: 2000,
         scrub_interval_ms: setup.scrub_interval_ms,
+        isr_times: IsrTimes::default(),
     };
     OpenShard {
         config,
-        incarnation: Incarnation { number: setup.start, random: 77 + setup.start },
+        incarnation: incarnation(setup.start),
         assigned: setup.assigned,
         imports: setup.imports,
         owners: setup.owners,

@@ -17,6 +17,7 @@ pub mod on_truncated;
 pub use effect::{FollowerEffect, FollowerEffects, Trouble};
 
 use crate::log_position::{LogPosition, LogState};
+use crate::session::PartitionFetch;
 use sluice_model::{BrokerId, LeaderEpoch, LeaderEpochHistory, Offset, ProducerTable, TopicPartition};
 
 /// What a follower starts from: the recovered log.
@@ -60,6 +61,15 @@ pub struct FollowerPosition {
     pub position: LogPosition,
     pub flushed: Offset,
     pub log_state: LogState,
+}
+
+impl FollowerPosition {
+    /// What a fetch says of it.
+    #[must_use]
+    pub fn fetch(&self) -> PartitionFetch {
+        let FollowerPosition { leader_epoch, position, flushed, log_state, .. } = *self;
+        PartitionFetch { leader_epoch, position, flushed, log_state }
+    }
 }
 
 #[derive(Clone, Debug)]

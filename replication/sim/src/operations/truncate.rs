@@ -62,7 +62,9 @@ impl World {
                 ("truncate: refused, below the log start", end_offset < log_start_offset)
             }
             TruncateError::UnknownPartition(_) => ("truncate: unknown partition", !is_there),
-            TruncateError::StaleEpoch { .. } | TruncateError::Failed(_) => ("truncate: stale", false),
+            TruncateError::StaleEpoch { .. } | TruncateError::NotLeader(_) | TruncateError::Failed(_) => {
+                ("truncate: stale", false)
+            }
         };
         demand!(is_right, "{id}: a truncation is refused: {refusal}");
         self.coverage.hit(name);

@@ -1,0 +1,63 @@
+//! What a shard's replicas have to tell those who drive them, and what they want done with their logs.
+//!
+//! Plain queues, each entry there once: the driver takes all that there is in one go and asks for the present state. The
+//! expensive mistake is news that is lost: whatever is taken is armed again before it is looked at. Deliberately absent:
+//! sessions and sockets.
+
+use crate::replica_start::RecoveredReplica;
+use sluice_model::TopicPartition;
+use sluice_replica::{FollowerEffects, IsrProposal, Trouble};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
+/// State of one shard that its replicas share.
+pub(crate) struct Replication {
+    /// The broker has a lease with the controller.
+    pub(crate) has_lease: Cell<bool>,
+    /// Partitions that are led here and have followers.
+    pub(crate) replicated: RefCell<BTreeSet<TopicPartition>>,
+    pub(crate) isr_reviewed_us: Cell<u64>,
+    pub(crate) isr_proposals: RefCell<Vec<IsrProposal>>,
+    /// Watches of follower shards that have come true.
+    pub(crate) news: RefCell<Vec<(u64, TopicPartition)>>,
+    /// Followers that have flushed something since that was last taken.
+    pub(crate) flushed: RefCell<Vec<TopicPartition>>,
+    /// Followers whose logs are to be cut off or replaced.
+    pub(crate) log_work: RefCell<BTreeSet<TopicPartition>>,
+    pub(crate) troubles: RefCell<Vec<(TopicPartition, Trouble)>>,
+    /// As of the opening of the shard.
+    pub(crate) recovered: RefCell<Vec<(TopicPartition, RecoveredReplica)>>,
+    /// Empty; keeps its memory from event to event.
+    effects: Cell<FollowerEffects>,
+}
+
+impl Replication {
+    pub(crate) fn new(now_us: u64) -> Self {
+        Self {
+            has_lease: Cell::new(true),
+            replicated: RefCell::default(),
+            isr_reviewed_us: Cell::new(now_us),
+            isr_proposals: RefCell::default(),
+            news: RefCell::default(),
+            flushed: RefCell::default(),
+            log_work: RefCell::default(),
+            troubles: RefCell::default(),
+            recovered: RefCell::default(),
+            effects: Cell::default(),
+        }
+    }
+
+    pub(crate) fn on_removed(&self, id: TopicPartition) {
+        self.replicated.borrow_mut().remove(&id);
+        self.log_work.borrow_mut().remove(&id);
+    }
+
+    /// For one event: what it wants done is put into effects that were allocated for an earlier one.
+    pub(crate) fn with_effects<T>(&self, event: impl FnOnce(&mut FollowerEffects) -> T) -> T {
+        let mut effects = self.effects.take();
+        let outcome = event(&mut effects);
+        effects.clear();
+        self.effects.set(effects);
+        outcome
+    }
+}
