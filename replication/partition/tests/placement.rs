@@ -2,8 +2,8 @@
 
 mod support;
 
-use sluice_model::{Offset, ShardIndex};
-use sluice_partition::{OpenError, Prepared};
+use sluice_model::{BrokerId, LeaderEpoch, Offset, ShardIndex};
+use sluice_partition::{OpenError, PartitionAssignment, PartitionState, Prepared};
 use sluice_storage::disk::{Disk, DiskFile, OpenMode};
 use sluice_storage::layout::Layout;
 use sluice_storage::recovery::RecoveryError;
@@ -12,7 +12,7 @@ use sluice_storage::testing::fault_disk::{FaultDisk, FaultKind, PowerCut, Unflus
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use support::start::{Placed, open_prepared, start_shards};
-use support::{TestProducer, TestShard, assignment, id};
+use support::{TestProducer, TestShard, assignment, id, incarnation};
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -353,7 +353,8 @@ fn what_only_a_journal_names_moves_with_its_records() {
     let disk = FaultDisk::new(22);
     let mut shards = start(&disk, &[(0, 1)], 1);
     let before = disk.files();
-    block_on(shards[0].partitions.create(vec![assignment(1, 1)])).unwrap();
+    let state = PartitionState::alone(BrokerId(1), incarnation(11), LeaderEpoch(1));
+    block_on(shards[0].partitions.create(vec![PartitionAssignment { state: Some(state), ..assignment(1, 1) }])).unwrap();
     let mut producers = [TestProducer::new(1, 5)];
     fill(&mut shards, &[(0, 1)], &mut producers, 3);
     drop(shards);

@@ -1,6 +1,7 @@
 //! One shard on the fault disk, with a clock that a test moves and tasks in an order that a seed decides.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod cluster;
 pub(crate) mod start;
 
 use bytes::BytesMut;
