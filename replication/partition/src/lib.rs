@@ -14,6 +14,7 @@ mod clock_floor;
 mod close;
 mod commit_loop;
 mod completions;
+mod end_offset;
 mod failed_shard;
 mod fetch;
 mod follower_fetch;
@@ -54,6 +55,7 @@ mod written;
 
 pub use catch_up::{CatchUpRead, CaughtUp, Reader};
 pub use completions::{CommitTimes, Completed, Completion};
+pub use end_offset::EndRefusal;
 pub use fetch::{Fetched, FetchedFrames};
 pub use follower_fetch::{From, ReplicaRefusal};
 pub use lifecycle::{OpenError, OpenShard};

@@ -37,6 +37,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     }
 
     pub(crate) async fn run_log_work(&self, background: &mut Background<D>) -> Result<(), Failure> {
+        // The next start finds the log as it is, and its leader says again what is to be done.
+        if self.shared.closing.get() {
+            return Ok(());
+        }
         let wanted = std::mem::take(&mut *self.shared.replication.log_work.borrow_mut());
         for cell in wanted.into_iter().filter_map(|id| self.get(id)) {
             let work = cell.borrow().log_work;
@@ -74,6 +78,17 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let log = match self.truncate_follower(cell, end_offset, background).await {
             Ok(log) => log,
             Err(TruncateError::Failed(failure)) => return Err(*failure),
+            Err(TruncateError::BelowLogStart { .. }) => {
+                let id = cell.borrow().id();
+                let is_asked = self.follower_event(id, |follower, effects| {
+                    follower.on_cut_below_log_start(effects);
+                    !effects.is_empty()
+                });
+                if is_asked {
+                    self.shared.replication.beginnings.borrow_mut().push(id);
+                }
+                return Ok(is_asked);
+            }
             Err(_) => return Ok(false),
         };
         let mut partition = cell.borrow_mut();

@@ -50,6 +50,13 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         })
     }
 
+    /// Moves followers whose leaders are to be asked in the same way into `into`: nothing of their logs could be kept when
+    /// they were to be cut off.
+    pub fn take_beginnings(&self, into: &mut Vec<TopicPartition>) {
+        self.shared.completions.take_wake();
+        into.append(&mut self.shared.replication.beginnings.borrow_mut());
+    }
+
     /// The leader could not be asked.
     pub fn on_beginning_failed(&self, id: TopicPartition) {
         self.follower_event(id, |follower, _| {

@@ -74,7 +74,13 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                     }
                     return Ok(StateTaken::Later);
                 }
-                Err(refusal) => return Err(refusal),
+                Err(refusal) => {
+                    // Whatever it means for this broker: the epoch that is led here, if one is, is over.
+                    let leader = partition.leader_mut();
+                    let unknown = leader.map(|leader| leader.on_newer_leader_epoch(state.leader_epoch));
+                    self.complete_unknown(unknown.unwrap_or_default());
+                    return Err(refusal);
+                }
             };
             self.note_role(partition, &state, taken);
             self.run_effects(cell, partition, &[], now, effects);

@@ -130,7 +130,9 @@ impl<D: Disk> Partition<D> {
         let found = log_state(&self.log);
         let Role::Follower(follower) = self.replica.role_mut() else { return };
         match (follower.log_state(), found) {
-            (LogState::Damaged, LogState::Whole | LogState::PossiblyShort) => follower.on_repaired(),
+            (LogState::Damaged, LogState::Whole | LogState::PossiblyShort) => {
+                follower.on_repaired(found == LogState::PossiblyShort);
+            }
             (LogState::Whole | LogState::PossiblyShort, LogState::Damaged) => follower.on_damage_found(),
             _ => {}
         }

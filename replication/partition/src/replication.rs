@@ -24,6 +24,8 @@ pub(crate) struct Replication {
     pub(crate) flushed: RefCell<Vec<TopicPartition>>,
     /// Followers whose logs are to be cut off or replaced.
     pub(crate) log_work: RefCell<BTreeSet<TopicPartition>>,
+    /// Followers that ask where their leaders' logs begin, without having been told so by an answer.
+    pub(crate) beginnings: RefCell<Vec<TopicPartition>>,
     pub(crate) troubles: RefCell<Vec<(TopicPartition, Trouble)>>,
     /// As of the opening of the shard.
     pub(crate) recovered: RefCell<Vec<(TopicPartition, RecoveredReplica)>>,
@@ -41,6 +43,7 @@ impl Replication {
             news: RefCell::default(),
             flushed: RefCell::default(),
             log_work: RefCell::default(),
+            beginnings: RefCell::default(),
             troubles: RefCell::default(),
             recovered: RefCell::default(),
             effects: Cell::default(),

@@ -4,7 +4,7 @@
 mod support;
 
 use sluice_model::{LeaderEpoch, Offset};
-use sluice_replica::{LogState, Trouble};
+use sluice_replica::{FetchOutcome, LogState, Trouble};
 use sluice_storage::commit_group::GroupHeader;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use support::cluster::{Answer, Cluster, id};
@@ -184,6 +184,54 @@ fn below_the_high_watermark_nothing_is_cut_off_before_the_damage_is_declared() {
     assert_same(&mut cluster, 0, &expected);
 }
 
+/// Frames that differ under the same leader epoch: no election explains that.
+#[test]
+fn a_log_that_differs_is_copied_again_once_the_damage_is_declared_wherever_it_begins() {
+    for inside in [false, true] {
+        let mut other = Cluster::new(2, 1);
+        let mut producer = TestProducer::new(0, 9);
+        for n in 0..5 {
+            let frame = producer.frame(&[&vec![n; 900], b"other"]);
+            other.nodes[0].shard.append(&frame, 1).unwrap();
+        }
+        other.copy_all();
+        if inside {
+            other.nodes[0].shard.partitions.delete_records(id(), Offset(7), 3).unwrap();
+            other.settle();
+            other.fetch(1);
+        }
+        other.nodes[1].shard.advance_ms(3000);
+        let mut cluster = Cluster::new(2, 1);
+        let mut producer = TestProducer::new(0, 5);
+        for n in 0..6 {
+            let frame = producer.frame(&[&vec![n; 700], b"x"]);
+            cluster.nodes[0].shard.append(&frame, 2).unwrap();
+        }
+        cluster.copy_all();
+        let expected = frames(&mut cluster);
+        cluster.restart(1, other.nodes[1].disk.clone());
+        assert!(cluster.fetch(1));
+        let partitions = cluster.nodes[1].shard.partitions.clone();
+        let mut troubles = Vec::new();
+        partitions.take_troubles(&mut troubles);
+        assert_eq!(troubles, [(id(), Trouble::ChainMismatch { offset: Offset(10) })]);
+        assert!(partitions.on_damage_declared(id()));
+        assert!(cluster.fetch(1));
+        cluster.settle();
+        // Nothing is left of a log that begins inside a frame: it asks where the leader's begins.
+        let mut beginnings = Vec::new();
+        partitions.take_beginnings(&mut beginnings);
+        assert_eq!(beginnings, if inside { vec![id()] } else { vec![] });
+        if inside {
+            cluster.ask_beginning(1);
+        }
+        cluster.copy_all();
+        cluster.decide_isr(&[0, 1]);
+        cluster.copy_all();
+        assert_same(&mut cluster, 1, &expected);
+    }
+}
+
 #[test]
 fn a_new_replica_copies_everything_from_segments() {
     let mut cluster = Cluster::new(1, 1);
@@ -196,9 +244,22 @@ fn a_new_replica_copies_everything_from_segments() {
     let expected = frames(&mut cluster);
     cluster.join(FaultDisk::new(9));
     cluster.len_max = 100_000;
-    cluster.copy_all();
-    // One that comes back after a while is looked up on disk, where it stands.
+    for _ in 0..5 {
+        cluster.fetch(1);
+        cluster.settle();
+    }
+    // One that starts again on the way is looked up on disk, where it stands; others are remembered.
     cluster.restart(1, cluster.nodes[1].disk.clone());
+    let (leader, follower) = (cluster.nodes[0].shard.partitions.clone(), cluster.nodes[1].from());
+    let fetch = cluster.nodes[1].shard.partitions.follower_position(id()).unwrap().fetch();
+    let judged = leader.follower_fetch(leader.now(), follower, id(), &fetch).unwrap();
+    assert_eq!(judged, FetchOutcome::LookUp { offset: fetch.position.offset });
+    cluster.fetch(1);
+    cluster.settle();
+    let fetch = cluster.nodes[1].shard.partitions.follower_position(id()).unwrap().fetch();
+    let judged = leader.follower_fetch(leader.now(), follower, id(), &fetch).unwrap();
+    assert_eq!(judged, FetchOutcome::Serve { from: fetch.position.offset });
+    cluster.copy_all();
     fill(&mut cluster, &mut producer, 10, 3000);
     assert_eq!(cluster.nodes[1].end(id()), Offset(310));
     cluster.decide_isr(&[0, 1]);

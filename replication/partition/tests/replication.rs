@@ -5,10 +5,10 @@ mod support;
 
 use sluice_model::{LeaderEpoch, Offset};
 use sluice_partition::{
-    Acks, CopyRefusal, FetchRefusal, FetchedReplica, ProduceRefusal, ReplicaFramesRefusal, ReplicaRefusal, StateTaken,
+    Acks, CopyRefusal, EndRefusal, FetchRefusal, FetchedReplica, ProduceRefusal, ReplicaFramesRefusal, ReplicaRefusal, StateTaken,
 };
 use sluice_replica::{
-    AppendRefusal, FetchOutcome, FetchedRefusal, FollowerRefusal, IsrAnswer, IsrTimes, LogPosition, NotLeading,
+    AppendRefusal, EndOffsetRefusal, FetchOutcome, FetchedRefusal, FollowerRefusal, IsrAnswer, IsrTimes, LogPosition, NotLeading,
 };
 use support::cluster::{Answer, Cluster, id, judged};
 use support::{Setup, TestProducer};
@@ -252,6 +252,39 @@ fn without_a_lease_or_under_an_old_epoch_nothing_is_acknowledged() {
     cluster.produce(&mut producer, 5, 100);
     cluster.copy_all();
     assert_eq!(cluster.answers(0), (vec![5], vec![]));
+    // A state that gives the replica to somebody else ends its epoch too.
+    cluster.produce(&mut producer, 6, 100);
+    cluster.state.replicas.remove(&cluster.nodes[0].broker);
+    cluster.state.isr.remove(&cluster.nodes[0].broker);
+    assert_eq!(cluster.elect(1), [None, Some(StateTaken::Leads)]);
+    assert_eq!(cluster.answers(0), (vec![], vec![6]));
+    cluster.settle();
+    assert_eq!(cluster.nodes[0].high_watermark(id()), Offset(3));
+}
+
+#[test]
+fn where_a_partition_ends_is_told_once_the_new_leader_knows_it() {
+    let mut cluster = Cluster::new(2, 2);
+    let mut producer = TestProducer::new(0, 5);
+    fill(&mut cluster, &mut producer, 3, 100);
+    cluster.produce(&mut producer, 1, 100);
+    cluster.settle();
+    cluster.fetch(1);
+    cluster.settle();
+    cluster.fetch(1);
+    assert_eq!(cluster.nodes[0].shard.partitions.end_offset(id()), Ok(Offset(4)));
+    cluster.produce(&mut producer, 2, 100);
+    cluster.settle();
+    cluster.fetch(1);
+    cluster.settle();
+    cluster.elect(1);
+    let new = cluster.nodes[1].shard.partitions.clone();
+    let told = Err(EndRefusal::Rules(EndOffsetRefusal::NotCaughtUp { high_watermark: Offset(4), epoch_start_offset: Offset(5) }));
+    assert_eq!(new.end_offset(id()), told);
+    assert_eq!(cluster.nodes[0].shard.partitions.end_offset(id()), Err(EndRefusal::NotLeader(id())));
+    cluster.copy_all();
+    assert_eq!(new.end_offset(id()), Ok(Offset(5)));
+    assert_eq!(new.end_offset_for_epoch(id(), LeaderEpoch(1)), Ok(Some((LeaderEpoch(1), Offset(5)))));
 }
 
 #[test]

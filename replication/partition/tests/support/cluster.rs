@@ -215,13 +215,19 @@ impl Cluster {
             Answer::ChainMismatch => assert!(partitions.on_chain_mismatch(id(), leader_epoch, fetch_offset)),
             Answer::BelowLogStart { first_offset } => {
                 assert!(partitions.on_below_log_start(id(), leader_epoch, fetch_offset, first_offset));
-                let leader = self.leader();
-                let shard = &mut self.nodes[leader].shard;
-                let asked = shard.partitions.clone();
-                let beginning = shard.run(async move { asked.beginning(id(), leader_epoch).await }).expect("it begins");
-                partitions.on_beginning(id(), beginning).unwrap_or_else(|failure| panic!("{failure}"));
+                self.ask_beginning(to);
             }
         }
+    }
+
+    /// `nodes[to]` asks where the leader's log begins, and is told.
+    pub(crate) fn ask_beginning(&mut self, to: usize) {
+        let leader = self.leader();
+        let leader_epoch = self.state.leader_epoch;
+        let shard = &mut self.nodes[leader].shard;
+        let asked = shard.partitions.clone();
+        let beginning = shard.run(async move { asked.beginning(id(), leader_epoch).await }).expect("it begins");
+        self.nodes[to].shard.partitions.on_beginning(id(), beginning).unwrap_or_else(|failure| panic!("{failure}"));
     }
 
     /// What `nodes[from]` has flushed is said while its fetch is parked.

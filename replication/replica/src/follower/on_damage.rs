@@ -10,9 +10,9 @@ impl Follower {
         self.assert_invariants();
     }
 
-    /// Every range is good again.
-    pub fn on_repaired(&mut self) {
-        self.log_state = LogState::Whole;
+    /// Every range is good again; that is not to say that nothing is missing at its end.
+    pub fn on_repaired(&mut self, possibly_short: bool) {
+        self.log_state = if possibly_short { LogState::PossiblyShort } else { LogState::Whole };
         self.assert_invariants();
     }
 

@@ -1,6 +1,6 @@
 //! The log is cut off, durably, with the tables as of the cut: producers are what the frames that stay make of them.
 
-use super::{Follower, Phase};
+use super::{Follower, FollowerEffect, FollowerEffects, Phase};
 use crate::leader::on_truncate::TruncatedLog;
 use sluice_model::Offset;
 
@@ -14,6 +14,17 @@ pub enum TruncatedRefusal {
 }
 
 impl Follower {
+    /// There is no frame boundary between the log start and the place where it was to be cut off: all of the log goes, and
+    /// it begins again where the leader's does. Only a cut that an operator has asked for comes to that.
+    pub fn on_cut_below_log_start(&mut self, effects: &mut FollowerEffects) {
+        if let (Phase::Truncating { .. }, true) = (self.phase, self.damage_is_declared) {
+            let first_offset = Offset::ZERO;
+            self.phase = Phase::AskingBeginning { first_offset };
+            effects.push(FollowerEffect::AskBeginning { first_offset });
+        }
+        self.assert_invariants();
+    }
+
     /// The log ends at the frame boundary at or below where it was to be cut off; it goes on fetching from there.
     pub fn on_truncated(&mut self, log: TruncatedLog) -> Result<(), TruncatedRefusal> {
         let Phase::Truncating { end_offset: wanted } = self.phase else { return Err(TruncatedRefusal::NotTruncating) };

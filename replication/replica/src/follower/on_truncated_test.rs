@@ -48,3 +48,16 @@ fn nobody_cuts_it_off_unasked() {
     assert_eq!(follower.on_truncated(log().truncate(Offset(1))), Err(TruncatedRefusal::NotTruncating));
     assert_eq!(follower.log_end_offset(), Offset(4));
 }
+
+#[test]
+fn where_nothing_can_be_kept_the_leader_is_asked_and_only_if_the_damage_is_declared() {
+    let mut effects = FollowerEffects::new();
+    let mut follower = truncating(2);
+    follower.on_cut_below_log_start(&mut effects);
+    assert_eq!((effects.len(), follower.phase()), (0, Phase::Truncating { end_offset: Offset(3) }));
+    follower.on_damage_declared();
+    follower.on_cut_below_log_start(&mut effects);
+    let first_offset = Offset(0);
+    assert_eq!(effects, [FollowerEffect::AskBeginning { first_offset }]);
+    assert_eq!(follower.phase(), Phase::AskingBeginning { first_offset });
+}
