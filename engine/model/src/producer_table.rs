@@ -100,7 +100,7 @@ impl ProducerTable {
     pub fn below(&self, end: Offset) -> Self {
         let remembered = self.entries.iter().filter_map(|(&id, entry)| {
             let batches: VecDeque<_> = entry.batches.iter().filter(|batch| batch.base_offset < end).copied().collect();
-            (!batches.is_empty()).then(|| (id, ProducerEntry { batches, ..*entry }))
+            (!batches.is_empty()).then_some((id, ProducerEntry { batches, ..*entry }))
         });
         Self { entries: remembered.collect() }
     }
