@@ -4,11 +4,13 @@
 mod support;
 
 use sluice_model::{LeaderEpoch, Offset};
+use sluice_partition::{PartitionAssignment, StateTaken};
 use sluice_replica::{FetchOutcome, LogState, Trouble};
 use sluice_storage::commit_group::GroupHeader;
+use sluice_storage::testing::executor::block_on;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use support::cluster::{Answer, Cluster, id};
-use support::{ReadFrame, Setup, TestProducer};
+use support::{ReadFrame, Setup, TestProducer, assignment};
 
 fn fill(cluster: &mut Cluster, producer: &mut TestProducer, count: u64, len: usize) {
     for n in 0..count {
@@ -147,7 +149,7 @@ fn a_follower_that_is_elected_while_it_is_cut_off_leads_when_that_is_done() {
     cluster.deliver(0, at, &fetch, answer);
     cluster.state.isr = cluster.nodes.iter().map(|node| node.broker).collect();
     let taken = cluster.elect(0);
-    assert_eq!(taken[0], Some(sluice_partition::StateTaken::Later));
+    assert_eq!(taken[0], Some(StateTaken::Later));
     assert!(!cluster.nodes[0].shard.partitions.status(id()).unwrap().is_leader);
     cluster.nodes[0].shard.settle();
     let status = cluster.nodes[0].shard.partitions.status(id()).unwrap();
@@ -270,7 +272,8 @@ fn a_new_replica_copies_everything_from_segments() {
 }
 
 /// The leader has 40 frames of two records, and has deleted the first records, the last of them in the middle of a frame.
-fn deleted(inside: bool) -> (Cluster, [TestProducer; 2], u64) {
+/// The follower has eight records, which it knows to be committed only if it `is_told`.
+fn deleted(inside: bool, is_told: bool) -> (Cluster, [TestProducer; 2], u64) {
     let mut cluster = Cluster::with(2, 1, Setup::new(0, 1));
     let mut producers = [TestProducer::new(0, 5), TestProducer::new(0, 6)];
     for n in 0..4 {
@@ -278,7 +281,11 @@ fn deleted(inside: bool) -> (Cluster, [TestProducer; 2], u64) {
         cluster.nodes[0].shard.append(&frame, 1).unwrap();
     }
     cluster.settle();
-    cluster.copy_all();
+    cluster.fetch(1);
+    cluster.settle();
+    if is_told {
+        cluster.copy_all();
+    }
     cluster.decide_isr(&[0]);
     for n in 0..36 {
         let producer = usize::from(n >= 20);
@@ -296,7 +303,7 @@ fn deleted(inside: bool) -> (Cluster, [TestProducer; 2], u64) {
 #[test]
 fn a_log_that_is_wholly_deleted_on_the_leader_is_replaced_and_a_power_cut_leaves_one_of_both() {
     for inside in [false, true] {
-        let (mut cluster, mut producers, log_start) = deleted(inside);
+        let (mut cluster, mut producers, log_start) = deleted(inside, true);
         let expected = frames(&mut cluster);
         assert_eq!(expected.len(), 20);
         let first = cluster.nodes[1].disk.call_count();
@@ -334,19 +341,24 @@ fn a_log_that_is_wholly_deleted_on_the_leader_is_replaced_and_a_power_cut_leaves
 
 #[test]
 fn a_checkpoint_before_a_log_is_replaced_claims_nothing_that_it_has_not() {
-    let (mut cluster, _, _) = deleted(false);
-    // Nothing of the eight records was ever known to be committed here.
+    let (mut cluster, _, _) = deleted(false, false);
     let before = cluster.nodes[1].high_watermark(id());
+    assert_eq!((before, cluster.nodes[1].end(id())), (Offset(0), Offset(8)));
     assert!(cluster.fetch(1));
     assert!(cluster.nodes[1].high_watermark(id()) > before);
     let first = cluster.nodes[1].disk.call_count();
+    // Something else is checkpointed first.
+    let other = PartitionAssignment { state: None, ..assignment(7, 1) };
+    block_on(cluster.nodes[1].shard.partitions.create(vec![other])).unwrap();
     cluster.nodes[1].shard.settle();
-    let disk = cluster.nodes[1].disk.clone();
+    let (disk, mut olds) = (cluster.nodes[1].disk.clone(), 0);
     for (crashed, cut) in cuts(&disk, first) {
         cluster.restart(1, crashed);
         let status = cluster.nodes[1].shard.partitions.status(id()).unwrap();
         assert!(status.log_end_offset > Offset(8) || status.high_watermark <= before, "{cut:?}: {status:?}");
+        olds += u32::from(status.log_end_offset == Offset(8));
     }
+    assert!(olds > 20, "{olds}");
 }
 
 #[test]
