@@ -3,8 +3,8 @@
 use gungraun::prelude::*;
 use sluice_instructions::inputs::{Frame, ONE_OF_1K, partition, produced};
 use sluice_model::{BrokerId, LeaderEpoch, LeaderEpochHistory, Offset, ProducerTable};
-use sluice_replica::{Acks, Effects, InSyncSet, Leader, LeaderStart, ProduceBatch};
-use std::collections::BTreeSet;
+use sluice_replica::{Acks, Effects, InSyncSet, IsrTimes, Leader, LeaderStart, ProduceBatch};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 
 /// A leader that has taken `appended` batches, all of them durable, with the next ones.
@@ -15,9 +15,12 @@ fn leader(next: usize) -> (Leader, Vec<Frame>, Effects) {
         broker: BrokerId(1),
         leader_epoch: LeaderEpoch(1),
         isr: InSyncSet::new(BTreeSet::from([BrokerId(1)])),
+        followers: BTreeMap::new(),
+        isr_times: IsrTimes::default(),
         min_insync_replicas: 1,
         frame_len_max: 1024 * 1024,
         log_end_offset: Offset::ZERO,
+        local_flushed: Offset::ZERO,
         high_watermark: Offset::ZERO,
         last_header_crc: 0,
         epochs: LeaderEpochHistory::default(),

@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn what_is_remembered_below_an_offset_and_the_frames_from_there_on_make_the_same_table() {
-        let frames: Vec<_> = (0..40i32).map(|n| frame(i64::from(n % 3), i16::from(n > 30), n / 3, u64::try_from(n).unwrap())).collect();
+        let frames: Vec<_> =
+            (0..40i32).map(|n| frame(i64::from(n % 3), i16::from(n > 30), n / 3, u64::try_from(n).unwrap())).collect();
         let mut whole = ProducerTable::default();
         frames.iter().for_each(|header| whole.on_append(header));
         for end in [0, 1, 20, 33, 39, 40] {

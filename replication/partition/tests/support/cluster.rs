@@ -64,6 +64,9 @@ pub(crate) struct Cluster {
     pub(crate) state: PartitionState,
     /// Bytes of frames in one answer, at most.
     pub(crate) len_max: usize,
+    /// Answers so far that had a log cut off, or begun anew.
+    pub(crate) cut_off: u32,
+    pub(crate) begun_anew: u32,
 }
 
 pub(crate) fn id() -> TopicPartition {
@@ -88,7 +91,7 @@ impl Cluster {
             isr: nodes.iter().map(|node| node.broker).collect(),
             replicas: nodes.iter().map(Node::from).collect(),
         };
-        let cluster = Self { nodes, state, len_max: 200 * 1024 };
+        let cluster = Self { nodes, state, len_max: 200 * 1024, cut_off: 0, begun_anew: 0 };
         cluster.publish();
         cluster
     }
@@ -122,8 +125,8 @@ impl Cluster {
         self.state.replicas.insert(node.broker, node.from().1);
         self.nodes[at] = node;
         for node in &mut self.nodes {
-            // An earlier incarnation's session is over.
-            node.sessions = LeaderSessions::default();
+            // An earlier incarnation's session is over; the others begin anew as well.
+            (node.session, node.sessions) = (FollowerSession::default(), LeaderSessions::default());
         }
         self.state.partition_epoch.0 += 1;
         self.publish();
@@ -210,10 +213,12 @@ impl Cluster {
                 partitions.on_fetched(partitions.now(), id(), fetched).unwrap_or_else(|refusal| panic!("{refusal}"));
             }
             Answer::Diverging { epoch, end_offset } => {
+                self.cut_off += 1;
                 assert!(partitions.on_diverging(id(), Diverging { leader_epoch, fetch_offset, epoch, end_offset }));
             }
             Answer::ChainMismatch => assert!(partitions.on_chain_mismatch(id(), leader_epoch, fetch_offset)),
             Answer::BelowLogStart { first_offset } => {
+                self.begun_anew += 1;
                 assert!(partitions.on_below_log_start(id(), leader_epoch, fetch_offset, first_offset));
                 self.ask_beginning(to);
             }

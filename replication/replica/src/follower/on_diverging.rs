@@ -60,9 +60,13 @@ impl Follower {
 
     /// How much of this log the leader may have as well: both have no more of `epoch` than the one with less has.
     fn common_end(&self, epoch: Option<LeaderEpoch>, end_offset: Offset) -> Offset {
-        let here = match epoch.and_then(|epoch| self.epochs.floor(epoch, self.log_end_offset)) {
-            Some((_, end)) => end,
-            None => self.epochs.entries().first().map_or(self.log_end_offset, |&(_, start)| start),
+        let first = || self.epochs.entries().first().map_or(self.log_end_offset, |&(_, start)| start);
+        let here = match epoch {
+            Some(epoch) => self.epochs.floor(epoch, self.log_end_offset).map_or_else(first, |(_, end)| end),
+            // The leader keeps no epoch as old as any here. Where its log begins, the chain tells whether both have the same
+            // below; when it has told that, nothing here is the leader's.
+            None if end_offset < self.log_end_offset => end_offset,
+            None => first(),
         };
         here.min(end_offset).max(self.log_start_offset)
     }

@@ -32,7 +32,11 @@ fn golden_table() {
         ((Some(2), 6), 2),
         ((Some(1), 1), 1),
         ((Some(0), 6), 0),
+        ((Some(0), 3), 0),
         ((None, 0), 0),
+        // As far as the leader's log goes back, and nothing once that is proved to be another one.
+        ((None, 3), 3),
+        ((None, 6), 0),
     ];
     for ((epoch, end), expected) in rows {
         let mut follower = follower(0);

@@ -139,13 +139,17 @@ impl Leader {
         if position.offset < log.first_offset {
             return Ok(FetchOutcome::BelowLogStart { first_offset: log.first_offset });
         }
-        if let Some((epoch, end_offset)) = self.divergence(position) {
+        let parts = self.divergence(position);
+        // Where this log begins with the epochs that it keeps, it does not know those before: then the chain alone says
+        // whether a follower that ends there has what was deleted here, or something else.
+        if let Some((epoch, end_offset)) = parts.filter(|&(epoch, end)| epoch.is_some() || end < position.offset) {
             return Ok(FetchOutcome::Diverging { epoch, end_offset });
         }
-        match self.chain_at(fetch.broker, position.offset, log.link) {
-            Link::NotLookedUp => return Ok(FetchOutcome::LookUp { offset: position.offset }),
-            Link::Frame { header_crc } if header_crc == position.last_header_crc => {}
-            _ => return Err(FollowerRefusal::ChainMismatch { offset: position.offset }),
+        match (self.chain_at(fetch.broker, position.offset, log.link), parts) {
+            (Link::NotLookedUp, _) => return Ok(FetchOutcome::LookUp { offset: position.offset }),
+            (Link::Frame { header_crc }, _) if header_crc == position.last_header_crc => {}
+            (_, Some((epoch, end_offset))) => return Ok(FetchOutcome::Diverging { epoch, end_offset }),
+            (_, None) => return Err(FollowerRefusal::ChainMismatch { offset: position.offset }),
         }
         self.on_proved(now_us, fetch)?;
         self.advance_high_watermark(effects);

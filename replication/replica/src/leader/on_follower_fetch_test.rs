@@ -58,6 +58,30 @@ fn golden_table_of_histories() {
     }
 }
 
+/// The leader has deleted all but its last frame, and knows of no epoch before that one's.
+#[test]
+fn where_a_log_begins_with_its_epochs_the_chain_decides() {
+    let whole = log();
+    let [_, _, b2, b3, b4] = whole.boundaries().collect::<Vec<_>>()[..] else { panic!("five boundaries") };
+    let log = TestLog { frames: whole.frames[3..].to_vec(), base: b3 };
+    let parts = |end: u64| Ok(FetchOutcome::Diverging { epoch: None, end_offset: Offset(end) });
+    let rows = [
+        (b3, Ok(FetchOutcome::Serve { from: Offset(6) })),
+        (b4, Ok(FetchOutcome::Serve { from: Offset(9) })),
+        (at(6, Some(3), b3.last_header_crc ^ 1), parts(6)),
+        (at(8, Some(3), 1), parts(6)),
+        (b2, Ok(FetchOutcome::BelowLogStart { first_offset: Offset(6) })),
+    ];
+    for (position, expected) in rows {
+        let mut leader = log.led(7, &[1, 2], &[1, 2], 1);
+        assert_eq!(judge(&mut leader, &log, &fetch(2, 7, position, 0)), expected, "{position:?}");
+    }
+    let mut leader = log.led(7, &[1, 2], &[1, 2], 1);
+    let unasked = LeaderLog { first_offset: Offset(6), link: Link::NotLookedUp };
+    let asks = leader.on_follower_fetch(0, &fetch(2, 7, b3, 0), unasked, &mut Effects::new());
+    assert_eq!(asks, Ok(FetchOutcome::LookUp { offset: Offset(6) }));
+}
+
 #[test]
 fn golden_table_of_fences() {
     let log = log();
