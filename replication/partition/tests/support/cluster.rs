@@ -11,7 +11,7 @@ use sluice_replica::session::leader::LeaderSessions;
 use sluice_replica::session::{FlushRequest, FollowerShard, PartitionFetch, RequestNumber, Told};
 use sluice_replica::{Diverging, FetchOutcome, FollowerRefusal};
 use sluice_storage::testing::fault_disk::FaultDisk;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a leader says of one partition.
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ pub(crate) struct Cluster {
     pub(crate) state: PartitionState,
     /// Bytes of frames in one answer, at most.
     pub(crate) len_max: usize,
+    /// Who does not hear what is decided.
+    pub(crate) deaf: BTreeSet<usize>,
     /// Answers so far that had a log cut off, or begun anew.
     pub(crate) cut_off: u32,
     pub(crate) begun_anew: u32,
@@ -91,14 +93,16 @@ impl Cluster {
             isr: nodes.iter().map(|node| node.broker).collect(),
             replicas: nodes.iter().map(Node::from).collect(),
         };
-        let cluster = Self { nodes, state, len_max: 200 * 1024, cut_off: 0, begun_anew: 0 };
+        let cluster = Self { nodes, state, len_max: 200 * 1024, deaf: BTreeSet::new(), cut_off: 0, begun_anew: 0 };
         cluster.publish();
         cluster
     }
 
-    /// Everybody hears what is decided.
+    /// Everybody hears what is decided, but for those who are deaf.
     pub(crate) fn publish(&self) -> Vec<Option<StateTaken>> {
-        self.nodes.iter().map(|node| node.shard.partitions.on_partition_state(id(), self.state.clone()).ok()).collect()
+        let hears = |at: &usize| !self.deaf.contains(at);
+        let told = |at: usize| self.nodes[at].shard.partitions.on_partition_state(id(), self.state.clone()).ok();
+        (0..self.nodes.len()).map(|at| Some(at).filter(hears).and_then(told)).collect()
     }
 
     /// Another leader epoch, led by `nodes[leader]`.
@@ -124,6 +128,7 @@ impl Cluster {
         let node = Node::open(disk, setup.clone(), broker.0, start + 1);
         self.state.replicas.insert(node.broker, node.from().1);
         self.nodes[at] = node;
+        self.deaf.remove(&at);
         for node in &mut self.nodes {
             // An earlier incarnation's session is over; the others begin anew as well.
             (node.session, node.sessions) = (FollowerSession::default(), LeaderSessions::default());
@@ -170,7 +175,10 @@ impl Cluster {
     pub(crate) fn send_fetch(&mut self, from: usize) -> Option<(RequestNumber, PartitionFetch)> {
         let node = &mut self.nodes[from];
         let position = node.shard.partitions.follower_position(id())?;
-        assert_eq!(Some(position.leader), self.state.leader);
+        if Some(position.leader) != self.state.leader {
+            assert!(self.deaf.contains(&from), "it follows somebody else");
+            return None;
+        }
         let wanted = BTreeMap::from([(id(), position.fetch())]);
         let request = node.session.fetch(&wanted)?;
         let (at, sender) = (request.at, (node.follower_shard(), node.from().1));
