@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 /// `broker.shard` of each replica, leader first, a partition per word.
 fn table(image: &Image, topic: u8) -> String {
-    let partition = |p: &crate::PartitionState| {
+    let partition = |p: &std::sync::Arc<crate::PartitionState>| {
         let slots: Vec<_> = p.replicas.iter().map(|r| format!("{}.{}", r.broker, r.placement.shard)).collect();
         slots.join("-")
     };

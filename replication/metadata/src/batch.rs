@@ -37,6 +37,7 @@ pub enum BatchError {
     },
     Magic {
         got: [u8; 3],
+        wanted: [u8; 3],
     },
     Checksum {
         expected: u32,
@@ -55,7 +56,7 @@ impl fmt::Display for BatchError {
         match self {
             Self::Truncated { got } => write!(f, "it has {got} bytes, fewer than its header"),
             Self::TooLong { got, max } => write!(f, "it has {got} bytes, more than the {max} allowed"),
-            Self::Magic { got } => write!(f, "it begins with {got:02x?}, not with {MAGIC:02x?}"),
+            Self::Magic { got, wanted } => write!(f, "it begins with {got:02x?}, not with {wanted:02x?}"),
             Self::Checksum { expected, actual } => write!(f, "its checksum is {actual:08x}, its header says {expected:08x}"),
             Self::NewerVersion { got, known } => {
                 write!(f, "it is from a newer version of sluice (metadata format {got}, this program reads up to {known})")
@@ -103,29 +104,35 @@ impl Batch {
 
     /// Reads bytes from disk or from outside. Never allocates more than a small multiple of their length.
     pub fn decode(bytes: &[u8]) -> Result<Self, BatchError> {
-        if bytes.len() > BATCH_LEN_MAX {
-            return Err(BatchError::TooLong { got: bytes.len(), max: BATCH_LEN_MAX });
-        }
-        let Some((&[m0, m1, m2, version, c0, c1, c2, c3], body)) = bytes.split_first_chunk::<HEADER_LEN>() else {
-            return Err(BatchError::Truncated { got: bytes.len() });
-        };
-        if [m0, m1, m2] != MAGIC {
-            return Err(BatchError::Magic { got: [m0, m1, m2] });
-        }
-        let (expected, actual) = (u32::from_le_bytes([c0, c1, c2, c3]), checksum(bytes));
-        if expected != actual {
-            return Err(BatchError::Checksum { expected, actual });
-        }
-        if version > BATCH_VERSION {
-            return Err(BatchError::NewerVersion { got: version, known: BATCH_VERSION });
-        }
+        let body = checked_body(bytes, MAGIC, BATCH_VERSION, BATCH_LEN_MAX)?;
         let archived = rkyv::access::<ArchivedBatch, Failure>(body).map_err(|_| BatchError::Unreadable)?;
         rkyv::deserialize::<Self, Failure>(archived).map_err(|_| BatchError::Unreadable)
     }
 }
 
+/// What follows the header, once length, magic, checksum and version are good. Snapshots have the same header.
+pub(crate) fn checked_body(bytes: &[u8], magic: [u8; 3], known: u8, len_max: usize) -> Result<&[u8], BatchError> {
+    if bytes.len() > len_max {
+        return Err(BatchError::TooLong { got: bytes.len(), max: len_max });
+    }
+    let Some((&[m0, m1, m2, version, c0, c1, c2, c3], body)) = bytes.split_first_chunk::<HEADER_LEN>() else {
+        return Err(BatchError::Truncated { got: bytes.len() });
+    };
+    if [m0, m1, m2] != magic {
+        return Err(BatchError::Magic { got: [m0, m1, m2], wanted: magic });
+    }
+    let (expected, actual) = (u32::from_le_bytes([c0, c1, c2, c3]), checksum(bytes));
+    if expected != actual {
+        return Err(BatchError::Checksum { expected, actual });
+    }
+    if version > known {
+        return Err(BatchError::NewerVersion { got: version, known });
+    }
+    Ok(body)
+}
+
 /// CRC-32C of everything but the checksum itself.
-fn checksum(bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytes[..4]), &bytes[HEADER_LEN..])
 }
 

@@ -6,9 +6,11 @@
 mod apply;
 mod apply_error;
 mod partition_rules;
+mod snapshot;
 
 pub use apply_error::ApplyError;
 pub(crate) use partition_rules::partition_rules;
+pub use snapshot::{SNAPSHOT_LEN_MAX, SnapshotError};
 
 use crate::broker_state::BrokerState;
 use crate::identity::{ClusterId, FolderId};
@@ -18,17 +20,19 @@ use crate::refusal::Refusal;
 use crate::topic_settings::TopicSettings;
 use sluice_model::{BrokerId, Incarnation, PartitionIndex, ProducerId, ShardIndex, TopicId, TopicPartition};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// The cluster's metadata as of some log index.
+/// The cluster's metadata as of some log index. A clone shares what neither of the two changes afterwards: a change of
+/// one partition copies a pointer per topic and per partition of its topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     cluster_id: ClusterId,
-    brokers: BTreeMap<BrokerId, Broker>,
-    topics: BTreeMap<TopicId, Topic>,
+    brokers: Arc<BTreeMap<BrokerId, Broker>>,
+    topics: Arc<BTreeMap<TopicId, Arc<Topic>>>,
     /// Exactly the topics of `topics`, by name.
-    topic_ids: BTreeMap<String, TopicId>,
+    topic_ids: Arc<BTreeMap<String, TopicId>>,
     /// Topics that something of a broker may still name. Disjoint from `topics`.
-    deleted_topics: BTreeMap<TopicId, DeletedTopic>,
+    deleted_topics: Arc<BTreeMap<TopicId, DeletedTopic>>,
     /// All partitions of `topics`.
     partition_count: usize,
     next_producer_id: ProducerId,
@@ -63,7 +67,7 @@ pub struct Topic {
     pub name: String,
     pub settings: TopicSettings,
     /// Partition 0 first; never empty.
-    pub partitions: Vec<PartitionState>,
+    pub partitions: Vec<Arc<PartitionState>>,
     /// By broker, the number of the incarnation it was in when the topic was created; none for a topic whose
     /// partitions had a life before that (`on_adopt_topic`).
     created_in: BTreeMap<BrokerId, u64>,
@@ -72,12 +76,12 @@ pub struct Topic {
 impl Topic {
     #[must_use]
     pub fn partition(&self, partition: PartitionIndex) -> Option<&PartitionState> {
-        self.partitions.get(usize::try_from(partition.0).ok()?)
+        self.partitions.get(usize::try_from(partition.0).ok()?).map(|state| &**state)
     }
 
     /// Each partition with its number.
     pub fn numbered_partitions(&self) -> impl Iterator<Item = (PartitionIndex, &PartitionState)> {
-        (0..).map(PartitionIndex).zip(&self.partitions)
+        (0..).map(PartitionIndex).zip(self.partitions.iter().map(|state| &**state))
     }
 
     /// Replicas of each of its partitions; what is added gets as many.
@@ -124,10 +128,10 @@ impl Image {
     pub fn new(cluster_id: ClusterId) -> Self {
         Self {
             cluster_id,
-            brokers: BTreeMap::new(),
-            topics: BTreeMap::new(),
-            topic_ids: BTreeMap::new(),
-            deleted_topics: BTreeMap::new(),
+            brokers: Arc::default(),
+            topics: Arc::default(),
+            topic_ids: Arc::default(),
+            deleted_topics: Arc::default(),
             partition_count: 0,
             next_producer_id: ProducerId(0),
         }
@@ -165,7 +169,7 @@ impl Image {
 
     #[must_use]
     pub fn topic(&self, topic_id: TopicId) -> Option<&Topic> {
-        self.topics.get(&topic_id)
+        self.topics.get(&topic_id).map(|topic| &**topic)
     }
 
     #[must_use]
@@ -176,14 +180,14 @@ impl Image {
 
     /// Ascending by id.
     pub fn topics(&self) -> impl Iterator<Item = (TopicId, &Topic)> {
-        self.topics.iter().map(|(&id, topic)| (id, topic))
+        self.topics.iter().map(|(&id, topic)| (id, &**topic))
     }
 
     /// Ascending by name, those after `after`.
     pub fn topics_by_name<'a>(&'a self, after: Option<&str>) -> impl Iterator<Item = (TopicId, &'a Topic)> + use<'a> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
-        self.topic_ids.range::<str, _>((from, Unbounded)).map(|(_, id)| (*id, &self.topics[id]))
+        self.topic_ids.range::<str, _>((from, Unbounded)).map(|(_, id)| (*id, &*self.topics[id]))
     }
 
     #[must_use]

@@ -48,7 +48,7 @@ mod placement;
 pub use batch::{Batch, BatchError};
 pub use broker_state::BrokerState;
 pub use identity::{ClusterId, FolderId};
-pub use image::{ApplyError, Broker, Image, Topic};
+pub use image::{ApplyError, Broker, Image, SNAPSHOT_LEN_MAX, SnapshotError, Topic};
 pub use on_adopt_topic::{AdoptTopic, FoundPartition, RemoveOrphan, on_adopt_topic, on_remove_orphan};
 pub use on_allocate_producer_ids::{AllocateProducerIds, on_allocate_producer_ids};
 pub use on_alter_partitions::{AlterPartitions, IsrChange, on_alter_partitions};

@@ -23,7 +23,7 @@ fn adopt(partitions: &[(u32, u16, u32, u32)]) -> AdoptTopic {
 
 /// Shard, placement epoch and leader epoch of each partition of topic 9.
 fn placed(image: &Image, topic: u8) -> Vec<(u16, u32, u32)> {
-    let placed = |p: &crate::PartitionState| {
+    let placed = |p: &std::sync::Arc<crate::PartitionState>| {
         let placement = p.placement(BrokerId(1)).unwrap();
         (placement.shard.0, placement.placement_epoch.0, p.leader_epoch.0)
     };

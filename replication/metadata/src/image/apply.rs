@@ -17,6 +17,7 @@ use crate::record::{
 use crate::topic_settings::TopicSettings;
 use sluice_model::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicPartition};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Image {
     /// Applies all records of a log entry. After an error the image is good for nothing.
@@ -55,7 +56,7 @@ impl Image {
         self.insert_broker(broker, Broker { incarnation, folder_id, addresses, rack, state: BrokerState::Recovering })
     }
 
-    fn insert_broker(&mut self, id: BrokerId, broker: Broker) -> Result<(), ApplyError> {
+    pub(super) fn insert_broker(&mut self, id: BrokerId, broker: Broker) -> Result<(), ApplyError> {
         let got = broker.incarnation;
         if let Some(known) = self.brokers.get(&id)
             && got.number <= known.incarnation.number
@@ -65,14 +66,14 @@ impl Image {
         if broker.addresses.is_empty() {
             return Err(ApplyError::NoShards { broker: id });
         }
-        self.brokers.insert(id, broker);
+        Arc::make_mut(&mut self.brokers).insert(id, broker);
         Ok(())
     }
 
     fn apply_broker_state_changed(&mut self, record: BrokerStateChanged) -> Result<(), ApplyError> {
         use BrokerState::{Active, Fenced, Recovering, ShuttingDown};
         let BrokerStateChanged { broker, incarnation: got, state: to } = record;
-        let known = self.brokers.get_mut(&broker).ok_or(ApplyError::UnknownBroker { broker })?;
+        let known = Arc::make_mut(&mut self.brokers).get_mut(&broker).ok_or(ApplyError::UnknownBroker { broker })?;
         if known.incarnation != got {
             return Err(ApplyError::OtherIncarnation { broker, got, current: known.incarnation });
         }
@@ -98,11 +99,12 @@ impl Image {
         let partitions = new_partitions(topic_id, 0, &record.partitions)?;
         let settings = TopicSettings::from_record(&record.settings).map_err(|code| ApplyError::UnknownSetting { code })?;
         self.partition_count += record.partitions.len();
-        self.topic_ids.insert(record.name.clone(), topic_id);
+        Arc::make_mut(&mut self.topic_ids).insert(record.name.clone(), topic_id);
         // Leader epochs of a new partition begin at 1: what begins above it was written to before.
         let is_new = record.partitions.iter().all(|partition| partition.leader_epoch == LeaderEpoch(1));
         let created_in = if is_new { self.incarnation_numbers() } else { BTreeMap::new() };
-        self.topics.insert(topic_id, Topic { name: record.name.clone(), settings, partitions, created_in });
+        let topic = Topic { name: record.name.clone(), settings, partitions, created_in };
+        Arc::make_mut(&mut self.topics).insert(topic_id, Arc::new(topic));
         Ok(())
     }
 
@@ -112,18 +114,19 @@ impl Image {
 
     fn apply_topic_deleted(&mut self, record: &TopicDeleted) -> Result<(), ApplyError> {
         let topic_id = record.topic_id;
-        let topic = self.topics.remove(&topic_id).ok_or(ApplyError::UnknownTopic { topic_id })?;
-        self.topic_ids.remove(&topic.name);
+        let topic = Arc::make_mut(&mut self.topics).remove(&topic_id).ok_or(ApplyError::UnknownTopic { topic_id })?;
+        let topic = Arc::unwrap_or_clone(topic);
+        Arc::make_mut(&mut self.topic_ids).remove(&topic.name);
         self.partition_count -= topic.partitions.len();
         let partition_count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
         let (name, created_in, deleted_in) = (topic.name, topic.created_in, self.incarnation_numbers());
-        self.deleted_topics.insert(topic_id, DeletedTopic { name, partition_count, created_in, deleted_in });
+        Arc::make_mut(&mut self.deleted_topics).insert(topic_id, DeletedTopic { name, partition_count, created_in, deleted_in });
         Ok(())
     }
 
     fn apply_topic_purged(&mut self, record: &TopicPurged) -> Result<(), ApplyError> {
         let topic_id = record.topic_id;
-        self.deleted_topics.remove(&topic_id).map(drop).ok_or(ApplyError::NotDeleted { topic_id })
+        Arc::make_mut(&mut self.deleted_topics).remove(&topic_id).map(drop).ok_or(ApplyError::NotDeleted { topic_id })
     }
 
     fn apply_topic_settings_changed(&mut self, record: &TopicSettingsChanged) -> Result<(), ApplyError> {
@@ -153,7 +156,7 @@ impl Image {
         let next = PartitionState::from_version_1(&record.state, PartitionEpoch(current.partition_epoch.0.saturating_add(1)));
         check_partition(id, &next)?;
         check_succession(id, current, &next)?;
-        *current = next;
+        *current = Arc::new(next);
         Ok(())
     }
 
@@ -163,7 +166,7 @@ impl Image {
         check_partition(id, &record.state)?;
         check_succession(id, current, &record.state)?;
         check_eligible_leader(id, current, &record.state)?;
-        *current = record.state.clone();
+        *current = Arc::new(record.state.clone());
         Ok(())
     }
 
@@ -177,7 +180,7 @@ impl Image {
             Some(leader) if current.leader.is_none() && shown(leader) => {}
             leader => return Err(ApplyError::NotEligible { id, leader }),
         }
-        *current = record.state.clone();
+        *current = Arc::new(record.state.clone());
         Ok(())
     }
 
@@ -189,10 +192,11 @@ impl Image {
     }
 
     fn topic_mut(&mut self, topic_id: TopicId) -> Result<&mut Topic, ApplyError> {
-        self.topics.get_mut(&topic_id).ok_or(ApplyError::UnknownTopic { topic_id })
+        let topic = Arc::make_mut(&mut self.topics).get_mut(&topic_id).ok_or(ApplyError::UnknownTopic { topic_id })?;
+        Ok(Arc::make_mut(topic))
     }
 
-    fn partition_mut(&mut self, id: TopicPartition) -> Result<&mut PartitionState, ApplyError> {
+    fn partition_mut(&mut self, id: TopicPartition) -> Result<&mut Arc<PartitionState>, ApplyError> {
         let topic = self.topic_mut(id.topic_id)?;
         let slot = usize::try_from(id.partition.0).ok().and_then(|index| topic.partitions.get_mut(index));
         slot.ok_or(ApplyError::UnknownPartition { id })
@@ -223,7 +227,7 @@ impl Image {
         }
     }
 
-    fn check_brokers(&self, id: TopicPartition, partition: &PartitionState) -> Result<(), ApplyError> {
+    pub(super) fn check_brokers(&self, id: TopicPartition, partition: &PartitionState) -> Result<(), ApplyError> {
         let there = |broker: BrokerId, shard: u16| self.broker(broker).is_some_and(|b| usize::from(shard) < b.shard_count());
         if let Some(replica) = partition.replicas.iter().find(|r| !there(r.broker, r.placement.shard.0)) {
             return Err(ApplyError::NoSuchShard { id, broker: replica.broker });
@@ -236,12 +240,12 @@ impl Image {
     }
 }
 
-fn new_partitions(topic_id: TopicId, first: usize, partitions: &[Partition]) -> Result<Vec<PartitionState>, ApplyError> {
+fn new_partitions(topic_id: TopicId, first: usize, partitions: &[Partition]) -> Result<Vec<Arc<PartitionState>>, ApplyError> {
     let checked = |(index, partition): (usize, &Partition)| {
         let index = u32::try_from(index).map_err(|_| ApplyError::UnknownTopic { topic_id })?;
         let state = PartitionState::from_version_1(partition, PartitionEpoch(0));
         check_partition(TopicPartition { topic_id, partition: PartitionIndex(index) }, &state)?;
-        Ok(state)
+        Ok(Arc::new(state))
     };
     (first..).zip(partitions).map(checked).collect()
 }
