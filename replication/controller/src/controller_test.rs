@@ -1,6 +1,7 @@
 //! A store that fails and loses what was not flushed. Real files: `tests/controller.rs`.
 
 use super::*;
+use crate::store::{FORMAT_VERSION, Meta};
 use redb::{BackendError, StorageBackend};
 use sluice_metadata::{Address, Start};
 use sluice_model::{BrokerId, Incarnation, TopicId};
@@ -108,7 +109,9 @@ impl StorageBackend for FakeDisk {
 
 fn open(disk: &FakeDisk) -> Result<Controller, OpenError> {
     let disk = disk.clone();
-    Controller::open_with(Path::new("fake"), FOLDER, Box::new(move || Ok((Store::open(disk.clone())?, None))))
+    let owner = Owner { folder_id: FOLDER, broker: None };
+    let opened = open_with(Path::new("fake"), owner, Box::new(move || Ok((Store::open(disk.clone())?, None))))?;
+    Controller::start(Path::new("fake"), FOLDER, opened)
 }
 
 fn register(number: u64) -> RegisterBroker {
@@ -136,7 +139,7 @@ fn create_topic(number: u8, partitions: u32) -> CreateTopic {
 /// A disk with a log of two entries.
 fn prepared() -> FakeDisk {
     let disk = FakeDisk::default();
-    let meta = Meta { format_version: FORMAT_VERSION, cluster_id: CLUSTER, folder_id: FOLDER };
+    let meta = Meta { format_version: FORMAT_VERSION, cluster_id: CLUSTER, folder_id: FOLDER, broker_id: 1 };
     Store::open(disk.clone()).and_then(|store| store.initialize(&meta)).unwrap();
     let mut controller = open(&disk).unwrap();
     controller.register_broker(&register(1)).unwrap();

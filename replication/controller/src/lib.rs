@@ -1,18 +1,45 @@
-//! The controller: the metadata log on disk, and the image it gives.
+//! The controller: the metadata log of a cluster, replicated to every broker, and the image it gives.
 //!
-//! A command is decided by `metadata`'s rules against the image, its records are appended to the log as one entry and
-//! made durable, then applied. Opening replays the log. The expensive mistake is to go on from a log that is not whole:
-//! a gap, a checksum that fails, a record that does not apply are errors with a name, never a guess.
+//! A command is decided by `metadata`'s rules against the image, its records are one entry of a log on which a majority
+//! of the voters agrees, and every broker applies it. A broker that is alone is a cluster of one voter and goes the same
+//! way. The consensus engine and the store under it stay in this package. The expensive mistakes are to go on from a log
+//! that is not whole (`open_log.rs`), and to decide on an image that is not the newest (`decider.rs`).
 //!
 //! It blocks on the disk and belongs on the control thread. Deliberately absent: what to do about an error that ends
-//! the process (the program's), and any network.
+//! the process (the program's), and connections (`Transport` carries bytes).
 
 mod backend;
+mod codec;
+mod command;
 mod command_error;
 mod controller;
+mod decider;
+mod join;
+mod leases;
+mod log_storage;
+mod messages;
+mod network;
+mod node;
+mod node_config;
+mod on_message;
 mod open_error;
+mod open_log;
+mod raft_types;
+mod round;
+mod shared_store;
+mod state_machine;
 mod store;
 
+pub use codec::CodecError;
+pub use command::Command;
 pub use command_error::CommandError;
-pub use controller::{Applied, Controller, ProducerIdBlock, read_image};
-pub use open_error::{Damage, OpenError};
+pub use controller::{Controller, ProducerIdBlock, read_image};
+pub use messages::{CONTROLLER_MESSAGE_LEN_MAX, is_controller_message};
+pub use network::{Call, ForeignCluster, Transport};
+pub use node::{Applied, ControllerNode, NodeStatus, Renewed};
+pub use node_config::{LEASE_MS, LEASE_RENEWAL_MS, NodeConfig};
+pub use open_error::{Damage, EntryError, OpenError};
+pub use state_machine::AppliedImage;
+
+#[cfg(test)]
+mod storage_suite_test;

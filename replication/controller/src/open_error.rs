@@ -1,6 +1,8 @@
 //! Why the metadata log was not opened, and what an operator can do about it.
 
-use sluice_metadata::{ApplyError, BatchError, FolderId};
+use crate::codec::CodecError;
+use sluice_metadata::{ApplyError, BatchError, FolderId, SnapshotError};
+use sluice_model::BrokerId;
 use std::path::{Path, PathBuf};
 use std::{error, fmt, io};
 
@@ -27,9 +29,31 @@ pub enum OpenError {
         made_for: FolderId,
         folder_id: FolderId,
     },
+    /// It is that of another broker of the cluster, which votes by it.
+    OtherBroker {
+        path: PathBuf,
+        made_for: BrokerId,
+        broker: BrokerId,
+    },
+    /// The cluster was founded with other voters than the settings name.
+    OtherVoters {
+        path: PathBuf,
+        known: Vec<BrokerId>,
+        configured: Vec<BrokerId>,
+    },
+    /// It is one of several of a cluster, and cannot be changed by itself.
+    InCluster {
+        path: PathBuf,
+        voters: Vec<BrokerId>,
+    },
     Damaged {
         path: PathBuf,
         damage: Damage,
+    },
+    /// The consensus engine did not start.
+    Engine {
+        path: PathBuf,
+        problem: String,
     },
     Io {
         path: PathBuf,
@@ -53,13 +77,37 @@ pub enum Damage {
     },
     Entry {
         index: u64,
-        error: BatchError,
+        error: EntryError,
+    },
+    /// A row beside the log.
+    Row {
+        key: &'static str,
+        error: CodecError,
+    },
+    Snapshot {
+        error: SnapshotError,
     },
     /// An entry is intact and contradicts those before it.
     Apply {
         index: u64,
         error: ApplyError,
     },
+}
+
+/// What is wrong with the bytes of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryError {
+    Frame(CodecError),
+    Batch(BatchError),
+}
+
+impl fmt::Display for EntryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(error) => error.fmt(f),
+            Self::Batch(error) => error.fmt(f),
+        }
+    }
 }
 
 impl OpenError {
@@ -84,6 +132,8 @@ impl fmt::Display for Damage {
             Self::Meta { key } => write!(f, "its {key} is missing or malformed"),
             Self::Gap { expected, found } => write!(f, "entry {expected} is missing, {found} is there"),
             Self::Entry { index, error } => write!(f, "entry {index}: {error}"),
+            Self::Row { key, error } => write!(f, "its {key}: {error}"),
+            Self::Snapshot { error } => write!(f, "its snapshot: {error}"),
             Self::Apply { index, error } => write!(f, "entry {index} contradicts those before it: {error}"),
         }
     }
@@ -110,6 +160,25 @@ impl fmt::Display for OpenError {
                 "{} belongs to data folder {made_for}, this one is {folder_id}; put back the file of this folder",
                 path.display()
             ),
+            Self::OtherBroker { path, made_for, broker } => write!(
+                f,
+                "{} is that of broker {made_for}, this one is broker {broker}; set broker_id = {made_for}, or put back the file of this broker",
+                path.display()
+            ),
+            Self::OtherVoters { path, known, configured } => write!(
+                f,
+                "{} belongs to a cluster with the voters {}, the settings name {}; put back the voters it was founded with",
+                path.display(),
+                listed(known),
+                listed(configured)
+            ),
+            Self::InCluster { path, voters } => write!(
+                f,
+                "{} is one of a cluster with the voters {}, which decide together; ask a broker that runs",
+                path.display(),
+                listed(voters)
+            ),
+            Self::Engine { path, problem } => write!(f, "the controller over {} does not start: {problem}", path.display()),
             Self::Damaged { path, damage } => write!(
                 f,
                 "{} is damaged ({damage}); nothing was changed in it; put back a copy taken while the broker was stopped; without one \
@@ -127,6 +196,10 @@ impl fmt::Display for OpenError {
             }
         }
     }
+}
+
+fn listed(brokers: &[BrokerId]) -> String {
+    brokers.iter().map(|broker| format!("{broker}")).collect::<Vec<_>>().join(", ")
 }
 
 impl error::Error for OpenError {

@@ -5,13 +5,13 @@
 
 use super::partition_rules::check_partition;
 use super::{ApplyError, Broker, DeletedTopic, Image, Topic};
+use crate::BatchError;
 use crate::batch::{checked_body, checksum};
 use crate::broker_state::BrokerState;
 use crate::identity::{ClusterId, FolderId};
 use crate::partition_state::PartitionState;
 use crate::record::{Address, SettingOverride};
 use crate::topic_settings::TopicSettings;
-use crate::BatchError;
 use rkyv::rancor::Failure;
 use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, Incarnation, ProducerId, TopicId, TopicPartition};

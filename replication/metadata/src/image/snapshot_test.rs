@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Cluster, altered, alter, decide, with_topics};
+use crate::testing::{Cluster, alter, altered, decide, with_topics};
 use crate::{DeleteTopic, on_delete_topic};
 
 /// Every kind of row: topics with settings, one that is deleted, brokers in several states, partitions without a leader.
