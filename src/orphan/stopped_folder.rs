@@ -122,7 +122,9 @@ pub(super) enum Standing {
 pub(super) fn command_failure(error: &CommandError) -> Failure {
     let status = match error {
         CommandError::Refused(_) => ExitStatus::Refused,
-        CommandError::DiskFull | CommandError::Store(_) => ExitStatus::Metadata,
+        CommandError::NotController { .. } | CommandError::Undecided | CommandError::DiskFull | CommandError::Store(_) => {
+            ExitStatus::Metadata
+        }
     };
     Failure::new(status, error.to_string())
 }

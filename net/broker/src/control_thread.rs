@@ -100,6 +100,9 @@ impl ControlThread {
             }
             Err(CommandError::Refused(refusal)) => self.answer(shard, token, Answer::Refused(WireError::from(&refusal))),
             Err(error @ CommandError::DiskFull) => self.answer(shard, token, Answer::Refused(WireError::disk_full(&error))),
+            Err(error @ (CommandError::NotController { .. } | CommandError::Undecided)) => {
+                self.answer(shard, token, Answer::Refused(WireError::not_ready(&error)));
+            }
             Err(error @ CommandError::Store(_)) => fatal(FatalReason::Metadata(error.to_string())),
         }
     }

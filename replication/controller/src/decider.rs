@@ -26,8 +26,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-/// Bytes of entries after which a snapshot is made: a start reads no more than that, and what came meanwhile.
-const LOG_LEN_MAX: u64 = 16 * 1024 * 1024;
 /// How long a start of the engine that the disk has no room for is put off.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 /// A turn that begins so much later than planned was not this thread's fault: nobody's lease ends for it.
@@ -236,6 +234,7 @@ impl Decider {
         if is_ended {
             return self.on_engine_ended();
         }
+        self.snapshot_when_due();
         let known = match &self.role {
             Role::Following => None,
             Role::Assuming { term, .. } | Role::Leading { term } => Some(*term),
@@ -350,7 +349,6 @@ impl Decider {
         if self.flight.is_some() {
             return;
         }
-        self.snapshot_when_due();
         let image = self.shared.peers.state.image();
         let now = self.now();
         if let Some(leases) = &mut self.leases {
@@ -411,14 +409,14 @@ impl Decider {
     /// A snapshot stands for the entries before it, where there is room for one.
     fn snapshot_when_due(&mut self) {
         let store = &self.shared.peers.state.store;
-        let len = store.log_len();
-        if len < LOG_LEN_MAX.max(self.snapshot_asked_at) {
-            if len < LOG_LEN_MAX {
-                self.snapshot_asked_at = 0;
-            }
+        let (len, due) = (store.log_len(), self.shared.config.snapshot_after_len);
+        if len < due {
+            self.snapshot_asked_at = 0;
+        }
+        if len < due.max(self.snapshot_asked_at) {
             return;
         }
-        self.snapshot_asked_at = len + LOG_LEN_MAX;
+        self.snapshot_asked_at = len + due;
         if store.check_room().is_err() {
             return;
         }

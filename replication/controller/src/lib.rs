@@ -37,7 +37,7 @@ pub use controller::{Controller, ProducerIdBlock, read_image};
 pub use messages::{CONTROLLER_MESSAGE_LEN_MAX, is_controller_message};
 pub use network::{Call, ForeignCluster, Transport};
 pub use node::{Applied, ControllerNode, NodeStatus, Renewed};
-pub use node_config::{LEASE_MS, LEASE_RENEWAL_MS, NodeConfig};
+pub use node_config::{LEASE_MS, LEASE_RENEWAL_MS, NodeConfig, SNAPSHOT_AFTER_LEN};
 pub use open_error::{Damage, EntryError, OpenError};
 pub use state_machine::AppliedImage;
 

@@ -31,7 +31,7 @@ use tokio::task::AbortHandle;
 /// Commands that may wait to be decided; who brings more waits.
 const MAILBOX_LEN: usize = 1024;
 /// Entries behind a snapshot that are kept for brokers that are nearly up to date.
-const LOGS_KEPT: u64 = 500;
+const LOGS_KEPT: u64 = 100;
 
 /// A command that took effect: on a majority of the voters, and in the image here.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,6 +25,8 @@ pub(crate) const ELECTION_MS_MAX: u64 = 350;
 /// A controller that has not heard a majority for so long may have been replaced: it grants no lease and takes no command,
 /// milliseconds.
 pub(crate) const QUORUM_SILENCE_MS_MAX: u64 = ELECTION_MS_MIN + ELECTION_MS_MAX;
+/// Bytes.
+pub const SNAPSHOT_AFTER_LEN: u64 = 16 * 1024 * 1024;
 /// Nobody waits longer for a proposal, milliseconds.
 pub(crate) const PROPOSAL_MS_MAX: u64 = 5000;
 
@@ -46,6 +48,9 @@ pub struct NodeConfig {
     pub founding: Option<ClusterId>,
     /// `None`: no broker's lease ends, for a broker that is alone.
     pub lease: Option<Duration>,
+    /// Bytes of entries after which a snapshot stands for them: a start reads about as much. `SNAPSHOT_AFTER_LEN` unless
+    /// there is a reason.
+    pub snapshot_after_len: u64,
 }
 
 impl NodeConfig {
@@ -53,7 +58,16 @@ impl NodeConfig {
     #[must_use]
     pub fn alone(path: PathBuf, folder_id: FolderId, broker: BrokerId, founding: Option<ClusterId>) -> Self {
         let voters = BTreeMap::from([(broker, String::new())]);
-        Self { path, folder_id, broker, voters, address: String::new(), founding, lease: None }
+        Self {
+            path,
+            folder_id,
+            broker,
+            voters,
+            address: String::new(),
+            founding,
+            lease: None,
+            snapshot_after_len: SNAPSHOT_AFTER_LEN,
+        }
     }
 
     pub(crate) fn is_alone(&self) -> bool {
