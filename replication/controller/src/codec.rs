@@ -253,7 +253,3 @@ impl From<SnapshotMetaRow> for RaftSnapshotMeta {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "codec_test.rs"]
-mod tests;

@@ -1,111 +1,18 @@
 //! A store that fails and loses what was not flushed. Real files: `tests/controller.rs`.
 
 use super::*;
-use crate::store::{FORMAT_VERSION, Meta};
-use redb::{BackendError, StorageBackend};
-use sluice_metadata::{Address, Start};
-use sluice_model::{BrokerId, Incarnation, TopicId};
+use crate::codec::{EntryRow, LogIdRow, PayloadRow};
+use crate::fake_disk::FakeDisk;
+use crate::open_error::EntryError;
+use crate::store::{Change, FORMAT_VERSION, Meta, StateRow};
+use redb::{ReadableDatabase, TableDefinition};
+use sluice_metadata::batch::BATCH_VERSION;
+use sluice_metadata::{Address, BatchError, Start};
+use sluice_model::{Incarnation, TopicId};
 use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::sync::{Arc, Mutex};
 
 const FOLDER: FolderId = FolderId([2; 16]);
 const CLUSTER: ClusterId = ClusterId([1; 16]);
-
-/// A disk in memory: what is flushed, what is not yet, and when it begins to fail.
-#[derive(Clone, Debug, Default)]
-struct FakeDisk(Arc<Mutex<FakeDiskState>>);
-
-#[derive(Debug, Default)]
-struct FakeDiskState {
-    bytes: Vec<u8>,
-    flushed: Vec<u8>,
-    unflushed: Vec<(u64, Vec<u8>)>,
-    /// Changes still to succeed; `None` is all.
-    changes_left: Option<usize>,
-    /// The file cannot grow.
-    full: bool,
-}
-
-impl FakeDisk {
-    fn fail_after(&self, changes: Option<usize>) {
-        self.0.lock().unwrap().changes_left = changes;
-    }
-
-    fn set_full(&self, full: bool) {
-        self.0.lock().unwrap().full = full;
-    }
-
-    /// The power fails: of the writes since the last flush only those survive that `keep` picks.
-    fn cut_power(&self, keep: impl Fn(usize) -> bool) {
-        let mut state = self.0.lock().unwrap();
-        let mut bytes = state.flushed.clone();
-        for (_, (offset, data)) in state.unflushed.iter().enumerate().filter(|(n, _)| keep(*n)) {
-            let (start, end) = (*offset as usize, *offset as usize + data.len());
-            bytes.resize(bytes.len().max(end), 0);
-            bytes[start..end].copy_from_slice(data);
-        }
-        *state = FakeDiskState { bytes: bytes.clone(), flushed: bytes, ..FakeDiskState::default() };
-    }
-
-    fn change(&self, change: impl FnOnce(&mut FakeDiskState)) -> io::Result<()> {
-        let mut state = self.0.lock().unwrap();
-        match &mut state.changes_left {
-            Some(0) => return Err(io::Error::other("the disk is broken")),
-            Some(left) => *left -= 1,
-            None => {}
-        }
-        change(&mut state);
-        Ok(())
-    }
-}
-
-impl StorageBackend for FakeDisk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().bytes.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.0.lock().unwrap();
-        let start = offset as usize;
-        let bytes = state.bytes.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        out.copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        if self.0.lock().unwrap().full && len > self.len()? {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.change(|state| {
-            state.bytes.resize(len as usize, 0);
-            state.flushed.resize(len as usize, 0);
-        })
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.change(|state| {
-            state.flushed = state.bytes.clone();
-            state.unflushed.clear();
-        })
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.change(|state| {
-            let start = offset as usize;
-            state.bytes[start..start + data.len()].copy_from_slice(data);
-            state.unflushed.push((offset, data.to_vec()));
-        })
-    }
-
-    fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
-        Ok(true)
-    }
-
-    fn unlock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
-        Ok(())
-    }
-}
 
 fn open(disk: &FakeDisk) -> Result<Controller, OpenError> {
     let disk = disk.clone();
@@ -181,6 +88,15 @@ fn after_an_unexplained_error_nothing_is_answered_any_more() {
     assert_eq!(*controller.image(), before);
 }
 
+/// Which of the unflushed writes survive a power cut.
+fn survives(kept: usize) -> impl Fn(usize) -> bool {
+    move |n| match kept {
+        0 => false,
+        1 => true,
+        _ => (n + kept).is_multiple_of(2),
+    }
+}
+
 #[test]
 fn power_cut_at_every_write_leaves_the_log_before_or_after() {
     let changes_of_one_command = 64;
@@ -192,11 +108,7 @@ fn power_cut_at_every_write_leaves_the_log_before_or_after() {
             let before = controller.image().clone();
             disk.fail_after(Some(changes));
             let answer = controller.create_topic(&create_topic(2, 3));
-            disk.cut_power(|n| match kept {
-                0 => false,
-                1 => true,
-                _ => (n + kept).is_multiple_of(2),
-            });
+            disk.cut_power(survives(kept));
             drop(controller);
             let after = open(&disk).unwrap_or_else(|error| panic!("{changes} changes, kept {kept}: {error}"));
             let there = after.image().topic_by_name("topic-2").is_some();
@@ -207,4 +119,178 @@ fn power_cut_at_every_write_leaves_the_log_before_or_after() {
         }
     }
     assert!(outcomes.contains_key(&(false, false)) && outcomes.contains_key(&(true, true)), "{outcomes:?}");
+}
+
+/// Adds an entry to a log that has one membership, one blank entry and two batches.
+fn add(disk: &FakeDisk, base: u64, batch: Vec<u8>) {
+    let store = Store::open(disk.clone()).unwrap();
+    let state = store.state().unwrap();
+    let row = EntryRow { log_id: LogIdRow { term: 1, node: 1, index: 4 }, payload: PayloadRow::Batch { base, batch } };
+    let change = Change { append: vec![(4, row.encode())], ..Change::default() };
+    store.change(&change, &state).unwrap();
+}
+
+fn damage_of(disk: &FakeDisk) -> Damage {
+    match open(disk).map(drop).unwrap_err() {
+        OpenError::Damaged { damage, .. } => damage,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_contradiction_a_newer_batch_and_a_stale_one_are_told_apart() {
+    let disk = prepared();
+    let registration = on_register_broker(&Image::new(CLUSTER), &register(1)).unwrap();
+    let batch = Batch { records: registration }.encode();
+    add(&disk, 2, batch.clone());
+    let damage = damage_of(&disk);
+    assert!(matches!(damage, Damage::Apply { index: 4, .. }), "{damage}");
+
+    let disk = prepared();
+    let before = open(&disk).unwrap().image().clone();
+    add(&disk, 1, batch);
+    let stale = open(&disk).unwrap();
+    assert_eq!((stale.image(), stale.last_index()), (&before, 2), "decided on another image it counts for nothing");
+    drop(stale);
+
+    let disk = prepared();
+    let mut newer = Batch::default().encode();
+    newer[3] = BATCH_VERSION + 1;
+    let crc = crate::codec::checksum(&newer);
+    newer[4..8].copy_from_slice(&crc.to_le_bytes());
+    add(&disk, 2, newer);
+    let error = open(&disk).map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::NewerVersion { what: "metadata records", got: 3, known: 2, .. }), "{error}");
+    assert!(error.to_string().contains("from a newer version"), "{error}");
+
+    let disk = prepared();
+    add(&disk, 2, vec![1, 2, 3]);
+    let damage = damage_of(&disk);
+    let expected = EntryError::Batch(BatchError::Truncated { got: 3 });
+    assert_eq!(damage, Damage::Entry { index: 4, error: expected });
+}
+
+const LOG_1: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+
+/// A disk with a log of version 1, of these batches, and the image it gives.
+fn version_1(batches: &[Vec<u8>]) -> (FakeDisk, Image) {
+    let disk = FakeDisk::default();
+    let store = Store::open(disk.clone()).unwrap();
+    store.initialize(&Meta { format_version: 1, cluster_id: CLUSTER, folder_id: FOLDER, broker_id: 1 }).unwrap();
+    drop(store);
+    let mut image = Image::new(CLUSTER);
+    let db = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
+    let transaction = db.begin_write().unwrap();
+    for name in ["raft_log", "raft_state"] {
+        transaction.delete_table(TableDefinition::<u64, &[u8]>::new(name)).ok();
+        transaction.delete_table(TableDefinition::<&str, &[u8]>::new(name)).ok();
+    }
+    let mut log = transaction.open_table(LOG_1).unwrap();
+    for (index, batch) in (1..).zip(batches) {
+        log.insert(index, &batch[..]).unwrap();
+        image.apply_batch(&Batch::decode(batch).unwrap()).unwrap();
+    }
+    drop(log);
+    transaction.commit().unwrap();
+    (disk, image)
+}
+
+fn batches() -> Vec<Vec<u8>> {
+    let mut image = Image::new(CLUSTER);
+    let mut batches = Vec::new();
+    let commands = [Command::RegisterBroker(register(1)), Command::CreateTopic(create_topic(1, 2)), Command::CreateTopic(create_topic(2, 7))];
+    for command in commands {
+        let batch = Batch { records: command.decide(&image).unwrap().records };
+        image.apply_batch(&batch).unwrap();
+        batches.push(batch.encode());
+    }
+    batches
+}
+
+#[test]
+fn a_log_of_version_1_is_converted_once() {
+    let (disk, image) = version_1(&batches());
+    let mut controller = open(&disk).unwrap();
+    assert_eq!((controller.image(), controller.last_index()), (&image, 3));
+    controller.create_topic(&create_topic(3, 1)).unwrap();
+    let image = controller.image().clone();
+    drop(controller);
+    assert_eq!(Store::open(disk.clone()).unwrap().meta().unwrap().format_version, FORMAT_VERSION);
+    let db = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
+    assert!(db.begin_read().unwrap().open_table(LOG_1).is_err(), "the old table is gone");
+    drop(db);
+    let controller = open(&disk).unwrap();
+    assert_eq!((controller.image(), controller.last_index()), (&image, 4));
+
+    let mut gap = batches();
+    gap.remove(1);
+    let (disk, _) = version_1(&[]);
+    let db = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
+    let transaction = db.begin_write().unwrap();
+    for (index, batch) in [1, 3].into_iter().zip(&gap) {
+        transaction.open_table(LOG_1).unwrap().insert(index, &batch[..]).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(db);
+    assert_eq!(damage_of(&disk), Damage::Gap { expected: 2, found: 3 });
+}
+
+#[test]
+fn power_cut_at_every_write_of_a_conversion_leaves_the_old_log_or_the_new_one() {
+    let mut versions = BTreeMap::new();
+    for changes in 0..40 {
+        for kept in 0..4usize {
+            let (disk, image) = version_1(&batches());
+            disk.fail_after(Some(changes));
+            let opened = open(&disk);
+            disk.cut_power(survives(kept));
+            drop(opened);
+            let version = Store::open(disk.clone()).unwrap().meta().unwrap().format_version;
+            *versions.entry(version).or_insert(0) += 1;
+            let controller = open(&disk).unwrap_or_else(|error| panic!("{changes} changes, kept {kept}: {error}"));
+            assert_eq!((controller.image(), controller.last_index()), (&image, 3), "{changes} changes, kept {kept}");
+        }
+    }
+    assert!(versions.contains_key(&1) && versions.contains_key(&FORMAT_VERSION), "{versions:?}");
+}
+
+/// Whatever a node writes: a vote, entries, entries in the place of others, a snapshot with what it stands for.
+#[test]
+fn power_cut_at_every_write_of_any_change_leaves_all_of_it_or_nothing() {
+    let row = |index, base| EntryRow { log_id: LogIdRow { term: 3, node: 2, index }, payload: PayloadRow::Batch { base, batch: vec![7; 3000] } };
+    let snapshot = || {
+        let meta = crate::raft_types::RaftSnapshotMeta::default();
+        (Into::into(&meta), vec![9; 40_000])
+    };
+    let changes: [fn(&dyn Fn(u64, u64) -> EntryRow, &dyn Fn() -> (crate::codec::SnapshotMetaRow, Vec<u8>)) -> Change; 4] = [
+        |_, _| Change::default(),
+        |row, _| Change { append: vec![(4, row(4, 2).encode()), (5, row(5, 3).encode())], ..Change::default() },
+        |row, _| Change { truncate_from: Some(2), append: vec![(2, row(2, 0).encode())], ..Change::default() },
+        |_, snapshot| Change { purge_to: Some(2), snapshot: Some(snapshot()), cluster_id: Some(CLUSTER), ..Change::default() },
+    ];
+    let content = |disk: &FakeDisk| {
+        let store = Store::open(disk.clone()).unwrap();
+        (store.state().unwrap(), store.entries(0..u64::MAX, false).unwrap(), store.meta().unwrap())
+    };
+    for (kind, change) in changes.iter().enumerate() {
+        let mut outcomes = BTreeMap::new();
+        for writes in 0..24 {
+            for kept in 0..4usize {
+                let disk = prepared();
+                let before = content(&disk);
+                let store = Store::open(disk.clone()).unwrap();
+                let state = StateRow { change: before.0.change + 1, ..before.0 };
+                disk.fail_after(Some(writes));
+                let answer = store.change(&change(&row, &snapshot), &state);
+                disk.cut_power(survives(kept));
+                drop(store);
+                let after = content(&disk);
+                let there = after.0.change == state.change;
+                assert!(there || after == before, "kind {kind}, {writes} writes, kept {kept}: neither before nor after");
+                assert!(there || answer.is_err(), "kind {kind}: answered and lost: {writes} writes, kept {kept}");
+                *outcomes.entry((answer.is_ok(), there)).or_insert(0) += 1;
+            }
+        }
+        assert!(outcomes.contains_key(&(false, false)) && outcomes.contains_key(&(true, true)), "kind {kind}: {outcomes:?}");
+    }
 }

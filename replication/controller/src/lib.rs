@@ -42,4 +42,6 @@ pub use open_error::{Damage, EntryError, OpenError};
 pub use state_machine::AppliedImage;
 
 #[cfg(test)]
+mod fake_disk;
+#[cfg(test)]
 mod storage_suite_test;

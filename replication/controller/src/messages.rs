@@ -140,6 +140,18 @@ impl Request {
     }
 }
 
+impl Answer {
+    /// Whether the engine may see it.
+    pub(crate) fn is_sound(&self) -> bool {
+        match &self.body {
+            AnswerBody::AppendedTo { last } => last.iter().all(is_sound_log_id),
+            AnswerBody::HigherVote { vote } | AnswerBody::SnapshotTaken { vote } => vote.term < PLAUSIBLE_END,
+            AnswerBody::Voted { vote, last, .. } => vote.term < PLAUSIBLE_END && last.iter().all(is_sound_log_id),
+            _ => true,
+        }
+    }
+}
+
 fn is_sound_log_id(id: &LogIdRow) -> bool {
     id.term < PLAUSIBLE_END && id.index < PLAUSIBLE_END
 }
@@ -181,8 +193,9 @@ fn is_sound_membership(membership: &MembershipRow) -> bool {
 #[must_use]
 pub fn is_controller_message(bytes: &[u8]) -> bool {
     if let Ok(answer) = Answer::decode(bytes) {
+        let is_sound = answer.is_sound();
         assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
-        return true;
+        return is_sound;
     }
     let Ok(request) = Request::decode(bytes) else { return false };
     let is_sound = request.is_sound();

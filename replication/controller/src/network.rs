@@ -85,6 +85,9 @@ impl Peers {
         let message = Request { from: self.sender(), body }.encode();
         let bytes = self.transport.call(to, address, message).await?;
         let answer = Answer::decode(&bytes).map_err(|error| io::Error::other(format!("its answer: {error}")))?;
+        if !answer.is_sound() {
+            return Err(io::Error::other("its answer makes no sense"));
+        }
         if answer.from.broker != to.0 {
             return Err(io::Error::other(format!("broker {} answers where broker {to} should", answer.from.broker)));
         }

@@ -49,16 +49,16 @@ impl Transport for Link {
     }
 }
 
-pub struct Cluster {
+pub(crate) struct Cluster {
     dir: PathBuf,
     voters: BTreeMap<BrokerId, String>,
     wires: Arc<Mutex<Wires>>,
     folders: BTreeMap<BrokerId, FolderId>,
     heartbeats: BTreeMap<BrokerId, AbortHandle>,
-    pub snapshot_after_len: u64,
+    pub(crate) snapshot_after_len: u64,
 }
 
-pub fn id(broker: u32) -> BrokerId {
+pub(crate) fn id(broker: u32) -> BrokerId {
     BrokerId(broker)
 }
 
@@ -66,14 +66,14 @@ fn address(broker: BrokerId) -> String {
     format!("broker-{broker}:7500")
 }
 
-pub fn create_topic(number: u8, partitions: u32) -> CreateTopic {
+pub(crate) fn create_topic(number: u8, partitions: u32) -> CreateTopic {
     let (topic_id, name) = (TopicId([number; 16]), format!("topic-{number}"));
     CreateTopic { topic_id, name, partitions, replication_factor: Some(3), settings: Vec::new() }
 }
 
 impl Cluster {
     /// Voters with folders of their own, none of them started.
-    pub fn new(test: &str, voters: u32) -> Self {
+    pub(crate) fn new(test: &str, voters: u32) -> Self {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster").join(test);
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
@@ -83,7 +83,7 @@ impl Cluster {
     }
 
     /// Three voters that run, registered and active, with heartbeats.
-    pub async fn of_three(test: &str) -> Self {
+    pub(crate) async fn of_three(test: &str) -> Self {
         let mut cluster = Self::new(test, 3);
         for broker in 1..=3 {
             cluster.start(broker).await;
@@ -94,21 +94,21 @@ impl Cluster {
         cluster
     }
 
-    pub fn path(&self, broker: u32) -> PathBuf {
+    pub(crate) fn path(&self, broker: u32) -> PathBuf {
         self.dir.join(format!("{broker}.redb"))
     }
 
-    pub fn folder(&self, broker: u32) -> FolderId {
+    pub(crate) fn folder(&self, broker: u32) -> FolderId {
         self.folders.get(&id(broker)).copied().unwrap_or(FolderId([u8::try_from(broker).unwrap(); 16]))
     }
 
     /// Another disk in the place of the one that was lost.
-    pub fn lose_folder(&mut self, broker: u32) {
+    pub(crate) fn lose_folder(&mut self, broker: u32) {
         fs::remove_file(self.path(broker)).unwrap();
         self.folders.insert(id(broker), FolderId([0xf0 + u8::try_from(broker).unwrap(); 16]));
     }
 
-    pub fn config(&self, broker: u32) -> NodeConfig {
+    pub(crate) fn config(&self, broker: u32) -> NodeConfig {
         NodeConfig {
             path: self.path(broker),
             folder_id: self.folder(broker),
@@ -121,39 +121,39 @@ impl Cluster {
         }
     }
 
-    pub fn link(&self, broker: u32) -> Arc<dyn Transport> {
+    pub(crate) fn link(&self, broker: u32) -> Arc<dyn Transport> {
         Arc::new(Link { from: id(broker), wires: self.wires.clone() })
     }
 
-    pub async fn start(&mut self, broker: u32) {
+    pub(crate) async fn start(&mut self, broker: u32) {
         let node = ControllerNode::open(self.config(broker), self.link(broker)).await.unwrap();
         self.wires.lock().unwrap().nodes.insert(id(broker), node);
     }
 
-    pub fn node(&self, broker: u32) -> ControllerNode {
+    pub(crate) fn node(&self, broker: u32) -> ControllerNode {
         self.wires.lock().unwrap().nodes[&id(broker)].clone()
     }
 
-    pub fn nodes(&self) -> Vec<ControllerNode> {
+    pub(crate) fn nodes(&self) -> Vec<ControllerNode> {
         self.wires.lock().unwrap().nodes.values().cloned().collect()
     }
 
     /// It is gone from one moment to the next; its heartbeats with it.
-    pub async fn kill(&mut self, broker: u32) {
+    pub(crate) async fn kill(&mut self, broker: u32) {
         self.silence(broker);
         let node = self.wires.lock().unwrap().nodes.remove(&id(broker)).unwrap();
         node.stop().await;
     }
 
     /// No heartbeats any more.
-    pub fn silence(&mut self, broker: u32) {
+    pub(crate) fn silence(&mut self, broker: u32) {
         if let Some(task) = self.heartbeats.remove(&id(broker)) {
             task.abort();
         }
     }
 
     /// Neither way between `broker` and the others.
-    pub fn cut_off(&self, broker: u32) {
+    pub(crate) fn cut_off(&self, broker: u32) {
         let mut wires = self.wires.lock().unwrap();
         let others: Vec<BrokerId> = wires.nodes.keys().copied().filter(|other| *other != id(broker)).collect();
         for other in others {
@@ -161,12 +161,12 @@ impl Cluster {
         }
     }
 
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.wires.lock().unwrap().cut.clear();
     }
 
     /// Waits for whatever is to become so; a minute of the clock is for ever.
-    pub async fn until<T>(&self, what: &str, mut found: impl FnMut(&Self) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, mut found: impl FnMut(&Self) -> Option<T>) -> T {
         let waited = timeout(Duration::from_secs(60), async {
             loop {
                 if let Some(found) = found(self) {
@@ -181,7 +181,7 @@ impl Cluster {
     }
 
     /// The one that decides, of those that `of` names.
-    pub async fn controller_of(&self, of: &[u32]) -> u32 {
+    pub(crate) async fn controller_of(&self, of: &[u32]) -> u32 {
         self.until("a controller", |cluster| {
             of.iter().copied().find(|broker| {
                 let nodes = &cluster.wires.lock().unwrap().nodes;
@@ -191,12 +191,12 @@ impl Cluster {
         .await
     }
 
-    pub async fn controller(&self) -> u32 {
+    pub(crate) async fn controller(&self) -> u32 {
         self.controller_of(&[1, 2, 3, 4, 5]).await
     }
 
     /// Asks whoever is the controller, as a broker would: again while it is not known who that is.
-    pub async fn decide(&self, command: Command) -> Result<Applied, CommandError> {
+    pub(crate) async fn decide(&self, command: Command) -> Result<Applied, CommandError> {
         let answered = timeout(Duration::from_secs(60), async {
             loop {
                 let controller = self.controller().await;
@@ -209,12 +209,12 @@ impl Cluster {
         answered.await.expect("a controller answers")
     }
 
-    pub fn incarnation(&self, broker: u32, image: &Image) -> Incarnation {
+    pub(crate) fn incarnation(&self, broker: u32, image: &Image) -> Incarnation {
         let number = image.next_incarnation_number(id(broker));
         Incarnation { number, random: u64::from(broker) << 32 | number }
     }
 
-    pub fn registration(&self, broker: u32, image: &Image) -> RegisterBroker {
+    pub(crate) fn registration(&self, broker: u32, image: &Image) -> RegisterBroker {
         let port = u16::try_from(7000 + broker).unwrap();
         RegisterBroker {
             broker: id(broker),
@@ -227,7 +227,7 @@ impl Cluster {
     }
 
     /// What a broker does when it starts with nothing in its folder, and from then on.
-    pub async fn register(&mut self, broker: u32) {
+    pub(crate) async fn register(&mut self, broker: u32) {
         let controller = self.controller().await;
         let request = self.registration(broker, &self.node(controller).image().image);
         let (broker, incarnation) = (request.broker, request.incarnation);
@@ -254,7 +254,7 @@ impl Cluster {
     }
 
     /// Everybody has applied what the controller has.
-    pub async fn settle(&self) -> Arc<Image> {
+    pub(crate) async fn settle(&self) -> Arc<Image> {
         let controller = self.controller().await;
         self.until("equal images", |cluster| {
             let newest = cluster.node(controller).image();
@@ -267,7 +267,7 @@ impl Cluster {
         images[0].clone()
     }
 
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         let brokers: Vec<BrokerId> = self.wires.lock().unwrap().nodes.keys().copied().collect();
         for broker in brokers {
             self.kill(broker.0).await;
@@ -275,10 +275,10 @@ impl Cluster {
     }
 }
 
-pub fn led_by(image: &Image, broker: u32) -> usize {
+pub(crate) fn led_by(image: &Image, broker: u32) -> usize {
     image.led_by(id(broker)).count()
 }
 
-pub fn since(start: Instant) -> Duration {
+pub(crate) fn since(start: Instant) -> Duration {
     start.elapsed()
 }
