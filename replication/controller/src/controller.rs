@@ -123,7 +123,7 @@ impl Controller {
 
     /// Makes a tombstone for partitions that were found in a folder.
     pub fn remove_orphan(&mut self, request: &RemoveOrphan) -> Result<Applied, CommandError> {
-        self.run(Command::RemoveOrphan(request.clone()))
+        self.run(Command::RemoveOrphan(*request))
     }
 
     /// Never gives out ids again that were found in use.

@@ -1,27 +1,31 @@
 //! A store that fails and loses what was not flushed. Real files: `tests/controller.rs`.
 
+#[path = "conversion_test.rs"]
+mod conversion;
+#[path = "store_test.rs"]
+mod store;
+
 use super::*;
 use crate::codec::{EntryRow, LogIdRow, PayloadRow};
 use crate::fake_disk::FakeDisk;
 use crate::open_error::EntryError;
-use crate::store::{Change, FORMAT_VERSION, Meta, StateRow};
-use redb::{ReadableDatabase, TableDefinition};
+use crate::store::{Change, FORMAT_VERSION, Meta};
 use sluice_metadata::batch::BATCH_VERSION;
 use sluice_metadata::{Address, BatchError, Start};
 use sluice_model::{Incarnation, TopicId};
 use std::collections::BTreeMap;
 
-const FOLDER: FolderId = FolderId([2; 16]);
-const CLUSTER: ClusterId = ClusterId([1; 16]);
+pub(crate) const FOLDER: FolderId = FolderId([2; 16]);
+pub(crate) const CLUSTER: ClusterId = ClusterId([1; 16]);
 
-fn open(disk: &FakeDisk) -> Result<Controller, OpenError> {
+pub(crate) fn open(disk: &FakeDisk) -> Result<Controller, OpenError> {
     let disk = disk.clone();
     let owner = Owner { folder_id: FOLDER, broker: None };
     let opened = open_with(Path::new("fake"), owner, Box::new(move || Ok((Store::open(disk.clone())?, None))))?;
     Controller::start(Path::new("fake"), FOLDER, opened)
 }
 
-fn register(number: u64) -> RegisterBroker {
+pub(crate) fn register(number: u64) -> RegisterBroker {
     let addresses = vec![Address { host: "localhost".into(), port: 7400 }];
     RegisterBroker {
         broker: BrokerId(1),
@@ -33,7 +37,7 @@ fn register(number: u64) -> RegisterBroker {
     }
 }
 
-fn create_topic(number: u8, partitions: u32) -> CreateTopic {
+pub(crate) fn create_topic(number: u8, partitions: u32) -> CreateTopic {
     CreateTopic {
         topic_id: TopicId([number; 16]),
         name: format!("topic-{number}"),
@@ -44,7 +48,7 @@ fn create_topic(number: u8, partitions: u32) -> CreateTopic {
 }
 
 /// A disk with a log of two entries.
-fn prepared() -> FakeDisk {
+pub(crate) fn prepared() -> FakeDisk {
     let disk = FakeDisk::default();
     let meta = Meta { format_version: FORMAT_VERSION, cluster_id: CLUSTER, folder_id: FOLDER, broker_id: 1 };
     Store::open(disk.clone()).and_then(|store| store.initialize(&meta)).unwrap();
@@ -89,7 +93,7 @@ fn after_an_unexplained_error_nothing_is_answered_any_more() {
 }
 
 /// Which of the unflushed writes survive a power cut.
-fn survives(kept: usize) -> impl Fn(usize) -> bool {
+pub(crate) fn survives(kept: usize) -> impl Fn(usize) -> bool {
     move |n| match kept {
         0 => false,
         1 => true,
@@ -130,7 +134,7 @@ fn add(disk: &FakeDisk, base: u64, batch: Vec<u8>) {
     store.change(&change, &state).unwrap();
 }
 
-fn damage_of(disk: &FakeDisk) -> Damage {
+pub(crate) fn damage_of(disk: &FakeDisk) -> Damage {
     match open(disk).map(drop).unwrap_err() {
         OpenError::Damaged { damage, .. } => damage,
         other => panic!("{other}"),
@@ -168,129 +172,4 @@ fn a_contradiction_a_newer_batch_and_a_stale_one_are_told_apart() {
     let damage = damage_of(&disk);
     let expected = EntryError::Batch(BatchError::Truncated { got: 3 });
     assert_eq!(damage, Damage::Entry { index: 4, error: expected });
-}
-
-const LOG_1: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-
-/// A disk with a log of version 1, of these batches, and the image it gives.
-fn version_1(batches: &[Vec<u8>]) -> (FakeDisk, Image) {
-    let disk = FakeDisk::default();
-    let store = Store::open(disk.clone()).unwrap();
-    store.initialize(&Meta { format_version: 1, cluster_id: CLUSTER, folder_id: FOLDER, broker_id: 1 }).unwrap();
-    drop(store);
-    let mut image = Image::new(CLUSTER);
-    let db = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
-    let transaction = db.begin_write().unwrap();
-    for name in ["raft_log", "raft_state"] {
-        transaction.delete_table(TableDefinition::<u64, &[u8]>::new(name)).ok();
-        transaction.delete_table(TableDefinition::<&str, &[u8]>::new(name)).ok();
-    }
-    let mut log = transaction.open_table(LOG_1).unwrap();
-    for (index, batch) in (1..).zip(batches) {
-        log.insert(index, &batch[..]).unwrap();
-        image.apply_batch(&Batch::decode(batch).unwrap()).unwrap();
-    }
-    drop(log);
-    transaction.commit().unwrap();
-    (disk, image)
-}
-
-fn batches() -> Vec<Vec<u8>> {
-    let mut image = Image::new(CLUSTER);
-    let mut batches = Vec::new();
-    let commands = [Command::RegisterBroker(register(1)), Command::CreateTopic(create_topic(1, 2)), Command::CreateTopic(create_topic(2, 7))];
-    for command in commands {
-        let batch = Batch { records: command.decide(&image).unwrap().records };
-        image.apply_batch(&batch).unwrap();
-        batches.push(batch.encode());
-    }
-    batches
-}
-
-#[test]
-fn a_log_of_version_1_is_converted_once() {
-    let (disk, image) = version_1(&batches());
-    let mut controller = open(&disk).unwrap();
-    assert_eq!((controller.image(), controller.last_index()), (&image, 3));
-    controller.create_topic(&create_topic(3, 1)).unwrap();
-    let image = controller.image().clone();
-    drop(controller);
-    assert_eq!(Store::open(disk.clone()).unwrap().meta().unwrap().format_version, FORMAT_VERSION);
-    let db = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
-    assert!(db.begin_read().unwrap().open_table(LOG_1).is_err(), "the old table is gone");
-    drop(db);
-    let controller = open(&disk).unwrap();
-    assert_eq!((controller.image(), controller.last_index()), (&image, 4));
-
-    let mut gap = batches();
-    gap.remove(1);
-    let (disk, _) = version_1(&[]);
-    let db = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
-    let transaction = db.begin_write().unwrap();
-    for (index, batch) in [1, 3].into_iter().zip(&gap) {
-        transaction.open_table(LOG_1).unwrap().insert(index, &batch[..]).unwrap();
-    }
-    transaction.commit().unwrap();
-    drop(db);
-    assert_eq!(damage_of(&disk), Damage::Gap { expected: 2, found: 3 });
-}
-
-#[test]
-fn power_cut_at_every_write_of_a_conversion_leaves_the_old_log_or_the_new_one() {
-    let mut versions = BTreeMap::new();
-    for changes in 0..40 {
-        for kept in 0..4usize {
-            let (disk, image) = version_1(&batches());
-            disk.fail_after(Some(changes));
-            let opened = open(&disk);
-            disk.cut_power(survives(kept));
-            drop(opened);
-            let version = Store::open(disk.clone()).unwrap().meta().unwrap().format_version;
-            *versions.entry(version).or_insert(0) += 1;
-            let controller = open(&disk).unwrap_or_else(|error| panic!("{changes} changes, kept {kept}: {error}"));
-            assert_eq!((controller.image(), controller.last_index()), (&image, 3), "{changes} changes, kept {kept}");
-        }
-    }
-    assert!(versions.contains_key(&1) && versions.contains_key(&FORMAT_VERSION), "{versions:?}");
-}
-
-/// Whatever a node writes: a vote, entries, entries in the place of others, a snapshot with what it stands for.
-#[test]
-fn power_cut_at_every_write_of_any_change_leaves_all_of_it_or_nothing() {
-    let row = |index, base| EntryRow { log_id: LogIdRow { term: 3, node: 2, index }, payload: PayloadRow::Batch { base, batch: vec![7; 3000] } };
-    let snapshot = || {
-        let meta = crate::raft_types::RaftSnapshotMeta::default();
-        (Into::into(&meta), vec![9; 40_000])
-    };
-    let changes: [fn(&dyn Fn(u64, u64) -> EntryRow, &dyn Fn() -> (crate::codec::SnapshotMetaRow, Vec<u8>)) -> Change; 4] = [
-        |_, _| Change::default(),
-        |row, _| Change { append: vec![(4, row(4, 2).encode()), (5, row(5, 3).encode())], ..Change::default() },
-        |row, _| Change { truncate_from: Some(2), append: vec![(2, row(2, 0).encode())], ..Change::default() },
-        |_, snapshot| Change { purge_to: Some(2), snapshot: Some(snapshot()), cluster_id: Some(CLUSTER), ..Change::default() },
-    ];
-    let content = |disk: &FakeDisk| {
-        let store = Store::open(disk.clone()).unwrap();
-        (store.state().unwrap(), store.entries(0..u64::MAX, false).unwrap(), store.meta().unwrap())
-    };
-    for (kind, change) in changes.iter().enumerate() {
-        let mut outcomes = BTreeMap::new();
-        for writes in 0..24 {
-            for kept in 0..4usize {
-                let disk = prepared();
-                let before = content(&disk);
-                let store = Store::open(disk.clone()).unwrap();
-                let state = StateRow { change: before.0.change + 1, ..before.0 };
-                disk.fail_after(Some(writes));
-                let answer = store.change(&change(&row, &snapshot), &state);
-                disk.cut_power(survives(kept));
-                drop(store);
-                let after = content(&disk);
-                let there = after.0.change == state.change;
-                assert!(there || after == before, "kind {kind}, {writes} writes, kept {kept}: neither before nor after");
-                assert!(there || answer.is_err(), "kind {kind}: answered and lost: {writes} writes, kept {kept}");
-                *outcomes.entry((answer.is_ok(), there)).or_insert(0) += 1;
-            }
-        }
-        assert!(outcomes.contains_key(&(false, false)) && outcomes.contains_key(&(true, true)), "kind {kind}: {outcomes:?}");
-    }
 }

@@ -8,19 +8,19 @@
 
 use crate::command::Command;
 use crate::command_error::CommandError;
+use crate::flight::{Flight, Reply, Task, WriteError, Written};
 use crate::leases::Leases;
 use crate::node::{Applied, Renewed, Shared};
-use crate::node_config::{LEASE_MS, PROPOSAL_MS_MAX, QUORUM_SILENCE_MS_MAX};
-use crate::raft_types::{LogEntry, Outcome, TypeConfig};
+use crate::node_config::{LEASE_MS, QUORUM_SILENCE_MS_MAX};
+use crate::raft_types::LogEntry;
 use crate::round::Round;
-use openraft::error::{ClientWriteError, RaftError};
-use openraft::{BasicNode, Raft, RaftMetrics};
+use crate::snapshots::Snapshots;
+use openraft::error::RaftError;
+use openraft::{BasicNode, RaftMetrics};
 use sluice_metadata::{ClusterId, Refusal};
 use sluice_model::{BrokerId, Incarnation};
 use std::collections::VecDeque;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,10 +38,7 @@ pub(crate) enum Mail {
     Heartbeat { broker: BrokerId, incarnation: Incarnation, reply: oneshot::Sender<Result<Renewed, CommandError>> },
 }
 
-type Reply = oneshot::Sender<Result<Applied, CommandError>>;
 type Asked = (Command, Option<Reply>);
-type WriteError = RaftError<u64, ClientWriteError<u64, BasicNode>>;
-type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 pub(crate) struct Decider {
     shared: Arc<Shared>,
@@ -55,7 +52,7 @@ pub(crate) struct Decider {
     started: Instant,
     /// When the engine is started again.
     restart_at: Option<Instant>,
-    snapshot_asked_at: u64,
+    snapshots: Snapshots,
 }
 
 enum Role {
@@ -68,23 +65,6 @@ enum Role {
     Leading {
         term: u64,
     },
-}
-
-/// Entries under way.
-struct Flight {
-    task: Task<Result<Written, WriteError>>,
-    answers: Vec<(Reply, Result<Applied, CommandError>)>,
-    until: Instant,
-}
-
-enum Written {
-    All,
-    /// Another leader has decided something in between: nothing, or not all of it, counts.
-    Stale {
-        some: bool,
-    },
-    /// The error of an entry that is not the first.
-    Cut,
 }
 
 enum Event {
@@ -100,7 +80,18 @@ impl Decider {
         let metrics = shared.raft().metrics();
         let leases = shared.config.lease.map(Leases::new);
         let (queue, role, flight, restart_at) = (VecDeque::new(), Role::Following, None, None);
-        Self { shared, mailbox, metrics, queue, role, leases, flight, started: Instant::now(), restart_at, snapshot_asked_at: 0 }
+        Self {
+            shared,
+            mailbox,
+            metrics,
+            queue,
+            role,
+            leases,
+            flight,
+            started: Instant::now(),
+            restart_at,
+            snapshots: Snapshots::default(),
+        }
     }
 
     /// Until nobody is left to talk to.
@@ -234,7 +225,7 @@ impl Decider {
         if is_ended {
             return self.on_engine_ended();
         }
-        self.snapshot_when_due();
+        self.snapshots.begin_when_due(&self.shared);
         let known = match &self.role {
             Role::Following => None,
             Role::Assuming { term, .. } | Role::Leading { term } => Some(*term),
@@ -369,8 +360,7 @@ impl Decider {
         if round.is_empty() {
             return;
         }
-        let task = Box::pin(write(self.shared.raft(), round.into_entries()));
-        self.flight = Some(Flight { task, answers, until: Instant::now() + Duration::from_millis(PROPOSAL_MS_MAX) });
+        self.flight = Some(Flight::begin(self.shared.raft(), round.into_entries(), answers));
     }
 
     fn decide(&self, round: &mut Round, command: &Command) -> Result<Applied, CommandError> {
@@ -405,45 +395,10 @@ impl Decider {
             let _gone = reply.send(failed.map_or(decided, |error| Err(error(self))));
         }
     }
-
-    /// A snapshot stands for the entries before it, where there is room for one.
-    fn snapshot_when_due(&mut self) {
-        let store = &self.shared.peers.state.store;
-        let (len, due) = (store.log_len(), self.shared.config.snapshot_after_len);
-        if len < due {
-            self.snapshot_asked_at = 0;
-        }
-        if len < due.max(self.snapshot_asked_at) {
-            return;
-        }
-        self.snapshot_asked_at = len + due;
-        if store.check_room().is_err() {
-            return;
-        }
-        let raft = self.shared.raft();
-        // An engine that has ended needs none.
-        tokio::spawn(async move { raft.trigger().snapshot().await });
-    }
 }
 
 fn answer(reply: Option<Reply>, decided: Result<Applied, CommandError>) {
     if let Some(reply) = reply {
         let _gone = reply.send(decided);
     }
-}
-
-/// One after the other; each counts only on what the one before it has left.
-async fn write(raft: Raft<TypeConfig>, entries: Vec<LogEntry>) -> Result<Written, WriteError> {
-    for (number, entry) in entries.into_iter().enumerate() {
-        let some = number > 0;
-        match raft.client_write(entry).await {
-            Ok(written) => match written.data {
-                Outcome::Applied { .. } => {}
-                Outcome::Nothing | Outcome::Stale { .. } => return Ok(Written::Stale { some }),
-            },
-            Err(RaftError::APIError(_)) if some => return Ok(Written::Cut),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Written::All)
 }

@@ -14,6 +14,7 @@ mod command;
 mod command_error;
 mod controller;
 mod decider;
+mod flight;
 mod join;
 mod leases;
 mod log_storage;
@@ -27,6 +28,7 @@ mod open_log;
 mod raft_types;
 mod round;
 mod shared_store;
+mod snapshots;
 mod state_machine;
 mod store;
 

@@ -86,10 +86,16 @@ fn what_the_engine_takes_for_granted_is_refused_when_it_is_not_so() {
         ("entries that do not follow what is before them", changed(|entries| drop(entries.remove(0)))),
         ("a term that falls", changed(|entries| entries[2].log_id.term = 1)),
         ("an entry from after the leader's term", changed(|entries| entries[3].log_id.term = 4)),
-        ("nobody votes", changed(|entries| entries[0].payload = PayloadRow::Membership(MembershipRow { configs: vec![], nodes: vec![] }))),
-        ("an empty set of voters", changed(|entries| {
-            entries[0].payload = PayloadRow::Membership(MembershipRow { configs: vec![vec![]], nodes: vec![] });
-        })),
+        (
+            "nobody votes",
+            changed(|entries| entries[0].payload = PayloadRow::Membership(MembershipRow { configs: vec![], nodes: vec![] })),
+        ),
+        (
+            "an empty set of voters",
+            changed(|entries| {
+                entries[0].payload = PayloadRow::Membership(MembershipRow { configs: vec![vec![]], nodes: vec![] });
+            }),
+        ),
         ("another's vote", RequestBody::Vote { vote: VoteRow { node: 1, ..vote(3, false) }, last: None }),
         ("a term without a next one", RequestBody::Vote { vote: vote(u64::MAX, false), last: None }),
         ("an index without a next one", RequestBody::Vote { vote: vote(3, false), last: Some(id(1, u64::MAX)) }),

@@ -277,7 +277,10 @@ impl Shared {
             index: image.index,
             followers: followers.map(|(id, held)| (broker(*id), held.map(|id| id.index))).collect(),
             foreign: *self.peers.foreign.lock().unwrap_or_else(PoisonError::into_inner),
-            failure: self.peers.state.store.failure(),
+            failure: self.peers.state.store.failure().or(match metrics.running_state {
+                Err(Fatal::Panicked) => Some("the consensus engine has panicked".to_owned()),
+                _ => None,
+            }),
         }
     }
 }

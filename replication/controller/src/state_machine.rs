@@ -134,31 +134,32 @@ impl SharedState {
         });
     }
 
-    fn apply(&self, entry: &Entry) -> Result<Outcome, StorageError> {
+    fn apply(&self, entry: &Entry) -> Result<Outcome, Box<StorageError>> {
         let mut applied = self.lock();
         let cluster_before = applied.image.image.cluster_id();
-        let outcome = applied.apply(entry).map_err(|misfit| {
+        let outcome = applied.apply(entry).map_err(|misfit| -> Box<StorageError> {
             let says = match misfit {
                 Misfit::Batch(error) => error.to_string(),
                 Misfit::Apply(error) => format!("it contradicts those before it: {error}"),
             };
-            StorageIOError::apply(entry.log_id, &io::Error::other(says))
+            Box::new(StorageIOError::apply(entry.log_id, &io::Error::other(says)).into())
         })?;
         let image = applied.image.clone();
         drop(applied);
         let cluster_id = image.image.cluster_id();
         if cluster_id != cluster_before {
             let change = Change { cluster_id: Some(cluster_id), ..Change::default() };
-            self.store.write(&change, |_| {}).map_err(|error| StorageIOError::write_state_machine(&error))?;
+            let written = self.store.write(&change, |_| {});
+            written.map_err(|error| Box::new(StorageIOError::write_state_machine(&error).into()))?;
         }
         self.publish(image);
         Ok(outcome)
     }
 
-    fn store_snapshot(&self, meta: &RaftSnapshotMeta, bytes: Vec<u8>, cluster_id: ClusterId) -> Result<(), StorageError> {
+    fn store_snapshot(&self, meta: &RaftSnapshotMeta, bytes: Vec<u8>, cluster_id: ClusterId) -> Result<(), Box<StorageError>> {
         let change = Change { snapshot: Some((meta.into(), bytes)), cluster_id: Some(cluster_id), ..Change::default() };
         let written = self.store.write(&change, |_| {});
-        written.map_err(|error| StorageIOError::write_snapshot(Some(meta.signature()), &error).into())
+        written.map_err(|error| Box::new(StorageIOError::write_snapshot(Some(meta.signature()), &error).into()))
     }
 }
 
@@ -175,7 +176,8 @@ pub(crate) struct SnapshotBuilder {
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
         let (meta, bytes) = (self.applied.meta(), self.applied.encode());
-        self.state.store_snapshot(&meta, bytes.clone(), self.applied.image.image.cluster_id())?;
+        let cluster_id = self.applied.image.image.cluster_id();
+        self.state.store_snapshot(&meta, bytes.clone(), cluster_id).map_err(|error| *error)?;
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) })
     }
 }
@@ -193,7 +195,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        entries.into_iter().map(|entry| self.state.apply(&entry)).collect()
+        let mut outcomes = Vec::new();
+        for entry in entries {
+            outcomes.push(self.state.apply(&entry).map_err(|error| *error)?);
+        }
+        Ok(outcomes)
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
@@ -209,7 +215,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let unreadable = |text: String| StorageIOError::read_snapshot(Some(meta.signature()), &io::Error::other(text));
         let row = SnapshotRow::decode(&bytes).map_err(|error| unreadable(error.to_string()))?;
         let applied = AppliedState::decode(meta, &row).map_err(|error| unreadable(error.to_string()))?;
-        self.state.store_snapshot(meta, bytes, applied.image.image.cluster_id())?;
+        let cluster_id = applied.image.image.cluster_id();
+        self.state.store_snapshot(meta, bytes, cluster_id).map_err(|error| *error)?;
         let image = applied.image.clone();
         *self.state.lock() = applied;
         self.state.publish(image);

@@ -3,8 +3,8 @@
 use redb::{Database, ReadableTable, TableDefinition};
 use sluice_controller::{Applied, CommandError, Controller, Damage, OpenError, ProducerIdBlock, read_image};
 use sluice_metadata::{
-    Address, AllocateProducerIds, AlterTopic, ClusterId, CreateTopic, DeleteTopic, FolderId, PurgeTopic, Refusal,
-    RegisterBroker, Start,
+    Address, AllocateProducerIds, AlterTopic, ClusterId, CreateTopic, DeleteTopic, FolderId, PurgeTopic, Refusal, RegisterBroker,
+    Start,
 };
 use sluice_model::{BrokerId, Incarnation, ProducerId, TopicId};
 use std::fs;

@@ -100,12 +100,27 @@ async fn a_folder_of_another_cluster_is_refused_by_name() {
     ours.settle().await;
     ours.kill(3).await;
     let mut theirs = Cluster::new("theirs", 3);
+    theirs.founding_mark = 0x50;
     for broker in 1..=3 {
         theirs.start(broker).await;
     }
-    // Other ids than ours would have drawn: whoever of them founded it, its bytes are shifted by the folder's mark.
     theirs.controller().await;
+    theirs.settle().await;
+    let (theirs_path, foreign_id) = (theirs.path(3), theirs.node(3).status().cluster_id.unwrap());
     theirs.stop().await;
+    let own_path = ours.path(3).with_extension("own");
+    std::fs::rename(ours.path(3), &own_path).unwrap();
+    std::fs::copy(theirs_path, ours.path(3)).unwrap();
+    ours.start(3).await;
+    let foreign = ours.until("a foreign controller", |cluster| cluster.node(3).status().foreign).await;
+    let our_id = ours.node(1).status().cluster_id.unwrap();
+    assert_eq!((foreign.ours, foreign.theirs), (foreign_id, our_id));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(ours.node(3).status().cluster_id, Some(foreign_id), "nothing of ours got into it");
+    ours.decide_among(&[1, 2], Command::CreateTopic(create_topic(1, 1))).await.unwrap();
+    assert!(ours.node(3).image().image.broker(id(1)).is_none());
+    ours.kill(3).await;
+    std::fs::rename(own_path, ours.path(3)).unwrap();
     // Broker 3 of a cluster that nobody else is of.
     let mut config = ours.config(3);
     config.path = config.path.with_file_name("foreign.redb");

@@ -56,6 +56,8 @@ pub(crate) struct Cluster {
     folders: BTreeMap<BrokerId, FolderId>,
     heartbeats: BTreeMap<BrokerId, AbortHandle>,
     pub(crate) snapshot_after_len: u64,
+    /// Cluster ids that its brokers draw begin with it.
+    pub(crate) founding_mark: u8,
 }
 
 pub(crate) fn id(broker: u32) -> BrokerId {
@@ -79,7 +81,7 @@ impl Cluster {
         fs::create_dir_all(&dir).unwrap();
         let voters = (1..=voters).map(|broker| (id(broker), address(id(broker)))).collect();
         let (wires, folders, heartbeats) = Default::default();
-        Self { dir, voters, wires, folders, heartbeats, snapshot_after_len: SNAPSHOT_AFTER_LEN }
+        Self { dir, voters, wires, folders, heartbeats, snapshot_after_len: SNAPSHOT_AFTER_LEN, founding_mark: 0xc0 }
     }
 
     /// Three voters that run, registered and active, with heartbeats.
@@ -115,7 +117,7 @@ impl Cluster {
             broker: id(broker),
             voters: self.voters.clone(),
             address: address(id(broker)),
-            founding: Some(ClusterId([0xc0 + u8::try_from(broker).unwrap(); 16])),
+            founding: Some(ClusterId([self.founding_mark + u8::try_from(broker).unwrap(); 16])),
             lease: Some(Duration::from_millis(LEASE_MS)),
             snapshot_after_len: self.snapshot_after_len,
         }
@@ -197,9 +199,13 @@ impl Cluster {
 
     /// Asks whoever is the controller, as a broker would: again while it is not known who that is.
     pub(crate) async fn decide(&self, command: Command) -> Result<Applied, CommandError> {
+        self.decide_among(&[1, 2, 3, 4, 5], command).await
+    }
+
+    pub(crate) async fn decide_among(&self, of: &[u32], command: Command) -> Result<Applied, CommandError> {
         let answered = timeout(Duration::from_secs(60), async {
             loop {
-                let controller = self.controller().await;
+                let controller = self.controller_of(of).await;
                 match self.node(controller).propose(command.clone()).await {
                     Err(CommandError::NotController { .. } | CommandError::Undecided) => sleep(Duration::from_millis(20)).await,
                     answer => return answer,
