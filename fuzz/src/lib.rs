@@ -15,17 +15,18 @@ mod shard;
 
 pub mod seeds;
 
-pub use metadata::metadata_batch;
+pub use metadata::{metadata_batch, metadata_snapshot};
 pub use protocol::{message, prefix};
 pub use records::{decompress, frame, records};
 pub use segment::segment;
 pub use shard::{checkpoint_slot, journal_group, recovery};
+pub use sluice_controller::fuzzing::{controller_message, controller_row};
 
 /// Takes any bytes; true when they are something good.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target with the name that its corpus and its binary have.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("prefix", prefix),
     ("message", message),
     ("frame", frame),
@@ -36,4 +37,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("recovery", recovery),
     ("segment", segment),
     ("metadata_batch", metadata_batch),
+    ("metadata_snapshot", metadata_snapshot),
+    ("controller_message", controller_message),
+    ("controller_row", controller_row),
 ];

@@ -7,7 +7,8 @@ use sluice_metadata::record::{
     SettingOverride, TopicCreated, TopicDeleted, UncleanLeaderElected,
 };
 use sluice_metadata::{
-    Address, Batch, BrokerState, FolderId, Partition, PartitionState, Record, ReplicaEnd, RestartedReplica, ShownReplica,
+    Address, Batch, BrokerState, ClusterId, FolderId, Image, Partition, PartitionState, Record, ReplicaEnd, RestartedReplica,
+    ShownReplica,
 };
 use sluice_model::frame::{FrameHeader, LeaderSeal, ProducerBatch};
 use sluice_model::record_batch::{Attributes, BuiltRecords, Compression, HeaderRef, NewRecord, RecordsBuilder};
@@ -35,6 +36,9 @@ pub fn seeds() -> Vec<Seed> {
     seeds.push(("checkpoint_slot", "two-partitions".into(), slot.clone()));
     seeds.push(("recovery", "two-partitions".into(), slot));
     seeds.extend(metadata_batches());
+    let [messages, rows] = sluice_controller::fuzzing::seeds();
+    seeds.extend(messages.into_iter().map(|(name, bytes)| ("controller_message", name, bytes)));
+    seeds.extend(rows.into_iter().map(|(name, bytes)| ("controller_row", name, bytes)));
     seeds
 }
 
@@ -254,8 +258,14 @@ fn metadata_batches() -> Vec<Seed> {
     let created = vec![registered.clone(), Record::TopicCreated(topic.clone()), Record::ProducerIdsAllocated(producers)];
     let deleted =
         vec![registered, Record::TopicCreated(topic), Record::TopicDeleted(TopicDeleted { topic_id: TopicId([7; 16]) })];
+    let mut image = Image::new(ClusterId([3; 16]));
+    image.apply_batch(&Batch { records: created.clone() }).expect("a log of its own");
+    let mut of_cluster = Image::new(ClusterId([3; 16]));
+    of_cluster.apply_batch(&Batch { records: cluster_records() }).expect("a log of its own");
     let batch = |records| Batch { records }.encode();
     vec![
+        ("metadata_snapshot", "created".into(), image.encode_snapshot()),
+        ("metadata_snapshot", "cluster".into(), of_cluster.encode_snapshot()),
         ("metadata_batch", "created".into(), batch(created)),
         ("metadata_batch", "deleted".into(), batch(deleted)),
         ("metadata_batch", "cluster".into(), batch(cluster_records())),

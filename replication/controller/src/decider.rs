@@ -28,6 +28,8 @@ use tokio::time::Instant;
 
 /// How long a start of the engine that the disk has no room for is put off.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
+/// Of a broker that is alone: nobody else decides meanwhile.
+const FULL_PAUSE_ALONE: Duration = Duration::from_millis(10);
 /// A turn that begins so much later than planned was not this thread's fault: nobody's lease ends for it.
 const STALL: Duration = Duration::from_millis(150);
 /// A step towards leading that failed is tried again after this.
@@ -280,8 +282,8 @@ impl Decider {
     fn on_engine_ended(&mut self) {
         self.follow();
         let store = &self.shared.peers.state.store;
-        if self.restart_at.is_none() && store.failure().is_none() && store.take_full() {
-            let pause = if self.shared.config.is_alone() { Duration::ZERO } else { FULL_PAUSE };
+        if self.restart_at.is_none() && store.failure().is_none() && store.is_full() {
+            let pause = if self.shared.config.is_alone() { FULL_PAUSE_ALONE } else { FULL_PAUSE };
             self.restart_at = Some(Instant::now() + pause);
         }
     }

@@ -188,21 +188,6 @@ fn is_sound_membership(membership: &MembershipRow) -> bool {
         && nodes.iter().all(|node| node.address.len() <= ADDRESS_LEN_MAX)
 }
 
-/// For fuzzing: whether bytes are a message that would be listened to, or an answer that would be read. What is taken
-/// reads back as it was.
-#[must_use]
-pub fn is_controller_message(bytes: &[u8]) -> bool {
-    if let Ok(answer) = Answer::decode(bytes) {
-        let is_sound = answer.is_sound();
-        assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
-        return is_sound;
-    }
-    let Ok(request) = Request::decode(bytes) else { return false };
-    let is_sound = request.is_sound();
-    assert_eq!(Request::decode(&request.encode()), Ok(request));
-    is_sound
-}
-
 #[cfg(test)]
 #[path = "messages_test.rs"]
 mod tests;

@@ -1,66 +1,6 @@
 use super::*;
-use crate::codec::{NodeRow, checksum};
-
-fn id(term: u64, index: u64) -> LogIdRow {
-    LogIdRow { term, node: 2, index }
-}
-
-fn vote(term: u64, committed: bool) -> VoteRow {
-    VoteRow { term, node: 2, committed }
-}
-
-fn membership() -> MembershipRow {
-    let nodes = (1..=3).map(|node| NodeRow { node, address: format!("broker-{node}:7500") }).collect();
-    MembershipRow { configs: vec![vec![1, 2, 3]], nodes }
-}
-
-fn entries() -> Vec<EntryRow> {
-    let payloads = [
-        PayloadRow::Membership(membership()),
-        PayloadRow::Blank,
-        PayloadRow::Founded { cluster_id: [7; 16] },
-        PayloadRow::Batch { base: 0, batch: vec![3; 300] },
-    ];
-    (4..).zip(payloads).map(|(index, payload)| EntryRow { log_id: id(2, index), payload }).collect()
-}
-
-fn append() -> RequestBody {
-    RequestBody::Append { vote: vote(3, true), previous: Some(id(1, 3)), entries: entries(), committed: Some(id(2, 5)) }
-}
-
-fn snapshot(offset: u64) -> RequestBody {
-    let (last_log_id, membership_log_id) = (Some(id(2, 9)), Some(id(1, 1)));
-    let meta = SnapshotMetaRow { last_log_id, membership_log_id, membership: membership(), snapshot_id: "9-4".into() };
-    RequestBody::Snapshot { vote: vote(3, true), meta, offset, data: vec![1; 100], done: false }
-}
-
-fn request(body: RequestBody) -> Request {
-    Request { from: Sender { broker: 2, folder_id: [4; 16], cluster_id: [5; 16] }, body }
-}
-
-fn requests() -> Vec<Request> {
-    let voting = RequestBody::Vote { vote: vote(3, false), last: None };
-    let joining = RequestBody::Join { address: "broker-9:7500".into() };
-    [append(), voting, snapshot(4096), joining].into_iter().map(request).collect()
-}
-
-fn answers() -> Vec<Answer> {
-    let bodies = [
-        AnswerBody::Appended,
-        AnswerBody::AppendedTo { last: Some(id(1, 3)) },
-        AnswerBody::Conflict,
-        AnswerBody::HigherVote { vote: vote(9, true) },
-        AnswerBody::Voted { vote: vote(3, false), granted: true, last: Some(id(1, 3)) },
-        AnswerBody::SnapshotTaken { vote: vote(3, true) },
-        AnswerBody::SnapshotMismatch,
-        AnswerBody::Joined,
-        AnswerBody::NotController { leader: Some(1) },
-        AnswerBody::Refused { why: WhyRefused::OtherCluster { cluster_id: [6; 16] } },
-        AnswerBody::Unavailable,
-    ];
-    let from = Sender { broker: 2, folder_id: [4; 16], cluster_id: [5; 16] };
-    bodies.into_iter().map(|body| Answer { from, body }).collect()
-}
+use crate::codec::checksum;
+use crate::fuzzing::{answers, append_of, entries, id, is_message, request, requests, snapshot, vote};
 
 #[test]
 fn what_is_sent_is_what_arrives() {
@@ -79,7 +19,7 @@ fn what_the_engine_takes_for_granted_is_refused_when_it_is_not_so() {
     let changed = |change: fn(&mut Vec<EntryRow>)| {
         let mut entries = entries();
         change(&mut entries);
-        RequestBody::Append { vote: vote(3, true), previous: Some(id(1, 3)), entries, committed: None }
+        append_of(entries)
     };
     let bad = [
         ("a gap between entries", changed(|entries| drop(entries.remove(1)))),
@@ -118,16 +58,16 @@ fn hostile_bytes_are_refused() {
     let (mut taken, mut refused) = (0, 0);
     let all = requests().into_iter().map(|r| r.encode()).chain(answers().into_iter().map(|a| a.encode()));
     for bytes in all.collect::<Vec<_>>() {
-        assert!(is_controller_message(&bytes));
+        assert!(is_message(&bytes));
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
-            assert!(!is_controller_message(&flipped), "its checksum does not agree");
-            assert!(!is_controller_message(&bytes[..at]), "it is cut");
+            assert!(!is_message(&flipped), "its checksum does not agree");
+            assert!(!is_message(&bytes[..at]), "it is cut");
             if at >= HEADER_LEN {
                 let crc = checksum(&flipped);
                 flipped[4..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
-                if is_controller_message(&flipped) { taken += 1 } else { refused += 1 }
+                if is_message(&flipped) { taken += 1 } else { refused += 1 }
             }
         }
     }

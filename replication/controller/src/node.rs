@@ -121,7 +121,7 @@ impl ControllerNode {
             transport,
             foreign: Mutex::new(None),
         });
-        let engine = |problem: String| OpenError::Engine { path: config.path.clone(), problem };
+        let engine = |problem: String| engine_failure(&config, &peers, problem);
         let raft = start_engine(&config, &peers).await.map_err(|error| engine(error.to_string()))?;
         if opened.is_empty && config.voters.contains_key(&config.broker) {
             let node = |(id, address): (&BrokerId, &String)| (u64::from(id.0), BasicNode { addr: address.clone() });
@@ -137,7 +137,11 @@ impl ControllerNode {
             node.spawn(crate::join::join(node.shared.clone()));
         }
         if node.shared.config.is_alone() {
-            node.lead_alone().await?;
+            let leads = node.lead_alone().await;
+            if leads.is_err() {
+                node.stop().await;
+            }
+            leads?;
         }
         Ok(node)
     }
@@ -149,7 +153,7 @@ impl ControllerNode {
 
     /// A sole voter elects itself, or still leads.
     async fn lead_alone(&self) -> Result<(), OpenError> {
-        let problem = |problem: String| OpenError::Engine { path: self.shared.config.path.clone(), problem };
+        let problem = |problem: String| engine_failure(&self.shared.config, &self.shared.peers, problem);
         let raft = self.shared.raft();
         if !raft.metrics().borrow().state.is_leader()
             && raft.current_leader().await != Some(u64::from(self.shared.config.broker.0))
@@ -165,14 +169,7 @@ impl ControllerNode {
             }
             let stopped = metrics.borrow_and_update().running_state.clone().err();
             if let Some(error) = stopped {
-                let failure = self.shared.peers.state.store.failure();
-                let full = self.shared.peers.state.store.take_full();
-                return Err(match (failure, full) {
-                    (None, true) => {
-                        OpenError::Io { path: self.shared.config.path.clone(), source: io::ErrorKind::StorageFull.into() }
-                    }
-                    (failure, _) => problem(failure.unwrap_or_else(|| error.to_string())),
-                });
+                return Err(problem(error.to_string()));
             }
             tokio::select! {
                 changed = leads.changed() => changed.map_err(|_| problem("it has ended".to_owned()))?,
@@ -303,6 +300,15 @@ async fn start_engine(config: &NodeConfig, peers: &Arc<Peers>) -> Result<Raft<Ty
     let state = StateMachine { state: peers.state.clone() };
     let log = LogStorage { store: peers.state.store.clone() };
     Raft::new(u64::from(config.broker.0), Arc::new(engine), Network { peers: peers.clone() }, log, state).await
+}
+
+/// Why there is no engine: the store's own word, where it has one.
+fn engine_failure(config: &NodeConfig, peers: &Peers, problem: String) -> OpenError {
+    let (path, store) = (config.path.clone(), &peers.state.store);
+    if store.is_full() {
+        return OpenError::Io { path, source: io::ErrorKind::StorageFull.into() };
+    }
+    OpenError::Engine { path, problem: store.failure().unwrap_or(problem) }
 }
 
 /// The cluster that the log knows has to be the one that the settings name.

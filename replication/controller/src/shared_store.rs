@@ -55,9 +55,9 @@ impl SharedStore {
         self.lock().failure.clone()
     }
 
-    /// Whether the last change found no room; forgotten by asking.
-    pub(crate) fn take_full(&self) -> bool {
-        std::mem::take(&mut self.lock().is_full)
+    /// Whether the last change found no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lock().is_full
     }
 
     /// Bytes of entries that a start would have to read.
@@ -170,6 +170,7 @@ impl SharedStore {
 impl Inner {
     fn written(&mut self, change: &Change, state: StateRow) {
         self.state = state;
+        self.is_full = false;
         if change.snapshot.is_some() {
             self.log_len = 0;
         }
