@@ -56,7 +56,7 @@ impl Controller {
     /// `new_cluster_id`; `None` says that there has to be one. The folder id is the data folder's: the log must have
     /// been made for it. The file stays locked until the controller is dropped.
     pub fn open(path: &Path, folder_id: FolderId, new_cluster_id: Option<ClusterId>) -> Result<Self, OpenError> {
-        let new = new_cluster_id.map(|cluster_id| NewLog { cluster_id, broker: BROKER });
+        let new = new_cluster_id.map(|id| NewLog::of_one(id, BROKER));
         Self::start(path, folder_id, open_log(path, Owner { folder_id, broker: None }, new.as_ref())?)
     }
 

@@ -50,7 +50,13 @@ pub(crate) fn create_topic(number: u8, partitions: u32) -> CreateTopic {
 /// A disk with a log of two entries.
 pub(crate) fn prepared() -> FakeDisk {
     let disk = FakeDisk::default();
-    let meta = Meta { format_version: FORMAT_VERSION, cluster_id: CLUSTER, folder_id: FOLDER, broker_id: 1 };
+    let meta = Meta {
+        format_version: FORMAT_VERSION,
+        cluster_id: CLUSTER,
+        folder_id: FOLDER,
+        broker_id: 1,
+        founding_id: ClusterId([0; 16]),
+    };
     Store::open(disk.clone()).and_then(|store| store.initialize(&meta)).unwrap();
     let mut controller = open(&disk).unwrap();
     controller.register_broker(&register(1)).unwrap();

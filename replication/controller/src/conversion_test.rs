@@ -9,7 +9,15 @@ const LOG_1: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 fn version_1(batches: &[Vec<u8>]) -> (FakeDisk, Image) {
     let disk = FakeDisk::default();
     let store = Store::open(disk.clone()).unwrap();
-    store.initialize(&Meta { format_version: 1, cluster_id: CLUSTER, folder_id: FOLDER, broker_id: 1 }).unwrap();
+    store
+        .initialize(&Meta {
+            format_version: 1,
+            cluster_id: CLUSTER,
+            folder_id: FOLDER,
+            broker_id: 1,
+            founding_id: ClusterId([0; 16]),
+        })
+        .unwrap();
     drop(store);
     let mut image = Image::new(CLUSTER);
     let db = redb::Builder::new().create_with_backend(disk.clone()).unwrap();

@@ -47,4 +47,6 @@ pub use state_machine::AppliedImage;
 #[cfg(test)]
 mod fake_disk;
 #[cfg(test)]
+mod full_disk_test;
+#[cfg(test)]
 mod storage_suite_test;

@@ -105,14 +105,20 @@ impl ControllerNode {
     /// See [`OpenError`]; nothing has been changed but a log of version 1, which is one of this version then.
     pub async fn open(config: NodeConfig, transport: Arc<dyn Transport>) -> Result<Self, OpenError> {
         let owner = Owner { folder_id: config.folder_id, broker: Some(config.broker) };
-        let cluster_id = config.founding.map(|id| if config.is_alone() { id } else { ClusterId([0; 16]) });
-        let new = cluster_id.map(|cluster_id| NewLog { cluster_id, broker: config.broker });
+        let new_log = if config.is_alone() { NewLog::of_one } else { NewLog::of_several };
+        let new = config.founding.map(|id| new_log(id, config.broker));
         let opened = open_log(&config.path, owner, new.as_ref())?;
         Self::start(config, opened, transport).await
     }
 
-    pub(crate) async fn start(config: NodeConfig, opened: OpenedLog, transport: Arc<dyn Transport>) -> Result<Self, OpenError> {
+    pub(crate) async fn start(
+        mut config: NodeConfig,
+        opened: OpenedLog,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, OpenError> {
         check_voters(&config, &opened)?;
+        // What the folder was made with counts: a start that does not make it has nothing to found with.
+        config.founding = opened.founding_id;
         let peers = Arc::new(Peers {
             broker: config.broker,
             folder_id: config.folder_id,

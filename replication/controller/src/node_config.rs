@@ -44,7 +44,8 @@ pub struct NodeConfig {
     pub voters: BTreeMap<BrokerId, String>,
     /// Where this broker's controller can be reached; of no use to a broker that is alone.
     pub address: String,
-    /// The id that a new cluster gets if this broker founds it. `None`: there has to be a log already.
+    /// For a new log: the id that the cluster gets if this broker founds it. `None`: there has to be a log already. A log
+    /// that is there keeps what it was made with.
     pub founding: Option<ClusterId>,
     /// `None`: no broker's lease ends, for a broker that is alone.
     pub lease: Option<Duration>,

@@ -25,6 +25,8 @@ pub(crate) struct OpenedLog {
     /// By the last membership in the log; empty for an empty log.
     pub(crate) voters: BTreeSet<u64>,
     pub(crate) is_empty: bool,
+    /// The id that a cluster gets if this broker founds it.
+    pub(crate) founding_id: Option<ClusterId>,
 }
 
 /// Whose log it has to be.
@@ -37,8 +39,22 @@ pub(crate) struct Owner {
 
 /// What a log that is not there is made for; without it there has to be one.
 pub(crate) struct NewLog {
+    /// Zeros while it is not known.
     pub(crate) cluster_id: ClusterId,
+    pub(crate) founding_id: ClusterId,
     pub(crate) broker: BrokerId,
+}
+
+impl NewLog {
+    /// Of a broker that is alone: it knows which cluster it is.
+    pub(crate) fn of_one(cluster_id: ClusterId, broker: BrokerId) -> Self {
+        Self { cluster_id, founding_id: ClusterId([0; 16]), broker }
+    }
+
+    /// Of a cluster that somebody founds, or has founded.
+    pub(crate) fn of_several(founding_id: ClusterId, broker: BrokerId) -> Self {
+        Self { cluster_id: ClusterId([0; 16]), founding_id, broker }
+    }
 }
 
 /// Opens the log at `path`. The file stays locked until the store is closed.
@@ -46,9 +62,9 @@ pub(crate) fn open_log(path: &Path, owner: Owner, new: Option<&NewLog>) -> Resul
     let io_error = |source| OpenError::Io { path: path.to_owned(), source };
     if !path.try_exists().map_err(io_error)? {
         let Some(new) = new else { return Err(OpenError::Missing { path: path.to_owned() }) };
-        let NewLog { cluster_id, broker } = *new;
+        let NewLog { cluster_id, founding_id, broker } = *new;
         let folder_id = owner.folder_id;
-        create(path, &Meta { format_version: FORMAT_VERSION, cluster_id, folder_id, broker_id: broker.0 })?;
+        create(path, &Meta { format_version: FORMAT_VERSION, cluster_id, folder_id, broker_id: broker.0, founding_id })?;
     }
     if fs::metadata(path).map_err(io_error)?.len() == 0 {
         let damage = Damage::Store("the file is empty".to_owned());
@@ -107,7 +123,9 @@ fn replayed(path: &Path, owner: Owner, (store, reserve): Opened, open_store: Ope
     }
     let is_empty = log.entries.is_empty() && applied.last_log_id.is_none() && state.vote.is_none();
     let store = Arc::new(SharedStore::new(open_store, (store, reserve), state, log.len));
-    Ok(OpenedLog { state: Arc::new(SharedState::new(store, applied)), broker: BrokerId(meta.broker_id), voters, is_empty })
+    let founding_id = Some(meta.founding_id).filter(|id| *id != ClusterId([0; 16]));
+    let state = Arc::new(SharedState::new(store, applied));
+    Ok(OpenedLog { state, broker: BrokerId(meta.broker_id), voters, is_empty, founding_id })
 }
 
 trait MaxByIndex {

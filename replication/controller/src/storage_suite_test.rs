@@ -16,7 +16,15 @@ impl StoreBuilder<TypeConfig, LogStorage, StateMachine> for InMemory {
     async fn build(&self) -> Result<((), LogStorage, StateMachine), StorageError> {
         let (cluster_id, folder_id) = (ClusterId([1; 16]), FolderId([2; 16]));
         let store = Store::open(InMemoryBackend::new()).unwrap();
-        store.initialize(&Meta { format_version: FORMAT_VERSION, cluster_id, folder_id, broker_id: 1 }).unwrap();
+        store
+            .initialize(&Meta {
+                format_version: FORMAT_VERSION,
+                cluster_id,
+                folder_id,
+                broker_id: 1,
+                founding_id: ClusterId([0; 16]),
+            })
+            .unwrap();
         let open = Box::new(|| panic!("memory is never full"));
         let store = Arc::new(SharedStore::new(open, (store, None), StateRow::default(), 0));
         let state = Arc::new(SharedState::new(store.clone(), AppliedState::new(cluster_id)));

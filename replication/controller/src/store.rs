@@ -30,6 +30,7 @@ const KEY_FORMAT_VERSION: &str = "format_version";
 const KEY_CLUSTER_ID: &str = "cluster_id";
 const KEY_FOLDER_ID: &str = "folder_id";
 const KEY_BROKER_ID: &str = "broker_id";
+const KEY_FOUNDING_ID: &str = "founding_id";
 const KEY_STATE: &str = "state";
 const KEY_SNAPSHOT_META: &str = "snapshot_meta";
 const KEY_SNAPSHOT: &str = "snapshot";
@@ -42,6 +43,8 @@ pub(crate) struct Meta {
     pub(crate) folder_id: FolderId,
     /// Who votes by this log.
     pub(crate) broker_id: u32,
+    /// The id that a cluster gets if this broker founds it; zeros for none.
+    pub(crate) founding_id: ClusterId,
 }
 
 /// What the engine keeps beside the log.
@@ -124,9 +127,12 @@ impl Store {
         })?;
         let format_version = u32::from_le_bytes(fixed(&table, KEY_FORMAT_VERSION)?);
         let (cluster_id, folder_id) = (ClusterId(fixed(&table, KEY_CLUSTER_ID)?), FolderId(fixed(&table, KEY_FOLDER_ID)?));
-        // A later format may keep it elsewhere; the first one was that of the only broker.
-        let broker_id = if format_version == FORMAT_VERSION { u32::from_le_bytes(fixed(&table, KEY_BROKER_ID)?) } else { 1 };
-        Ok(Meta { format_version, cluster_id, folder_id, broker_id })
+        // A later format may keep them elsewhere; the first one was that of the only broker.
+        let (broker_id, founding_id) = match format_version {
+            FORMAT_VERSION => (u32::from_le_bytes(fixed(&table, KEY_BROKER_ID)?), ClusterId(fixed(&table, KEY_FOUNDING_ID)?)),
+            _ => (1, ClusterId([0; 16])),
+        };
+        Ok(Meta { format_version, cluster_id, folder_id, broker_id, founding_id })
     }
 
     /// Calls `visit` with every batch of a log of version 1, in ascending order of index, until it fails.
@@ -261,6 +267,7 @@ fn write_meta(transaction: &redb::WriteTransaction, meta: &Meta) -> Result<(), r
     table.insert(KEY_CLUSTER_ID, &meta.cluster_id.0[..])?;
     table.insert(KEY_FOLDER_ID, &meta.folder_id.0[..])?;
     table.insert(KEY_BROKER_ID, &meta.broker_id.to_le_bytes()[..])?;
+    table.insert(KEY_FOUNDING_ID, &meta.founding_id.0[..])?;
     Ok(())
 }
 
