@@ -25,6 +25,12 @@ pub fn message(data: &[u8]) -> bool {
     if let Ok(archived) = access::<FetchAnswer>(data) {
         check_ranges(archived.frame_ranges(data.len()), data.len());
     }
+    if let Ok(answer) = decode::<ReplicaFetchAnswer>(data) {
+        check_ranges(answer.frame_ranges(data.len()), data.len());
+    }
+    if let Ok(request) = access::<ControllerMessageRequest>(data) {
+        let _ = (request.kind(), request.check_payload(data.len()));
+    }
     if let Ok(mut metrics) = decode::<DescribeMetricsAnswer>(data) {
         // A broker may name the same thing twice: the outcome is anything but a panic.
         let difference = metrics.since(&metrics);
@@ -60,6 +66,18 @@ pub fn message(data: &[u8]) -> bool {
         AlterTopicAnswer,
         DeleteRecordsRequest,
         DeleteRecordsAnswer,
+        BrokerChallengeRequest,
+        BrokerChallengeAnswer,
+        BrokerProofRequest,
+        BrokerProofAnswer,
+        ReplicaFetchRequest,
+        ReplicaFetchAnswer,
+        ReplicaFlushRequest,
+        ReplicaFlushAnswer,
+        ReplicaBeginningRequest,
+        ReplicaBeginningAnswer,
+        ControllerMessageRequest,
+        ControllerMessageAnswer,
         Refusal,
     )
 }

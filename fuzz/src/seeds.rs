@@ -73,6 +73,7 @@ fn messages() -> Vec<Seed> {
         ..Default::default()
     };
     let settings = vec![("segment_len_max".into(), "1048576".into())];
+    let flushed = ReplicaFlushed { topic_id: [7; 16], partition: 1, flushed: 1 << 40 };
     let encoded = [
         encode(1, 0, &hello, 0),
         encode(1, 0, &MetadataRequest { topics, after: Some("orders".into()) }, 0),
@@ -84,6 +85,12 @@ fn messages() -> Vec<Seed> {
         encode(1, 0, &shard, 0),
         encode(1, 0, &metrics, 0),
         encode(1, 0, &CreateTopicRequest { name: "orders".into(), partitions: 4, settings }, 0),
+        encode(1, 0, &challenge(), 0),
+        encode(1, 0, &replica_fetch(), 0),
+        encode(1, 0, &replica_fetched(), 5),
+        encode(1, 0, &ReplicaFlushRequest { session: 3, number: 5, flushed: vec![flushed; 2] }, 0),
+        encode(1, 0, &beginning(), 0),
+        encode(1, 0, &ControllerMessageRequest { kind: 1, payload_len: 7 }, 7),
     ];
     let names = [
         "hello",
@@ -96,6 +103,12 @@ fn messages() -> Vec<Seed> {
         "shard-answer",
         "metrics-answer",
         "create-topic",
+        "broker-challenge",
+        "replica-fetch",
+        "replica-fetch-answer",
+        "replica-flush",
+        "replica-beginning-answer",
+        "controller-message",
     ];
     let mut seeds = Vec::new();
     for (name, message) in names.into_iter().zip(encoded) {
@@ -104,6 +117,51 @@ fn messages() -> Vec<Seed> {
         seeds.push(("message", name.into(), message[PREFIX_LEN..].to_vec()));
     }
     seeds
+}
+
+fn challenge() -> BrokerChallengeRequest {
+    let incarnation = Incarnation { number: 4, random: 9 };
+    let name = BrokerName { broker: BrokerId(2), incarnation, shard: ShardIndex(1), nonce: [5; 32] };
+    BrokerChallengeRequest::new(name, BrokerRole::Follower, BrokerId(1))
+}
+
+fn replica_fetch() -> ReplicaFetchRequest {
+    let position = ReplicaPosition {
+        topic_id: [7; 16],
+        partition: 1,
+        leader_epoch: 4,
+        offset: 1 << 40,
+        last_epoch: Some(3),
+        last_header_crc: 0xfeed_f00d,
+        flushed: 1 << 39,
+        log_state: ReplicaLogState::Whole as u8,
+    };
+    let forgotten = vec![PartitionRef { topic_id: [8; 16], partition: 2 }];
+    ReplicaFetchRequest { session: 3, number: 4, wait_ms_max: 500, len_max: 1 << 20, named: vec![position; 2], forgotten }
+}
+
+fn replica_fetched() -> ReplicaFetchAnswer {
+    let outcomes = [
+        ReplicaOutcome::Frames { frames_len: 5, high_watermark: 9, log_start_offset: 2 },
+        ReplicaOutcome::Diverging { epoch: Some(3), end_offset: 8 },
+        ReplicaOutcome::BelowLogStart { first_offset: 12 },
+        ReplicaOutcome::Refused { error: 23, text: "leader epoch 3 is fenced by epoch 4".into() },
+    ];
+    let fetched = (0..).zip(outcomes).map(|(partition, outcome)| ReplicaFetched {
+        topic_id: [7; 16],
+        partition,
+        leader_epoch: 4,
+        fetch_offset: 9,
+        outcome,
+    });
+    ReplicaFetchAnswer { session: 3, number: 4, partitions: fetched.collect(), ..Default::default() }
+}
+
+fn beginning() -> ReplicaBeginningAnswer {
+    let batch = BeginningBatch { base_sequence: 4, record_count: 2, base_offset: 1 << 20 };
+    let producer = BeginningProducer { producer_id: 1000, producer_epoch: 1, last_append_ms: 5, batches: vec![batch; 2] };
+    let epoch = BeginningEpoch { leader_epoch: 3, start_offset: 1 << 19 };
+    ReplicaBeginningAnswer { first_offset: 1 << 21, epochs: vec![epoch], producers: vec![producer], ..Default::default() }
 }
 
 fn built_records() -> BuiltRecords {

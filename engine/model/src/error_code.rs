@@ -120,6 +120,29 @@ codes! {
     InvalidPartitionCount = 82, Refused, Never;
     /// A topic setting is unknown or outside its bounds.
     InvalidSetting = 83, Refused, Never;
+
+    // Between brokers.
+    /// A request of one broker to another, on a connection that has not proved to be a broker's.
+    AuthenticationRequired = 90, Refused, Never;
+    /// The proof does not hold, or this broker belongs to no cluster: the secrets differ, another broker was meant, or
+    /// somebody repeats what a broker once said. The connection is closed after the answer.
+    AuthenticationFailed = 91, Refused, Never;
+    /// The fetch session is not open, or a request of it was lost, repeated or overtaken: it is closed. A full request
+    /// opens another.
+    FetchSessionFullAgain = 92, Refused, Never;
+    /// An earlier fetch session, or one of an earlier incarnation; nothing has changed.
+    StaleFetchSession = 93, Refused, Never;
+    /// As far as the leader knows, this broker has no replica of the partition.
+    UnknownReplica = 94, Refused, Refreshed;
+    /// The follower speaks in another incarnation than the leader knows of it: an earlier one, which will never be taken
+    /// again, or one that the leader has not heard of yet.
+    OtherIncarnation = 95, Refused, Later;
+    /// A follower says that more is flushed than it has, or than is proved to be the leader's.
+    FlushedBeyondEnd = 96, Refused, Never;
+    /// A follower has reported to have been further than this: an old message.
+    StaleOffset = 97, Refused, Never;
+    /// The frames of leader and follower differ under the same leader epochs: one of the two logs is damaged.
+    ChainMismatch = 98, Refused, Never;
 }
 
 #[cfg(test)]

@@ -52,6 +52,22 @@ pub const REQUEST_STALL_MS_MAX: u64 = 5_000;
 /// Requests of one connection that wait for an answer; more are left unread in the socket.
 pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 256;
 
+/// Most partitions that one request of a fetch session between two brokers names, and forgets, together.
+pub const REPLICAS_PER_FETCH_MAX: usize = 16 * 1024;
+/// Most bytes of one partition in such a request, and in an answer that says nothing of it in words.
+pub const REPLICA_ENTRY_LEN_MAX: usize = 60;
+/// Most producers in one answer about where a log begins; the others come with further answers.
+pub const PRODUCERS_PER_BEGINNING_MAX: usize = 4096;
+/// Most leader epochs in such an answer: the newest.
+pub const EPOCHS_PER_BEGINNING_MAX: usize = 4096;
+/// Longest message to a controller, or answer of one, that other code than this protocol reads, bytes.
+pub const CONTROLLER_PAYLOAD_LEN_MAX: usize = 8 * 1024 * 1024;
+/// Shortest and longest secret of a cluster, bytes.
+pub const CLUSTER_SECRET_LEN_MIN: usize = 32;
+pub const CLUSTER_SECRET_LEN_MAX: usize = 1024;
+/// Most voters of a cluster's controller quorum.
+pub const CLUSTER_VOTERS_MAX: usize = 9;
+
 /// Longest topic name, bytes; letters, digits, `.`, `_` and `-`, as Kafka's.
 pub const TOPIC_NAME_LEN_MAX: usize = 249;
 /// Most partitions of one topic.
@@ -100,5 +116,10 @@ const _: () = assert!(
     PARTITIONS_PER_REQUEST_MAX * PARTITION_ANSWER_LEN_MAX + 64 <= MESSAGE_BODY_LEN_MAX,
     "an answer for all partitions fits"
 );
+const _: () = assert!(
+    REPLICAS_PER_FETCH_MAX * REPLICA_ENTRY_LEN_MAX + 256 <= MESSAGE_BODY_LEN_MAX,
+    "a request that names as many replicas as it may fits"
+);
+const _: () = assert!(CONTROLLER_PAYLOAD_LEN_MAX + MESSAGE_BODY_LEN_MAX < MESSAGE_LEN_MAX);
 const _: () =
     assert!(SHARDS_PER_BROKER_MAX <= SHARDS_PER_CLUSTER_MAX && PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_PER_CLUSTER_MAX);

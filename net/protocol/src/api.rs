@@ -41,6 +41,13 @@ apis! {
     DeleteTopic = 11, 0..=0;
     AlterTopic = 12, 0..=0;
     DeleteRecords = 13, 0..=0;
+    /// From here on: between brokers.
+    BrokerChallenge = 20, 0..=0;
+    BrokerProof = 21, 0..=0;
+    ReplicaFetch = 22, 0..=0;
+    ReplicaFlush = 23, 0..=0;
+    ReplicaBeginning = 24, 0..=0;
+    ControllerMessage = 25, 0..=0;
     /// Never a request: the answer to one that cannot be answered in its own type. Its version is always 0.
     Refusal = 65535, 0..=0;
 }
@@ -51,10 +58,16 @@ impl Api {
         self as u16
     }
 
-    /// True for everything a client may send.
+    /// True for everything a client or another broker may send.
     #[must_use]
     pub fn is_request(self) -> bool {
         self != Self::Refusal
+    }
+
+    /// True for what only a connection may send that has proved to be a broker's.
+    #[must_use]
+    pub fn needs_broker(self) -> bool {
+        matches!(self, Self::ReplicaFetch | Self::ReplicaFlush | Self::ReplicaBeginning | Self::ControllerMessage)
     }
 }
 
@@ -71,7 +84,7 @@ mod tests {
     #[test]
     fn the_numbers_are_the_published_ones() {
         let numbers: Vec<u16> = Api::ALL.iter().map(|api| api.number()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 65535]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 20, 21, 22, 23, 24, 25, 65535]);
         for &api in Api::ALL {
             assert_eq!(Api::from_u16(api.number()), Some(api));
             assert!(api.versions().0 <= api.versions().1);

@@ -1,7 +1,9 @@
 //! Bytes that no well-meaning peer sends: every truncation and any mutation ends in an error or in a valid message,
 //! never in a panic.
 
-use crate::round_trip_test::{address, described_metrics, described_shard};
+use crate::round_trip_test::{
+    address, beginning, broker_name, described_metrics, described_shard, replica_fetch, replica_fetched,
+};
 use crate::*;
 use proptest::prelude::*;
 use sluice_model::limits::*;
@@ -36,6 +38,18 @@ fn read_as_everything(body: &[u8]) -> bool {
         AlterTopicAnswer,
         DeleteRecordsRequest,
         DeleteRecordsAnswer,
+        BrokerChallengeRequest,
+        BrokerChallengeAnswer,
+        BrokerProofRequest,
+        BrokerProofAnswer,
+        ReplicaFetchRequest,
+        ReplicaFetchAnswer,
+        ReplicaFlushRequest,
+        ReplicaFlushAnswer,
+        ReplicaBeginningRequest,
+        ReplicaBeginningAnswer,
+        ControllerMessageRequest,
+        ControllerMessageAnswer,
         Refusal,
     )
 }
@@ -70,6 +84,11 @@ fn samples() -> Vec<Vec<u8>> {
         encode(1, 0, &MetadataRequest { topics: Some(vec!["a topic with a longer name".into(); 3]), after: Some("x".into()) }, 0),
         encode(1, 0, &described_shard(), 0),
         encode(1, 0, &described_metrics(), 0),
+        encode(1, 0, &BrokerChallengeRequest::new(broker_name(), BrokerRole::Follower, sluice_model::BrokerId(3)), 0),
+        encode(1, 0, &replica_fetch(), 0),
+        encode(1, 0, &replica_fetched(), 305),
+        encode(1, 0, &beginning(), 0),
+        encode(1, 0, &ControllerMessageRequest { kind: 1, payload_len: 7 }, 7),
     ];
     encoded.into_iter().map(|message| message.unwrap()[PREFIX_LEN..].to_vec()).collect()
 }
@@ -146,6 +165,52 @@ fn counts_beyond_the_limits_are_refused() {
     assert!(matches!(access::<HelloRequest>(&encoded[PREFIX_LEN..]), Err(Malformed::TooMany { .. })));
 }
 
+fn refusal_of<M: Message>(message: &M) -> Option<Malformed> {
+    access::<M>(&encode(1, 0, message, 0).unwrap()[PREFIX_LEN..]).err()
+}
+
+#[test]
+fn what_no_broker_says_to_another_is_refused() {
+    let too_many = |malformed| matches!(malformed, Some(Malformed::TooMany { .. }));
+    let no_value = |malformed| matches!(malformed, Some(Malformed::Value { .. }));
+    let partition = PartitionRef { topic_id: [7; 16], partition: 1 };
+    let request = ReplicaFetchRequest { forgotten: vec![partition; REPLICAS_PER_FETCH_MAX], ..replica_fetch() };
+    assert!(too_many(refusal_of(&request)), "named and forgotten count together");
+    let position = ReplicaPosition { log_state: 3, ..Default::default() };
+    assert!(no_value(refusal_of(&ReplicaFetchRequest { named: vec![position], ..Default::default() })));
+    let mut answer = replica_fetched();
+    answer.partitions[3].outcome = ReplicaOutcome::Refused { error: 1, text: "x".repeat(PARTITION_TEXT_LEN_MAX + 1) };
+    assert!(too_many(refusal_of(&answer)));
+    let flushed = vec![ReplicaFlushed::default(); REPLICAS_PER_FETCH_MAX + 1];
+    assert!(too_many(refusal_of(&ReplicaFlushRequest { flushed, ..Default::default() })));
+
+    for change in [|name: &mut BrokerChallengeRequest| name.role = 2, |name: &mut BrokerChallengeRequest| name.broker_id = 0] {
+        let mut request = BrokerChallengeRequest::new(broker_name(), BrokerRole::Follower, sluice_model::BrokerId(3));
+        change(&mut request);
+        assert!(no_value(refusal_of(&request)), "{request:?}");
+    }
+    assert!(no_value(refusal_of(&ControllerMessageRequest { kind: 2, payload_len: 0 })));
+    let payload_len = CONTROLLER_PAYLOAD_LEN_MAX as u32 + 1;
+    assert!(too_many(refusal_of(&ControllerMessageRequest { kind: 1, payload_len })));
+    assert!(too_many(refusal_of(&ControllerMessageAnswer { payload_len, ..Default::default() })));
+    assert!(ControllerMessageAnswer { payload_len: 5, ..Default::default() }.check_payload(6).is_err());
+
+    let changes: [fn(&mut ReplicaBeginningAnswer); 4] = [
+        |answer| answer.epochs.reverse(),
+        |answer| answer.epochs[1].start_offset = 0,
+        |answer| answer.producers.reverse(),
+        |answer| answer.producers[0].batches.clear(),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let mut answer = beginning();
+        change(&mut answer);
+        assert!(no_value(refusal_of(&answer)), "change {number}");
+    }
+    let mut answer = beginning();
+    answer.producers[1].batches = vec![BeginningBatch::default(); BATCHES_PER_PRODUCER + 1];
+    assert!(too_many(refusal_of(&answer)));
+}
+
 #[test]
 fn frame_lengths_that_do_not_add_up_are_refused() {
     let wanted = |frame_len| ProducePartition { topic_id: [7; 16], partition: 1, frame_len };
@@ -153,6 +218,9 @@ fn frame_lengths_that_do_not_add_up_are_refused() {
     let encoded = encode(1, 0, &request, 200).unwrap();
     let archived = access::<ProduceRequest>(&encoded[PREFIX_LEN..]).unwrap();
     assert_eq!(archived.frame_ranges(200), Err(Malformed::Frames { named: u64::from(u32::MAX) + 101, got: 200 }));
+    let ranges = replica_fetched().frame_ranges(305).unwrap();
+    assert_eq!(ranges, [0..300, 300..300, 300..300, 300..300, 300..305]);
+    assert!(replica_fetched().frame_ranges(304).is_err());
 }
 
 proptest! {
@@ -162,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn any_mutation_is_survived(sample in 0usize..8, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12)) {
+    fn any_mutation_is_survived(sample in 0usize..13, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12)) {
         let mut body = samples().swap_remove(sample);
         for (at, value) in changes {
             let at = at.index(body.len());

@@ -11,12 +11,19 @@
 //! validating access and then [`Message::check`]. A message that changes gets a new struct and a new version
 //! number; the struct of an old version is never edited.
 //!
+//! Brokers speak the same protocol among themselves. What only a broker may ask ([`Api::needs_broker`]) it may ask once
+//! its connection has proved that it knows the cluster's secret ([`ClusterSecret`]).
+//!
 //! Deliberately absent: sockets, async, clocks, and any opinion on what to do with an error code (`sluice-model`
 //! has the one table).
 
 mod acks;
 mod alter_topic;
 mod api;
+mod broker_challenge;
+mod broker_proof;
+mod cluster_secret;
+mod controller_message;
 mod create_topic;
 mod delete_records;
 mod delete_topic;
@@ -34,6 +41,9 @@ pub mod metric;
 mod prefix;
 mod produce;
 mod refusal;
+mod replica_beginning;
+mod replica_fetch;
+mod replica_flush;
 mod shard_address;
 mod text;
 mod version;
@@ -46,6 +56,15 @@ mod round_trip_test;
 pub use acks::{Acks, Durability};
 pub use alter_topic::{AlterTopicAnswer, AlterTopicRequest, ArchivedAlterTopicAnswer, ArchivedAlterTopicRequest};
 pub use api::Api;
+pub use broker_challenge::{
+    ArchivedBrokerChallengeAnswer, ArchivedBrokerChallengeRequest, BrokerChallengeAnswer, BrokerChallengeRequest,
+};
+pub use broker_proof::{ArchivedBrokerProofAnswer, ArchivedBrokerProofRequest, BrokerProofAnswer, BrokerProofRequest};
+pub use cluster_secret::{BrokerName, BrokerRole, ClusterSecret, Introduction, Nonce, Proof, ProofOf, SecretLenError};
+pub use controller_message::{
+    ArchivedControllerMessageAnswer, ArchivedControllerMessageRequest, ControllerMessageAnswer, ControllerMessageKind,
+    ControllerMessageRequest,
+};
 pub use create_topic::{ArchivedCreateTopicAnswer, ArchivedCreateTopicRequest, CreateTopicAnswer, CreateTopicRequest};
 pub use delete_records::{ArchivedDeleteRecordsAnswer, ArchivedDeleteRecordsRequest, DeleteRecordsAnswer, DeleteRecordsRequest};
 pub use delete_topic::{ArchivedDeleteTopicAnswer, ArchivedDeleteTopicRequest, DeleteTopicAnswer, DeleteTopicRequest};
@@ -83,6 +102,17 @@ pub use produce::{
     ProducePartition, ProduceRequest, ProducedPartition,
 };
 pub use refusal::{ArchivedRefusal, Refusal};
+pub use replica_beginning::{
+    ArchivedReplicaBeginningAnswer, ArchivedReplicaBeginningRequest, BeginningBatch, BeginningEpoch, BeginningProducer,
+    ReplicaBeginningAnswer, ReplicaBeginningRequest,
+};
+pub use replica_fetch::{
+    ArchivedReplicaFetchAnswer, ArchivedReplicaFetchRequest, ArchivedReplicaFetched, ReplicaFetchAnswer, ReplicaFetchRequest,
+    ReplicaFetched, ReplicaLogState, ReplicaOutcome, ReplicaPosition,
+};
+pub use replica_flush::{
+    ArchivedReplicaFlushAnswer, ArchivedReplicaFlushRequest, ReplicaFlushAnswer, ReplicaFlushRequest, ReplicaFlushed,
+};
 pub use shard_address::{ArchivedShardAddress, ShardAddress};
 pub use text::{PARTITION_TEXT_LEN_MAX, TEXT_LEN_MAX, short_text};
 pub use version::{ApiVersions, ArchivedApiVersions, Negotiated, VersionRange, negotiate, supported_versions};

@@ -61,6 +61,54 @@ pub(crate) fn described_metrics() -> DescribeMetricsAnswer {
     }
 }
 
+pub(crate) fn broker_name() -> BrokerName {
+    let incarnation = sluice_model::Incarnation { number: 4, random: 1 << 60 };
+    BrokerName { broker: sluice_model::BrokerId(2), incarnation, shard: sluice_model::ShardIndex(1), nonce: [5; 32] }
+}
+
+pub(crate) fn replica_fetch() -> ReplicaFetchRequest {
+    let behind = ReplicaPosition {
+        topic_id: [7; 16],
+        partition: 1,
+        leader_epoch: 4,
+        offset: 1 << 40,
+        last_epoch: Some(3),
+        last_header_crc: 0xfeed_f00d,
+        flushed: 1 << 39,
+        log_state: ReplicaLogState::PossiblyShort as u8,
+    };
+    let forgotten = vec![PartitionRef { topic_id: [8; 16], partition: 2 }];
+    let named = vec![behind, ReplicaPosition::default()];
+    ReplicaFetchRequest { session: 3, number: 9, wait_ms_max: 500, len_max: 1 << 20, named, forgotten }
+}
+
+pub(crate) fn replica_fetched() -> ReplicaFetchAnswer {
+    let fetched = |partition, outcome| ReplicaFetched { topic_id: [7; 16], partition, leader_epoch: 4, fetch_offset: 9, outcome };
+    let partitions = vec![
+        fetched(0, ReplicaOutcome::Frames { frames_len: 300, high_watermark: 7, log_start_offset: 2 }),
+        fetched(1, ReplicaOutcome::Diverging { epoch: Some(3), end_offset: 8 }),
+        fetched(2, ReplicaOutcome::BelowLogStart { first_offset: 1 << 33 }),
+        fetched(3, ReplicaOutcome::Refused { error: 23, text: "leader epoch 3 is fenced by epoch 4".into() }),
+        fetched(4, ReplicaOutcome::Frames { frames_len: 5, high_watermark: 9, log_start_offset: 2 }),
+    ];
+    ReplicaFetchAnswer { session: 3, number: 9, partitions, ..Default::default() }
+}
+
+pub(crate) fn beginning() -> ReplicaBeginningAnswer {
+    let batch = |base_sequence| BeginningBatch { base_sequence, record_count: 2, base_offset: 1 << 20 };
+    let producer = |producer_id| BeginningProducer { producer_id, batches: vec![batch(0), batch(2)], ..Default::default() };
+    let epoch = |leader_epoch, start_offset| BeginningEpoch { leader_epoch, start_offset };
+    ReplicaBeginningAnswer {
+        leader_epoch: 4,
+        first_offset: 1 << 40,
+        prev_header_crc: 0xfeed_f00d,
+        epochs: vec![epoch(1, 0), epoch(3, 1 << 20)],
+        producers: vec![producer(1000), producer(2000)],
+        more: true,
+        ..Default::default()
+    }
+}
+
 #[test]
 fn every_message_reads_back() {
     round_trip(&HelloRequest {
@@ -109,6 +157,19 @@ fn every_message_reads_back() {
     round_trip(&AlterTopicAnswer::default());
     round_trip(&DeleteRecordsRequest { topic_id: [1; 16], partition: 1, offset: u64::MAX });
     round_trip(&DeleteRecordsAnswer { log_start_offset: 4, address: Some(address()), ..Default::default() });
+    round_trip(&BrokerChallengeRequest::new(broker_name(), BrokerRole::Controller, sluice_model::BrokerId(3)));
+    round_trip(&BrokerChallengeAnswer::new(broker_name()));
+    round_trip(&BrokerProofRequest { proof: [9; 32] });
+    round_trip(&BrokerProofAnswer { proof: [9; 32], ..Default::default() });
+    round_trip(&replica_fetch());
+    round_trip(&replica_fetched());
+    let flushed = vec![ReplicaFlushed { topic_id: [7; 16], partition: 1, flushed: 1 << 40 }];
+    round_trip(&ReplicaFlushRequest { session: 3, number: 10, flushed });
+    round_trip(&ReplicaFlushAnswer { error: 92, session: 3, number: 10, ..Default::default() });
+    round_trip(&ReplicaBeginningRequest { topic_id: [7; 16], after_producer_id: Some(5), ..Default::default() });
+    round_trip(&beginning());
+    round_trip(&ControllerMessageRequest { kind: ControllerMessageKind::Command as u8, payload_len: 5 });
+    round_trip(&ControllerMessageAnswer { payload_len: 5, ..Default::default() });
     round_trip(&Refusal { error: 50, text: "try again".into(), retry_after_ms: 20 });
 }
 
@@ -142,6 +203,25 @@ fn the_largest_answers_fit() {
         counters: vec![NamedValue::new(&*name, 1); METRICS_PER_ANSWER_MAX],
         gauges: vec![NamedValue::new(&*name, 1); METRICS_PER_ANSWER_MAX],
         histograms: vec![NamedHistogram { name, counts, sum_us: 1 }; HISTOGRAMS_PER_ANSWER_MAX],
+        ..Default::default()
+    });
+    let position = ReplicaPosition { last_epoch: Some(1), ..Default::default() };
+    let named = vec![position; REPLICAS_PER_FETCH_MAX];
+    round_trip(&ReplicaFetchRequest { named, ..Default::default() });
+    let outcome = ReplicaOutcome::Diverging { epoch: Some(1), end_offset: 1 };
+    let fetched = ReplicaFetched { topic_id: [7; 16], partition: 1, leader_epoch: 1, fetch_offset: 1, outcome };
+    round_trip(&ReplicaFetchAnswer { partitions: vec![fetched; REPLICAS_PER_FETCH_MAX], ..Default::default() });
+    round_trip(&ReplicaFlushRequest { flushed: vec![Default::default(); REPLICAS_PER_FETCH_MAX], ..Default::default() });
+    let producers = (0..PRODUCERS_PER_BEGINNING_MAX as i64).map(|producer_id| {
+        let batches = vec![BeginningBatch::default(); BATCHES_PER_PRODUCER];
+        BeginningProducer { producer_id, batches, ..Default::default() }
+    });
+    let epochs = (0..EPOCHS_PER_BEGINNING_MAX as u32)
+        .map(|number| BeginningEpoch { leader_epoch: number, start_offset: u64::from(number) });
+    round_trip(&ReplicaBeginningAnswer {
+        text: "t".repeat(TEXT_LEN_MAX),
+        epochs: epochs.collect(),
+        producers: producers.collect(),
         ..Default::default()
     });
     let partition = PartitionMetadata { isr: vec![1, 2, 3], ..Default::default() };
