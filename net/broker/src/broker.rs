@@ -14,7 +14,7 @@ use crate::control_thread::ControlThread;
 use crate::data_folder::DataFolder;
 use crate::host::{check_host, host_needs};
 use crate::metrics::BrokerCounters;
-use crate::preparation::{compare_ages, held_partitions, prepare_shards, refuse_moves, survey_folder};
+use crate::preparation::{compare_ages, held_partitions, prepare_shards, refuse_moves, refuse_other_broker, survey_folder};
 use crate::readiness::{Readiness, RecoveredFolder};
 use crate::shard_main::{ShardEnd, ShardStart, shard_main};
 use crate::start_error::StartError;
@@ -31,7 +31,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// The one broker there is, until brokers form clusters.
+/// The broker there is where nobody has said otherwise.
 pub const BROKER: BrokerId = BrokerId(1);
 
 /// A running broker. Dropping it stops it, too, without waiting for what that leads to.
@@ -91,12 +91,13 @@ pub fn start_listening(config: BrokerConfig) -> Result<Broker, StartError> {
     let listeners = bind_shards(&config, cores.len())?;
     let addresses = local_addresses(&listeners)?;
     let mut controller = open_controller(&folder)?;
+    refuse_other_broker(config.broker, &folder, &controller)?;
     let survey = survey_folder(&folder.layout, cores.len())?;
-    compare_ages(&folder, &controller, &survey)?;
-    let number_min = controller.image().next_incarnation_number(BROKER).max(survey.incarnation_number.saturating_add(1));
+    compare_ages(config.broker, &folder, &controller, &survey)?;
+    let number_min = controller.image().next_incarnation_number(config.broker).max(survey.incarnation_number.saturating_add(1));
     let (moving, incarnation) = folder.begin_incarnations(number_min)?;
     let registration = RegisterBroker {
-        broker: BROKER,
+        broker: config.broker,
         incarnation,
         folder_id: FolderId(folder.folder_id),
         addresses: advertised(&config, &addresses)?,
@@ -104,10 +105,10 @@ pub fn start_listening(config: BrokerConfig) -> Result<Broker, StartError> {
         start: Start::Alone,
     };
     let metadata = |error: CommandError| StartError::Metadata { problem: error.to_string() };
-    let foreseen = View { broker: BROKER, image: Arc::new(controller.foresee(&registration).map_err(metadata)?) };
+    let foreseen = View { broker: config.broker, image: Arc::new(controller.foresee(&registration).map_err(metadata)?) };
     refuse_moves(&foreseen, &survey, cores.len())?;
     controller.register_broker(&registration).map_err(metadata)?;
-    let view = Arc::new(View { broker: BROKER, image: Arc::new(controller.image().clone()) });
+    let view = Arc::new(View { broker: config.broker, image: Arc::new(controller.image().clone()) });
     let config = Arc::new(config);
     let prepared = prepare_shards(&config, &folder, moving, &view, &survey, cores.len())?;
     let found =
@@ -156,7 +157,7 @@ impl Starting {
         let control = ControlThread {
             controller,
             layout: folder.layout.clone(),
-            broker: BROKER,
+            broker: self.config.broker,
             incarnation: self.incarnation,
             shards: mailboxes.iter().map(|(mailbox, _)| mailbox.clone()).collect(),
             version: 0,
@@ -190,7 +191,7 @@ impl Starting {
             let start = ShardStart {
                 config: Arc::clone(&self.config),
                 layout: broker.folder.layout.clone(),
-                broker: BROKER,
+                broker: self.config.broker,
                 incarnation: self.incarnation,
                 shard_count: self.cores.len(),
                 activity: activity.clone(),

@@ -1,7 +1,10 @@
 //! What a broker is started with: plain data with defaults and bounds. Reading files and flags is the program's.
 
+use crate::broker::BROKER;
+use crate::cluster_config::ClusterConfig;
 use crate::request_room::KEPT_LEN_MAX;
 use crate::start_error::StartError;
+use sluice_model::BrokerId;
 use sluice_model::limits::{GROUP_LEN_MAX, HOST_LEN_MAX, MESSAGE_LEN_MAX, SHARDS_PER_BROKER_MAX};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +33,10 @@ pub const SHARDS_MAX: usize = SHARDS_PER_BROKER_MAX;
 pub struct BrokerConfig {
     /// Created when it is missing.
     pub data_dir: PathBuf,
+    /// This broker's number in its cluster, from 1; it never changes for a data folder.
+    pub broker: BrokerId,
+    /// What makes it one of several; `None`: it stands alone.
+    pub cluster: Option<ClusterConfig>,
     /// Where the journals live; `None` is the folder `journal` in `data_dir`. May lie on another device.
     pub journal_dir: Option<PathBuf>,
     /// Shard 0 listens here, shard n at port + n. Port 0 gives each shard a free port.
@@ -74,6 +81,8 @@ impl BrokerConfig {
     pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         Self {
             data_dir: data_dir.into(),
+            broker: BROKER,
+            cluster: None,
             journal_dir: None,
             listen,
             advertise: None,
@@ -128,7 +137,10 @@ impl BrokerConfig {
         if matches!(&self.advertise, Some((host, _)) if host.is_empty() || host.len() > HOST_LEN_MAX) {
             return Err(invalid("advertise", format!("the host must have between 1 and {HOST_LEN_MAX} bytes")));
         }
-        Ok(())
+        if self.broker == BrokerId(0) {
+            return Err(invalid("broker_id", "brokers are numbered from 1".to_owned()));
+        }
+        self.cluster.as_ref().map_or(Ok(()), ClusterConfig::check)
     }
 }
 

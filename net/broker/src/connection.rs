@@ -7,6 +7,7 @@
 use crate::config::BrokerConfig;
 use crate::input::Input;
 use crate::output::Output;
+use crate::peer::Peer;
 use crate::slab::Key;
 use sluice_model::limits::REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX;
 use sluice_shard::Reservation;
@@ -44,6 +45,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) phase: Phase,
+    pub(crate) peer: Peer,
     pub(crate) input: Input,
     pub(crate) output: Output,
     pub(crate) carry: Option<Carry>,
@@ -80,6 +82,7 @@ impl Connection {
     pub(crate) fn new(now_ms: u64) -> Self {
         Self {
             phase: Phase::New,
+            peer: Peer::Client,
             input: Input::new(now_ms * 1000),
             output: Output::default(),
             carry: None,

@@ -65,6 +65,11 @@ impl WireError {
         Self { text: short_text(text, TEXT_LEN_MAX), ..Self::new(ErrorCode::InvalidPartitionCount, "") }
     }
 
+    /// A peer that says it is a broker and is not believed.
+    pub(crate) fn not_authenticated(text: impl Display) -> Self {
+        Self::new(ErrorCode::AuthenticationFailed, text)
+    }
+
     pub(crate) fn recovering(shard: ShardIndex) -> Self {
         let text = format!("shard {shard} is being recovered, and this partition with it");
         Self::later(ErrorCode::NotReady, text, RETRY_RECOVERING_MS)

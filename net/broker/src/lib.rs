@@ -9,6 +9,7 @@ mod apply_view;
 mod bind;
 mod broker;
 mod catch_up;
+mod cluster_config;
 mod config;
 mod connection;
 mod control_message;
@@ -26,6 +27,7 @@ mod orphans;
 mod output;
 mod pacing;
 mod parked_fetch;
+mod peer;
 mod pending;
 mod preparation;
 mod process_memory;
@@ -41,6 +43,7 @@ mod start_error;
 mod view;
 
 pub use broker::{BROKER, Broker, StopError, start, start_listening};
+pub use cluster_config::{ClusterConfig, ClusterVoter, read_cluster_secret};
 pub use config::{
     BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN,
     SCRUB_RATE_LEN_MIN, SHARDS_MAX, TAIL_BUDGET_LEN_MIN,

@@ -3,15 +3,14 @@
 //! The expensive mistake is to believe the metadata before the folder was looked at: it may be an older copy. Deliberately
 //! absent: how folders are read and recovered (`sluice-partition`).
 
-use crate::broker::BROKER;
 use crate::config::{BrokerConfig, SHARD_IO_MEMORY_LEN};
 use crate::data_folder::DataFolder;
 use crate::shard_main::journal_config;
 use crate::start_error::StartError;
 use crate::view::View;
 use sluice_controller::Controller;
-use sluice_metadata::{HeldPartitions, Placement};
-use sluice_model::{Incarnation, ShardIndex};
+use sluice_metadata::{FolderId, HeldPartitions, Placement};
+use sluice_model::{BrokerId, Incarnation, ShardIndex};
 use sluice_partition::{HeldPlacement, PartitionAssignment, Prepare, Prepared, Survey, check_moves, prepare, survey};
 use sluice_shard::{Shard, ShardConfig, WaitMode, run_shard};
 use sluice_storage::layout::Layout;
@@ -35,15 +34,36 @@ fn on_one_shard<T: Send + 'static, F: Future<Output = Result<T, String>> + 'stat
     thread.join().map_err(|problem| StartError::Recovery { shard: 0, problem })
 }
 
+/// A folder stays the broker's that it was registered for: under another id nothing in it would be this broker's.
+pub(crate) fn refuse_other_broker(broker: BrokerId, folder: &DataFolder, controller: &Controller) -> Result<(), StartError> {
+    let folder_id = FolderId(folder.folder_id);
+    let mut others = controller.image().brokers().filter(|(id, known)| *id != broker && known.folder_id == folder_id);
+    match others.next() {
+        Some((known, _)) => Err(StartError::InvalidSetting {
+            setting: "broker_id",
+            problem: format!(
+                "{} is the data folder of broker {known}, not of broker {broker}: set it to {known}, or choose another folder",
+                folder.layout.data_dir().display()
+            ),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Metadata and data that do not belong together. Every start is in the metadata before a shard is used under it, and a
 /// topic is there for clients only once a shard's checkpoint names it.
-pub(crate) fn compare_ages(folder: &DataFolder, controller: &Controller, survey: &Survey) -> Result<(), StartError> {
+pub(crate) fn compare_ages(
+    broker: BrokerId,
+    folder: &DataFolder,
+    controller: &Controller,
+    survey: &Survey,
+) -> Result<(), StartError> {
     let image = controller.image();
     if folder.is_new && survey.incarnation_number == 0 && image.topics().next().is_some() {
         let topics = image.topics_by_name(None).map(|(_, topic)| topic.name.clone()).collect();
         return Err(StartError::DataMissing { path: folder.layout.data_dir().to_path_buf(), topics });
     }
-    let known = image.next_incarnation_number(BROKER) - 1;
+    let known = image.next_incarnation_number(broker) - 1;
     if survey.incarnation_number > known {
         tracing::warn!(
             known,

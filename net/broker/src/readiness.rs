@@ -4,7 +4,6 @@
 //! between, a shard that is open serves, whatever the others still have to replay. Deliberately absent: a limit on how
 //! long that may take, because a rebuild takes as long as its segments are.
 
-use crate::broker::BROKER;
 use crate::control_message::ToControl;
 use crate::orphans::Orphans;
 use crate::shard_main::ShardProgress;
@@ -76,7 +75,7 @@ impl Readiness {
         orphans.warn(&view.image);
         let rings = self.reports.iter().filter_map(|report| report.ring_incarnation_number);
         let rings_from = rings.min().unwrap_or(u64::MAX);
-        let survey = FolderSurvey { broker: BROKER, rings_from, out_of_use_until: survey.out_of_use_until };
+        let survey = FolderSurvey { broker: view.broker, rings_from, out_of_use_until: survey.out_of_use_until };
         let recovered = ToControl::Recovered { survey, producer_id_max: self.producer_id_max, orphans: orphans.held };
         let _ended = self.to_control.send_blocking(recovered);
     }

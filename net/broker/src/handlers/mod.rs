@@ -2,6 +2,8 @@
 //! answers or leaves word where the answer will come from.
 
 mod on_admin;
+mod on_broker_challenge;
+mod on_broker_proof;
 mod on_delete_records;
 mod on_describe_metrics;
 mod on_describe_partitions;
@@ -17,6 +19,7 @@ use crate::answer::ReplyTo;
 use crate::connection::Phase;
 use crate::data_plane::DataPlane;
 use crate::error_table::WireError;
+use crate::peer::Peer;
 use sluice_model::ErrorCode;
 use sluice_protocol::{Api, Malformed, Prefix};
 
@@ -29,7 +32,7 @@ impl DataPlane {
         connection.in_flight += 1;
         connection.on_request(now_ms);
         self.parts.metrics.requests.add(1);
-        let api = match judge(prefix, connection.phase) {
+        let api = match judge(prefix, connection.phase, &connection.peer) {
             Ok(api) => api,
             Err(Judgement::Refuse(error)) => return self.refuse(to, error),
             Err(Judgement::Close(error)) => return self.refuse_and_close(to, error),
@@ -45,7 +48,7 @@ impl DataPlane {
 
     /// A handler that returns an error has neither answered nor changed anything.
     fn dispatch(&mut self, api: Api, to: ReplyTo, body: &[u8], frames: &[u8]) -> Result<(), Malformed> {
-        if api != Api::Produce && !frames.is_empty() {
+        if !matches!(api, Api::Produce | Api::ControllerMessage) && !frames.is_empty() {
             return Err(Malformed::Frames { named: 0, got: frames.len() });
         }
         match api {
@@ -62,6 +65,13 @@ impl DataPlane {
             Api::DeleteTopic => self.on_delete_topic(to, body),
             Api::AlterTopic => self.on_alter_topic(to, body),
             Api::DeleteRecords => self.on_delete_records(to, body),
+            Api::BrokerChallenge => self.on_broker_challenge(to, body),
+            Api::BrokerProof => self.on_broker_proof(to, body),
+            Api::ReplicaFetch | Api::ReplicaFlush | Api::ReplicaBeginning | Api::ControllerMessage => {
+                let text = format!("{api} is not answered at this address");
+                self.refuse(to, WireError::new(ErrorCode::UnsupportedApi, text));
+                Ok(())
+            }
             Api::Refusal => Err(Malformed::Value { what: "request", got: u64::from(Api::Refusal.number()) }),
         }
     }
@@ -73,7 +83,7 @@ enum Judgement {
 }
 
 /// What the prefix alone decides.
-fn judge(prefix: Prefix, phase: Phase) -> Result<Api, Judgement> {
+fn judge(prefix: Prefix, phase: Phase, peer: &Peer) -> Result<Api, Judgement> {
     let api = prefix.api().filter(|api| api.is_request());
     if phase == Phase::New && api != Some(Api::Hello) {
         let text = "the first request of a connection must be Hello; is the peer speaking this protocol?";
@@ -87,6 +97,10 @@ fn judge(prefix: Prefix, phase: Phase) -> Result<Api, Judgement> {
     if !(min..=max).contains(&prefix.version) {
         let text = format!("{api} is spoken in versions {min} to {max} here, not {}", prefix.version);
         return Err(Judgement::Refuse(WireError::new(ErrorCode::UnsupportedVersion, text)));
+    }
+    if api.needs_broker() && peer.broker().is_none() {
+        let text = format!("{api} is for the brokers of this cluster, and this connection has not proved to be one's");
+        return Err(Judgement::Refuse(WireError::new(ErrorCode::AuthenticationRequired, text)));
     }
     Ok(api)
 }
