@@ -13,7 +13,7 @@ pub(crate) use settings::{SETTINGS, Settings};
 use crate::exit_status::Failure;
 use crate::units;
 use serde_json::{Map, Value};
-use settings::{Kind, Setting};
+use settings::{CLUSTER_SETTINGS, Kind, Setting};
 use sluice_model::nearest::nearest;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
@@ -105,6 +105,12 @@ fn read_file(text: &str, file: &str, values: &mut Map<String, Value>) -> Result<
             DeValue::String(text) => setting.read_text(text),
             DeValue::Integer(number) => setting.read_text(number.as_str()),
             DeValue::Boolean(on) if matches!(setting.kind, Kind::Switch) => setting.read_text(if *on { "true" } else { "false" }),
+            DeValue::Array(entries) if matches!(setting.kind, Kind::Voters) => {
+                let texts: Option<Vec<&str>> = entries.iter().map(|entry| entry.get_ref().as_str()).collect();
+                let texts =
+                    texts.ok_or_else(|| format!("`{}`: every entry is a text such as \"1@broker-1.example:7500\"", setting.name));
+                texts.and_then(|texts| setting.read_text(&texts.join(",")))
+            }
             other => Err(format!("`{}` cannot be a {}; it is {}", setting.name, other.type_str(), setting.kind.describe())),
         };
         put(values, setting, read.map_err(|wrong| at(wrong, value.span().start))?);
@@ -117,7 +123,8 @@ fn put(values: &mut Map<String, Value>, setting: &Setting, value: Value) {
 }
 
 fn find(name: &str) -> Result<&'static Setting, String> {
-    SETTINGS.iter().find(|setting| setting.name == name).ok_or_else(|| unknown(name, SETTINGS.iter().map(|setting| setting.name)))
+    let mut all = SETTINGS.iter().chain(CLUSTER_SETTINGS);
+    all.find(|setting| setting.name == name).ok_or_else(|| unknown(name, SETTINGS.iter().map(|setting| setting.name)))
 }
 
 /// The message for a name nobody knows, with the known one it most resembles.
@@ -153,11 +160,14 @@ impl Setting {
     fn read_text(&self, text: &str) -> Result<Value, String> {
         let wrong = |why: String| format!("`{}`: {why}", self.name);
         let number = match self.kind {
-            Kind::Path | Kind::Address | Kind::Host if text.trim().is_empty() => return Err(wrong("is empty".to_owned())),
+            Kind::Path | Kind::Address | Kind::Host | Kind::Voters | Kind::Name if text.trim().is_empty() => {
+                return Err(wrong("is empty".to_owned()));
+            }
             Kind::Switch => {
                 return text.parse::<bool>().map(Value::from).map_err(|_| wrong(format!("{text:?} is neither true nor false")));
             }
-            Kind::Path => return Ok(text.into()),
+            Kind::Path | Kind::Name => return Ok(text.into()),
+            Kind::Voters => return settings::check_voters(text).map(Value::from).map_err(wrong),
             Kind::Address => return settings::check_listen(text).map(Value::from).map_err(wrong),
             Kind::Host => return settings::check_host(text).map(Value::from).map_err(wrong),
             Kind::Count { .. } => units::parse_count(text).map_err(wrong),

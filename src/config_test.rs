@@ -15,10 +15,10 @@ fn the_table_and_the_struct_agree() {
     let settings = load(None, &[]).unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:7400");
     assert_eq!(settings.shards, None);
-    let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+    let mut names: Vec<_> = SETTINGS.iter().chain(CLUSTER_SETTINGS).map(|setting| setting.name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), SETTINGS.len());
+    assert_eq!(names.len(), SETTINGS.len() + CLUSTER_SETTINGS.len());
     for setting in SETTINGS {
         if let (Some((min, max)), Some(default)) = (setting.kind.limits(), setting.default_value()) {
             assert!((min..=max).contains(&default.as_u64().unwrap()), "{} has a default outside its limits", setting.name);
@@ -104,6 +104,64 @@ fn flags_stand_above_the_file_and_are_checked_alike() {
     assert_eq!(load(None, &[given("shards", "3")]).unwrap().shards, Some(3));
     let error = load(None, &[given("shards", "many")]).unwrap_err().to_string();
     assert!(error.contains("--shards") && error.contains("\"many\""), "{error}");
+}
+
+/// Settings of a file, with a secret that is good.
+fn read_cluster(text: &str, dir: &Path) -> Result<Settings, String> {
+    let secret = dir.join("secret");
+    std::fs::write(&secret, [b'x'; 32]).unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    read(&text.replace("SECRET", &secret.display().to_string()))
+}
+
+const CLUSTER: &str = "cluster_voters = [\"1@b1:7500\", \"2@b2:7500\", \"3@[::1]:7500\"]\ncontroller_listen = \"0.0.0.0:7500\"\n\
+                       cluster_secret_file = \"SECRET\"\nbroker_id = 2\nrack = \"r1\"\ncontroller_advertise = \"b2\"";
+
+#[test]
+fn the_settings_of_a_cluster_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = read_cluster(CLUSTER, dir.path()).unwrap();
+    let cluster = settings.cluster().unwrap().expect("it has voters");
+    let voters: Vec<_> = cluster.voters.iter().map(|voter| (voter.broker.0, voter.host.as_str(), voter.port)).collect();
+    assert_eq!(voters, [(1, "b1", 7500), (2, "b2", 7500), (3, "::1", 7500)]);
+    assert_eq!(cluster.controller_listen.to_string(), "0.0.0.0:7500");
+    assert_eq!(cluster.controller_advertise, Some(("b2".to_owned(), 7500)));
+    assert_eq!((cluster.rack.as_deref(), settings.broker_id), (Some("r1"), Some(2)));
+    let as_text = CLUSTER.replace("[\"1@", "\"1@").replace("\", \"", ", ").replace("7500\"]", "7500\"");
+    assert_eq!(read_cluster(&as_text, dir.path()).unwrap(), settings, "a list or one text");
+}
+
+#[test]
+fn the_settings_of_a_cluster_belong_together() {
+    let dir = tempfile::tempdir().unwrap();
+    for (without, named) in [
+        ("cluster_voters", "`controller_advertise`, `controller_listen`, `rack`, `cluster_secret_file`"),
+        ("cluster_secret_file", "`cluster_secret_file`"),
+        ("controller_listen", "`controller_listen`"),
+    ] {
+        let lines: Vec<_> = CLUSTER.lines().filter(|line| !line.trim_start().starts_with(without)).collect();
+        let problem = read_cluster(&lines.join("\n"), dir.path()).unwrap().cluster().unwrap_err();
+        assert!(problem.contains("cluster_voters"), "{problem}");
+        assert!(named.contains(problem.split(':').next().unwrap()), "{problem}");
+    }
+    assert_eq!(read("broker_id = 3").unwrap().cluster(), Ok(None));
+    let error = read("\ncluster_voters = [\"1@b1:7500\", 2]").unwrap_err();
+    assert!(error.contains("sluice.toml:2") && error.contains("1@broker-1.example:7500"), "{error}");
+    let error = read("cluster_voters = \"1@b1\"").unwrap_err();
+    assert!(error.contains("sluice.toml:1") && error.contains("`cluster_voters`"), "{error}");
+}
+
+#[test]
+fn a_cluster_is_refused_by_name_while_it_is_not_served() {
+    let dir = tempfile::tempdir().unwrap();
+    const { assert!(!settings::CLUSTERS_ARE_SERVED, "then these settings belong into SETTINGS and the README") };
+    for line in CLUSTER.lines() {
+        let problem = read_cluster(line, dir.path()).unwrap().broker_config().unwrap_err();
+        let name = line.trim_start().split(' ').next().unwrap();
+        assert!(problem.contains(name) && problem.contains("not served by this build yet"), "{problem}");
+    }
+    let listed = default_file() + &markdown_table();
+    assert!(CLUSTER_SETTINGS.iter().all(|setting| !listed.contains(&format!("`{}`", setting.name))));
 }
 
 #[test]
