@@ -159,6 +159,38 @@ impl Sockets {
         Ok(Some((ConnectionId(id), peer)))
     }
 
+    /// Begins a connection to another program, TCP_NODELAY on; it is watched for writing, and `connected` tells then what
+    /// has become of it.
+    ///
+    /// # Errors
+    /// When it failed at once (no route, out of descriptors); nothing is kept then.
+    pub fn connect(&self, address: SocketAddr) -> io::Result<ConnectionId> {
+        let stream = transfer::connect(address)?;
+        stream.set_nodelay(true)?;
+        let mut slots = self.inner.slots.borrow_mut();
+        let id = slots.insert(Slot::Connection(stream));
+        slots.set_interest(id, libc::EPOLLOUT);
+        if let Err(error) = self.watch(libc::EPOLL_CTL_ADD, slots.descriptor(id), libc::EPOLLOUT, id) {
+            slots.remove(id);
+            return Err(error);
+        }
+        Ok(ConnectionId(id))
+    }
+
+    /// Asked when a connection that was begun is reported as writable: whether it is there now.
+    ///
+    /// # Errors
+    /// Why it is not (`ConnectionRefused`, `TimedOut`), or `NotConnected` while nothing is known yet or when it is closed.
+    pub fn connected(&self, connection: ConnectionId) -> io::Result<()> {
+        match self.inner.slots.borrow().get(connection.0) {
+            Some(Slot::Connection(stream)) => match stream.take_error()? {
+                Some(error) => Err(error),
+                None => stream.peer_addr().map(drop),
+            },
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
     /// Adds what is ready now to `events`, at most 256 of them. Never blocks.
     pub fn poll(&self, events: &mut Vec<SocketEvent>) {
         count(&self.inner.metrics.socket_polls);

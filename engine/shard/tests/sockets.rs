@@ -172,6 +172,59 @@ fn a_wait_ends_with_its_deadline_and_one_that_has_passed_does_not_sleep() {
     });
 }
 
+/// Until the connection is reported as writable.
+async fn until_writable(sockets: &Sockets, wake: &Wake, id: ConnectionId) {
+    let mut events = Vec::new();
+    loop {
+        sockets.wait(wake, None).await;
+        sockets.poll(&mut events);
+        let is_writable =
+            |event: SocketEvent| matches!(event, SocketEvent::Ready { connection, writable: true, .. } if connection == id);
+        if events.drain(..).any(is_writable) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_is_begun_here_carries_bytes_both_ways() {
+    let (address, echo) = start_echo(1);
+    on_shard(move |shard| async move {
+        let (sockets, wake) = (shard.sockets().expect("sockets"), Wake::new());
+        let id = sockets.connect(address).expect("begun");
+        until_writable(&sockets, &wake, id).await;
+        sockets.connected(id).expect("the other side listens");
+        assert!(matches!(sockets.send(id, &[IoSlice::new(b"hello")]), Sent::Bytes(5)));
+        sockets.interest(id, true, false);
+        let (mut buffer, mut events) = ([0; 8], Vec::new());
+        let received = loop {
+            sockets.wait(&wake, None).await;
+            sockets.poll(&mut events);
+            match sockets.recv(id, &mut buffer) {
+                Received::WouldBlock => {}
+                other => break other,
+            }
+        };
+        assert!(matches!(received, Received::Bytes(5)) && &buffer[..5] == b"hello", "{received:?}");
+        sockets.close(id);
+        assert!(sockets.connected(id).is_err());
+    });
+    echo.join();
+}
+
+#[test]
+fn a_connection_to_nobody_says_so() {
+    let nobody = std::net::TcpListener::bind(any_port()).expect("a free port").local_addr().expect("bound");
+    on_shard(move |shard| async move {
+        let (sockets, wake) = (shard.sockets().expect("sockets"), Wake::new());
+        let id = sockets.connect(nobody).expect("begun");
+        until_writable(&sockets, &wake, id).await;
+        assert_eq!(sockets.connected(id).expect_err("nobody listens").kind(), std::io::ErrorKind::ConnectionRefused);
+        sockets.close(id);
+        assert_eq!(sockets.connection_count(), 0);
+    });
+}
+
 #[test]
 fn an_address_in_use_is_named_so() {
     on_shard(|shard| async move {

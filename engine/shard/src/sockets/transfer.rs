@@ -1,5 +1,6 @@
 //! The system calls of a socket, with their answers as values. None of them blocks.
 
+use socket2::{Domain, Socket, Type};
 use std::io::{self, IoSlice};
 use std::mem::{self, MaybeUninit};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -56,6 +57,17 @@ pub(super) fn accept(listener: &TcpListener) -> io::Result<Option<(TcpStream, So
             _ => return Err(error),
         }
     }
+}
+
+/// Begins a connection; it is there, or has failed, when the socket is writable.
+pub(super) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => return Err(error),
+        _ => {}
+    }
+    Ok(socket.into())
 }
 
 /// An empty buffer receives nothing, and is not an end of the connection.
