@@ -7,10 +7,10 @@ use sluice_model::BrokerId;
 use sluice_model::limits::{CLUSTER_SECRET_LEN_MAX, CLUSTER_VOTERS_MAX, HOST_LEN_MAX, RACK_LEN_MAX};
 use sluice_protocol::ClusterSecret;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// How one broker belongs to a cluster of several.
@@ -88,7 +88,9 @@ pub fn read_cluster_secret(path: &Path) -> Result<ClusterSecret, StartError> {
         problem: format!("{}: {problem}", path.display()),
     };
     let unreadable = |error: io::Error| invalid(format!("cannot be read: {error}; make it readable by this user"));
-    let file = File::open(path).map_err(unreadable)?;
+    // A pipe that nobody writes to is refused, not waited for.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(invalid("is not a file".to_owned()));

@@ -17,8 +17,6 @@ pub struct ReplicaBeginningRequest {
     pub partition: u32,
     /// That the follower follows.
     pub leader_epoch: u32,
-    /// Where the leader has said that its log begins; it may begin later by now.
-    pub first_offset: u64,
     /// Only producers with greater ids; `None` for the first answer.
     pub after_producer_id: Option<i64>,
 }
