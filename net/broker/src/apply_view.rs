@@ -5,8 +5,9 @@
 
 use crate::data_plane::ShardPartitions;
 use crate::view::ViewCell;
-use sluice_model::ShardIndex;
-use sluice_partition::{Failure, OpenError};
+use sluice_model::{ShardIndex, TopicPartition};
+use sluice_partition::{Failure, OpenError, PartitionState, PartitionStateRefusal};
+use sluice_replica::StateRefusal;
 use sluice_shard::{FatalReason, Shard, fatal};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -37,6 +38,8 @@ pub(crate) async fn apply_view(shard: ShardIndex, partitions: &ShardPartitions, 
     for assignment in assigned {
         if !partitions.alter(assignment.id, assignment.settings) {
             missing.push(assignment);
+        } else if let Some(state) = assignment.state {
+            take_state(partitions, assignment.id, state);
         }
     }
     if !gone.is_empty()
@@ -49,7 +52,21 @@ pub(crate) async fn apply_view(shard: ShardIndex, partitions: &ShardPartitions, 
     {
         return survive(shard, error);
     }
+    for (broker, incarnation) in view.take_registrations() {
+        partitions.on_broker_registered(broker, incarnation);
+    }
+    view.note_applied();
     true
+}
+
+/// What the controller has decided about a partition that is here already. It is told again with every view.
+fn take_state(partitions: &ShardPartitions, id: TopicPartition, state: PartitionState) {
+    match partitions.on_partition_state(id, state) {
+        Ok(_) | Err(PartitionStateRefusal::UnknownPartition(_) | PartitionStateRefusal::Refused(StateRefusal::Stale { .. })) => {}
+        Err(PartitionStateRefusal::Refused(refusal)) => {
+            tracing::debug!(partition = %id, %refusal, "what the controller has decided changes nothing here");
+        }
+    }
 }
 
 /// Want of disk space heals; everything else ends the process.

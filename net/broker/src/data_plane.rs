@@ -16,10 +16,14 @@ use crate::metrics::{BrokerMetrics, CloseReason};
 use crate::opened::OpenedCell;
 use crate::parked_fetch::ParkedFetches;
 use crate::pending::{PendingControls, PendingProduces};
+use crate::replicas::following::Following;
+use crate::replicas::leading::Leading;
+use crate::replicas::resolve::Resolver;
 use crate::request_room::RequestRoom;
 use crate::view::ViewCell;
-use sluice_model::{Clock, Incarnation, Now, ShardIndex};
+use sluice_model::{Clock, Incarnation, LeaderEpoch, Now, Offset, ShardIndex, TopicPartition};
 use sluice_partition::{Completion, Partitions};
+use sluice_replica::session::FollowerShard;
 use sluice_shard::{
     Budget, ConnectionId, ConnectionMap, DirectDisk, ListenerId, ShardMetrics, SocketEvent, Sockets, SystemClock, Wake,
 };
@@ -57,6 +61,8 @@ pub(crate) struct DataPlaneParts {
     pub(crate) clock: SystemClock,
     pub(crate) metrics: Rc<BrokerMetrics>,
     pub(crate) shard_metrics: Rc<ShardMetrics>,
+    /// Looks for the addresses of leaders.
+    pub(crate) resolver: Rc<Resolver>,
     /// Set when the broker stops; the task then ends by itself.
     pub(crate) stop: Rc<Cell<bool>>,
 }
@@ -68,6 +74,9 @@ pub(crate) struct DataPlane {
     pub(crate) sessions: HashMap<[u8; 16], Session>,
     pub(crate) produces: PendingProduces,
     pub(crate) parked: ParkedFetches,
+    /// The shards that follow this one, and those that it follows.
+    pub(crate) leading: Leading,
+    pub(crate) following: Following,
     pub(crate) controls: PendingControls,
     pub(crate) producer_ids: ProducerIds,
     /// Connections that have something to send or may go on.
@@ -80,6 +89,9 @@ pub(crate) struct DataPlane {
     pub(crate) is_stopping: bool,
     /// Bytes received in this turn.
     pub(crate) received_len: usize,
+    /// These keep their memory from turn to turn.
+    pub(crate) replica_news: Vec<(u64, TopicPartition)>,
+    pub(crate) flushed: Vec<(TopicPartition, LeaderEpoch, Offset)>,
     scratch: Scratch,
     sweep_due_us: u64,
     accept_warned_us: u64,
@@ -106,6 +118,10 @@ impl DataPlane {
             sessions: HashMap::new(),
             produces: PendingProduces::new(),
             parked: ParkedFetches::new(),
+            leading: Leading::default(),
+            following: Following::default(),
+            replica_news: Vec::new(),
+            flushed: Vec::new(),
             controls: PendingControls::new(),
             producer_ids: ProducerIds::default(),
             dirty: Vec::new(),
@@ -134,9 +150,17 @@ impl DataPlane {
                 self.close_all();
                 return;
             }
-            let deadline_us = self.sweep_due_us.min(self.parked.next_deadline_us()).min(drain_until_us.unwrap_or(u64::MAX));
+            let deadline_us = self.next_deadline_us().min(drain_until_us.unwrap_or(u64::MAX));
             self.parts.sockets.wait(&self.parts.wake, Some(deadline_us)).await;
         }
+    }
+
+    fn next_deadline_us(&self) -> u64 {
+        let alone = self.sweep_due_us.min(self.parked.next_deadline_us());
+        if self.parts.config.cluster.is_none() {
+            return alone;
+        }
+        alone.min(self.leading.next_deadline_us()).min(self.following.next_deadline_us(self.now.mono_us))
     }
 
     fn turn(&mut self) {
@@ -146,11 +170,23 @@ impl DataPlane {
         self.take_done();
         self.take_controls();
         self.answer_due_fetches();
+        self.turn_of_replicas();
         if self.now.mono_us >= self.sweep_due_us {
             self.sweep();
             self.sweep_due_us = self.now.mono_us + SWEEP_US;
         }
         self.settle_dirty();
+    }
+
+    /// Replication, where there is a cluster to replicate in.
+    fn turn_of_replicas(&mut self) {
+        if self.parts.config.cluster.is_none() {
+            return;
+        }
+        self.take_replica_reads();
+        self.take_replica_news();
+        self.answer_due_followers();
+        self.drive_following();
     }
 
     /// Events that were not handled come first in the next turn, so that every connection has its turn. They need no
@@ -174,6 +210,9 @@ impl DataPlane {
     fn on_event(&mut self, event: SocketEvent) {
         match event {
             SocketEvent::Acceptable(listener) => self.accept(listener),
+            SocketEvent::Ready { connection, readable, writable, closed } if self.following.owns(connection) => {
+                self.on_leader_event(connection, readable || closed, writable);
+            }
             SocketEvent::Ready { connection, readable, writable, closed } => {
                 let watches_input = self.connections.get(&connection).is_some_and(Connection::watches_input);
                 if readable && watches_input {
@@ -281,12 +320,16 @@ impl DataPlane {
         for key in connection.parked {
             self.forget_parked(key);
         }
+        if let Some(peer) = connection.peer.broker() {
+            self.on_follower_gone(FollowerShard { broker: peer.broker, shard: peer.shard }, id);
+        }
     }
 
     fn begin_stopping(&mut self) {
         self.is_stopping = true;
         self.parts.sockets.close_listener(self.parts.listener);
         self.answer_all_parked();
+        self.answer_all_followers();
         self.settle_dirty();
     }
 

@@ -4,9 +4,9 @@
 //! whose outcome is `Refused`. Deliberately absent: what a client does with a code (`sluice-model` has that table).
 
 use sluice_model::{ErrorCode, FrameError, ShardIndex, TopicPartition};
-use sluice_partition::{FetchRefusal, ProduceRefusal};
+use sluice_partition::{FetchRefusal, LookUpError, ProduceRefusal, ReplicaRefusal};
 use sluice_protocol::{PARTITION_TEXT_LEN_MAX, TEXT_LEN_MAX, short_text};
-use sluice_replica::{AppendRefusal, SequenceRefusal};
+use sluice_replica::{AppendRefusal, FollowerRefusal, SequenceRefusal};
 use sluice_storage::read_plan::DiskReadError;
 use std::fmt::Display;
 
@@ -68,6 +68,18 @@ impl WireError {
     /// A peer that says it is a broker and is not believed.
     pub(crate) fn not_authenticated(text: impl Display) -> Self {
         Self::new(ErrorCode::AuthenticationFailed, text)
+    }
+
+    /// A fetch session of another broker is closed.
+    pub(crate) fn full_again() -> Self {
+        Self::new(
+            ErrorCode::FetchSessionFullAgain,
+            "the fetch session is not open, or a request of it was lost: name everything again",
+        )
+    }
+
+    pub(crate) fn stale_session() -> Self {
+        Self::new(ErrorCode::StaleFetchSession, "a later fetch session, or a later incarnation, has been seen")
     }
 
     pub(crate) fn recovering(shard: ShardIndex) -> Self {
@@ -133,6 +145,36 @@ impl From<&FetchRefusal> for WireError {
             FetchRefusal::Damaged { .. } => Self::new(ErrorCode::Damaged, refusal),
             FetchRefusal::Overloaded { retry_after_ms } => Self::later(ErrorCode::Overloaded, refusal, *retry_after_ms),
             FetchRefusal::ShuttingDown => Self::shutting_down(),
+        }
+    }
+}
+
+impl From<&ReplicaRefusal> for WireError {
+    fn from(refusal: &ReplicaRefusal) -> Self {
+        let code = match refusal {
+            ReplicaRefusal::UnknownPartition(_) => return Self::not_ready(refusal),
+            ReplicaRefusal::NotLeader(_) => ErrorCode::NotLeader,
+            ReplicaRefusal::Rules(rules) => match rules {
+                FollowerRefusal::NotLeading(_) => ErrorCode::NotLeader,
+                FollowerRefusal::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+                FollowerRefusal::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+                FollowerRefusal::UnknownReplica(_) => ErrorCode::UnknownReplica,
+                FollowerRefusal::OtherIncarnation { .. } => ErrorCode::OtherIncarnation,
+                FollowerRefusal::FlushedBeyond { .. } => ErrorCode::FlushedBeyondEnd,
+                FollowerRefusal::Stale { .. } => ErrorCode::StaleOffset,
+                FollowerRefusal::ChainMismatch { .. } => ErrorCode::ChainMismatch,
+            },
+        };
+        Self::new(code, refusal)
+    }
+}
+
+impl From<&LookUpError> for WireError {
+    fn from(error: &LookUpError) -> Self {
+        match error {
+            LookUpError::NotLeader(_) => Self::new(ErrorCode::NotLeader, error),
+            LookUpError::Refused(refusal) => Self::from(refusal),
+            LookUpError::Failed(error) => Self::from(error),
         }
     }
 }

@@ -35,6 +35,7 @@ mod random;
 mod readiness;
 mod receive;
 mod refusal_reason;
+mod replicas;
 mod request_room;
 mod shard_main;
 mod slab;

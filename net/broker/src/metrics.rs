@@ -55,6 +55,9 @@ pub(crate) struct BrokerMetrics {
     /// Bytes of frames in answers to fetches.
     pub(crate) fetched_memory_len: Counter,
     pub(crate) fetched_disk_len: Counter,
+    /// Bytes of frames sent to followers, and copied from leaders.
+    pub(crate) replica_sent_len: Counter,
+    pub(crate) replica_copied_len: Counter,
     pub(crate) stages: Stages,
 }
 

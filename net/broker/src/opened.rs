@@ -7,6 +7,7 @@
 
 use crate::catch_up::CatchUp;
 use crate::data_plane::{DataPlane, ShardPartitions};
+use crate::replicas::reads::ReplicaReads;
 use crate::view::Place;
 use sluice_model::{LeaderEpoch, TopicPartition};
 use std::cell::OnceCell;
@@ -16,6 +17,8 @@ use std::rc::Rc;
 pub(crate) struct Opened {
     pub(crate) partitions: ShardPartitions,
     pub(crate) catch_up: Rc<CatchUp>,
+    /// The same for other brokers' shards that follow.
+    pub(crate) replica_reads: Rc<ReplicaReads>,
 }
 
 /// Empty until the shard is open, then never changed. Clones are the same cell.

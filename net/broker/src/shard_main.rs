@@ -13,6 +13,8 @@ use crate::data_plane::{DataPlane, DataPlaneParts, ShardPartitions};
 use crate::metrics::{BrokerCounters, BrokerMetrics};
 use crate::opened::{Opened, OpenedCell};
 use crate::pacing::PartitionPace;
+use crate::replicas::reads::{REPLICA_READ_TASKS, ReplicaReads};
+use crate::replicas::resolve::Resolver;
 use crate::request_room::KEPT_LEN_MAX;
 use crate::view::{View, ViewCell};
 use async_channel::{Receiver, RecvError, Sender};
@@ -183,11 +185,11 @@ impl Running {
         self.tell(start, ShardProgress::Listening);
         let (partitions, report, pacer) = self.recover(start).await?;
         log_recovery(&report);
-        let catch_up = self.run_tasks(&partitions, pacer);
+        let (catch_up, replica_reads) = self.run_tasks(&partitions, pacer);
         if self.is_behind.get() {
             self.is_behind.set(!apply_view(self.shard.index(), &partitions, &self.view).await);
         }
-        let opened = self.opened.set(Opened { partitions: partitions.clone(), catch_up });
+        let opened = self.opened.set(Opened { partitions: partitions.clone(), catch_up, replica_reads });
         assert!(opened.is_ok(), "shard {} is opened once", self.shard.index());
         self.wake.notify();
         let producer_id_max = partitions.producer_id_max(PRODUCER_ID_PLAUSIBLE_END);
@@ -219,7 +221,7 @@ impl Running {
         opening.await.map_err(|error| error.to_string())
     }
 
-    fn run_tasks(&self, partitions: &ShardPartitions, pacer: Pacer) -> Rc<CatchUp> {
+    fn run_tasks(&self, partitions: &ShardPartitions, pacer: Pacer) -> (Rc<CatchUp>, Rc<ReplicaReads>) {
         let shard = &self.shard;
         let for_partitions = self.wake.clone();
         partitions.on_progress(Box::new(move || for_partitions.notify()));
@@ -230,11 +232,15 @@ impl Running {
         let scrub = partitions.clone();
         shard.spawn(Queue::Background, async move { end_process(&scrub.run_scrub().await) });
         shard.spawn(Queue::Produce, tick(shard.clone(), partitions.clone()));
+        let replica_reads = ReplicaReads::new(self.wake.clone(), partitions.clone(), pacer.clone());
+        for _ in 0..REPLICA_READ_TASKS {
+            shard.spawn(Queue::CatchUpFetch, Rc::clone(&replica_reads).run());
+        }
         let catch_up = CatchUp::new(self.wake.clone(), partitions.clone(), pacer);
         for _ in 0..CATCH_UP_TASKS {
             shard.spawn(Queue::CatchUpFetch, Rc::clone(&catch_up).run());
         }
-        catch_up
+        (catch_up, replica_reads)
     }
 
     /// Reads the mailbox until the broker stops; then the clean stop.
@@ -246,6 +252,7 @@ impl Running {
                 Ok(ToShard::View { version, view }) => {
                     self.view.set(view);
                     self.is_behind.set(!apply_view(self.shard.index(), partitions, &self.view).await);
+                    self.wake.notify();
                     self.control.applied(version).await;
                 }
                 Ok(ToShard::Answer { token, answer }) => self.control.hand_to_data_task(token, answer),
@@ -260,6 +267,10 @@ impl Running {
         let sockets = self.shard.sockets()?;
         let listener = sockets.listen_on(listener)?;
         let clock = self.shard.clock();
+        let resolver = Resolver::new(self.wake.clone());
+        if start.config.cluster.is_some() {
+            self.shard.spawn(Queue::Background, Rc::clone(&resolver).run());
+        }
         let data_plane = DataPlane::new(
             DataPlaneParts {
                 config: Arc::clone(&start.config),
@@ -275,6 +286,7 @@ impl Running {
                 clock,
                 metrics: Rc::clone(&self.metrics),
                 shard_metrics: self.shard.metrics(),
+                resolver,
                 stop: Rc::clone(&self.stop),
             },
             clock.now(),

@@ -5,12 +5,12 @@
 
 use crate::error_table::WireError;
 use sluice_metadata::{Address, Image, Topic};
-use sluice_model::{BrokerId, ErrorCode, LeaderEpoch, ShardIndex, TopicId, TopicPartition};
+use sluice_model::{BrokerId, ErrorCode, Incarnation, LeaderEpoch, ShardIndex, TopicId, TopicPartition};
 use sluice_partition::{PartitionAssignment, PartitionSettings};
 use sluice_protocol::ShardAddress;
 use sluice_replica::PartitionState;
-use std::cell::{Ref, RefCell};
-use std::collections::BTreeSet;
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -138,11 +138,14 @@ impl Place {
 #[derive(Clone)]
 pub(crate) struct ViewCell {
     view: Rc<RefCell<Arc<View>>>,
+    applied: Rc<Cell<u64>>,
+    /// As of the last view that was acted on.
+    registered: Rc<RefCell<BTreeMap<BrokerId, Incarnation>>>,
 }
 
 impl ViewCell {
     pub(crate) fn new(view: Arc<View>) -> Self {
-        Self { view: Rc::new(RefCell::new(view)) }
+        Self { view: Rc::new(RefCell::new(view)), applied: Rc::default(), registered: Rc::default() }
     }
 
     /// Not to be held over an await.
@@ -152,5 +155,23 @@ impl ViewCell {
 
     pub(crate) fn set(&self, view: Arc<View>) {
         *self.view.borrow_mut() = view;
+    }
+
+    /// Brokers whose incarnation is another one than when this was asked last.
+    pub(crate) fn take_registrations(&self) -> Vec<(BrokerId, Incarnation)> {
+        let mut registered = self.registered.borrow_mut();
+        let view = self.view.borrow();
+        let brokers = view.image.brokers().map(|(id, broker)| (id, broker.incarnation));
+        brokers.filter(|&(id, incarnation)| registered.insert(id, incarnation) != Some(incarnation)).collect()
+    }
+
+    /// The shard's partitions are what the view says.
+    pub(crate) fn note_applied(&self) {
+        self.applied.set(self.applied.get() + 1);
+    }
+
+    /// How often that has been so.
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied.get()
     }
 }

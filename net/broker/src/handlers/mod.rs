@@ -14,12 +14,15 @@ pub(crate) mod on_init_producer;
 mod on_list_offsets;
 mod on_metadata;
 mod on_produce;
+mod on_replica_beginning;
+mod on_replica_fetch;
+mod on_replica_flush;
 
 use crate::answer::ReplyTo;
 use crate::connection::Phase;
 use crate::data_plane::DataPlane;
 use crate::error_table::WireError;
-use crate::peer::Peer;
+use crate::peer::{Peer, PeerBroker};
 use sluice_model::ErrorCode;
 use sluice_protocol::{Api, Malformed, Prefix};
 
@@ -67,12 +70,29 @@ impl DataPlane {
             Api::DeleteRecords => self.on_delete_records(to, body),
             Api::BrokerChallenge => self.on_broker_challenge(to, body),
             Api::BrokerProof => self.on_broker_proof(to, body),
-            Api::ReplicaFetch | Api::ReplicaFlush | Api::ReplicaBeginning | Api::ControllerMessage => {
-                let text = format!("{api} is not answered at this address");
+            Api::ReplicaFetch => self.of_broker(to, |plane, peer| plane.on_replica_fetch(to, peer, body)),
+            Api::ReplicaFlush => self.of_broker(to, |plane, peer| plane.on_replica_flush(to, peer, body)),
+            Api::ReplicaBeginning => self.on_replica_beginning(to, body),
+            Api::ControllerMessage => {
+                let text = "controllers speak to each other at their own listener, not at a shard's";
                 self.refuse(to, WireError::new(ErrorCode::UnsupportedApi, text));
                 Ok(())
             }
             Api::Refusal => Err(Malformed::Value { what: "request", got: u64::from(Api::Refusal.number()) }),
+        }
+    }
+}
+
+impl DataPlane {
+    /// For requests that `judge` lets through only on a broker's connection.
+    fn of_broker(
+        &mut self,
+        to: ReplyTo,
+        handle: impl FnOnce(&mut Self, PeerBroker) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        match self.connections.get(&to.connection).and_then(|connection| connection.peer.broker()) {
+            Some(peer) => handle(self, peer),
+            None => Ok(()),
         }
     }
 }

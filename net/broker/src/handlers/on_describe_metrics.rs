@@ -57,6 +57,8 @@ impl DataPlane {
             ("fetches_from_disk", &metrics.disk_reads),
             (metric::FETCHED_MEMORY_LEN, &metrics.fetched_memory_len),
             (metric::FETCHED_DISK_LEN, &metrics.fetched_disk_len),
+            ("replica_sent_len", &metrics.replica_sent_len),
+            ("replica_copied_len", &metrics.replica_copied_len),
         ];
         let refused = RefusalReason::ALL.iter().map(|&reason| {
             NamedValue::new(format!("{}{}", metric::REFUSED_PREFIX, reason.name()), metrics.refused_for.of(reason))
