@@ -256,6 +256,17 @@ impl Broker {
         self.readiness.clone()
     }
 
+    #[must_use]
+    pub fn id(&self) -> BrokerId {
+        self.readiness.found.view.broker
+    }
+
+    /// Where its shards are told things, shard 0 first: what a controller decides reaches them there.
+    #[cfg(test)]
+    pub(crate) fn mailboxes(&self) -> impl Iterator<Item = &Sender<ToShard>> {
+        self.shards.iter().map(|shard| &shard.mailbox)
+    }
+
     fn tell_to_stop(&self) {
         for shard in &self.shards {
             let _ended = shard.mailbox.send_blocking(ToShard::Stop);

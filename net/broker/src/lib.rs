@@ -43,6 +43,11 @@ mod stages;
 mod start_error;
 mod view;
 
+#[cfg(test)]
+mod broker_pair_test;
+#[cfg(test)]
+mod replication_test;
+
 pub use broker::{BROKER, Broker, StopError, start, start_listening};
 pub use cluster_config::{ClusterConfig, ClusterVoter, read_cluster_secret};
 pub use config::{

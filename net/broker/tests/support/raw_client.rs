@@ -108,6 +108,12 @@ impl RawClient {
         answered
     }
 
+    /// The next answer, whichever request it is to.
+    pub fn ask_any<M: Message>(&mut self, message: &M, frames: &[u8]) -> Answered {
+        self.send(message, frames);
+        self.receive().expect("an answer")
+    }
+
     pub fn call<R: Request>(&mut self, request: &R) -> R::Answer {
         self.ask(request, &[]).decode()
     }
