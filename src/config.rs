@@ -5,6 +5,8 @@
 //! silently not taken, so an unknown key, a wrong unit and a value out of bounds all end the start.
 
 // By its path, because the fuzz target takes this file in by a path of its own.
+#[path = "config/cluster_settings.rs"]
+mod cluster_settings;
 #[path = "config/settings.rs"]
 mod settings;
 
@@ -12,8 +14,9 @@ pub(crate) use settings::{SETTINGS, Settings};
 
 use crate::exit_status::Failure;
 use crate::units;
+use cluster_settings::{CLUSTER_SETTINGS, check_voters};
 use serde_json::{Map, Value};
-use settings::{CLUSTER_SETTINGS, Kind, Setting};
+use settings::{Kind, Setting};
 use sluice_model::nearest::nearest;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
@@ -167,7 +170,7 @@ impl Setting {
                 return text.parse::<bool>().map(Value::from).map_err(|_| wrong(format!("{text:?} is neither true nor false")));
             }
             Kind::Path | Kind::Name => return Ok(text.into()),
-            Kind::Voters => return settings::check_voters(text).map(Value::from).map_err(wrong),
+            Kind::Voters => return check_voters(text).map(Value::from).map_err(wrong),
             Kind::Address => return settings::check_listen(text).map(Value::from).map_err(wrong),
             Kind::Host => return settings::check_host(text).map(Value::from).map_err(wrong),
             Kind::Count { .. } => units::parse_count(text).map_err(wrong),

@@ -154,7 +154,7 @@ fn the_settings_of_a_cluster_belong_together() {
 #[test]
 fn a_cluster_is_refused_by_name_while_it_is_not_served() {
     let dir = tempfile::tempdir().unwrap();
-    const { assert!(!settings::CLUSTERS_ARE_SERVED, "then these settings belong into SETTINGS and the README") };
+    const { assert!(!cluster_settings::CLUSTERS_ARE_SERVED, "then these settings belong into SETTINGS and the README") };
     for line in CLUSTER.lines() {
         let problem = read_cluster(line, dir.path()).unwrap().broker_config().unwrap_err();
         let name = line.trim_start().split(' ').next().unwrap();
