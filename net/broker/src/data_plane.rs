@@ -330,6 +330,7 @@ impl DataPlane {
         self.parts.sockets.close_listener(self.parts.listener);
         self.answer_all_parked();
         self.answer_all_followers();
+        self.stop_following();
         self.settle_dirty();
     }
 

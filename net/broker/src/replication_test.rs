@@ -7,9 +7,10 @@ use crate::broker_pair_test::*;
 use sluice_metadata::{EndLease, Image, on_lease_ended};
 use sluice_model::{BrokerId, ErrorCode, FrameHeader, Incarnation, ShardIndex};
 use sluice_protocol::{
-    BrokerChallengeAnswer, BrokerChallengeRequest, BrokerName, BrokerProofAnswer, BrokerProofRequest, BrokerRole, Durability,
-    Introduction, ProduceAnswer, ProduceRequest, ProducedPartition, ProofOf, ReplicaFetchAnswer, ReplicaFetchRequest,
-    ReplicaFetched, ReplicaFlushAnswer, ReplicaFlushRequest, ReplicaFlushed, ReplicaOutcome, ReplicaPosition,
+    BrokerChallengeAnswer, BrokerChallengeRequest, BrokerName, BrokerProofAnswer, BrokerProofRequest, BrokerRole,
+    DeleteRecordsRequest, Durability, Introduction, ProduceAnswer, ProduceRequest, ProducedPartition, ProofOf,
+    ReplicaBeginningRequest, ReplicaFetchAnswer, ReplicaFetchRequest, ReplicaFetched, ReplicaFlushAnswer, ReplicaFlushRequest,
+    ReplicaFlushed, ReplicaOutcome, ReplicaPosition,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -204,7 +205,8 @@ struct HandMade {
 }
 
 const HAND_MADE: BrokerId = BrokerId(2);
-const INCARNATION: Incarnation = Incarnation { number: 4, random: 4 };
+/// Before any start of a real broker.
+const INCARNATION: Incarnation = Incarnation { number: 0, random: 4 };
 
 impl HandMade {
     fn connect(leader: &Side, session: u64) -> Self {
@@ -382,5 +384,48 @@ fn what_a_follower_says_is_judged_and_refused_by_name() {
     assert_eq!(only_fetched(&answer).outcome, ReplicaOutcome::Diverging { epoch: Some(epoch), end_offset: 1 });
     let twice = follower.fetch_request(&[position(epoch, 1, 0, None); 2], 0);
     assert_eq!(code(follower.client.ask(&twice, &[]).refusal().error), ErrorCode::InvalidArgument);
+    leader.broker.shutdown().expect("a clean stop");
+}
+
+#[test]
+fn a_follower_begins_where_the_leaders_log_does_when_the_rest_is_deleted() {
+    let (leader, mut image, epoch) = leader_alone();
+    let mut client = leader.client();
+    let mut follower = HandMade::connect(&leader, 1);
+    for sequence in 0..10 {
+        let bytes = frames::frame(&frame(b"record").sequenced(1000, 0, sequence));
+        let leader_only = ProduceRequest { acks: 1, ..produce_request(TOPIC, 0, bytes.len()) };
+        assert_eq!(only(client.ask(&leader_only, &bytes).decode()).error, 0);
+    }
+    let (_, copied) = follower.fetch(&[position(epoch, 0, 0, None)], 60_000);
+    let mut last = None;
+    let mut rest = &copied[..];
+    while let Ok((header, _)) = FrameHeader::parse_frame(rest) {
+        last = Some(*header);
+        rest = &rest[header.frame_len()..];
+    }
+    follower.fetch(&[position(epoch, 10, 10, last.as_ref())], 60_000);
+    let delete = DeleteRecordsRequest { topic_id: TOPIC, partition: 0, offset: 6 };
+    assert_eq!(client.call(&delete).log_start_offset, 6);
+    let mut fresh = HandMade::connect(&leader, 2);
+    let (answer, _) = fresh.fetch(&[position(epoch, 0, 0, None)], 60_000);
+    assert_eq!(only_fetched(&answer).outcome, ReplicaOutcome::BelowLogStart { first_offset: 6 });
+    let asked = ReplicaBeginningRequest { topic_id: TOPIC, partition: 0, leader_epoch: epoch, after_producer_id: None };
+    let beginning = fresh.client.call(&asked);
+    assert_eq!((beginning.error, beginning.first_offset, beginning.more), (0, 6, false), "{}", beginning.text);
+    let batches: Vec<u64> = beginning.producers[0].batches.iter().map(|batch| batch.base_offset).collect();
+    assert_eq!((beginning.producers[0].producer_id, batches.last()), (1000, Some(&5)), "as of the first frame: {batches:?}");
+    let other_epoch = ReplicaBeginningRequest { leader_epoch: epoch + 1, ..asked };
+    assert_eq!(code(fresh.client.call(&other_epoch).error), ErrorCode::NotLeader);
+
+    // The same for a broker that has nothing.
+    let real = Side::start(2);
+    join(&mut image, HAND_MADE, real.broker.incarnation(), real.address());
+    leader.tell(&image);
+    real.tell(&image);
+    let copied_len = copied.len() as u64 * 4 / 10;
+    until("the rest is copied", || (real.counter("replica_copied_len") >= copied_len).then_some(()));
+    assert_eq!(real.counter("replica_copied_len"), copied_len, "what is deleted is not copied");
+    real.broker.shutdown().expect("a clean stop");
     leader.broker.shutdown().expect("a clean stop");
 }

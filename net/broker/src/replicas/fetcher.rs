@@ -35,6 +35,8 @@ const WINDOW_LEN: usize = REPLICAS_PER_FETCH_MAX / 2;
 const WINDOW_WAIT_MS: u32 = 10;
 /// A parked fetch that lacks a partition is given up no more often than this, microseconds.
 const RENEWAL_US: u64 = 20_000;
+/// A fetch for whose frames there is no room is tried again after this long, microseconds.
+const ROOM_RETRY_US: u64 = 10_000;
 /// Reports of flushes that are not answered; those after them wait and become one.
 const FLUSHES_IN_FLIGHT_MAX: usize = 16;
 
@@ -45,7 +47,9 @@ pub(crate) struct Fetcher {
     pub(crate) state: FetcherState,
     pub(crate) session: FollowerSession,
     /// Every partition that can be fetched from there, and where it goes on.
-    pub(crate) positions: BTreeMap<TopicPartition, PartitionFetch>,
+    positions: BTreeMap<TopicPartition, PartitionFetch>,
+    /// The session's last fetch names all of them.
+    is_all_named: bool,
     /// Those that are left out until then, microseconds, because the leader has refused them.
     pub(crate) put_off: BTreeMap<TopicPartition, u64>,
     pub(crate) beginnings: BTreeMap<TopicPartition, PartialBeginning>,
@@ -110,6 +114,7 @@ impl Fetcher {
             state: FetcherState::Apart { until_us: 0 },
             session: FollowerSession::default(),
             positions: BTreeMap::new(),
+            is_all_named: true,
             put_off: BTreeMap::new(),
             beginnings: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -134,6 +139,39 @@ impl Fetcher {
         matches!(&self.state, FetcherState::Linked(link) if link.stage == Stage::Open)
     }
 
+    /// All that can be fetched from there now.
+    pub(crate) fn set_positions(&mut self, positions: BTreeMap<TopicPartition, PartitionFetch>) {
+        self.positions = positions;
+        self.is_all_named = false;
+    }
+
+    /// One of those is somewhere else now, or cannot be fetched any more.
+    pub(crate) fn set_position(&mut self, id: TopicPartition, position: Option<PartitionFetch>) {
+        match position {
+            // One that is new here is found when all are looked at: then it is known which shard leads it.
+            Some(position) => {
+                if let Some(known) = self.positions.get_mut(&id) {
+                    self.is_all_named &= known.leader_epoch == position.leader_epoch;
+                    *known = position;
+                }
+            }
+            None => _ = self.positions.remove(&id),
+        }
+    }
+
+    pub(crate) fn has_positions(&self) -> bool {
+        !self.positions.is_empty()
+    }
+
+    /// Bytes have come: whatever is owed is on its way.
+    pub(crate) fn note_progress(&mut self, now_us: u64) {
+        for asked in self.asked.values_mut() {
+            if let Asked::Fetch { stalled_us, .. } = asked {
+                *stalled_us = (*stalled_us).max(now_us + FETCH_STALL_US);
+            }
+        }
+    }
+
     /// It fetches nothing and waits for nothing.
     pub(crate) fn is_idle(&self) -> bool {
         self.positions.is_empty() && self.beginnings.is_empty() && !self.is_fetching()
@@ -156,9 +194,10 @@ impl Fetcher {
 
     /// What this shard has flushed of a partition, perhaps of one that is fetched elsewhere.
     pub(crate) fn note_flushed(&mut self, id: TopicPartition, leader_epoch: LeaderEpoch, offset: Offset) {
-        if self.positions.contains_key(&id) {
-            self.flushed.insert(id, (leader_epoch, offset));
-        }
+        let Some(position) = self.positions.get_mut(&id).filter(|position| position.leader_epoch == leader_epoch) else { return };
+        // What is beyond its place the next fetch says, which proves it.
+        position.flushed = position.flushed.max(offset.min(position.position.offset));
+        self.flushed.insert(id, (leader_epoch, offset));
     }
 
     /// Sends what can be sent now: the next fetch, or what was flushed while one is parked. `room` is what the shard takes.
@@ -166,11 +205,16 @@ impl Fetcher {
         if !self.is_open() {
             return Ok(());
         }
+        let put_off_count = self.put_off.len();
         self.put_off.retain(|_, until_us| *until_us > now_us);
-        if self.is_fetching() && self.lacks_a_partition() && now_us.saturating_sub(self.last_renewal_us) >= RENEWAL_US {
-            // The leader would not look at it before the parked fetch ends.
-            self.last_renewal_us = now_us;
-            self.lose_session();
+        self.is_all_named &= self.put_off.len() == put_off_count;
+        if !self.is_all_named && self.is_fetching() && now_us.saturating_sub(self.last_renewal_us) >= RENEWAL_US {
+            self.is_all_named = !self.lacks_a_partition();
+            if !self.is_all_named {
+                // The leader would not look at it before the parked fetch ends.
+                self.last_renewal_us = now_us;
+                self.lose_session();
+            }
         }
         if !self.is_fetching() && room > 0 && now_us >= self.fetch_from_us {
             self.fetch(now_us, room)?;
@@ -191,6 +235,7 @@ impl Fetcher {
             return Ok(());
         }
         let Some(request) = self.session.fetch(&wanted) else { return Ok(()) };
+        self.is_all_named = true;
         self.named = wanted.iter().map(|(&id, fetch)| (id, fetch.leader_epoch)).collect();
         let wait_ms = if self.window_end.is_some() { WINDOW_WAIT_MS } else { FETCH_WAIT_MS };
         let len_max = ANSWER_LEN_MAX.min(room.max(LARGEST_FRAME_LEN));
@@ -254,7 +299,8 @@ impl Fetcher {
                     _ => u64::MAX,
                 });
                 let put_off = self.put_off.values().copied();
-                let next_fetch = if self.is_fetching() { u64::MAX } else { self.fetch_from_us.max(now_us + 10_000) };
+                let waits_for_room = !self.is_fetching() && !self.is_idle();
+                let next_fetch = if waits_for_room { self.fetch_from_us.max(now_us + ROOM_RETRY_US) } else { u64::MAX };
                 stalled.chain(put_off).chain([next_fetch]).min().unwrap_or(u64::MAX)
             }
         }

@@ -58,6 +58,13 @@ fn open(connection: ConnectionId) -> Fetcher {
     fetcher
 }
 
+/// One more partition, or another place of one.
+fn fetch_also(fetcher: &mut Fetcher, id: TopicPartition, position: PartitionFetch) {
+    let mut positions = fetcher.positions.clone();
+    positions.insert(id, position);
+    fetcher.set_positions(positions);
+}
+
 fn asked(fetcher: &Fetcher) -> (usize, usize) {
     let count = |is: fn(&Asked) -> bool| fetcher.asked.values().filter(|asked| is(asked)).count();
     (count(|asked| matches!(asked, Asked::Fetch { .. })), count(|asked| matches!(asked, Asked::Flush { .. })))
@@ -104,7 +111,7 @@ fn only_the_leader_that_is_meant_is_believed() {
 fn nothing_is_fetched_before_the_leader_has_proved_itself() {
     let (mut fetcher, _) = introduced(any_connection());
     fetcher.asked.clear();
-    fetcher.positions.insert(id(0), position(5, 2));
+    fetch_also(&mut fetcher, id(0), position(5, 2));
     fetcher.go_on(0, ROOM).expect("nothing to encode");
     assert_eq!(asked(&fetcher), (0, 0));
 }
@@ -114,7 +121,7 @@ fn one_fetch_is_under_way_and_flushes_are_told_beside_it() {
     let mut fetcher = open(any_connection());
     fetcher.go_on(0, ROOM).expect("small");
     assert_eq!(asked(&fetcher), (0, 0), "there is nothing to fetch");
-    fetcher.positions.insert(id(0), position(5, 2));
+    fetch_also(&mut fetcher, id(0), position(5, 2));
     fetcher.go_on(0, 0).expect("small");
     assert_eq!(asked(&fetcher), (0, 0), "there is no room for what would come");
     fetcher.go_on(0, ROOM).expect("small");
@@ -124,7 +131,7 @@ fn one_fetch_is_under_way_and_flushes_are_told_beside_it() {
     fetcher.go_on(RENEWAL_US, ROOM).expect("small");
     assert_eq!(asked(&fetcher), (1, 1));
     for offset in 0..FLUSHES_IN_FLIGHT_MAX as u64 + 5 {
-        fetcher.positions.insert(id(0), position(100, 2));
+        fetch_also(&mut fetcher, id(0), position(100, 2));
         fetcher.note_flushed(id(0), LeaderEpoch(2), Offset(4 + offset));
         fetcher.go_on(RENEWAL_US, ROOM).expect("small");
     }
@@ -134,20 +141,20 @@ fn one_fetch_is_under_way_and_flushes_are_told_beside_it() {
 #[test]
 fn a_partition_that_is_new_ends_a_fetch_that_lacks_it_and_one_that_was_refused_waits() {
     let mut fetcher = open(any_connection());
-    fetcher.positions.insert(id(0), position(5, 2));
+    fetch_also(&mut fetcher, id(0), position(5, 2));
     fetcher.go_on(0, ROOM).expect("small");
     let first = fetcher.session.id();
-    fetcher.positions.insert(id(1), position(0, 2));
+    fetch_also(&mut fetcher, id(1), position(0, 2));
     fetcher.put_off.insert(id(1), 50 * RENEWAL_US);
     fetcher.go_on(2 * RENEWAL_US, ROOM).expect("small");
     assert_eq!(fetcher.session.id(), first, "it was refused a moment ago");
     fetcher.go_on(51 * RENEWAL_US, ROOM).expect("small");
     assert_eq!((fetcher.session.id(), asked(&fetcher)), (first + 1, (1, 0)));
     // Another leader epoch is another fetch, too.
-    fetcher.positions.insert(id(0), position(5, 3));
+    fetch_also(&mut fetcher, id(0), position(5, 3));
     fetcher.go_on(52 * RENEWAL_US, ROOM).expect("small");
     assert_eq!(fetcher.session.id(), first + 2);
-    fetcher.positions.insert(id(2), position(0, 2));
+    fetch_also(&mut fetcher, id(2), position(0, 2));
     fetcher.go_on(52 * RENEWAL_US + 1, ROOM).expect("small");
     assert_eq!(fetcher.session.id(), first + 2, "but not as often as one likes");
 }
@@ -158,7 +165,7 @@ fn a_leader_that_does_not_answer_is_left() {
     assert!(!fetcher.is_stalled(INTRODUCTION_US_MAX) && fetcher.is_stalled(INTRODUCTION_US_MAX + 1));
     let mut fetcher = open(any_connection());
     assert!(!fetcher.is_stalled(u64::MAX), "nothing is owed");
-    fetcher.positions.insert(id(0), position(5, 2));
+    fetch_also(&mut fetcher, id(0), position(5, 2));
     fetcher.go_on(0, ROOM).expect("small");
     let patience_us = u64::from(FETCH_WAIT_MS) * 1000 + FETCH_STALL_US;
     assert!(!fetcher.is_stalled(patience_us) && fetcher.is_stalled(patience_us + 1));
@@ -170,7 +177,8 @@ fn a_leader_that_does_not_answer_is_left() {
 fn more_partitions_than_one_fetch_names_are_fetched_in_turns() {
     let mut fetcher = open(any_connection());
     let count = WINDOW_LEN as u32 * 2 + 10;
-    fetcher.positions = (0..count).map(|partition| (id(partition), position(0, 1))).collect();
+    let positions = (0..count).map(|partition| (id(partition), position(0, 1)));
+    fetcher.set_positions(positions.collect());
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..3 {
         let wanted = fetcher.wanted();

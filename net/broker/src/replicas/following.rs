@@ -19,7 +19,7 @@ use std::io::IoSlice;
 use std::mem;
 
 /// All positions are looked at this often at least, microseconds.
-const REFRESH_US: u64 = 20_000;
+const REFRESH_US: u64 = 50_000;
 /// The same while this shard follows nobody.
 const IDLE_REFRESH_US: u64 = 500_000;
 /// Receives of one connection in one turn.
@@ -73,6 +73,14 @@ impl DataPlane {
         self.log_troubles();
     }
 
+    /// The broker stops: nothing more is fetched.
+    pub(crate) fn stop_following(&mut self) {
+        let leaders: Vec<LeaderShard> = self.following.fetchers.keys().copied().collect();
+        for leader in leaders {
+            self.with_fetcher(leader, |plane, fetcher| plane.part(fetcher, "the broker stops"));
+        }
+    }
+
     /// Takes a fetcher out to work with it beside everything else.
     fn with_fetcher(&mut self, leader: LeaderShard, work: impl FnOnce(&mut Self, &mut Fetcher)) {
         if let Some(mut fetcher) = self.following.fetchers.remove(&leader) {
@@ -88,11 +96,6 @@ impl DataPlane {
         for (id, leader_epoch, offset) in flushed.drain(..) {
             for fetcher in self.following.fetchers.values_mut() {
                 fetcher.note_flushed(id, leader_epoch, offset);
-                if let Some(position) = fetcher.positions.get_mut(&id)
-                    && position.leader_epoch == leader_epoch
-                {
-                    position.flushed = position.flushed.max(offset.min(position.position.offset));
-                }
             }
         }
         self.flushed = flushed;
@@ -111,12 +114,12 @@ impl DataPlane {
             }
         }
         for (leader, fetcher) in &mut self.following.fetchers {
-            fetcher.positions = groups.remove(leader).unwrap_or_default();
+            fetcher.set_positions(groups.remove(leader).unwrap_or_default());
         }
         for (leader, positions) in groups {
             let seed = random_bytes().map_or(u64::from(leader.0.0), u64::from_le_bytes);
             let mut fetcher = Box::new(Fetcher::new(leader, seed));
-            fetcher.positions = positions;
+            fetcher.set_positions(positions);
             self.following.fetchers.insert(leader, fetcher);
         }
         let is_idle = self.following.fetchers.values().all(|fetcher| fetcher.is_idle());
@@ -127,7 +130,7 @@ impl DataPlane {
     fn advance(&mut self, fetcher: &mut Fetcher) {
         let now_us = self.now.mono_us;
         match &fetcher.state {
-            FetcherState::Apart { until_us } if *until_us <= now_us && !fetcher.positions.is_empty() => self.look_up(fetcher),
+            FetcherState::Apart { until_us } if *until_us <= now_us && fetcher.has_positions() => self.look_up(fetcher),
             FetcherState::Apart { .. } | FetcherState::Resolving => {}
             FetcherState::Linked(_) if fetcher.is_stalled(now_us) => self.part(fetcher, "it does not answer"),
             FetcherState::Linked(_) => self.ask_for_more(fetcher),
@@ -201,6 +204,7 @@ impl DataPlane {
             if is_connecting {
                 return plane.on_connected(fetcher, connection);
             }
+            fetcher.note_progress(plane.now.mono_us);
             if readable && let Err(problem) = plane.receive_from_leader(fetcher) {
                 return plane.part(fetcher, &problem);
             }

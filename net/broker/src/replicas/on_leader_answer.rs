@@ -138,11 +138,8 @@ impl DataPlane {
     /// Where the partition goes on now, when it still does from that leader.
     fn refresh_position(&self, fetcher: &mut Fetcher, id: TopicPartition) {
         let position = self.parts.opened.get().and_then(|opened| opened.partitions.follower_position(id));
-        match position.filter(|position| position.leader == fetcher.leader.0) {
-            // One that is new here is found when all are looked at: then it is known which shard leads it.
-            Some(position) => _ = fetcher.positions.get_mut(&id).map(|known| *known = position.fetch()),
-            None => _ = fetcher.positions.remove(&id),
-        }
+        let position = position.filter(|position| position.leader == fetcher.leader.0);
+        fetcher.set_position(id, position.map(|position| position.fetch()));
     }
 
     fn ask_beginning(
