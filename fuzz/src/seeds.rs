@@ -90,7 +90,7 @@ fn messages() -> Vec<Seed> {
         encode(1, 0, &replica_fetched(), 5),
         encode(1, 0, &ReplicaFlushRequest { session: 3, number: 5, flushed: vec![flushed; 2] }, 0),
         encode(1, 0, &beginning(), 0),
-        encode(1, 0, &ControllerMessageRequest { kind: 1, payload_len: 7 }, 7),
+        encode(1, 0, &ControllerMessageRequest { kind: 1, payload_len: 7, more: false }, 7),
     ];
     let names = [
         "hello",

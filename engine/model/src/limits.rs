@@ -60,8 +60,9 @@ pub const REPLICA_ENTRY_LEN_MAX: usize = 60;
 pub const PRODUCERS_PER_BEGINNING_MAX: usize = 4096;
 /// Most leader epochs in such an answer: the newest.
 pub const EPOCHS_PER_BEGINNING_MAX: usize = 4096;
-/// Longest message to a controller, or answer of one, that other code than this protocol reads, bytes.
-pub const CONTROLLER_PAYLOAD_LEN_MAX: usize = 8 * 1024 * 1024;
+/// Longest part of what controllers say to each other, bytes; and longest message of them, in all its parts.
+pub const CONTROLLER_PART_LEN_MAX: usize = 1024 * 1024;
+pub const CONTROLLER_MESSAGE_LEN_MAX: usize = 72 * 1024 * 1024;
 /// Shortest and longest secret of a cluster, bytes.
 pub const CLUSTER_SECRET_LEN_MIN: usize = 32;
 pub const CLUSTER_SECRET_LEN_MAX: usize = 1024;
@@ -120,6 +121,6 @@ const _: () = assert!(
     REPLICAS_PER_FETCH_MAX * REPLICA_ENTRY_LEN_MAX + 256 <= MESSAGE_BODY_LEN_MAX,
     "a request that names as many replicas as it may fits"
 );
-const _: () = assert!(CONTROLLER_PAYLOAD_LEN_MAX + MESSAGE_BODY_LEN_MAX < MESSAGE_LEN_MAX);
+const _: () = assert!(CONTROLLER_PART_LEN_MAX + MESSAGE_BODY_LEN_MAX < MESSAGE_LEN_MAX);
 const _: () =
     assert!(SHARDS_PER_BROKER_MAX <= SHARDS_PER_CLUSTER_MAX && PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_PER_CLUSTER_MAX);

@@ -14,6 +14,7 @@ mod config;
 mod connection;
 mod control_message;
 mod control_thread;
+pub mod controller_link;
 mod data_folder;
 mod data_plane;
 mod error_table;

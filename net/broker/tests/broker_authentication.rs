@@ -70,7 +70,7 @@ fn expect_stranger(client: &mut RawClient) {
     assert!(text.contains("ReplicaFetch") && text.contains("brokers of this cluster"), "{text}");
     expect_refusal(client, &ReplicaFlushRequest::default(), &[], expected);
     expect_refusal(client, &ReplicaBeginningRequest::default(), &[], expected);
-    expect_refusal(client, &ControllerMessageRequest { kind: 0, payload_len: 5 }, b"bytes", expected);
+    expect_refusal(client, &ControllerMessageRequest { kind: 0, payload_len: 5, more: false }, b"bytes", expected);
 }
 
 #[test]

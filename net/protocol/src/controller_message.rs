@@ -1,13 +1,14 @@
 //! ControllerMessage: bytes that the controllers of two brokers exchange, and what is asked of the controller.
 //!
 //! What they mean is the controller's own matter (raft's messages, commands that are passed on); they follow the body as
-//! frames do, and their length is checked before they are read.
+//! frames do, and their length is checked before they are read. What is longer than one part comes in several, in order and
+//! under one correlation id; so does its answer.
 
 use crate::api::Api;
 use crate::message::{Malformed, Message, Request, at_most};
 use crate::text::TEXT_LEN_MAX;
 use rkyv::{Archive, Deserialize, Serialize};
-use sluice_model::limits::CONTROLLER_PAYLOAD_LEN_MAX;
+use sluice_model::limits::CONTROLLER_PART_LEN_MAX;
 
 /// Who reads the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct ControllerMessageRequest {
     /// [`ControllerMessageKind`].
     pub kind: u8,
     pub payload_len: u32,
+    /// Another part of it follows.
+    pub more: bool,
 }
 
 /// Followed by `payload_len` bytes; none with an error.
@@ -44,6 +47,8 @@ pub struct ControllerMessageAnswer {
     pub error: u16,
     pub text: String,
     pub payload_len: u32,
+    /// Another part of it follows; never with an error.
+    pub more: bool,
 }
 
 impl ArchivedControllerMessageRequest {
@@ -78,7 +83,7 @@ impl Message for ControllerMessageRequest {
         if archived.kind().is_none() {
             return Err(Malformed::Value { what: "kind (0 raft, 1 command)", got: u64::from(archived.kind) });
         }
-        at_most("bytes for the controller", archived.payload_len.to_native() as usize, CONTROLLER_PAYLOAD_LEN_MAX)
+        at_most("bytes for the controller", archived.payload_len.to_native() as usize, CONTROLLER_PART_LEN_MAX)
     }
 }
 
@@ -92,6 +97,6 @@ impl Message for ControllerMessageAnswer {
 
     fn check(archived: &ArchivedControllerMessageAnswer) -> Result<(), Malformed> {
         at_most("bytes of text", archived.text.len(), TEXT_LEN_MAX)?;
-        at_most("bytes of the controller", archived.payload_len.to_native() as usize, CONTROLLER_PAYLOAD_LEN_MAX)
+        at_most("bytes of the controller", archived.payload_len.to_native() as usize, CONTROLLER_PART_LEN_MAX)
     }
 }

@@ -88,7 +88,7 @@ fn samples() -> Vec<Vec<u8>> {
         encode(1, 0, &replica_fetch(), 0),
         encode(1, 0, &replica_fetched(), 305),
         encode(1, 0, &beginning(), 0),
-        encode(1, 0, &ControllerMessageRequest { kind: 1, payload_len: 7 }, 7),
+        encode(1, 0, &ControllerMessageRequest { kind: 1, payload_len: 7, more: false }, 7),
     ];
     encoded.into_iter().map(|message| message.unwrap()[PREFIX_LEN..].to_vec()).collect()
 }
@@ -189,9 +189,9 @@ fn what_no_broker_says_to_another_is_refused() {
         change(&mut request);
         assert!(no_value(refusal_of(&request)), "{request:?}");
     }
-    assert!(no_value(refusal_of(&ControllerMessageRequest { kind: 2, payload_len: 0 })));
-    let payload_len = CONTROLLER_PAYLOAD_LEN_MAX as u32 + 1;
-    assert!(too_many(refusal_of(&ControllerMessageRequest { kind: 1, payload_len })));
+    assert!(no_value(refusal_of(&ControllerMessageRequest { kind: 2, payload_len: 0, more: false })));
+    let payload_len = CONTROLLER_PART_LEN_MAX as u32 + 1;
+    assert!(too_many(refusal_of(&ControllerMessageRequest { kind: 1, payload_len, more: false })));
     assert!(too_many(refusal_of(&ControllerMessageAnswer { payload_len, ..Default::default() })));
     assert!(ControllerMessageAnswer { payload_len: 5, ..Default::default() }.check_payload(6).is_err());
 

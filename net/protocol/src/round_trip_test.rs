@@ -168,7 +168,7 @@ fn every_message_reads_back() {
     round_trip(&ReplicaFlushAnswer { error: 92, session: 3, number: 10, ..Default::default() });
     round_trip(&ReplicaBeginningRequest { topic_id: [7; 16], after_producer_id: Some(5), ..Default::default() });
     round_trip(&beginning());
-    round_trip(&ControllerMessageRequest { kind: ControllerMessageKind::Command as u8, payload_len: 5 });
+    round_trip(&ControllerMessageRequest { kind: ControllerMessageKind::Command as u8, payload_len: 5, more: false });
     round_trip(&ControllerMessageAnswer { payload_len: 5, ..Default::default() });
     round_trip(&Refusal { error: 50, text: "try again".into(), retry_after_ms: 20 });
 }
