@@ -1,14 +1,14 @@
 //! A shard that leads and one that follows, over real sockets: nothing is acknowledged to all before the follower has
 //! flushed it, whatever becomes of the connection between them, and what was acknowledged is there when the other leads.
 
-use crate::broker_pair_test::frames::values;
+use crate::broker_pair_test::frames::{FrameSpec, values};
 use crate::broker_pair_test::raw_client::{RawClient, code, produce_request};
 use crate::broker_pair_test::*;
 use sluice_metadata::{EndLease, Image, on_lease_ended};
 use sluice_model::{BrokerId, ErrorCode, FrameHeader, Incarnation, ShardIndex};
 use sluice_protocol::{
     BrokerChallengeAnswer, BrokerChallengeRequest, BrokerName, BrokerProofAnswer, BrokerProofRequest, BrokerRole,
-    DeleteRecordsRequest, Durability, Introduction, ProduceAnswer, ProduceRequest, ProducedPartition, ProofOf,
+    DeleteRecordsRequest, Durability, Introduction, ProduceAnswer, ProducePartition, ProduceRequest, ProducedPartition, ProofOf,
     ReplicaBeginningRequest, ReplicaFetchAnswer, ReplicaFetchRequest, ReplicaFetched, ReplicaFlushAnswer, ReplicaFlushRequest,
     ReplicaFlushed, ReplicaOutcome, ReplicaPosition,
 };
@@ -77,6 +77,48 @@ fn acks_all_is_answered_once_the_follower_has_flushed_and_a_failover_loses_nothi
 
 fn only(answer: ProduceAnswer) -> ProducedPartition {
     answer.partitions.into_iter().next().expect("one partition")
+}
+
+#[test]
+fn two_brokers_that_follow_each_other_acknowledge_for_all_their_partitions() {
+    let count = 24;
+    let (one, two) = (Side::start(1), Side::start(2));
+    let mut image = new_image();
+    for side in [&one, &two] {
+        join(&mut image, side.broker.id(), side.broker.incarnation(), side.address());
+    }
+    create_topic(&mut image, count);
+    let led: Vec<u32> = (0..count).filter(|number| leader_of(&image, *number) == one.broker.id()).collect();
+    assert!((1..count as usize).contains(&led.len()), "both lead some of them: {led:?}");
+    one.tell(&image);
+    two.tell(&image);
+    let mut clients = [two.client(), one.client()];
+    for number in 0..count {
+        let client = &mut clients[usize::from(led.contains(&number))];
+        until("it is led", || {
+            let (answer, _) = client.fetch(TOPIC, number, 0);
+            (answer.partitions[0].error == 0).then_some(())
+        });
+    }
+    // All of a round are under way at once.
+    for round in 0..5_u64 {
+        for number in 0..count {
+            let bytes = frames::frame(&FrameSpec { partition: number, ..frame(&[round as u8; 700]) });
+            let request = ProduceRequest { partitions: vec![entry(number, bytes.len())], ..produce_request(TOPIC, 0, 0) };
+            clients[usize::from(led.contains(&number))].send(&request, &bytes);
+        }
+        for number in 0..count {
+            let answered = clients[usize::from(led.contains(&number))].receive().expect("an answer");
+            let produced = only(answered.decode());
+            assert_eq!((produced.error, produced.base_offset, produced.durability), (0, round, Durability::Committed as u8));
+        }
+    }
+    one.broker.shutdown().expect("a clean stop");
+    two.broker.shutdown().expect("a clean stop");
+}
+
+fn entry(partition: u32, frame_len: usize) -> ProducePartition {
+    ProducePartition { topic_id: TOPIC, partition, frame_len: u32::try_from(frame_len).expect("a small frame") }
 }
 
 /// Passes bytes on between a follower and its leader, and cuts a connection when so many of them have come through.

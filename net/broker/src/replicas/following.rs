@@ -260,7 +260,7 @@ impl DataPlane {
             if let Some(window) = link.input.window() {
                 let wanted = window.len().min(WINDOW_LEN_MAX);
                 let Some(len) = received(self.parts.sockets.recv(connection, &mut window[..wanted]))? else { return Ok(()) };
-                self.parts.metrics.received_bytes.add(len as u64);
+                self.note_received(len);
                 if let Some(gathered) = link.input.received(len, self.now.mono_us) {
                     self.on_leader_message(fetcher, gathered.prefix, &gathered.rest)?;
                     self.room.give_back(gathered.rest);
@@ -277,10 +277,16 @@ impl DataPlane {
         Ok(())
     }
 
+    /// Counts for the turn, too: what comes in one go must not fill the journal's buffers while nobody empties them.
+    fn note_received(&mut self, len: usize) {
+        self.parts.metrics.received_bytes.add(len as u64);
+        self.received_len += len;
+    }
+
     /// Whether there may be more.
     fn receive_whole(&mut self, fetcher: &mut Fetcher, connection: ConnectionId, buffer: &mut [u8]) -> Result<bool, String> {
         let Some(len) = received(self.parts.sockets.recv(connection, buffer))? else { return Ok(false) };
-        self.parts.metrics.received_bytes.add(len as u64);
+        self.note_received(len);
         let mut left = &buffer[..len];
         while !left.is_empty() {
             let now_us = self.now.mono_us;

@@ -68,7 +68,7 @@ impl Parked {
 impl Leading {
     /// The link of `from` over this connection; a new one when there is none.
     pub(crate) fn link(&mut self, from: FollowerShard, connection: ConnectionId, incarnation: Incarnation) -> &mut Link {
-        if !self.links.get(&from).is_some_and(|link| link.connection == connection) {
+        if self.links.get(&from).is_none_or(|link| link.connection != connection) {
             self.last_token += 1;
             let token = self.last_token;
             self.by_token.insert(token, from);

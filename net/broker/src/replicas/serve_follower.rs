@@ -77,7 +77,7 @@ impl DataPlane {
     }
 
     fn on_looked_up(&mut self, of: ReplicaOf, result: Result<(), WireError>) {
-        if !self.leading.find(of.from).is_some_and(|link| link.token == of.token) {
+        if self.leading.find(of.from).is_none_or(|link| link.token != of.token) {
             return;
         }
         match result {
