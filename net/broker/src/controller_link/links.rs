@@ -68,3 +68,11 @@ impl ControllerLinks {
         connection.clone()
     }
 }
+
+const _: () = assert!(sluice_controller::CONTROLLER_MESSAGE_LEN_MAX <= CONTROLLER_MESSAGE_LEN_MAX);
+
+impl sluice_controller::Transport for ControllerLinks {
+    fn call(&self, to: BrokerId, address: &str, message: Vec<u8>) -> sluice_controller::Call {
+        Self::call(self, to, address, ControllerMessageKind::Raft, message)
+    }
+}
