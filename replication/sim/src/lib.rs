@@ -11,6 +11,7 @@ pub mod audit;
 pub mod changed_bits;
 pub mod clients;
 pub mod clock;
+pub mod cluster;
 pub mod control;
 pub mod coverage;
 pub mod faults;

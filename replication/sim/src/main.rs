@@ -1,6 +1,8 @@
 //! The program: many seeds, one seed with its trace, or the planted bugs. Exit status 0 when all is well, 1 when a seed
 //! fails or a planted bug is not caught, 2 for a command line that makes no sense.
 
+mod cluster_command;
+
 use clap::{Parser, Subcommand};
 use sluice_sim::plan::Mask;
 use sluice_sim::plants;
@@ -9,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Simulates the storage of one broker, from seeds.
+/// Simulates the storage of one broker, or a whole cluster, from seeds.
 #[derive(Parser)]
 #[command(name = "sluice-sim")]
 struct Arguments {
@@ -61,6 +63,9 @@ enum Command {
         #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))]
         workspace: PathBuf,
     },
+    /// The same for a whole cluster.
+    #[command(subcommand)]
+    Cluster(cluster_command::ClusterCommand),
 }
 
 fn main() -> ExitCode {
@@ -73,10 +78,11 @@ fn main() -> ExitCode {
             Ok(mask) => replay(seed, Settings { mask, steps_max: steps, is_printed: true, prints_calls: calls }),
             Err(message) => usage(&message),
         },
-        Command::Plants { seeds, only, workspace } => match plants::run_all(&workspace, &only, seeds) {
+        Command::Plants { seeds, only, workspace } => match plants::run_all(plants::STORAGE, &workspace, &only, seeds) {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => failed(&message),
         },
+        Command::Cluster(command) => cluster_command::run(command),
     }
 }
 

@@ -10,12 +10,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-/// Where the patches are, in the workspace.
-const PLANTS_DIR: &str = "replication/sim/plants";
+/// Patches, and the simulator that has to catch them.
+#[derive(Clone, Copy, Debug)]
+pub struct Suite {
+    /// Where the patches are, in the workspace.
+    pub dir: &'static str,
+    /// What the program is called with before its options.
+    command: &'static [&'static str],
+    /// Seeds that the copy without a patch has to pass.
+    sound_seeds: u64,
+}
+
+/// Bugs of one broker's storage.
+pub const STORAGE: Suite = Suite { dir: "replication/sim/plants", command: &["run"], sound_seeds: 300 };
+/// Bugs of the protocol between brokers and with the controller.
+pub const CLUSTER: Suite = Suite { dir: "replication/sim/plants-cluster", command: &["cluster", "run"], sound_seeds: 150 };
 /// The first seed.
 pub const FROM: u64 = 0;
-/// Seeds that the copy without a patch has to pass.
-const SOUND_SEEDS: u64 = 300;
 
 /// A patch and what it breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +38,8 @@ pub struct Plant {
 }
 
 /// Every patch, by name.
-pub fn plants(workspace: &Path) -> Result<Vec<Plant>, String> {
-    let dir = workspace.join(PLANTS_DIR);
+pub fn plants(suite: Suite, workspace: &Path) -> Result<Vec<Plant>, String> {
+    let dir = workspace.join(suite.dir);
     let named = |error: std::io::Error| format!("{}: {error}", dir.display());
     let mut plants = Vec::new();
     for entry in fs::read_dir(&dir).map_err(named)? {
@@ -51,15 +62,15 @@ pub fn check_applies(workspace: &Path, plant: &Plant) -> Result<(), String> {
 }
 
 /// Plants one bug after the other, and says of each as it goes by which seed it was caught, and how long that took.
-pub fn run_all(workspace: &Path, only: &str, seeds: u64) -> Result<(), String> {
+pub fn run_all(suite: Suite, workspace: &Path, only: &str, seeds: u64) -> Result<(), String> {
     let started = Instant::now();
     let workspace = fs::canonicalize(workspace).map_err(|error| format!("{}: {error}", workspace.display()))?;
     // As they are now: whoever works on meanwhile changes nothing here.
     let (sources, copy) = (workspace.join("target/plants/sources"), workspace.join("target/plants/copy"));
-    let all = plants(&workspace)?;
+    let all = plants(suite, &workspace)?;
     let chosen: Vec<&Plant> = all.iter().filter(|plant| only.split(',').any(|part| plant.name.contains(part))).collect();
     if chosen.is_empty() {
-        return Err(format!("no patch in {PLANTS_DIR} has a name with {only} in it"));
+        return Err(format!("no patch in {} has a name with {only} in it", suite.dir));
     }
     copy_sources(&workspace, &sources)?;
     // Told before hours may have been spent on the others.
@@ -69,15 +80,15 @@ pub fn run_all(workspace: &Path, only: &str, seeds: u64) -> Result<(), String> {
     }
     copy_sources(&sources, &copy)?;
     println!("{} bugs; first the sources without any, built in {}", chosen.len(), copy.display());
-    let sound = simulate(&copy, SOUND_SEEDS)?;
+    let sound = simulate(suite, &copy, suite.sound_seeds)?;
     match &sound.caught {
-        None => println!("    {SOUND_SEEDS} seeds pass ({})", sound.times),
+        None => println!("    {} seeds pass ({})", suite.sound_seeds, sound.times),
         Some(message) => return Err(format!("without a bug: {message}")),
     }
     let mut missed = Vec::new();
     for plant in &chosen {
         println!("{}: {}", plant.name, plant.breaks);
-        match plant_one(&sources, &copy, plant, seeds)? {
+        match plant_one(suite, (&sources, &copy), plant, seeds)? {
             Simulated { caught: Some(message), times } => println!("    caught: {message} ({times})"),
             Simulated { caught: None, times } => {
                 println!("    NOT CAUGHT by {seeds} seeds ({times})");
@@ -90,13 +101,13 @@ pub fn run_all(workspace: &Path, only: &str, seeds: u64) -> Result<(), String> {
     if missed.is_empty() { Ok(()) } else { Err(format!("not caught: {}", missed.join(", "))) }
 }
 
-fn plant_one(sources: &Path, copy: &Path, plant: &Plant, seeds: u64) -> Result<Simulated, String> {
+fn plant_one(suite: Suite, (sources, copy): (&Path, &Path), plant: &Plant, seeds: u64) -> Result<Simulated, String> {
     copy_sources(sources, copy)?;
     let output = git_apply(copy, &plant.path, false)?;
     if !output.status.success() {
         return Err(format!("{} does not apply: {}", plant.name, last_lines(&output)));
     }
-    simulate(copy, seeds)
+    simulate(suite, copy, seeds)
 }
 
 /// What the simulator of a copy has said.
@@ -119,7 +130,7 @@ impl fmt::Display for Times {
 
 /// Builds the simulator of a copy and runs seeds with it. Built for development: a panic has to be caught there. Not
 /// incrementally: what is kept for that grows with every patch, to gigabytes.
-fn simulate(copy: &Path, seeds: u64) -> Result<Simulated, String> {
+fn simulate(suite: Suite, copy: &Path, seeds: u64) -> Result<Simulated, String> {
     let target = copy.with_file_name("target");
     let started = Instant::now();
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -132,7 +143,8 @@ fn simulate(copy: &Path, seeds: u64) -> Result<Simulated, String> {
     let build = started.elapsed();
     let seeds = seeds.to_string();
     let ran = Command::new(target.join("debug/sluice-sim"))
-        .args(["run", "--from", &FROM.to_string(), "--seeds", &seeds])
+        .args(suite.command)
+        .args(["--from", &FROM.to_string(), "--seeds", &seeds])
         .output()
         .map_err(|error| format!("the simulator of the copy does not start: {error}"))?;
     let times = Times { build, run: started.elapsed() - build };

@@ -38,10 +38,14 @@ pub fn seed_of_this_thread() -> Option<u64> {
     SEED.get()
 }
 
+pub(crate) fn note_seed(seed: u64) {
+    SEED.set(Some(seed));
+}
+
 /// Runs one seed. A panic of the code under test is a violation like any other.
 #[must_use]
 pub fn run_seed(seed: u64, settings: Settings) -> Outcome {
-    SEED.set(Some(seed));
+    note_seed(seed);
     let mut world = World::new(seed, settings);
     let mut steps = 0;
     let result = catch_unwind(AssertUnwindSafe(|| live(&mut world, &mut steps)));
@@ -66,7 +70,7 @@ fn live(world: &mut World, steps: &mut u64) -> Result<(), Violation> {
     Ok(())
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }

@@ -2,7 +2,7 @@
 
 use sluice_sim::coverage::{Coverage, EXPECTED};
 use sluice_sim::plan::Mask;
-use sluice_sim::plants::{check_applies, plants};
+use sluice_sim::plants::{STORAGE, check_applies, plants};
 use sluice_sim::run::{Seeds, Settings, minimised, run_seed, run_seeds};
 use std::path::Path;
 
@@ -45,7 +45,7 @@ fn a_seed_is_the_same_run_every_time() {
 #[test]
 fn every_planted_bug_still_applies() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let plants = plants(&workspace).unwrap_or_else(|message| panic!("{message}"));
+    let plants = plants(STORAGE, &workspace).unwrap_or_else(|message| panic!("{message}"));
     assert!(plants.len() >= 10, "only {} bugs are planted", plants.len());
     for plant in plants {
         assert!(plant.breaks.len() > 20, "{} does not say what it breaks", plant.name);

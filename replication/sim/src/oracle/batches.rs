@@ -69,6 +69,39 @@ impl Batches {
         BatchId(number)
     }
 
+    /// A new batch whose body the broker does not look into, of at least 8 bytes.
+    pub fn make_opaque(
+        &mut self,
+        random: &mut Random,
+        id: TopicPartition,
+        producer: Producer,
+        body_len: usize,
+        record_count: u32,
+    ) -> BatchId {
+        let number = self.0.len();
+        let body = opaque(random, number, body_len);
+        let batch = ProducerBatch {
+            topic_partition: id,
+            attributes: 4,
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            base_sequence: producer.sequence,
+            record_count,
+            base_timestamp_ms: 0,
+            max_timestamp_ms: 0,
+        };
+        let frame = [FrameHeader::new(batch, &body).as_bytes().as_slice(), &body].concat();
+        self.0.push(Batch { id, frame, record_count, producer });
+        BatchId(number)
+    }
+
+    /// The batch that an opaque body names; `None` when none was made that could be it.
+    #[must_use]
+    pub fn sent_as(&self, body: &[u8]) -> Option<BatchId> {
+        let number = usize::try_from(u64::from_le_bytes(*body.first_chunk()?)).ok()?;
+        (number < self.0.len()).then_some(BatchId(number))
+    }
+
     /// Whether a sealed frame is this batch, every byte of the producer's.
     #[must_use]
     pub fn is(&self, batch: BatchId, header: &FrameHeader, body: &[u8]) -> bool {
