@@ -1,6 +1,6 @@
 //! What the broker hears of leases and incarnations, for all of a shard's partitions.
 
-use crate::partitions::Partitions;
+use crate::partitions::{PartitionCell, Partitions};
 use sluice_model::{BrokerId, Clock, Incarnation, LeaderEpoch, TopicPartition};
 use sluice_replica::Leader;
 use sluice_storage::disk::Disk;
@@ -26,6 +26,20 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 self.run_effects(&cell, &mut partition, &[], now, effects);
             });
         }
+    }
+
+    /// One that was made before the last word about the lease, and is found only now.
+    pub(crate) fn tell_lease(&self, cell: &PartitionCell<D>) {
+        let mut partition = cell.borrow_mut();
+        if !self.shared.replication.has_lease.get() {
+            let unknown = partition.replica.on_lease_lost();
+            return self.complete_unknown(unknown);
+        }
+        let now = self.shared.clock.now();
+        self.shared.with_effects(|effects| {
+            partition.replica.on_lease_regained(effects);
+            self.run_effects(cell, &mut partition, &[], now, effects);
+        });
     }
 
     /// A broker has registered another incarnation: what an earlier one has said counts no more.

@@ -259,6 +259,8 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.shared.partitions.borrow_mut().extend(cells);
         for assignment in assignments {
             if let Some(cell) = self.get(assignment.id) {
+                // Nobody told it while it could not be found.
+                self.tell_lease(&cell);
                 self.take_first_state(&cell, assignment.state);
             }
         }

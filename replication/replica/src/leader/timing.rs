@@ -88,6 +88,8 @@ impl Timing {
             if delay_us > times.slow_us / 2 {
                 self.quick_since_us = None;
             }
+        } else if self.mark.is_none() {
+            self.on_quick(now_us, times);
         }
     }
 
@@ -98,12 +100,19 @@ impl Timing {
             self.slow_since_us = None;
         }
         if delay_us <= times.slow_us / 2 {
-            let since_us = *self.quick_since_us.get_or_insert(now_us);
-            if now_us.saturating_sub(since_us) >= times.slow_for_us {
-                self.left_for_slowness = false;
-            }
+            self.on_quick(now_us, times);
         } else {
             self.quick_since_us = None;
+        }
+    }
+
+    /// It keeps nobody waiting: it has flushed quickly, or there is nothing that it has not flushed. After a while of that
+    /// what was slow before is forgotten, or one slow flush before a silence would keep it out as long as that lasts.
+    fn on_quick(&mut self, now_us: u64, times: &IsrTimes) {
+        let since_us = *self.quick_since_us.get_or_insert(now_us);
+        if now_us.saturating_sub(since_us) >= times.slow_for_us {
+            self.left_for_slowness = false;
+            self.slow_since_us = None;
         }
     }
 
@@ -112,9 +121,10 @@ impl Timing {
         self.caught_up_us.is_some_and(|since_us| now_us.saturating_sub(since_us) > times.lag_us_max)
     }
 
-    /// Since when its flushes have been slow, when that is long enough for it to leave.
+    /// Since when its flushes have been slow, when that is long enough for it to leave. While it keeps nobody waiting it stays.
     pub(crate) fn slow_since_us(&self, now_us: u64, times: &IsrTimes) -> Option<u64> {
-        self.slow_since_us.filter(|since_us| now_us.saturating_sub(*since_us) >= times.slow_for_us)
+        let is_quick = self.quick_since_us.is_some();
+        self.slow_since_us.filter(|since_us| !is_quick && now_us.saturating_sub(*since_us) >= times.slow_for_us)
     }
 
     /// It is proposed without this follower, because its flushes are slow.
@@ -166,6 +176,29 @@ mod tests {
             let got =
                 (timing.lags(now_us, &TIMES), timing.slow_since_us(now_us, &TIMES).is_some(), timing.may_join(now_us, &TIMES));
             assert_eq!(got, expected, "{reports:?} at {now_us}");
+        }
+    }
+
+    /// Reports come with changes only: a partition that nobody writes to brings none.
+    #[test]
+    fn one_slow_flush_before_a_silence_neither_drives_it_out_nor_keeps_it_out() {
+        let slow_once = |timing: &mut Timing| {
+            timing.on_report(0, pace(0, 5), &TIMES);
+            timing.look(110, pace(0, 5), &TIMES);
+            timing.on_report(150, pace(5, 5), &TIMES);
+        };
+        let (mut stays, mut left) = (Timing::default(), Timing::default());
+        slow_once(&mut stays);
+        slow_once(&mut left);
+        left.on_left_for_slowness();
+        for at_us in (160..440).step_by(10) {
+            stays.look(at_us, pace(5, 5), &TIMES);
+            left.look(at_us, pace(5, 5), &TIMES);
+            assert_eq!((stays.slow_since_us(at_us, &TIMES), left.may_join(at_us, &TIMES)), (None, false), "at {at_us}");
+        }
+        for timing in [&mut stays, &mut left] {
+            (440..2000).step_by(10).for_each(|at_us| timing.look(at_us, pace(5, 5), &TIMES));
+            assert_eq!((timing.slow_since_us(2000, &TIMES), timing.may_join(2000, &TIMES)), (None, true));
         }
     }
 

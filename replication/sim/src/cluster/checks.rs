@@ -11,6 +11,8 @@ use sluice_storage::testing::executor::block_on;
 use std::collections::BTreeSet;
 
 const READ_LEN: usize = 1 << 20;
+/// No message is under way for longer.
+const LATE_WORDS_US: u64 = 3_000_000;
 /// Replicas that have flushed what is acknowledged, at least: `min_insync_replicas` of every topic of a run.
 const MIN_INSYNC: usize = 2;
 
@@ -104,6 +106,11 @@ impl Cluster {
         self.coverage.hit("acknowledged: looked for on the devices");
         let mut holders = BTreeSet::new();
         for broker in self.brokers.values() {
+            if self.has_just_lost(broker.id) {
+                // It had flushed it, and nobody knew yet that this is gone.
+                holders.insert(broker.id);
+                continue;
+            }
             let Some(shard) = broker.shard_of(id) else { continue };
             let logs = super::audit::durable_logs(broker, shard, &self.plan, &self.truth)?;
             if logs.get(&id).is_some_and(|log| log.iter().any(|(_, held, _)| *held == batch)) {
@@ -116,6 +123,11 @@ impl Cluster {
             batch.0
         );
         Ok(())
+    }
+
+    /// Words of its process before the loss of its folder may still be under way.
+    fn has_just_lost(&self, broker: BrokerId) -> bool {
+        self.fresh_folder.is_some_and(|(lost, at_us)| lost == broker && self.now_us < at_us + LATE_WORDS_US)
     }
 
     #[must_use]

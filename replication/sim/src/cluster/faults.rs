@@ -185,10 +185,10 @@ impl Cluster {
 
     /// A disk is gone with all that was on it; another one takes its place.
     fn lose_folder(&mut self, id: BrokerId, until_us: u64) {
-        if self.has_fresh_folder {
+        if self.fresh_folder.is_some() {
             return;
         }
-        self.has_fresh_folder = true;
+        self.fresh_folder = Some((id, self.now_us));
         let seed = self.random.next_u64();
         let broker = self.broker(id);
         broker.disk = FaultDisk::new(seed);

@@ -28,7 +28,7 @@ pub struct Fetcher {
     outstanding: Option<(RequestNumber, u64)>,
     /// All that this fetch is about, named in it or before.
     asked: BTreeMap<TopicPartition, PartitionFetch>,
-    /// Partitions that are left out until then: a refused one is named again by that.
+    /// Partitions that were refused, and are left out until then.
     left_out: BTreeMap<TopicPartition, u64>,
     /// Since when something is to be fetched that the parked fetch does not ask for.
     lacking_since_us: Option<u64>,
@@ -159,7 +159,13 @@ impl Shard {
                     context.out.push((Node::Broker(leader.0), ask));
                 }
             }
-            FetchedEntry::Refused => self.leave_out(leader, id, context.now.mono_us + REFUSED_US),
+            FetchedEntry::Refused => {
+                // Both ends remember it as named. Only what is named again is judged again, and a full request names all.
+                if let Some(fetcher) = self.fetchers.get_mut(&leader) {
+                    fetcher.lose();
+                }
+                self.leave_out(leader, id, context.now.mono_us + REFUSED_US);
+            }
         }
     }
 

@@ -111,7 +111,7 @@ impl Shard {
             }
             Err(ReplicaRefusal::Rules(FollowerRefusal::ChainMismatch { .. })) => FetchedEntry::ChainMismatch,
             Err(refusal) => {
-                context.facts.push(Fact::Met(met_refusal(&refusal)));
+                context.facts.push(Fact::Refused(met_refusal(&refusal), format!("{id}: {refusal}")));
                 FetchedEntry::Refused
             }
         };

@@ -60,6 +60,8 @@ pub enum Fact {
     BadCopy(TopicPartition, String),
     /// What was met, to be counted.
     Met(&'static str),
+    /// What was refused, and why: the same, and noted.
+    Refused(&'static str, String),
 }
 
 /// The tasks of one process.
@@ -180,7 +182,7 @@ impl Shard {
             }
             Err(ProduceRefusal::Append(AppendRefusal::Sequence(_))) => ProduceOutcome::OutOfOrder,
             Err(refusal) => {
-                context.facts.push(Fact::Met(met_refusal(&refusal)));
+                context.facts.push(Fact::Refused(met_refusal(&refusal), format!("{id}: {refusal}")));
                 ProduceOutcome::Refused
             }
         };

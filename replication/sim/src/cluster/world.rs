@@ -38,7 +38,8 @@ pub struct Cluster {
     pub next_fault_us: u64,
     /// When what was done to each device is undone.
     pub quick_again_us: BTreeMap<BrokerId, u64>,
-    pub has_fresh_folder: bool,
+    /// Whose folder was lost, and when.
+    pub fresh_folder: Option<(BrokerId, u64)>,
     pub(super) acknowledged: u64,
 }
 
@@ -66,7 +67,7 @@ impl Cluster {
             ids: Vec::new(),
             next_fault_us: u64::MAX,
             quick_again_us: BTreeMap::new(),
-            has_fresh_folder: false,
+            fresh_folder: None,
             acknowledged: 0,
             plan,
         }
@@ -280,6 +281,11 @@ impl Cluster {
         match fact {
             Fact::Met(name) => {
                 self.coverage.hit(name);
+                Ok(())
+            }
+            Fact::Refused(name, reason) => {
+                self.coverage.hit(name);
+                self.trace.note(format_args!("  broker {id} refuses {reason}"));
                 Ok(())
             }
             Fact::Committed { id: partition, frame, base_offset } => {
