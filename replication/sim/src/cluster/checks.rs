@@ -43,7 +43,9 @@ impl Cluster {
                             // The device is to fail: what is committed is read later.
                             _ if self.brokers[&id].may_fail => break,
                             other => {
-                                return Err(Violation(format!("{partition}: {at} is committed on {id}, and not read: {other:?}")));
+                                return Err(Violation(format!(
+                                    "{partition}: {at} is committed on {id}, and not read: {other:?}"
+                                )));
                             }
                         }
                     }

@@ -41,6 +41,8 @@ pub struct Cluster {
     /// Whose folder was lost, and when.
     pub fresh_folder: Option<(BrokerId, u64)>,
     pub(super) acknowledged: u64,
+    /// Until then nothing but tasks has to be looked at; 0 when that has to be found out anew.
+    due_us: u64,
 }
 
 impl Cluster {
@@ -69,6 +71,7 @@ impl Cluster {
             quick_again_us: BTreeMap::new(),
             fresh_folder: None,
             acknowledged: 0,
+            due_us: 0,
             plan,
         }
     }
@@ -86,15 +89,18 @@ impl Cluster {
 
     /// Everything that is due, one turn of each broker, and the time until the next thing.
     fn step(&mut self, until_us: u64) -> Result<(), Violation> {
-        while let Some(envelope) = self.network.arrived(self.now_us) {
-            self.deliver(envelope)?;
+        if self.now_us >= self.due_us {
+            while let Some(envelope) = self.network.arrived(self.now_us) {
+                self.deliver(envelope)?;
+            }
+            self.run_due()?;
+            self.due_us = self.next_due_us();
         }
-        self.run_due()?;
         let mut any_ran = false;
-        for id in self.broker_ids() {
-            any_ran |= self.turn(id)?;
+        for at in 0..u32::try_from(self.brokers.len()).expect("few brokers") {
+            any_ran |= self.turn(BrokerId(at + 1))?;
         }
-        let next_us = if any_ran { self.now_us + self.plan.turn_us } else { self.next_due_us().max(self.now_us + 1) };
+        let next_us = if any_ran { self.now_us + self.plan.turn_us } else { self.due_us.max(self.now_us + 1) };
         self.pass_until(next_us.min(until_us));
         Ok(())
     }
@@ -119,7 +125,7 @@ impl Cluster {
         let others = [
             self.network.next_us().unwrap_or(u64::MAX),
             self.controller.next_us(),
-            self.clients.next_us(),
+            if self.ids.is_empty() { u64::MAX } else { self.clients.next_us() },
             self.next_fault_us,
             self.quick_again_us.values().copied().min().unwrap_or(u64::MAX),
         ];
@@ -149,7 +155,7 @@ impl Cluster {
                 _ => {}
             }
         }
-        if self.clients.next_us() <= self.now_us {
+        if !self.ids.is_empty() && self.clients.next_us() <= self.now_us {
             let ids = self.ids.clone();
             self.with_clients(|clients, world| {
                 clients.run_due(&ids, world);
@@ -167,6 +173,10 @@ impl Cluster {
             return Ok(false);
         }
         let done = std::mem::take(&mut *broker.tasks.done.borrow_mut());
+        // Whatever a task changes for anybody else comes with a wake.
+        if done.is_empty() && broker.shards.values().all(|shard| !shard.woken.get()) {
+            return Ok(true);
+        }
         for done in done {
             self.on_done(id, done)?;
         }
@@ -176,6 +186,7 @@ impl Cluster {
 
     /// Runs `event` on a broker, sends what comes of it, and looks at what must be true.
     pub fn with_broker(&mut self, id: BrokerId, event: impl FnOnce(&mut Broker, &mut Surroundings<'_>)) -> Result<(), Violation> {
+        self.due_us = 0;
         let (mut out, mut facts) = (Outgoing::new(), Vec::new());
         let broker = self.brokers.get_mut(&id).expect("an id of the map");
         let mut around = Surroundings { plan: &self.plan, out: &mut out, facts: &mut facts };
@@ -245,6 +256,7 @@ impl Cluster {
     }
 
     fn on_done(&mut self, id: BrokerId, done: Done) -> Result<(), Violation> {
+        self.due_us = 0;
         match done {
             Done::Opened(index, opened) => {
                 let broker = self.brokers.get_mut(&id).expect("an id of the map");
