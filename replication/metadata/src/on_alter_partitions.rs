@@ -78,7 +78,14 @@ fn altered(
     }
     // The leader has seen them hold what it holds: how they started no longer counts.
     next.restarted.retain(|r| !next.isr.contains(&r.broker));
-    Ok(settling.settled(partition, next, topic.min_insync()))
+    let settled = settling.settled(partition, next, topic.min_insync());
+    Ok(Some(settled.unwrap_or_else(|| at_next_epoch(partition))))
+}
+
+/// The same under the next partition epoch. A leader that asks for the set that there is does so because an earlier change of its
+/// was not answered: from now on that one is refused, whenever it comes.
+fn at_next_epoch(partition: &PartitionState) -> PartitionState {
+    PartitionState { partition_epoch: PartitionEpoch(partition.partition_epoch.0.saturating_add(1)), ..partition.clone() }
 }
 
 fn check_member(image: &Image, partition: &PartitionState, broker: BrokerId, got: Incarnation) -> Result<(), PartitionRefusal> {

@@ -10,11 +10,18 @@ fn golden_changes_of_the_in_sync_set() {
         (3, [(&[1, 2], "1@1 isr 1,2 elr 3"), (&[1], "1@1 isr 1 elr 2,3"), (&[3, 1], "1@1 isr 1,3 elr 2")]),
     ] {
         let mut cluster = Cluster::of_three(min_insync);
-        for (epoch, (isr, state)) in (1..).zip(changes) {
+        for (epoch, (isr, state)) in (1..).step_by(2).zip(changes) {
+            let earlier = cluster.isr_change(0, &[1]);
             let answer = cluster.alter_isr(0, isr).unwrap();
             assert_eq!((cluster.shown().as_str(), answer.partition_epoch.0), (state, epoch), "min {min_insync}");
             assert_eq!(cluster.image.partition(tp(0)), Some(&answer));
-            assert_eq!(cluster.alter_isr(0, isr), Ok(answer), "what is so already is answered and not written");
+            // Asked for again, because the answer was lost, it is decided again: what was asked for before comes too late.
+            let again = PartitionState { partition_epoch: PartitionEpoch(epoch + 1), ..answer };
+            assert_eq!(cluster.alter_isr(0, isr), Ok(again.clone()));
+            let late = cluster.answered(|i| on_alter_partitions(i, &earlier)).unwrap();
+            let (got, current) = (PartitionEpoch(epoch - 1), PartitionEpoch(epoch + 1));
+            assert_eq!(late.answers, [Err(PartitionRefusal::StalePartitionEpoch { got, current })]);
+            assert_eq!(cluster.image.partition(tp(0)), Some(&again));
         }
     }
 }

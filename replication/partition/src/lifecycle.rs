@@ -156,7 +156,12 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         // What was admitted has its room in the reserve, at a start as well.
         let reserve_path = config.layout.reserve(config.shard);
         release_if_short(&disk, &reserve_path, config.tail_budget as u64).await.map_err(OpenError::Reserve)?;
-        let recovered = recover_shard(&disk, plan).await.map_err(OpenError::recovery)?;
+        let mut recovered = recover_shard(&disk, plan).await.map_err(OpenError::recovery)?;
+        if recovered.report.rebuilt {
+            // What a follower has may be taken back, and nothing is left that says up to where it may not. Whoever leads alone
+            // commits all of it at once.
+            recovered.partitions.values_mut().for_each(|own| own.high_watermark = own.log.log_start_offset());
+        }
 
         let reserve = SpaceReserve::open(&disk, reserve_path, config.tail_budget as u64).await.map_err(OpenError::Reserve)?;
         let floor_path = config.layout.clock(config.shard);

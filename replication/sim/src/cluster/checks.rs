@@ -74,7 +74,7 @@ impl Cluster {
         base: Option<u64>,
     ) -> Result<(), Violation> {
         let (batch, _) = self.truth.batch_of(id, &produce.frame)?;
-        let end = self.truth.partition(id).on_acknowledged(id, batch, base)?;
+        let Some(end) = self.truth.partition(id).on_acknowledged(id, batch, base)? else { return Ok(()) };
         self.acknowledged += 1;
         self.coverage.hit("acknowledged");
         let Some(decided) = self.controller.image().partition(id).cloned() else { return Ok(()) };

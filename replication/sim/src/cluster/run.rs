@@ -95,7 +95,6 @@ impl Cluster {
             broker.disk.set_turns_max(TURNS_MAX);
             broker.rate_ppm = 1_000_000;
             broker.frozen_until_us = 0;
-            broker.may_fail = false;
             if let Life::Down { until_us } = &mut broker.life {
                 *until_us = (*until_us).min(self.now_us);
             }

@@ -24,6 +24,8 @@ pub struct Committed {
 pub struct PartitionTruth {
     pub frames: BTreeMap<u64, Committed>,
     pub end: u64,
+    /// The greatest high watermark of a leader; above `end` while a device that fails keeps what is there from being read.
+    pub claimed: u64,
     last_crc: u32,
     /// Where each batch stands.
     places: BTreeMap<BatchId, u64>,
@@ -129,15 +131,18 @@ impl PartitionTruth {
         Ok(())
     }
 
-    /// A produce was answered as committed. Gives back where it ends.
-    pub fn on_acknowledged(&mut self, id: TopicPartition, batch: BatchId, base: Option<u64>) -> Result<u64, Violation> {
+    /// A produce was answered as committed. Gives back where it ends; `None` while that cannot be read.
+    pub fn on_acknowledged(&mut self, id: TopicPartition, batch: BatchId, base: Option<u64>) -> Result<Option<u64>, Violation> {
         let place = self.places.get(&batch).copied();
         let Some(at) = place else {
+            if self.claimed > self.end {
+                return Ok(None);
+            }
             return Err(Violation(format!("acknowledged is committed: {id}: batch {} is answered, and is not", batch.0)));
         };
         demand!(base.is_none_or(|base| base == at), "{id}: batch {} is answered at {base:?}, and stands at {at}", batch.0);
         self.acknowledged += 1;
-        Ok(self.frames[&at].end)
+        Ok(Some(self.frames[&at].end))
     }
 
     /// A replica as it is now. `current` is the epoch that the controller has decided last, and who leads it.
@@ -146,8 +151,10 @@ impl PartitionTruth {
         demand!(high_watermark <= log_end, "{id}: broker {broker} has {high_watermark} committed and ends at {log_end}");
         let before = self.seen.insert((broker, incarnation), high_watermark).unwrap_or(0);
         demand!(before <= high_watermark, "the high watermark never falls: {id}: {before} to {high_watermark} on {broker}");
-        if !seen.is_leader {
-            let end = self.end;
+        if seen.is_leader {
+            self.claimed = self.claimed.max(high_watermark);
+        } else {
+            let end = self.claimed;
             demand!(high_watermark <= end, "{id}: follower {broker} takes {high_watermark} for committed, {end} is");
             return Ok(());
         }
