@@ -4,7 +4,7 @@
 //!
 //! One seed is one run, the same every time. The expensive mistake is to believe a simulator that meets nothing:
 //! what every run met is counted (`coverage`), and planted bugs have to be found (`plants`). Deliberately absent: the
-//! machine ring, networks, and more than one broker.
+//! machine ring. Whole clusters, with a network and a controller, are in `cluster`.
 
 pub mod astray;
 pub mod audit;
