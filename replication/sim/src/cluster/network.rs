@@ -41,6 +41,7 @@ const LATE_US: u64 = 2_000_000;
 impl Network {
     pub fn send(&mut self, plan: &ClusterPlan, random: &mut Random, coverage: &mut Coverage, now_us: u64, envelope: Envelope) {
         let link = (envelope.from, envelope.to);
+        let from_controller = envelope.from == Node::Controller;
         if self.cuts.get(&link).is_some_and(|until_us| *until_us > now_us) {
             return coverage.hit("network: cut");
         }
@@ -59,6 +60,9 @@ impl Network {
             if !self.is_calm && one_in(random, plan.late_one_in) {
                 coverage.hit("network: late");
                 delay_us += random.below(LATE_US);
+            }
+            if from_controller && plan.controller_late_us_max > 0 && !self.is_calm {
+                delay_us += random.below(plan.controller_late_us_max);
             }
             if trouble.delay_us_max > 0 {
                 delay_us += random.below(trouble.delay_us_max);

@@ -84,6 +84,8 @@ pub struct ClusterPlan {
     pub tail_budget: usize,
     pub write_back_interval_ms: u32,
     pub checkpoint_interval_ms: u32,
+    /// What the controller says comes this much later, at most: decisions are in force long before leaders hear of them.
+    pub controller_late_us_max: u64,
     /// One acknowledgement in so many is looked for on what the devices would have after a power cut.
     pub audit_one_in: u64,
 }
@@ -134,6 +136,7 @@ impl ClusterPlan {
             tail_budget: [64, 256][pick(random, 2)] * 1024,
             write_back_interval_ms: [20, 200, 1_000][pick(random, 3)],
             checkpoint_interval_ms: [50, 500][pick(random, 2)],
+            controller_late_us_max: [0, 0, 30, 300][pick(random, 4)] * MS,
             audit_one_in: 60,
         }
     }
