@@ -27,7 +27,6 @@ const EXPECTED: &[&str] = &[
     "fetch: follower reads from disk",
     "fetch: looked up",
     "fetch: other incarnation",
-    "fetch: unknown leader epoch",
     "flush: counted while a fetch is parked",
     "healed",
     "isr: change decided",
