@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use support::TestProducer;
 use support::cluster::{Cluster, id};
 
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 40;
 const STEPS: usize = 400;
 
 /// A generator that is the same everywhere (`SplitMix64`).
