@@ -4,11 +4,12 @@
 //! and the spare, so that none of them brings the refusal back. The expensive mistake is to accept more than was shown:
 //! what is written is made from the same value that is shown. Deliberately absent: asking.
 
+use crate::careful_read::is_unreadable_journal;
 use crate::checkpoint::{DAMAGED_RANGES_MAX, PartitionCheckpoint, ShardCheckpoint};
 use crate::checkpoint_slots::{CHECKPOINT_FORMAT_VERSION, Checkpoints, FoundCheckpoint, RingState, SlotFound, read_slots};
 use crate::damage::DamagedRange;
 use crate::damaged_ranges::joined;
-use crate::disk::{Disk, is_device_error};
+use crate::disk::Disk;
 use crate::journal_files::open_ring;
 use crate::journal_scan::{Wanted, scan_journal};
 use crate::layout::Layout;
@@ -100,7 +101,7 @@ async fn find_cuts<D: Disk>(found: &FoundCheckpoint, files: &[D::File]) -> io::R
         Err(error) => Err(error),
     };
     let truncations = match truncations {
-        Err(error) if is_device_error(&error) => return Ok(BTreeMap::new()),
+        Err(error) if is_unreadable_journal(&error) => return Ok(BTreeMap::new()),
         read => read?,
     };
     let lowest = |partition: &PartitionCheckpoint| {

@@ -6,6 +6,7 @@
 
 use crate::disk::{DiskFile, is_device_error};
 use sluice_model::limits::BLOCK_LEN;
+use std::fmt;
 use std::io;
 use std::ops::Range;
 
@@ -59,6 +60,23 @@ pub(crate) async fn read_twice<F: DiskFile>(file: &F, position: u64, len: usize)
     }
 }
 
+/// Where and how the device has failed to give a journal back, twice, and what to do.
+#[derive(Debug)]
+struct UnreadableJournal(String);
+
+impl fmt::Display for UnreadableJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UnreadableJournal {}
+
+/// Whether [`read_journal`] has failed because of the device.
+pub(crate) fn is_unreadable_journal(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<UnreadableJournal>())
+}
+
 /// Reads whole blocks of a journal. What the device fails twice is an error that names file and position: the journal
 /// may be the only place of what was acknowledged and is written over after a start, so that nobody starts without it.
 pub(crate) async fn read_journal<F: DiskFile>(file: &F, position: u64, len: usize) -> io::Result<F::Buffer> {
@@ -73,5 +91,5 @@ pub(crate) async fn read_journal<F: DiskFile>(file: &F, position: u64, len: usiz
          the file to where it can, with zeros for the rest, and what that costs is named",
         file.path().display()
     );
-    Err(io::Error::new(error.kind(), text))
+    Err(io::Error::new(error.kind(), UnreadableJournal(text)))
 }
