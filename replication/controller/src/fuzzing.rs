@@ -6,13 +6,11 @@ use crate::raft_types::Entry;
 use crate::store::{SnapshotRow, StateRow};
 
 /// What controllers say to each other, as it came and with its checksum made good. True when it would be listened to.
-#[must_use]
 pub fn controller_message(bytes: &[u8]) -> bool {
     is_message(bytes) | is_message(&sealed(bytes))
 }
 
 /// What stands in the log and beside it, as it came and with its checksum made good.
-#[must_use]
 pub fn controller_row(bytes: &[u8]) -> bool {
     is_row(bytes) | is_row(&sealed(bytes))
 }
