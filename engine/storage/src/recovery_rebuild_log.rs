@@ -100,8 +100,9 @@ impl RebuiltLog {
         let checkpoint = PartitionCheckpoint {
             placement_epoch,
             log_start_offset: self.start,
-            // What is in segments was acknowledged, or may be: it is recovered as a whole.
-            high_watermark: OFFSET_MAX,
+            // What a follower has may be taken back, and nothing is left that says up to where it may not. Whoever leads
+            // alone commits all of it at once.
+            high_watermark: self.start,
             recovery_point,
             epochs: self.epochs,
             producers: self.producers,

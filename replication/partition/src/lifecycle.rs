@@ -156,13 +156,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         // What was admitted has its room in the reserve, at a start as well.
         let reserve_path = config.layout.reserve(config.shard);
         release_if_short(&disk, &reserve_path, config.tail_budget as u64).await.map_err(OpenError::Reserve)?;
-        let mut recovered = recover_shard(&disk, plan).await.map_err(OpenError::recovery)?;
-        if recovered.report.rebuilt {
-            // What a follower has may be taken back, and nothing is left that says up to where it may not. Whoever leads alone
-            // commits all of it at once.
-            recovered.partitions.values_mut().for_each(|own| own.high_watermark = own.log.log_start_offset());
-        }
-
+        let recovered = recover_shard(&disk, plan).await.map_err(OpenError::recovery)?;
         let reserve = SpaceReserve::open(&disk, reserve_path, config.tail_budget as u64).await.map_err(OpenError::Reserve)?;
         let floor_path = config.layout.clock(config.shard);
         let (clock_floor, floor_ms) = ClockFloor::open(&disk, &floor_path).await.map_err(OpenError::Clock)?;
