@@ -2,6 +2,7 @@
 
 mod failover;
 mod forward;
+mod joining;
 mod membership;
 mod proposals;
 mod renewal;
