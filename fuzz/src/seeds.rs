@@ -36,9 +36,10 @@ pub fn seeds() -> Vec<Seed> {
     seeds.push(("checkpoint_slot", "two-partitions".into(), slot.clone()));
     seeds.push(("recovery", "two-partitions".into(), slot));
     seeds.extend(metadata_batches());
-    let [messages, rows] = sluice_controller::fuzzing::seeds();
+    let [messages, rows, commands] = sluice_controller::fuzzing::seeds();
     seeds.extend(messages.into_iter().map(|(name, bytes)| ("controller_message", name, bytes)));
     seeds.extend(rows.into_iter().map(|(name, bytes)| ("controller_row", name, bytes)));
+    seeds.extend(commands.into_iter().map(|(name, bytes)| ("controller_command", name, bytes)));
     seeds
 }
 

@@ -73,6 +73,8 @@ pub const CLUSTER_VOTERS_MAX: usize = 9;
 pub const TOPIC_NAME_LEN_MAX: usize = 249;
 /// Most partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: u32 = 10_000;
+/// Most partitions that one command to the controller names: all of a largest topic.
+pub const PARTITIONS_PER_COMMAND_MAX: usize = PARTITIONS_PER_TOPIC_MAX as usize;
 /// Most partitions of all topics of one cluster together.
 pub const PARTITIONS_PER_CLUSTER_MAX: usize = 100_000;
 /// Most replicas of one partition.
