@@ -59,8 +59,9 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Failure> {
     let mut processes = Processes::start(&brokers)?;
     let result = attend(&mut processes, &brokers, &folder, args.json, &mut stop).await;
     let stopped = processes.stop().await;
-    folder.finish(&brokers);
-    result.and(stopped)
+    let result = result.and(stopped);
+    folder.finish(&brokers, result.is_ok());
+    result
 }
 
 /// From the start to the wish to stop, or to the end of the last broker.

@@ -47,11 +47,15 @@ impl ClusterFolder {
         planned
     }
 
-    /// Removes what nobody asked to keep.
-    pub(super) fn finish(self, brokers: &[PlannedBroker]) {
+    /// Removes what nobody asked to keep, unless the logs in it say why something failed.
+    pub(super) fn finish(self, brokers: &[PlannedBroker], is_well: bool) {
         let path = self.path.display();
         if !self.is_temporary {
             eprintln!("kept {path}; `sluice cluster dev --data-dir {path}` goes on with it");
+            return;
+        }
+        if !is_well {
+            eprintln!("kept {path} for its logs; remove it when you have seen them");
             return;
         }
         // One that was started again by hand is not ours to end.
