@@ -279,7 +279,6 @@ fn take(
         return batches.map(|b| Taken { unanswered: None, ..taken(&b, stamp, BatchId(0)) }.with_batch(b)).collect();
     }
     let mut all = Vec::new();
-    entry.sent_to = entry.leader.address().cloned();
     while let Some(order) = entry.queue.next_send(now_ms, connection.id()) {
         order.batch.sendings += 1;
         if order.batch.sendings > 1 {
@@ -287,6 +286,10 @@ fn take(
             accumulator.retried.records += u64::from(order.batch.record_count);
         }
         all.push(taken(order.batch, order.stamp, order.id));
+    }
+    // Not before: what is still on the wire to the last leader is what `leave_quiet_leader` has to find.
+    if !all.is_empty() {
+        entry.sent_to = Some(connection.address().clone());
     }
     all
 }
