@@ -137,6 +137,10 @@ impl Connection {
         self.0.0.id
     }
 
+    pub(crate) fn address(&self) -> &Address {
+        &self.0.0.address
+    }
+
     /// Bytes of frames that the broker takes in one request.
     pub(crate) fn frames_len_max(&self) -> usize {
         self.0.0.frames_len_max()
