@@ -5,7 +5,7 @@ use crate::exit_status::{ExitStatus, Failure};
 use crate::signals::StopSignal;
 use crate::table::print_line;
 use clap::Args;
-use sluice_broker::{Broker, StartError};
+use sluice_broker::{Broker, Cancel, StartError};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -59,8 +59,23 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     runtime.block_on(async {
         // Before the start, so that a signal during recovery is not lost.
         let mut stop = StopSignal::install()?;
-        let started = tokio::task::spawn_blocking(move || sluice_broker::start_listening(config));
-        let broker: Broker = started.await.expect("a start does not panic").map_err(|error| start_failure(&error))?;
+        let cancel = Cancel::default();
+        let given_up = cancel.clone();
+        let mut started = tokio::task::spawn_blocking(move || sluice_broker::start_listening_unless(config, &given_up));
+        let started = tokio::select! {
+            started = &mut started => started,
+            () = stop.asked() => {
+                cancel.cancel();
+                started.await
+            }
+        };
+        let broker: Broker = match started.expect("a start does not panic") {
+            Err(error @ StartError::Cancelled) => {
+                tracing::info!(%error, "stopped");
+                return Ok(());
+            }
+            started => started.map_err(|error| start_failure(&error))?,
+        };
         let addresses: Vec<_> = broker.local_addrs().iter().map(ToString::to_string).collect();
         let (addresses, incarnation) = (addresses.join(","), broker.incarnation());
         tracing::info!(addresses, %incarnation, "listening; what is not open yet is answered with NotReady");

@@ -10,7 +10,6 @@ use sluice_model::{BrokerId, limits};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::cluster_settings::CLUSTERS_ARE_SERVED;
 use crate::units::{Unit, format_exact};
 
 /// What a setting's values are.
@@ -232,9 +231,6 @@ impl Settings {
                 "`journal_file_len`: {} is not a multiple of 4KiB",
                 format_exact(self.journal_file_len, Unit::Bytes)
             ));
-        }
-        if !CLUSTERS_ARE_SERVED && let Some(name) = self.cluster_settings().next() {
-            return Err(format!("`{name}`: clusters of several brokers are not served by this build yet; leave it out"));
         }
         let advertise = self.advertise.as_deref().map(|host| split_host(host, self.listen.port()));
         Ok(BrokerConfig {

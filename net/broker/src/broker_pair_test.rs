@@ -75,7 +75,7 @@ impl Side {
 
     pub(super) fn start_with(id: u32, secret_byte: u8) -> Self {
         let dir = folder();
-        let broker = crate::start(config(dir.path(), id, secret_byte)).expect("the broker starts");
+        let broker = crate::broker::start_by_hand(config(dir.path(), id, secret_byte)).expect("the broker starts");
         Self { broker, _dir: dir }
     }
 

@@ -25,10 +25,8 @@ pub(crate) struct Known {
 pub(crate) enum Heard {
     /// It stands alone: what it knows is all there is.
     Always,
-    #[allow(dead_code, reason = "no broker is started with others yet")]
     At(Instant),
     /// Not since its start.
-    #[allow(dead_code, reason = "no broker is started with others yet")]
     Never,
 }
 
@@ -37,6 +35,15 @@ impl Standing {
     pub(crate) fn alone(broker: BrokerId) -> Self {
         let known = Known { controller: Some(broker), term: 0, voters: vec![broker], heard: Heard::Always };
         Self(Arc::new(Mutex::new(known)))
+    }
+
+    /// Of a broker that has heard of nobody yet.
+    pub(crate) fn unknown() -> Self {
+        Self(Arc::new(Mutex::new(Known { controller: None, term: 0, voters: Vec::new(), heard: Heard::Never })))
+    }
+
+    pub(crate) fn set(&self, known: Known) {
+        *self.lock() = known;
     }
 
     pub(crate) fn get(&self) -> Known {
