@@ -17,8 +17,9 @@ pub struct Batch {
 
 /// Largest encoded batch, bytes. All partitions of a largest cluster changed at once stay far below it.
 pub const BATCH_LEN_MAX: usize = 64 * 1024 * 1024;
-/// Most records of one batch, where a decision may be cut into several.
-pub const RECORDS_PER_BATCH_MAX: usize = 1000;
+/// Most records of one batch, where a decision may be cut into several: all partitions of a largest topic, and what came
+/// with them.
+pub const RECORDS_PER_BATCH_MAX: usize = 12_000;
 /// Raised with every new variant of [`Record`].
 pub const BATCH_VERSION: u8 = 2;
 
@@ -69,18 +70,31 @@ impl fmt::Display for BatchError {
 impl std::error::Error for BatchError {}
 
 impl Batch {
-    /// The records of one decision, in order, in batches of at most `RECORDS_PER_BATCH_MAX`. All of them are appended
-    /// before the next event is decided. Rules order their records such that every beginning of them keeps the
-    /// invariants, so a controller that dies in between leaves something to be done and nothing to be undone: its
-    /// successor decides the same event again. A registration stays whole, because the shards of a broker and what
-    /// lies on them change together.
+    /// The records of one decision, in order. All of the batches are appended before the next event is decided.
     #[must_use]
-    pub fn split(records: Vec<Record>) -> Vec<Self> {
+    pub fn split(records: &[Record]) -> Vec<Self> {
+        let mut batches = Vec::new();
+        Self::extend(&mut batches, records);
+        batches
+    }
+
+    /// Puts the records of one more decision behind those of earlier ones: into the last batch, as far as that has room,
+    /// and into further ones, of at most `RECORDS_PER_BATCH_MAX` each. Rules order their records such that every beginning
+    /// of them keeps the invariants, so a controller that dies in between leaves something to be done and nothing to be
+    /// undone: its successor decides the same event again. A registration stays whole, because the shards of a broker and
+    /// what lies on them change together.
+    pub fn extend(batches: &mut Vec<Self>, mut records: &[Record]) {
         let registers = |r: &Record| matches!(r, Record::BrokerRegistered(_) | Record::BrokerIncarnationRegistered(_));
-        if records.len() <= RECORDS_PER_BATCH_MAX || records.iter().any(registers) {
-            return if records.is_empty() { Vec::new() } else { vec![Self { records }] };
+        let room = batches.last().map_or(0, |last| RECORDS_PER_BATCH_MAX.saturating_sub(last.records.len()));
+        if records.len() > room && records.iter().any(registers) {
+            return batches.push(Self { records: records.to_vec() });
         }
-        records.chunks(RECORDS_PER_BATCH_MAX).map(|records| Self { records: records.to_vec() }).collect()
+        if let Some(last) = batches.last_mut() {
+            let (now, later) = records.split_at(records.len().min(room));
+            last.records.extend_from_slice(now);
+            records = later;
+        }
+        batches.extend(records.chunks(RECORDS_PER_BATCH_MAX).map(|records| Self { records: records.to_vec() }));
     }
 
     /// The lowest that every build with all of its kinds of records reads.
