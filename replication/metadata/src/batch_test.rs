@@ -1,5 +1,6 @@
 use super::*;
 use crate::broker_state::BrokerState;
+use crate::framed::checksum;
 use crate::partition_state::{PartitionState, ReplicaEnd, RestartedReplica, ShownReplica};
 use crate::record::ProducerIdsAllocated;
 use crate::record::{BrokerIncarnationRegistered, BrokerStateChanged, PartitionStateChanged, UncleanLeaderElected};
@@ -133,7 +134,7 @@ fn every_flipped_bit_is_found() {
         let mut bad = bytes.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         let error = Batch::decode(&bad).unwrap_err();
-        assert!(matches!(error, BatchError::Checksum { .. } | BatchError::Magic { .. }), "bit {bit}: {error}");
+        assert!(matches!(error, FramedError::Checksum { .. } | FramedError::Magic { .. }), "bit {bit}: {error}");
     }
 }
 
@@ -157,9 +158,9 @@ fn framed(version: u8, body: &[u8]) -> Vec<u8> {
 fn a_newer_version_is_told_from_damage() {
     let newer = BATCH_VERSION + 1;
     let error = Batch::decode(&framed(newer, b"whatever it is")).unwrap_err();
-    assert_eq!(error, BatchError::NewerVersion { got: newer, known: BATCH_VERSION });
+    assert_eq!(error, FramedError::NewerVersion { got: newer, known: BATCH_VERSION });
     assert!(error.to_string().contains("from a newer version"));
-    assert_eq!(Batch::decode(&framed(BATCH_VERSION, b"")), Err(BatchError::Unreadable));
+    assert_eq!(Batch::decode(&framed(BATCH_VERSION, b"")), Err(FramedError::Unreadable));
 }
 
 proptest! {
