@@ -102,11 +102,6 @@ impl Command {
             _ => false,
         }
     }
-
-    /// Whether its records have to stay in one entry.
-    pub(crate) fn is_whole(&self) -> bool {
-        matches!(self, Self::RegisterBroker(_))
-    }
 }
 
 /// Shorter retention is one of the ways out of a full disk.

@@ -4,8 +4,8 @@
 //! know is a command that is refused, and the message around it is still read. The expensive mistake is to believe what a
 //! broken sender names: epochs and numbers near the end of their range leave no next one.
 
-use crate::codec::{CodecError, Framed, HEADER_LEN, framed};
-use crate::command::{ArchivedCommand, Command};
+use crate::codec::framed;
+use crate::command::Command;
 use crate::messages::PLAUSIBLE_END;
 use rkyv::with::AsBox;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -57,9 +57,9 @@ pub(crate) enum ErrorRow {
     DiskFull,
 }
 
-framed!(Command, ArchivedCommand, b"SLC", COMMAND_LEN_MAX);
-framed!(SubmitAnswer, ArchivedSubmitAnswer, b"SLD", COMMAND_ANSWER_LEN_MAX);
-framed!(RenewAnswer, ArchivedRenewAnswer, b"SLH", RENEW_ANSWER_LEN_MAX);
+framed!(Command, b"SLC", COMMAND_LEN_MAX);
+framed!(SubmitAnswer, b"SLD", COMMAND_ANSWER_LEN_MAX);
+framed!(RenewAnswer, b"SLH", RENEW_ANSWER_LEN_MAX);
 
 impl Command {
     /// Whether the rules may see it; they judge all the rest.

@@ -1,6 +1,7 @@
 use super::*;
-use crate::codec::checksum;
 use crate::fuzzing::{commands, is_command, renew_answers, submit_answers};
+use sluice_metadata::FramedError;
+use sluice_metadata::framed::{HEADER_LEN, checksum};
 use sluice_metadata::{AlterPartitions, HeldPartitions, IsrChange, Placement, RegisterBroker};
 use sluice_model::limits::{PARTITIONS_PER_CLUSTER_MAX, PARTITIONS_PER_COMMAND_MAX, REPLICAS_PER_PARTITION_MAX};
 use sluice_model::{
@@ -90,7 +91,7 @@ fn hostile_bytes_are_refused() {
     }
     assert!(taken > 0 && refused > 0, "{taken} taken, {refused} refused");
     let too_long = vec![0; COMMAND_LEN_MAX + 1];
-    assert_eq!(Command::decode(&too_long), Err(CodecError::TooLong { got: too_long.len(), max: COMMAND_LEN_MAX }));
+    assert_eq!(Command::decode(&too_long), Err(FramedError::TooLong { got: too_long.len(), max: COMMAND_LEN_MAX }));
 }
 
 #[test]

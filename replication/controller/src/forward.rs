@@ -5,8 +5,9 @@
 //! yet be; whatever is said of it later is said with that in mind (`repetition.rs`). On the controller itself nothing is
 //! made into bytes.
 
+use crate::codec::FramedError;
 use crate::command::Command;
-use crate::command_codec::{COMMAND_LEN_MAX, ErrorRow, RenewAnswer, RenewedRow, SubmitAnswer, SubmittedRow};
+use crate::command_codec::{ErrorRow, RenewAnswer, RenewedRow, SubmitAnswer, SubmittedRow};
 use crate::command_error::CommandError;
 use crate::controller::ProducerIdBlock;
 use crate::messages::{AnswerBody, RequestBody, WhyRefused};
@@ -94,12 +95,8 @@ impl Submission<'_> {
     }
 
     async fn ask_broker(&mut self, id: BrokerId, address: &str) -> Result<Submitted, CommandError> {
-        let bytes = self.bytes.get_or_insert_with(|| self.command.encode());
-        if bytes.len() > COMMAND_LEN_MAX {
-            let (got, max) = (bytes.len(), COMMAND_LEN_MAX);
-            return Err(Refusal::CommandTooLong { got, max }.into());
-        }
-        let call = self.shared.peers.ask(id, address, RequestBody::Submit { command: bytes.clone() });
+        let command = self.command_bytes()?;
+        let call = self.shared.peers.ask(id, address, RequestBody::Submit { command });
         let answer = tokio::select! {
             answer = timeout_at(self.until, call) => answer,
             // Another one leads: it may never answer.
@@ -118,6 +115,18 @@ impl Submission<'_> {
                 Err(if was_sent(&error) { CommandError::Undecided } else { CommandError::NotController { leader: None } })
             }
         }
+    }
+
+    fn command_bytes(&mut self) -> Result<Vec<u8>, CommandError> {
+        if let Some(bytes) = &self.bytes {
+            return Ok(bytes.clone());
+        }
+        let too_long = |error| match error {
+            FramedError::TooLong { got, max } => Refusal::CommandTooLong { got, max },
+            other => panic!("a command does not become bytes: {other}"),
+        };
+        let bytes = self.command.try_encode().map_err(too_long)?;
+        Ok(self.bytes.insert(bytes).clone())
     }
 
     /// Taken, and applied here soon.

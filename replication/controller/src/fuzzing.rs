@@ -2,10 +2,12 @@
 
 mod commands;
 
-use crate::codec::{EntryRow, HEADER_LEN, LogIdRow, MembershipRow, NodeRow, PayloadRow, SnapshotMetaRow, VoteRow, checksum};
+use crate::codec::{EntryRow, LogIdRow, MembershipRow, NodeRow, PayloadRow, SnapshotMetaRow, VoteRow};
 use crate::messages::{Answer, AnswerBody, Request, RequestBody, Sender, WhyRefused};
 use crate::raft_types::Entry;
 use crate::store::{SnapshotRow, StateRow};
+use sluice_metadata::framed::{HEADER_LEN, checksum};
+
 pub(crate) use commands::{commands, is_command, renew_answers, submit_answers};
 
 /// What controllers say to each other, as it came and with its checksum made good. True when it would be listened to.

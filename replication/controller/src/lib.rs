@@ -38,7 +38,6 @@ mod snapshots;
 mod state_machine;
 mod store;
 
-pub use codec::CodecError;
 pub use command::Command;
 pub use command_error::CommandError;
 pub use controller::{Controller, ProducerIdBlock, read_image};

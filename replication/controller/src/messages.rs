@@ -4,9 +4,7 @@
 //! consensus engine what it takes for granted of itself: order of entries, votes of the sender, numbers that can be
 //! counted up. So a message is looked at as a whole before the engine sees it, and one that makes no sense is refused.
 
-use crate::codec::{
-    CodecError, EntryRow, Framed, HEADER_LEN, LogIdRow, MembershipRow, PayloadRow, SnapshotMetaRow, VoteRow, framed,
-};
+use crate::codec::{EntryRow, LogIdRow, MembershipRow, PayloadRow, SnapshotMetaRow, VoteRow, framed};
 use crate::command_codec::{COMMAND_ANSWER_LEN_MAX, COMMAND_LEN_MAX, RENEW_ANSWER_LEN_MAX};
 use rkyv::{Archive, Deserialize, Serialize};
 use sluice_metadata::SNAPSHOT_LEN_MAX;
@@ -131,8 +129,8 @@ pub(crate) enum WhyRefused {
     Malformed,
 }
 
-framed!(Request, ArchivedRequest, b"SLQ", CONTROLLER_MESSAGE_LEN_MAX);
-framed!(Answer, ArchivedAnswer, b"SLA", CONTROLLER_MESSAGE_LEN_MAX);
+framed!(Request, b"SLQ", CONTROLLER_MESSAGE_LEN_MAX);
+framed!(Answer, b"SLA", CONTROLLER_MESSAGE_LEN_MAX);
 
 impl Request {
     /// Whether the engine may see it.

@@ -1,6 +1,7 @@
 use super::*;
-use crate::codec::checksum;
 use crate::fuzzing::{answers, append_of, entries, id, is_message, request, requests, snapshot, vote};
+use sluice_metadata::FramedError;
+use sluice_metadata::framed::{HEADER_LEN, checksum};
 
 #[test]
 fn what_is_sent_is_what_arrives() {
@@ -80,8 +81,8 @@ fn hostile_bytes_are_refused() {
     newer[3] = crate::codec::CODEC_VERSION + 1;
     let crc = checksum(&newer);
     newer[4..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(Request::decode(&newer), Err(CodecError::NewerVersion { got: 2, known: 1 }));
+    assert_eq!(Request::decode(&newer), Err(FramedError::NewerVersion { got: 2, known: 1 }));
     let too_long = vec![0; CONTROLLER_MESSAGE_LEN_MAX + 1];
     let (got, max) = (too_long.len(), CONTROLLER_MESSAGE_LEN_MAX);
-    assert_eq!(Request::decode(&too_long), Err(CodecError::TooLong { got, max }));
+    assert_eq!(Request::decode(&too_long), Err(FramedError::TooLong { got, max }));
 }

@@ -1,6 +1,6 @@
 //! A message of another controller comes in.
 
-use crate::codec::CodecError;
+use crate::codec::FramedError;
 use crate::forward;
 use crate::messages::{Answer, AnswerBody, Request, RequestBody, WhyRefused};
 use crate::node::Shared;
@@ -12,7 +12,7 @@ pub(crate) async fn on_message(shared: &Shared, bytes: &[u8]) -> Vec<u8> {
     let body = match Request::decode(bytes) {
         Ok(request) => listen(shared, request).await,
         Err(error) => {
-            if let CodecError::NewerVersion { got, known } = error {
+            if let FramedError::NewerVersion { got, known } = error {
                 tracing::warn!(got, known, "a controller of a newer version speaks; this broker does not understand it");
             }
             AnswerBody::Refused { why: WhyRefused::Malformed }

@@ -47,6 +47,18 @@ async fn every_broker_has_its_commands_decided_and_sees_what_they_did() {
     cluster.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_command_that_is_too_long_to_be_sent_is_refused_here() {
+    let cluster = Cluster::of_three("too_long").await;
+    let broker = other(&cluster).await;
+    let settings = vec![("retention_ms".to_owned(), "1".repeat(17 * 1024 * 1024))];
+    let endless = Command::AlterTopic(AlterTopic { name: "topic-1".to_owned(), settings, partitions: None });
+    let refused = cluster.node(broker).submit(endless).await.unwrap_err();
+    assert!(matches!(refused, CommandError::Refused(Refusal::CommandTooLong { .. })), "{refused}");
+    cluster.node(broker).submit(Command::CreateTopic(create_topic(1, 1))).await.unwrap();
+    cluster.stop().await;
+}
+
 /// One command about all partitions of a largest topic, each answered for itself.
 #[tokio::test(start_paused = true)]
 async fn all_that_is_said_of_ten_thousand_partitions_comes_through() {
