@@ -48,6 +48,8 @@ mod view;
 #[cfg(test)]
 mod broker_pair_test;
 #[cfg(test)]
+mod describe_pair_test;
+#[cfg(test)]
 mod replication_test;
 
 pub use broker::{BROKER, Broker, StopError, start, start_listening};
