@@ -40,3 +40,40 @@ pub(crate) fn run(command: ClusterCommand) -> Result<(), Failure> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config;
+
+    #[test]
+    fn the_page_for_three_machines_has_settings_that_are_read() {
+        let page = include_str!("../tuning/cluster.md");
+        let (_, behind) = page.split_once("```toml\n").expect("the page has settings");
+        let (text, _) = behind.split_once("```").expect("they end");
+        let settings = config::merge(Some((text, "tuning/cluster.md")), &[]).unwrap_or_else(|wrong| panic!("{wrong}"));
+        assert_eq!(settings.broker_id, Some(1));
+        assert_eq!(settings.cluster_voters.map(|voters| voters.split(',').count()), Some(3));
+    }
+
+    #[test]
+    fn the_page_names_only_flags_that_there_are() {
+        use clap::CommandFactory;
+        let page = include_str!("../tuning/cluster.md");
+        let mut program = crate::Cli::command();
+        program.build();
+        let mut flags = Vec::new();
+        all_flags(&program, &mut flags);
+        let lines = page.lines().filter(|line| line.starts_with("sluice ") || line.starts_with("ExecStart=/"));
+        let mut named = 0;
+        for word in lines.flat_map(str::split_whitespace).filter_map(|word| word.strip_prefix("--")) {
+            named += 1;
+            assert!(flags.iter().any(|flag| flag == word), "there is no --{word}");
+        }
+        assert!(named > 10, "only {named} flags were found: the search for them is broken");
+    }
+
+    fn all_flags(command: &clap::Command, flags: &mut Vec<String>) {
+        flags.extend(command.get_arguments().filter_map(|flag| flag.get_long()).map(ToOwned::to_owned));
+        command.get_subcommands().for_each(|command| all_flags(command, flags));
+    }
+}

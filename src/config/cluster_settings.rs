@@ -76,6 +76,8 @@ impl Settings {
             controller_listen,
             controller_advertise: self.controller_advertise.as_deref().map(|host| split_host(host, controller_listen.port())),
             rack: self.rack.clone(),
+            // Said by a flag, for one start.
+            replaces_folder: None,
         }))
     }
 }

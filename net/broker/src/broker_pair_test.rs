@@ -47,6 +47,7 @@ pub(super) fn config(data_dir: &Path, broker: u32, secret_byte: u8) -> BrokerCon
             controller_listen: listen,
             controller_advertise: None,
             rack: None,
+            replaces_folder: None,
         }),
         shards: Some(1),
         tail_budget_len: 18 << 20,

@@ -51,6 +51,8 @@ mod view;
 #[cfg(test)]
 mod broker_pair_test;
 #[cfg(test)]
+mod describe_pair_test;
+#[cfg(test)]
 mod replication_test;
 
 pub use broker::{BROKER, Broker, StopError, start, start_listening, start_listening_unless};
