@@ -69,6 +69,7 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) advertise: Option<String>,
     pub(crate) shards: Option<usize>,
+    pub(crate) pin_shards: bool,
     pub(crate) busy_poll: bool,
     pub(crate) produce_delay_ms_max: u32,
     pub(crate) tail_budget_len: usize,
@@ -130,6 +131,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         kind: Kind::Count { min: 1, max: SHARDS_MAX as u64 },
         preset: Preset::Unset("one for every core but one, at least one"),
         about: "Executors, each with its own core, port, journal and memory budgets.",
+    },
+    Setting {
+        name: "pin_shards",
+        kind: Kind::Switch,
+        preset: Preset::Switch(true),
+        about: "Each shard stays on a core of its own, where there are enough of them. Not where several brokers share this host's cores.",
     },
     Setting {
         name: "busy_poll",
@@ -238,6 +245,7 @@ impl Settings {
             listen: self.listen,
             advertise,
             shards: self.shards,
+            pin_shards: self.pin_shards,
             busy_poll: self.busy_poll,
             tail_budget_len: self.tail_budget_len,
             network_budget_len: self.network_budget_len,

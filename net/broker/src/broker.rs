@@ -17,6 +17,7 @@ use crate::metrics::BrokerCounters;
 use crate::preparation::{compare_ages, held_partitions, prepare_shards, refuse_moves, refuse_other_broker, survey_folder};
 use crate::readiness::{Readiness, RecoveredFolder};
 use crate::shard_main::{ShardEnd, ShardStart, shard_main};
+use crate::standing::Standing;
 use crate::start_error::StartError;
 use crate::view::View;
 use async_channel::Sender;
@@ -196,6 +197,7 @@ impl Starting {
                 shard_count: self.cores.len(),
                 activity: activity.clone(),
                 view: Arc::clone(&self.view),
+                standing: Standing::alone(self.config.broker),
                 imports: self.prepared.imports.remove(&index).unwrap_or_default(),
                 owners: self.prepared.owners.clone(),
                 handed_over: self.prepared.handed_over.remove(&index).unwrap_or_default(),

@@ -6,8 +6,9 @@
 use crate::error_table::WireError;
 use crate::view::View;
 use async_channel::Sender;
+use sluice_controller::Command;
 use sluice_metadata::FolderSurvey;
-use sluice_model::{ProducerId, ShardIndex, TopicId, TopicPartition};
+use sluice_model::{BrokerId, LeaderEpoch, ProducerId, ShardIndex, TopicId, TopicPartition};
 use sluice_shard::Wake;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -27,6 +28,8 @@ pub(crate) enum Question {
     CreateTopic {
         name: String,
         partitions: u32,
+        /// `None`: as many as is the default of the cluster.
+        replicas: Option<u32>,
         settings: Vec<(String, String)>,
     },
     DeleteTopic {
@@ -37,14 +40,25 @@ pub(crate) enum Question {
         settings: Vec<(String, String)>,
         partitions: Option<u32>,
     },
+    /// One of the commands that elect leaders.
+    ElectLeaders(Command),
     /// A block of producer ids.
     ProducerIds,
 }
+
+/// Who leads a partition after an election, or why it stays as it is.
+pub(crate) type Elected = Result<(Option<BrokerId>, LeaderEpoch), String>;
 
 #[derive(Debug)]
 pub(crate) enum Answer {
     TopicCreated(TopicId),
     Done,
+    Elected {
+        /// Partitions.
+        changed: u32,
+        /// What is said of each one that was named.
+        partitions: Vec<Elected>,
+    },
     ProducerIds(Range<i64>),
     Refused(WireError),
 }

@@ -10,7 +10,7 @@ use crate::error_table::WireError;
 use crate::random::random_bytes;
 use crate::view::View;
 use async_channel::{Receiver, Sender};
-use sluice_controller::{CommandError, Controller};
+use sluice_controller::{Command, CommandError, Controller};
 use sluice_metadata::{AllocateProducerIds, AlterTopic, CreateTopic, DeleteTopic, FolderSurvey, PurgeTopic, ReserveProducerIds};
 use sluice_model::limits::PARTITIONS_PER_TOPIC_MAX;
 use sluice_model::{BrokerId, Incarnation, PartitionIndex, ProducerId, ShardIndex, TopicId, TopicPartition};
@@ -85,9 +85,12 @@ impl ControlThread {
             return self.until_recovered.push((shard, token, question));
         }
         let decision = match question {
-            Question::CreateTopic { name, partitions, settings } => self.create_topic(name, partitions, settings),
+            Question::CreateTopic { name, partitions, replicas, settings } => {
+                self.create_topic(name, partitions, replicas, settings)
+            }
             Question::DeleteTopic { name } => self.delete_topic(name),
             Question::AlterTopic { name, settings, partitions } => self.alter_topic(&AlterTopic { name, settings, partitions }),
+            Question::ElectLeaders(election) => self.elect_leaders(election),
             Question::ProducerIds => self.allocate_producer_ids(),
         };
         match decision {
@@ -107,9 +110,15 @@ impl ControlThread {
         }
     }
 
-    fn create_topic(&mut self, name: String, partitions: u32, settings: Vec<(String, String)>) -> Result<Decision, CommandError> {
+    fn create_topic(
+        &mut self,
+        name: String,
+        partitions: u32,
+        replication_factor: Option<u32>,
+        settings: Vec<(String, String)>,
+    ) -> Result<Decision, CommandError> {
         let topic_id = TopicId(random_bytes().map_err(CommandError::Store)?);
-        self.controller.create_topic(&CreateTopic { topic_id, name, partitions, replication_factor: None, settings })?;
+        self.controller.create_topic(&CreateTopic { topic_id, name, partitions, replication_factor, settings })?;
         Ok(Decision::Changed(Answer::TopicCreated(topic_id)))
     }
 
@@ -127,6 +136,17 @@ impl ControlThread {
             return Ok(Decision::Answered(Answer::Done));
         }
         Ok(Decision::Changed(Answer::Done))
+    }
+
+    fn elect_leaders(&mut self, election: Command) -> Result<Decision, CommandError> {
+        let applied = self.controller.elect_leaders(election)?;
+        let changed = u32::try_from(applied.records.len()).unwrap_or(u32::MAX);
+        let partitions = applied.answers.into_iter().map(|answer| match answer {
+            Ok(state) => Ok((state.leader, state.leader_epoch)),
+            Err(refusal) => Err(refusal.to_string()),
+        });
+        let answer = Answer::Elected { changed, partitions: partitions.collect() };
+        Ok(if changed == 0 { Decision::Answered(answer) } else { Decision::Changed(answer) })
     }
 
     fn allocate_producer_ids(&mut self) -> Result<Decision, CommandError> {

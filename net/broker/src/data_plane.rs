@@ -20,6 +20,7 @@ use crate::replicas::following::Following;
 use crate::replicas::leading::Leading;
 use crate::replicas::resolve::Resolver;
 use crate::request_room::RequestRoom;
+use crate::standing::Standing;
 use crate::view::ViewCell;
 use sluice_model::{Clock, Incarnation, LeaderEpoch, Now, Offset, ShardIndex, TopicPartition};
 use sluice_partition::{Completion, Partitions};
@@ -56,6 +57,7 @@ pub(crate) struct DataPlaneParts {
     pub(crate) wake: Wake,
     pub(crate) opened: OpenedCell,
     pub(crate) view: ViewCell,
+    pub(crate) standing: Standing,
     pub(crate) control: ControlHandle,
     pub(crate) budget: Budget,
     pub(crate) clock: SystemClock,

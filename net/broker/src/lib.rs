@@ -41,6 +41,7 @@ mod request_room;
 mod shard_main;
 mod slab;
 mod stages;
+mod standing;
 mod start_error;
 mod view;
 

@@ -16,6 +16,7 @@ use crate::pacing::PartitionPace;
 use crate::replicas::reads::{REPLICA_READ_TASKS, ReplicaReads};
 use crate::replicas::resolve::Resolver;
 use crate::request_room::KEPT_LEN_MAX;
+use crate::standing::Standing;
 use crate::view::{View, ViewCell};
 use async_channel::{Receiver, RecvError, Sender};
 use event_listener::Event;
@@ -48,6 +49,8 @@ pub(crate) struct ShardStart {
     /// Of all shards of the broker together.
     pub(crate) activity: ProduceActivity,
     pub(crate) view: Arc<View>,
+    /// Of the broker among the others; written by the control thread.
+    pub(crate) standing: Standing,
     /// What this shard takes over from others.
     pub(crate) imports: Vec<PartitionCheckpoint>,
     /// Whose folder has the newest state of each partition.
@@ -281,6 +284,7 @@ impl Running {
                 wake: self.wake.clone(),
                 opened: Rc::clone(&self.opened),
                 view: self.view.clone(),
+                standing: start.standing.clone(),
                 control: self.control.clone(),
                 budget: Budget::new(start.config.network_budget_len - RECEIVE_LEN - KEPT_LEN_MAX),
                 clock,

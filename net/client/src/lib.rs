@@ -86,8 +86,10 @@ pub use sluice_model::StageHistogram;
 pub use sluice_model::TopicId;
 pub use sluice_model::record_batch::{Compression, HeaderRef, Headers, TimestampType};
 pub use sluice_protocol::{
-    Acks, DescribeMetricsAnswer, DescribeShardAnswer, DescribedPartition, Durability, ListedOffset, NamedHistogram, NamedValue,
-    ScrubProgress, ScrubbedFinding, ShardAddress, metric,
+    Acks, AilingPartition, ClusterBroker, ClusterBrokerState, DescribeClusterAnswer, DescribeMetricsAnswer, DescribeShardAnswer,
+    DescribedPartition, DescribedReplicas, Durability, ElectedLeader, ListedOffset, NamedHistogram, NamedValue, PartitionCounts,
+    PartitionRef, PlacedReplica, ReplicaEndShown, ReplicaLog, ScrubProgress, ScrubbedFinding, ShardAddress, ShownReplicaEnd,
+    UncleanElection, metric,
 };
 pub use typed::{
     Fingerprint, LAYOUT_HEADER, ReadRecord, RecordType, TYPE_HEADER, TypeError, TypeErrorCause, TypedBatch, TypedConsumeError,

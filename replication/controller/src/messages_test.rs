@@ -42,6 +42,8 @@ fn what_the_engine_takes_for_granted_is_refused_when_it_is_not_so() {
         ("a leader that is none", RequestBody::Append { vote: vote(3, false), previous: None, entries: vec![], committed: None }),
         ("a chunk beyond any snapshot", snapshot(SNAPSHOT_LEN_MAX as u64 + 4096)),
         ("a chunk beyond all numbers", snapshot(u64::MAX)),
+        ("a command beyond any", RequestBody::Submit { command: vec![0; COMMAND_LEN_MAX + 1] }),
+        ("a start without a next one", RequestBody::Renew { number: u64::MAX, random: 0 }),
         ("no address", RequestBody::Join { address: String::new() }),
         ("a long address", RequestBody::Join { address: "x".repeat(ADDRESS_LEN_MAX + 1) }),
     ];
@@ -50,6 +52,8 @@ fn what_the_engine_takes_for_granted_is_refused_when_it_is_not_so() {
     }
     let from = answers()[0].from;
     assert!(!Answer { from, body: AnswerBody::HigherVote { vote: vote(u64::MAX, true) } }.is_sound());
+    assert!(!Answer { from, body: AnswerBody::Submitted { answer: vec![0; COMMAND_ANSWER_LEN_MAX + 1] } }.is_sound());
+    assert!(!Answer { from, body: AnswerBody::Renewed { answer: vec![0; RENEW_ANSWER_LEN_MAX + 1] } }.is_sound());
 }
 
 /// Cut, flipped, and flipped with the checksum made good: read or refused, never a panic.

@@ -1,10 +1,12 @@
 //! A message of another controller comes in.
 
 use crate::codec::CodecError;
+use crate::forward;
 use crate::messages::{Answer, AnswerBody, Request, RequestBody, WhyRefused};
 use crate::node::Shared;
 use openraft::error::{InstallSnapshotError, RaftError};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest};
+use sluice_model::{BrokerId, Incarnation};
 
 pub(crate) async fn on_message(shared: &Shared, bytes: &[u8]) -> Vec<u8> {
     let body = match Request::decode(bytes) {
@@ -60,6 +62,10 @@ async fn listen(shared: &Shared, request: Request) -> AnswerBody {
                 Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(_))) => AnswerBody::SnapshotMismatch,
                 Err(RaftError::Fatal(_)) => AnswerBody::Unavailable,
             }
+        }
+        RequestBody::Submit { command } => forward::on_submit(shared, &command).await,
+        RequestBody::Renew { number, random } => {
+            forward::on_renew(shared, BrokerId(request.from.broker), Incarnation { number, random }).await
         }
         RequestBody::Join { address } => crate::join::on_join(shared, request.from.broker, address).await,
     }

@@ -44,6 +44,7 @@ pub mod on_unfence_broker;
 mod assignment;
 mod election;
 mod placement;
+mod setting_name;
 
 pub use batch::{Batch, BatchError};
 pub use broker_state::BrokerState;

@@ -88,7 +88,7 @@ fn each_partition_of_a_batch_is_answered_for_itself() {
     let not_leader = PartitionRefusal::NotLeader { leader: Some(BrokerId(2)) };
     assert_eq!(kinds, [Ok(2), Ok(2), Err(not_leader), Err(PartitionRefusal::NamedTwice)]);
     assert_eq!(answered.records.len(), 2);
-    request.changes = vec![request.changes[0].clone(); sluice_model::limits::PARTITIONS_PER_REQUEST_MAX + 1];
+    request.changes = vec![request.changes[0].clone(); sluice_model::limits::PARTITIONS_PER_COMMAND_MAX + 1];
     assert!(matches!(on_alter_partitions(&cluster.image, &request), Err(Refusal::TooManyAtOnce { .. })));
 }
 

@@ -4,7 +4,8 @@ use crate::image::{Image, Topic};
 use crate::partition_state::PartitionState;
 use crate::record::Record;
 use crate::refusal::Refusal;
-use sluice_model::limits::PARTITIONS_PER_REQUEST_MAX;
+use rkyv::{Archive, Deserialize, Serialize};
+use sluice_model::limits::PARTITIONS_PER_COMMAND_MAX;
 use sluice_model::{BrokerId, Incarnation, LeaderEpoch, PartitionEpoch, TopicPartition};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +19,7 @@ pub struct Answered {
 }
 
 /// Why nothing is changed of one partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionRefusal {
     UnknownPartition {
         id: TopicPartition,
@@ -112,8 +113,8 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     pub(crate) fn of(count: usize) -> Result<Self, Refusal> {
-        if count > PARTITIONS_PER_REQUEST_MAX {
-            return Err(Refusal::TooManyAtOnce { got: count, max: PARTITIONS_PER_REQUEST_MAX });
+        if count > PARTITIONS_PER_COMMAND_MAX {
+            return Err(Refusal::TooManyAtOnce { got: count, max: PARTITIONS_PER_COMMAND_MAX });
         }
         Ok(Self { answered: Answered::default(), named: BTreeSet::new() })
     }
