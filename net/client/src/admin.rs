@@ -144,7 +144,7 @@ impl Admin {
                 },
                 Err(error) => error,
             };
-            rounds.again(error).await?;
+            rounds.again_at_leader(error).await?;
             self.client.outdate_topic(topic);
         }
     }
@@ -328,7 +328,7 @@ impl Admin {
         let mut open: Vec<usize> = (0..wanted.len()).collect();
         let mut rounds = Rounds::begin(&self.client);
         loop {
-            let mut error = None;
+            let (mut error, mut is_leaders) = (None, true);
             let mut by_address: BTreeMap<Address, Vec<(usize, TopicId)>> = BTreeMap::new();
             let mut left = Vec::new();
             for index in open {
@@ -341,7 +341,7 @@ impl Admin {
                     Ok((id, address)) => by_address.entry(address).or_default().push((index, id)),
                     Err(e) => {
                         left.push(index);
-                        error = Some(e);
+                        (error, is_leaders) = (Some(e), false);
                     }
                 }
             }
@@ -354,7 +354,7 @@ impl Admin {
                         Err(e) => {
                             left.extend(of.iter().map(|o| o.0));
                             of.iter().for_each(|o| asked[o.0].redirect = None);
-                            error = Some(e);
+                            (error, is_leaders) = (Some(e), true);
                             continue;
                         }
                     };
@@ -365,14 +365,18 @@ impl Admin {
                             Err(e) => {
                                 asked[index].redirect = redirect.map(|a| Address::new(&a.host, a.port));
                                 left.push(index);
-                                error = Some(e);
+                                (error, is_leaders) = (Some(e), true);
                             }
                         }
                     }
                 }
             }
             let Some(error) = error else { return Ok(answers) };
-            rounds.again(error).await?;
+            if is_leaders {
+                rounds.again_at_leader(error).await?
+            } else {
+                rounds.again(error).await?
+            }
             left.iter().for_each(|&index| self.client.outdate_topic(wanted[index].0));
             open = left;
         }

@@ -33,7 +33,8 @@
 //! the next leader, in their order and under their sequences, until `delivery_timeout_ms`; a leader that does not answer is left
 //! as soon as another one is known, which is asked of all brokers in turn. A consumer's position stays where it is, even while
 //! a new leader does not know yet what the last one had committed; an end ([`Consumer::end_offsets`]) comes from a leader that
-//! does. What an earlier leader may have and the next one's sequence check denies is *unknown*, never sent under a new sequence.
+//! does. With `acks` none nobody says who leads no longer: that is asked every second while records are sent, and what the last
+//! leader was sent until then is lost. What an earlier leader may have and the next one's sequence check denies is *unknown*, never sent under a new sequence.
 //!
 //! **Types.** [`record_type!`] declares a type, [`TypedProducer`] and [`TypedConsumer`] write and read it in place:
 //!

@@ -51,6 +51,17 @@ impl Rounds {
         if is_unknown && std::mem::replace(&mut self.unknown, true) {
             return Err(error);
         }
+        self.wait(error, wait).await
+    }
+
+    /// As `again`, after an error of the broker that leads a partition by metadata: it may not have heard yet of a topic that
+    /// was created elsewhere a moment ago. Whether the topic is there is for metadata to say.
+    pub(crate) async fn again_at_leader(&mut self, error: ClientError) -> Result<(), ClientError> {
+        let wait = Duration::from_millis(self.backoff.next_ms().into());
+        self.wait(error, wait).await
+    }
+
+    async fn wait(&mut self, error: ClientError, wait: Duration) -> Result<(), ClientError> {
         if !error.is_transient() {
             return Err(error);
         }

@@ -188,7 +188,7 @@ async fn a_leader_that_refuses_connections_or_leaves_them_hanging_is_left_for_th
 #[tokio::test]
 async fn a_new_leader_that_is_not_ready_is_waited_for() {
     let mut sender = Sender::start(small()).await;
-    sender.cluster.set_mode(1, Mode::NotReady);
+    sender.cluster.set_mode(1, Mode::Refusing(ErrorCode::NotReady));
     sender.cluster.elect("t", 0, Some(1));
     let produces = sender.cluster.state().produces;
     sender.send(100).await;
@@ -357,7 +357,7 @@ async fn a_timeout_while_nobody_leads_tells_what_is_known() {
     };
     let outcome = tokio::time::timeout(LONG, until_it_was_sent).await.expect("a record is sent");
     assert!(matches!(outcome, Delivery::Unknown(_)), "it was sent: {outcome:?}");
-    sender.cluster.set_mode(0, Mode::NotReady);
+    sender.cluster.set_mode(0, Mode::Refusing(ErrorCode::NotReady));
     let until_it_was_refused = async {
         loop {
             let outcome = sender.one().await;

@@ -121,7 +121,7 @@ async fn a_partition_without_leader_or_with_one_that_is_not_ready_is_waited_for(
     reader.cluster.elect("t", 0, None);
     let asked = reader.cluster.state().metadata_requests;
     reader.until("who leads is asked", |cluster| cluster.state().metadata_requests > asked + 5).await;
-    reader.cluster.set_mode(1, Mode::NotReady);
+    reader.cluster.set_mode(1, Mode::Refusing(ErrorCode::NotReady));
     reader.cluster.elect("t", 0, Some(1));
     reader.fetches(5).await;
     reader.cluster.set_mode(1, Mode::Serving);

@@ -118,7 +118,7 @@ async fn step(cluster: &FakeBroker, random: &mut Random) {
             }
         }
         7 => {
-            let modes = [Mode::Silent, Mode::Frozen, Mode::NotReady, Mode::Ignorant];
+            let modes = [Mode::Silent, Mode::Frozen, Mode::Refusing(ErrorCode::NotReady), Mode::Ignorant];
             recover(cluster, seat).await;
             let others_are_ignorant = cluster.state().seats.iter().any(|seat| seat.mode == Mode::Ignorant);
             // Of a topic that nobody knows a consumer is told that it is gone.

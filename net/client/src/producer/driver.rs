@@ -144,7 +144,20 @@ fn prepare(
     if ripe {
         accumulator.seal(slot);
     }
+    if shared.config.acks == Acks::None {
+        look_up_leader(shared, accumulator, slot, now_ms, followup);
+    }
     Some(connection)
+}
+
+/// A leader that never answers never says that it leads no longer: who does is asked as often as of one that is silent.
+fn look_up_leader(shared: &ProducerShared, accumulator: &mut Accumulator, slot: SlotIndex, now_ms: u64, followup: &mut Followup) {
+    let topic = accumulator.slots[slot].topic;
+    let looked_ms = &mut accumulator.topics[topic].looked_ms;
+    if now_ms >= *looked_ms + shared.quiet_ms() {
+        *looked_ms = now_ms;
+        followup.add_refresh(topic);
+    }
 }
 
 /// A leader that does not answer may not be one any more. Once another one is known, what was sent to this one is not waited
@@ -336,7 +349,9 @@ fn submit_request(shared: &Arc<ProducerShared>, connection: &Connection, taken: 
         let batches: Vec<(SlotIndex, Batch)> =
             taken.into_iter().filter_map(|t| t.unanswered.map(|batch| (t.sent.slot, batch))).collect();
         let shared = shared.clone();
-        return connection.submit_unanswered(&request, frames, Box::new(move |sent| on_unanswered(&shared, batches, sent)));
+        let timeout = shared.client.request_timeout();
+        let on_sent = Box::new(move |sent| on_unanswered(&shared, batches, sent));
+        return connection.submit_unanswered(&request, frames, timeout, on_sent);
     }
     let sent: Vec<SentBatch> = taken.into_iter().map(|t| t.sent).collect();
     let (id, shared_then) = (connection.id(), shared.clone());
