@@ -74,7 +74,7 @@ async fn registered(
         addresses,
         held,
         rack: config.rack.clone(),
-        replaces_folder: None,
+        replaces_folder: config.replaces_folder,
         random: u64::from_le_bytes(random_bytes().map_err(urandom)?),
     };
     if let Some(foreseen) = foresee(&image, broker, &registration) {
