@@ -116,7 +116,7 @@ pub(super) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 pub(super) fn decide(image: &mut Image, decide: impl FnOnce(&Image) -> Result<Vec<Record>, Refusal>) {
     let records = decide(image).unwrap_or_else(|refusal| panic!("{refusal}"));
-    for batch in Batch::split(records) {
+    for batch in Batch::split(&records) {
         image.apply_batch(&batch).unwrap_or_else(|error| panic!("{error}"));
     }
 }
