@@ -64,3 +64,22 @@ impl Replication {
         outcome
     }
 }
+
+/// Takes all that is queued; the queue keeps its memory for what comes next.
+pub(crate) fn take_all<T>(queue: &RefCell<Vec<T>>, each: impl FnMut(T)) {
+    queue.borrow_mut().drain(..).for_each(each);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_is_taken_keeps_its_memory() {
+        let queue = RefCell::new((0..100).collect::<Vec<u32>>());
+        let capacity = queue.borrow().capacity();
+        let mut taken = Vec::new();
+        take_all(&queue, |number| taken.push(number));
+        assert_eq!((taken, queue.borrow().len(), queue.borrow().capacity()), ((0..100).collect(), 0, capacity));
+    }
+}
