@@ -25,6 +25,9 @@ pub const PARTITION_ANSWER_LEN_MAX: usize = 511;
 pub const FINDINGS_PER_ANSWER_MAX: usize = 128;
 /// Most damaged ranges in one answer.
 pub const DAMAGED_RANGES_PER_ANSWER_MAX: usize = 2048;
+/// Most brokers in one description of a cluster, and most partitions in it that are not as they should be.
+pub const BROKERS_PER_ANSWER_MAX: usize = 1024;
+pub const AILING_PARTITIONS_PER_ANSWER_MAX: usize = 256;
 /// Most counters, and most gauges, that a shard names in one answer.
 pub const METRICS_PER_ANSWER_MAX: usize = 256;
 /// Most histograms that a shard names in one answer.

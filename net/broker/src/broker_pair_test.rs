@@ -47,6 +47,7 @@ pub(super) fn config(data_dir: &Path, broker: u32, secret_byte: u8) -> BrokerCon
             controller_listen: listen,
             controller_advertise: None,
             rack: None,
+            replaces_folder: None,
         }),
         shards: Some(1),
         tail_budget_len: 18 << 20,
@@ -75,7 +76,7 @@ impl Side {
 
     pub(super) fn start_with(id: u32, secret_byte: u8) -> Self {
         let dir = folder();
-        let broker = crate::start(config(dir.path(), id, secret_byte)).expect("the broker starts");
+        let broker = crate::broker::start_by_hand(config(dir.path(), id, secret_byte)).expect("the broker starts");
         Self { broker, _dir: dir }
     }
 
