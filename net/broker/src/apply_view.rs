@@ -63,9 +63,17 @@ pub(crate) async fn apply_view(shard: ShardIndex, partitions: &ShardPartitions, 
 fn take_state(partitions: &ShardPartitions, id: TopicPartition, state: PartitionState) {
     match partitions.on_partition_state(id, state) {
         Ok(_) | Err(PartitionStateRefusal::UnknownPartition(_) | PartitionStateRefusal::Refused(StateRefusal::Stale { .. })) => {}
-        Err(PartitionStateRefusal::Refused(refusal)) => {
-            tracing::debug!(partition = %id, %refusal, "what the controller has decided changes nothing here");
+        Err(PartitionStateRefusal::Refused(refusal)) => log_refused_state(id, &refusal),
+    }
+}
+
+/// One about another start of this broker is followed by one about this start; the others should not be there.
+pub(crate) fn log_refused_state(id: TopicPartition, refusal: &StateRefusal) {
+    match refusal {
+        StateRefusal::Impossible | StateRefusal::CannotLead { .. } => {
+            tracing::warn!(partition = %id, %refusal, "what the controller has decided cannot be done here");
         }
+        _ => tracing::debug!(partition = %id, %refusal, "what the controller has decided changes nothing here"),
     }
 }
 

@@ -76,6 +76,32 @@ pub enum PartitionRefusal {
     },
 }
 
+impl PartitionRefusal {
+    /// Of a change of an in-sync set: whether it was judged under the very epochs it names, and so was certainly not taken
+    /// before. Any other refusal may be the doing of the change itself, when it came twice.
+    #[must_use]
+    pub fn judges_change(&self) -> bool {
+        match self {
+            Self::LeaderNotInSync
+            | Self::MemberNamedTwice { .. }
+            | Self::NotReplica { .. }
+            | Self::MemberNotActive { .. }
+            | Self::MemberIncarnation { .. }
+            | Self::MemberDamaged { .. } => true,
+            Self::UnknownPartition { .. }
+            | Self::NamedTwice
+            | Self::NotLeader { .. }
+            | Self::StaleLeaderEpoch { .. }
+            | Self::StalePartitionEpoch { .. }
+            | Self::NotInSync { .. }
+            | Self::NoLeader
+            | Self::HasLeader { .. }
+            | Self::NotShown { .. }
+            | Self::ImplausibleEpoch { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for PartitionRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -80,12 +80,7 @@ fn isr_answer(leader_epoch: LeaderEpoch, answer: Option<Result<PartitionState, P
         Some(Ok(state)) if state.leader_epoch == leader_epoch => {
             IsrAnswer::Decided { partition_epoch: state.partition_epoch, members: state.isr.into_iter().collect() }
         }
-        Some(Err(
-            PartitionRefusal::MemberNotActive { .. }
-            | PartitionRefusal::MemberIncarnation { .. }
-            | PartitionRefusal::MemberDamaged { .. }
-            | PartitionRefusal::NotReplica { .. },
-        )) => IsrAnswer::Refused,
+        Some(Err(refusal)) if refusal.judges_change() => IsrAnswer::Refused,
         _ => IsrAnswer::Unknown,
     }
 }

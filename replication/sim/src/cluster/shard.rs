@@ -289,20 +289,14 @@ impl Shard {
     }
 }
 
-/// What a leader may conclude. A refusal tells that a change was not taken only where it is given after epochs were found to
-/// be those of the change: a request that comes twice finds others the second time, because of the first.
+/// What a leader may conclude.
 fn isr_answer(leader_epoch: LeaderEpoch, answer: Option<Result<sluice_metadata::PartitionState, PartitionRefusal>>) -> IsrAnswer {
     match answer {
         Some(Ok(state)) if state.leader_epoch == leader_epoch => {
             let PartitionEpoch(epoch) = state.partition_epoch;
             IsrAnswer::Decided { partition_epoch: PartitionEpoch(epoch), members: state.isr.into_iter().collect() }
         }
-        Some(Err(
-            PartitionRefusal::MemberNotActive { .. }
-            | PartitionRefusal::MemberIncarnation { .. }
-            | PartitionRefusal::MemberDamaged { .. }
-            | PartitionRefusal::NotReplica { .. },
-        )) => IsrAnswer::Refused,
+        Some(Err(refusal)) if refusal.judges_change() => IsrAnswer::Refused,
         _ => IsrAnswer::Unknown,
     }
 }
