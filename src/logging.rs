@@ -39,7 +39,8 @@ pub(crate) fn install(args: &LoggingArgs, default: LevelFilter) -> Result<(), St
             ));
         }
         Some(text) => EnvFilter::builder().parse(text).map_err(|error| format!("--log-level {text:?}: {error}"))?,
-        None => EnvFilter::default().add_directive(default.into()),
+        // Of the consensus engine every vote and message would be told; what matters of it the broker says itself.
+        None => EnvFilter::builder().parse_lossy(format!("{default},openraft=error")),
     };
     // A line that cannot be written, on a full disk say, is gone: the subscriber's own complaint would end the process.
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);

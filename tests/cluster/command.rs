@@ -105,7 +105,6 @@ fn kill_9(pid: &Value) {
 }
 
 #[test]
-#[ignore = "a broker refuses the settings of a cluster as yet"]
 fn a_cluster_on_one_machine_outlives_a_broker_and_is_taken_up_again() {
     let folder = folder();
     let data_dir = folder.path().join("play");

@@ -18,19 +18,16 @@ const PARTITIONS: u32 = 4;
 static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
-#[ignore = "a broker refuses the settings of a cluster as yet"]
 fn kill_9_of_leaders_loses_nothing_doubles_nothing_and_all_replicas_agree() {
     run(None, &[Fault::KillLeader, Fault::KillLeader, Fault::KillAll]);
 }
 
 #[test]
-#[ignore = "a broker refuses the settings of a cluster as yet"]
 fn a_leader_that_is_frozen_for_ten_seconds_neither_loses_nor_doubles() {
     run(None, &[Fault::Freeze]);
 }
 
 #[test]
-#[ignore = "a broker refuses the settings of a cluster as yet"]
 fn brokers_that_are_cut_off_in_both_and_in_one_direction_neither_lose_nor_double() {
     if let Some(network) = Network::new(BROKERS) {
         run(Some(network), Fault::ON_THE_NETWORK);
@@ -39,7 +36,6 @@ fn brokers_that_are_cut_off_in_both_and_in_one_direction_neither_lose_nor_double
 
 /// As many rounds as `SLUICE_CLUSTER_ROUNDS` says, none without it.
 #[test]
-#[ignore = "a broker refuses the settings of a cluster as yet"]
 fn soak() {
     let rounds = std::env::var("SLUICE_CLUSTER_ROUNDS")
         .map_or(0, |text| text.parse().unwrap_or_else(|_| panic!("SLUICE_CLUSTER_ROUNDS={text:?} is not a number")));

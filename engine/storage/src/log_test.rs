@@ -396,7 +396,7 @@ fn a_failed_write_or_flush_is_an_error_and_moves_nothing() {
 fn only_a_log_with_much_to_write_back_keeps_its_file_open_over_a_flush() {
     let mut bench = Bench::new(13, 1 << 20);
     let keeps_file = |bench: &Bench| bench.log.open.front().expect("a log has an active segment").write_handle.is_some();
-    let mut append = |bench: &mut Bench, count| (0..count).for_each(|_| bench.append(1, 3000));
+    let append = |bench: &mut Bench, count| (0..count).for_each(|_| bench.append(1, 3000));
     append(&mut bench, 50);
     bench.write_back(WHOLE);
     append(&mut bench, 30);
