@@ -42,6 +42,10 @@ pub(crate) async fn apply_view(shard: ShardIndex, partitions: &ShardPartitions, 
             take_state(partitions, assignment.id, state);
         }
     }
+    // Before anything that a full disk ends: what an earlier start of a follower has said must not count on that account.
+    for (broker, incarnation) in view.take_registrations() {
+        partitions.on_broker_registered(broker, incarnation);
+    }
     if !gone.is_empty()
         && let Err(error) = partitions.remove(&gone).await
     {
@@ -51,9 +55,6 @@ pub(crate) async fn apply_view(shard: ShardIndex, partitions: &ShardPartitions, 
         && let Err(error) = partitions.create(missing).await
     {
         return survive(shard, error);
-    }
-    for (broker, incarnation) in view.take_registrations() {
-        partitions.on_broker_registered(broker, incarnation);
     }
     view.note_applied();
     true

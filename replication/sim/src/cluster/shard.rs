@@ -285,7 +285,7 @@ impl Shard {
     }
 
     pub(super) fn fetched_by(&self, from: FollowerShard, id: TopicPartition) -> Option<PartitionFetch> {
-        self.sessions.partitions(from).find(|(other, _)| *other == id).map(|(_, fetched)| fetched.fetch)
+        self.sessions.partition(from, id).map(|fetched| fetched.fetch)
     }
 }
 
