@@ -84,8 +84,10 @@ fn large() -> Desk {
     desk
 }
 
+type Decide = fn(&mut Desk) -> String;
+
 /// What a snapshot that was made before it would take back, or what would not apply any more.
-const IN_BETWEEN: [(&str, fn(&mut Desk) -> String); 4] = [
+const IN_BETWEEN: [(&str, Decide); 4] = [
     ("an offset is committed", |desk| desk.commits("a", 1, &[commit(tp(1, 0), 6)])),
     ("a group is deleted", |desk| {
         let request = DeleteGroup { group_id: GroupId("z".into()) };
