@@ -42,8 +42,7 @@ pub(crate) fn install(args: &LoggingArgs, default: LevelFilter) -> Result<(), St
             ));
         }
         Some(text) => EnvFilter::builder().parse(text).map_err(|error| format!("--log-level {text:?}: {error}"))?,
-        // Of the consensus engine every vote and message would be told; what matters of it the broker says itself.
-        None => EnvFilter::builder().parse_lossy(format!("{default},openraft=error")),
+        None => EnvFilter::default().add_directive(default.into()),
     };
     // The consensus engine calls it an error that another broker is away, many times a second; what an operator has to know of
     // that, the controller says in words of its own.
