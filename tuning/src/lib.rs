@@ -5,12 +5,17 @@
 //! yardsticks, taken with plain threads and plain system calls so that no executor of ours can flatter or spoil them.
 
 pub mod check;
+pub mod closed_loop;
 pub mod direct_file;
+pub mod floor;
 pub mod folder;
 pub mod host;
 pub mod latency;
+pub mod machine_speed;
 pub mod probe;
+mod stop;
 
 pub use folder::{FolderError, ScratchFolder};
 pub use latency::{LatencyHistogram, LatencySummary};
 pub use probe::{DurableBlockFile, ProbeError, SequentialFile, Throughput};
+pub use stop::Stop;
