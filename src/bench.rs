@@ -1,7 +1,7 @@
 //! `sluice bench`: hands its flags to the benchmark package and its failure to the exit status.
 
 use crate::exit_status::{ExitStatus, Failure};
-use crate::signals::StopSignal;
+use crate::signals::ask_at_signal;
 use crate::table::print_line;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,6 +10,8 @@ use sluice_bench::run::Finished;
 use sluice_bench::{BenchError, Run, Stop, peer, report, workload};
 use std::path::PathBuf;
 use std::time::Duration;
+
+const STOPPING: &str = "stopping: what is under way is ended, what is whole is reported; another signal ends it at once";
 
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
@@ -110,7 +112,7 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
 fn measure(args: &RunArgs) -> Result<(), Failure> {
     let stop = Stop::default();
     // Kept until the end: with it ends the task that listens for signals.
-    let _listening = listen(&stop)?;
+    let _listening = ask_at_signal(&stop, STOPPING)?;
     let peers = peer::open(&args.options).map_err(failure)?;
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({elapsed})").expect("the template is a constant that parses"),
@@ -168,21 +170,6 @@ fn verdict(run: &Run, missing: &[String]) -> Result<(), Failure> {
     }
     let problem = format!("{} cannot be had here (the warnings say why): all else was measured", missing.join(", "));
     Err(Failure::new(ExitStatus::Failed, problem))
-}
-
-fn listen(stop: &Stop) -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = crate::connect::runtime()?;
-    let stop = stop.clone();
-    runtime.block_on(async {
-        let mut signal = StopSignal::install()?;
-        tokio::spawn(async move {
-            signal.asked().await;
-            eprintln!("stopping: what is under way is ended, what is whole is reported; another signal ends it at once");
-            stop.ask();
-        });
-        Ok(())
-    })?;
-    Ok(runtime)
 }
 
 fn failure(error: BenchError) -> Failure {

@@ -15,6 +15,7 @@ mod exit_status;
 mod log;
 mod logging;
 mod orphan;
+mod probe;
 mod produce;
 mod serve;
 mod signals;
@@ -49,6 +50,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Say what this host lacks for a broker, why, and how to change it
     Check(check::CheckArgs),
+    /// Measure what the device and this host can do at most, and keep the figures beside the data folder
+    Probe(probe::ProbeArgs),
     /// Create, list, describe, change and delete topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
     let result = logging::install(&cli.logging, level).map_err(Failure::usage).and_then(|()| match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
+        Command::Probe(args) => probe::run(args),
         Command::Topic(command) => topic::run(command),
         Command::Broker(command) => broker::run(command),
         Command::Cluster(command) => cluster::run(command),

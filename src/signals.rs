@@ -1,12 +1,31 @@
 //! SIGINT and SIGTERM as one wish to stop. A second one, later than `SAME_WISH`, ends the process at once.
 
 use crate::exit_status::{ExitStatus, Failure};
+use sluice_tuning::Stop;
 use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// `timeout` and some shells send one wish as two signals, to the process and to its group.
 const SAME_WISH: Duration = Duration::from_secs(1);
+
+/// Has `stop` asked once the process was, which it says as `notice`; as long as the runtime given back lives. For work that runs
+/// on threads of its own and looks at `stop`.
+pub(crate) fn ask_at_signal(stop: &Stop, notice: &'static str) -> Result<Runtime, Failure> {
+    let runtime = crate::connect::runtime()?;
+    let stop = stop.clone();
+    runtime.block_on(async {
+        let mut signal = StopSignal::install()?;
+        tokio::spawn(async move {
+            signal.asked().await;
+            eprintln!("{notice}");
+            stop.ask();
+        });
+        Ok(())
+    })?;
+    Ok(runtime)
+}
 
 /// Knows whether the process was asked to stop. Clones know the same.
 #[derive(Clone)]

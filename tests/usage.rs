@@ -24,6 +24,8 @@ fn wrong_flags_are_usage_errors_that_teach() {
         (&["log", "accept-loss", "--journal-file-count", "1"], "2..=64"),
         (&["orphan", "adopt", "xyz"], "32 hexadecimal digits"),
         (&["demo", "--steady", "0"], "--steady"),
+        (&["probe", "--seconds", "0"], "0.1 to 600"),
+        (&["probe", "--show", "--quick"], "--quick"),
     ] {
         run(sluice().args(args)).expect(2, &[part]);
     }
@@ -31,7 +33,7 @@ fn wrong_flags_are_usage_errors_that_teach() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in ["serve", "check", "produce", "consume", "demo", "bench"] {
+    for command in ["serve", "check", "probe", "produce", "consume", "demo", "bench"] {
         let help = run(sluice().args([command, "--help"])).expect(0, &[]);
         assert!(help.stdout.contains("Examples:"), "{command}: {}", help.stdout);
     }

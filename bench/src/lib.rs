@@ -1,6 +1,6 @@
 //! The benchmark behind `sluice bench`: a broker beside the limits of the machine it runs on, in the same minutes.
 //!
-//! Two yardsticks run in every round: the device probe (`sluice-tuning`) and the [`floor`], the barest durable server. A
+//! Two yardsticks run in every round: the device probe and the [`floor`] (both of `sluice-tuning`, which others need too), the barest durable server. A
 //! broker's figure means little on its own; its ratio to them carries over to other machines. The expensive mistake is to
 //! compare figures of different minutes, so [`run`] interleaves everything and reports medians with their range.
 //!
@@ -8,16 +8,18 @@
 //! that as a system of its own ([`client`]). Deliberately absent: opinions on what is fast enough. The front door is
 //! [`run::run`].
 
+/// The commit that this was built from, where git knew it.
+pub const COMMIT: Option<&str> = option_env!("SLUICE_COMMIT");
+/// How it was built.
+pub const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+
 pub mod broker;
 pub mod child;
 pub mod client;
-pub mod closed_loop;
 pub mod connection;
 pub mod error;
-pub mod floor;
 pub mod load;
 pub mod loads;
-pub mod machine_speed;
 pub mod measurement;
 pub mod options;
 pub mod payload;
@@ -41,4 +43,5 @@ pub use load::Stop;
 pub use options::BenchOptions;
 pub use result::{Run, WorkloadResult};
 pub use run::{Progress, run};
+pub use sluice_tuning::{closed_loop, floor, machine_speed};
 pub use workload::Workload;

@@ -7,6 +7,7 @@
 //! settings file, whose parser is the program's: `fuzz_targets/config.rs` takes that in by its path.
 
 mod metadata;
+mod properties;
 mod protocol;
 mod records;
 mod seal;
@@ -16,6 +17,7 @@ mod shard;
 pub mod seeds;
 
 pub use metadata::{metadata_batch, metadata_snapshot};
+pub use properties::properties;
 pub use protocol::{message, prefix};
 pub use records::{decompress, frame, records};
 pub use segment::segment;
@@ -26,7 +28,7 @@ pub use sluice_controller::fuzzing::{controller_command, controller_message, con
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target with the name that its corpus and its binary have.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("prefix", prefix),
     ("message", message),
     ("frame", frame),
@@ -41,4 +43,5 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("controller_message", controller_message),
     ("controller_row", controller_row),
     ("controller_command", controller_command),
+    ("properties", properties),
 ];

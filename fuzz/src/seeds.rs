@@ -40,6 +40,11 @@ pub fn seeds() -> Vec<Seed> {
     seeds.extend(messages.into_iter().map(|(name, bytes)| ("controller_message", name, bytes)));
     seeds.extend(rows.into_iter().map(|(name, bytes)| ("controller_row", name, bytes)));
     seeds.extend(commands.into_iter().map(|(name, bytes)| ("controller_command", name, bytes)));
+    seeds.push((
+        "properties",
+        "one-row-of-each-kind".into(),
+        sluice_tuning::properties::testing::made_up().to_text().into_bytes(),
+    ));
     seeds
 }
 

@@ -74,7 +74,11 @@ pub(crate) fn find(path: &Path) -> Result<(Files, Option<File>), Failure> {
     let path = path.canonicalize().map_err(|error| {
         Failure::io(path.display(), &error).remedy("name a data folder, a folder in it, or one .log, .journal or checkpoint file")
     })?;
-    let lock = root_of(&path).as_deref().map(take_lock).transpose()?.flatten();
+    let lock = root_of(&path)
+        .as_deref()
+        .map(|root| lock_shared(root, "its files change while they would be read"))
+        .transpose()?
+        .flatten();
     Ok((find_unlocked(&path, None)?, lock))
 }
 
@@ -264,15 +268,15 @@ fn segment_at(path: &Path) -> Option<SegmentFile> {
     Some(SegmentFile { path: path.to_owned(), id: TopicPartition { topic_id, partition }, base_offset })
 }
 
-fn take_lock(root: &Path) -> Result<Option<File>, Failure> {
+/// Keeps brokers from a data folder, if it is one, until dropped. `why` a running broker has to be stopped ends the failure's text.
+pub(crate) fn lock_shared(root: &Path, why: &str) -> Result<Option<File>, Failure> {
     let path = Layout::new(root).lock();
     let Ok(file) = File::open(&path) else { return Ok(None) };
     match file.try_lock_shared() {
         Ok(()) => Ok(Some(file)),
         Err(std::fs::TryLockError::WouldBlock) => {
             let what = format!("a broker is using {}", root.display());
-            Err(Failure::new(ExitStatus::DataFolderInUse, what)
-                .remedy("stop the broker first: its files change while they would be read"))
+            Err(Failure::new(ExitStatus::DataFolderInUse, what).remedy(format!("stop the broker first: {why}")))
         }
         Err(std::fs::TryLockError::Error(error)) => Err(Failure::io(path.display(), &error)),
     }

@@ -17,6 +17,7 @@ mod clock_source;
 mod core_count;
 mod cpu_governor;
 mod data_folder;
+mod device_probe;
 mod dirty_pages;
 mod file_system;
 pub mod finding;
@@ -80,6 +81,7 @@ const REST: &[Check] = &[
     scheduler::judge,
     queue_depth::judge,
     rotational::judge,
+    device_probe::judge,
     core_count::judge,
     cpu_governor::judge,
     isolated_cores::judge,

@@ -15,8 +15,8 @@ fn a_good_host_has_no_problem() {
 #[test]
 fn ids_are_never_changed() {
     let ids: BTreeSet<&str> = judge(&good(), &needs()).iter().map(|finding| finding.id).collect();
-    let known = "accept-queue cgroup-cpu cgroup-io cgroup-pids clock-source core-count cpu-governor data-folder dirty-pages \
-                 file-system io-uring irq-affinity isolated-cores kernel-version memlock memory mount-options network-queues \
+    let known = "accept-queue cgroup-cpu cgroup-io cgroup-pids clock-source core-count cpu-governor data-folder device-probe \
+                 dirty-pages file-system io-uring irq-affinity isolated-cores kernel-version memlock memory mount-options network-queues \
                  nofile numa queue-depth rotational scheduler smt swap transparent-huge-pages write-cache";
     assert_eq!(ids.into_iter().collect::<Vec<_>>().join(" "), known);
 }

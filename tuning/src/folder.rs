@@ -102,6 +102,19 @@ pub fn refuse_memory(path: &Path) -> Result<(), FolderError> {
     }
 }
 
+/// Bytes that an ordinary user may still write there. None where the kernel does not say.
+pub fn free_len(folder: &Path) -> Option<u64> {
+    let path = CString::new(folder.as_os_str().as_bytes()).ok()?;
+    let mut found = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` ends with a zero byte and `found` has room for one statvfs.
+    if unsafe { libc::statvfs(path.as_ptr(), found.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: statvfs returned 0, so it filled the structure.
+    let found = unsafe { found.assume_init() };
+    Some(found.f_bavail * found.f_frsize)
+}
+
 fn file_system_magic(path: &Path) -> io::Result<u64> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let mut found = MaybeUninit::<libc::statfs>::uninit();

@@ -6,12 +6,14 @@
 pub mod block;
 pub mod cgroup;
 pub mod data_folder;
+pub mod identity;
 pub mod interrupts;
 pub mod kernel;
 pub mod limits;
 pub mod memory;
 pub mod mounts;
 pub mod network;
+pub mod probed;
 pub mod processors;
 pub mod root;
 pub mod surroundings;
@@ -25,6 +27,7 @@ pub use limits::{Limits, raise_descriptor_limit};
 pub use memory::Memory;
 pub use mounts::Mount;
 pub use network::Interface;
+pub use probed::{Probed, ProbedState};
 pub use processors::Processors;
 pub use root::{Read, Root, Unread};
 pub use surroundings::Surroundings;
@@ -47,6 +50,8 @@ pub struct Readings {
     pub start: StartReadings,
     /// The devices at the bottom of what the folders lie on, each once.
     pub devices: Vec<Read<Device>>,
+    /// What is known of the devices under the folders, each once.
+    pub probes: Vec<Probed>,
     pub processors: Processors,
     pub memory: Memory,
     pub interfaces: Read<Vec<Interface>>,
@@ -79,6 +84,7 @@ impl Readings {
         let devices = block::read_below(root, &on, &mounts, &counts);
         Self {
             devices,
+            probes: probed::read(root, folders),
             processors: processors::read(root),
             memory: memory::read(root),
             interfaces: network::read(root, &counts),

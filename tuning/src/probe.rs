@@ -1,9 +1,17 @@
 //! The device probe: what a plain thread gets from the device, against which everything else here is judged.
 //!
-//! Two files: one for 4 KiB writes with O_DSYNC, one at a time (what a durable record costs at least), and one for
+//! Here are two files that others time by, too: one for 4 KiB writes with O_DSYNC, one at a time (what a durable record costs at least), and one for
 //! sequential 1 MiB pieces, a few in flight (what bulk could reach at most). The expensive mistake is to time the file
 //! system's block allocation, or a hypervisor's cache, for the device: the first file is written whole before anything is
 //! timed, as a journal is; the second is allocated and fresh, as segments are. Absent: io_uring and any executor.
+//! `sluice probe` measures more of the same kinds by size and depth: `steps` says what, `run` does it.
+
+mod load;
+mod run;
+pub mod steps;
+
+pub use run::{Progress, run};
+pub use steps::Steps;
 
 use std::fs::File;
 use std::io;
@@ -30,6 +38,12 @@ pub const SEQUENTIAL_DEPTH: u32 = 4;
 #[derive(Debug)]
 pub enum ProbeError {
     Folder(FolderError),
+    /// The scratch files would not fit; bytes.
+    NoSpace {
+        path: PathBuf,
+        needed: u64,
+        free: u64,
+    },
     /// The file system has no direct I/O at all.
     DirectUnsupported {
         path: PathBuf,
@@ -38,6 +52,13 @@ pub enum ProbeError {
         path: PathBuf,
         source: io::Error,
     },
+    /// Loopback sockets, or threads.
+    Host {
+        what: &'static str,
+        source: io::Error,
+    },
+    /// It was asked to stop.
+    Interrupted,
 }
 
 impl std::fmt::Display for ProbeError {
@@ -47,7 +68,16 @@ impl std::fmt::Display for ProbeError {
             Self::DirectUnsupported { path } => {
                 write!(f, "{}: this file system refuses direct I/O (O_DIRECT): name a folder on ext4 or XFS", path.display())
             }
+            Self::NoSpace { path, needed, free } => write!(
+                f,
+                "{}: measuring needs {} MiB for scratch files, and {} MiB are free: make room, or measure for a shorter time",
+                path.display(),
+                needed.div_ceil(1 << 20),
+                free >> 20
+            ),
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Host { what, source } => write!(f, "{what}: {source}"),
+            Self::Interrupted => f.write_str("ended by a signal"),
         }
     }
 }
@@ -144,7 +174,7 @@ impl SequentialFile {
             std::fs::remove_file(&path).and_then(|()| create_allocated(&path, len)).map_err(|source| error_at(&path, source))?;
         let next_piece = AtomicU64::new(0);
         let begun_at = Instant::now();
-        let moved_len = at_depth(depth, |buffer| {
+        let moved_len = at_depth(depth, SEQUENTIAL_PIECE_LEN, |buffer| {
             move_pieces(&next_piece, begun_at + duration, |piece| {
                 if piece < self.piece_count {
                     file.write_all_at(buffer.as_slice(), position_of(piece)).map(|()| true)
@@ -153,7 +183,8 @@ impl SequentialFile {
                 }
             })
         });
-        let len = moved_len.and_then(|len| file.sync_data().map(|()| len)).map_err(|source| error_at(&path, source))?;
+        let moved_len = moved_len.and_then(|lens| file.sync_data().map(|()| lens));
+        let len = moved_len.map_err(|source| error_at(&path, source))?.into_iter().sum();
         let seconds = begun_at.elapsed().as_secs_f64();
         self.written_count = len / SEQUENTIAL_PIECE_LEN as u64;
         Ok(Throughput { len, seconds })
@@ -166,12 +197,12 @@ impl SequentialFile {
         let file = open_direct(&self.path, Durability::Written).map_err(|source| error_at(&self.path, source))?;
         let next_piece = AtomicU64::new(0);
         let begun_at = Instant::now();
-        let moved_len = at_depth(depth, |buffer| {
+        let moved_len = at_depth(depth, SEQUENTIAL_PIECE_LEN, |buffer| {
             move_pieces(&next_piece, begun_at + duration, |piece| {
                 file.read_exact_at(buffer.as_mut_slice(), position_of(piece % self.written_count)).map(|()| true)
             })
         });
-        let len = moved_len.map_err(|source| error_at(&self.path, source))?;
+        let len = moved_len.map_err(|source| error_at(&self.path, source))?.into_iter().sum();
         Ok(Throughput { len, seconds: begun_at.elapsed().as_secs_f64() })
     }
 }
@@ -180,14 +211,14 @@ fn position_of(piece: u64) -> u64 {
     piece * SEQUENTIAL_PIECE_LEN as u64
 }
 
-/// Runs `work` on `depth` threads, each with a buffer of one piece, and adds up what they return.
-fn at_depth(depth: u32, work: impl Fn(&mut AlignedBuffer) -> io::Result<u64> + Sync) -> io::Result<u64> {
+/// Runs `work` on `depth` threads, each with a buffer of `size` bytes, and gives back what each of them returned.
+fn at_depth<T: Send>(depth: u32, size: usize, work: impl Fn(&mut AlignedBuffer) -> io::Result<T> + Sync) -> io::Result<Vec<T>> {
     assert!(depth > 0, "a depth of zero moves nothing");
-    let mut buffers: Vec<AlignedBuffer> = (0..depth).map(|_| AlignedBuffer::filled(SEQUENTIAL_PIECE_LEN)).collect();
+    let mut buffers: Vec<AlignedBuffer> = (0..depth).map(|_| AlignedBuffer::filled(size)).collect();
     let work = &work;
     std::thread::scope(|scope| {
         let workers: Vec<_> = buffers.iter_mut().map(|buffer| scope.spawn(move || work(buffer))).collect();
-        workers.into_iter().map(|worker| worker.join().expect("a probe thread does not panic")).sum()
+        workers.into_iter().map(|worker| worker.join().expect("a probe thread does not panic")).collect()
     })
 }
 

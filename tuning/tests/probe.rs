@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sluice_tuning::folder::refuse_memory;
-use sluice_tuning::{DurableBlockFile, FolderError, ProbeError, ScratchFolder, SequentialFile};
+use sluice_tuning::probe::{Steps, run};
+use sluice_tuning::properties::testing::made_up;
+use sluice_tuning::{DurableBlockFile, FolderError, ProbeError, Properties, ScratchFolder, SequentialFile, Stop};
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -46,6 +48,34 @@ fn sequential_pieces_are_moved_both_ways_within_the_file() {
         assert!(throughput.mb_per_s() > 0.0);
     }
     assert_eq!(fs::metadata(&path).expect("the file").len(), 4 << 20);
+}
+
+#[test]
+fn a_probe_takes_every_step_and_a_file_of_it_is_read() {
+    let folder = ScratchFolder::create(&parent("whole")).expect("a scratch folder on a disk");
+    let steps = Steps::quick(Some(Duration::ZERO));
+    let mut told = Vec::new();
+    let figures = run(&folder, &steps, &Stop::default(), &mut |progress| told.push(progress.what.clone())).expect("figures");
+    assert_eq!(told.len(), 1 + steps.steps.len(), "{told:?}");
+    // Memory, checksums and loopback are no rows.
+    assert_eq!(figures.row_count(), steps.steps.len() - 4);
+    assert!(figures.flushes_under_load.iter().all(|row| (row.load > 0.0) == (row.written > 0.0)), "{figures:?}");
+    let properties = Properties { figures, ..made_up() };
+    assert_eq!(Properties::parse(&properties.to_text()).expect("whole"), properties);
+    let left: Vec<_> = fs::read_dir(folder.path()).expect("the folder").map(|entry| entry.expect("a file").file_name()).collect();
+    assert!(!left.contains(&"fresh".into()), "each file of writes goes with its step: {left:?}");
+}
+
+#[test]
+fn a_probe_that_is_asked_to_stop_gives_no_figures() {
+    let folder = ScratchFolder::create(&parent("stopped")).expect("a scratch folder on a disk");
+    let stop = Stop::default();
+    let ended = run(&folder, &Steps::full(Some(Duration::from_secs(2))), &stop, &mut |progress| {
+        if progress.done == 2 {
+            stop.ask();
+        }
+    });
+    assert!(matches!(ended, Err(ProbeError::Interrupted)), "{ended:?}");
 }
 
 #[test]

@@ -22,12 +22,12 @@ pub(crate) use closed::{Exchange, Refused, measure_exchange};
 pub use open::measure_open;
 pub use read::measure_read;
 pub use schedule::{Phase, Schedule};
-pub(crate) use thread_time::{clock_time, sharpen_timers, thread_cpu_time};
+pub use sluice_tuning::Stop;
+pub(crate) use thread_time::{clock_time, thread_cpu_time};
 pub(crate) use topic::{on_fresh_topic, unused_name};
 pub use trace::{TraceReplay, trace_phases};
 pub use watch::SystemWatch;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::BenchError;
@@ -48,21 +48,6 @@ pub fn measure(system: &mut dyn System, workload: &Workload, stop: &Stop) -> Res
         Load::Restart(_) => {
             Err(BenchError::Option { problem: format!("{} is only for a broker that is killed here", workload.name) })
         }
-    }
-}
-
-/// The wish to end early, shared between threads.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    pub fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    #[must_use]
-    pub fn is_asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -4,8 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Nanoseconds by which the kernel may delay a wake-up of this thread to join it with others; 50,000 by default.
-const TIMER_SLACK_NS: libc::c_ulong = 1_000;
+pub(super) use sluice_tuning::closed_loop::sharpen_timers;
 
 /// How long the scheduler lets this thread run before others: of two that want a core, the one that has just woken goes first
 /// when its slice is the shorter one. It is milliseconds by default, for the system's threads, too; this is the least there is.
@@ -89,13 +88,6 @@ impl CountedTime {
 /// Sleeps until a round begins. What is handed over before has a latency of nothing.
 pub(super) fn wait_for(begin: Instant) {
     std::thread::sleep(begin.saturating_duration_since(Instant::now()));
-}
-
-/// Makes the calling thread wake within microseconds of the time it asks for. Where that is refused it wakes a little later,
-/// and the lateness of its hand-overs says so.
-pub(crate) fn sharpen_timers() {
-    // SAFETY: prctl with these arguments only sets an attribute of the calling thread.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS) };
 }
 
 /// Asks for a core at once when a record is due, though the system under load has threads that run on: the generator's share of

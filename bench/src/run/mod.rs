@@ -16,7 +16,7 @@ use sluice_tuning::ScratchFolder;
 
 pub use machine::describe_machine;
 pub use output::output_folder;
-pub use preflight::preflight;
+pub use preflight::{other_load, preflight};
 pub use target::{SluiceTarget, Target};
 
 use crate::error::BenchError;
@@ -97,8 +97,8 @@ pub fn run(
         version: RESULT_VERSION,
         started_at,
         machine,
-        commit: option_env!("SLUICE_COMMIT").map(str::to_owned),
-        build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+        commit: crate::COMMIT.map(str::to_owned),
+        build: crate::PROFILE.to_owned(),
         settings: targets.first().map(|sluice| sluice.settings()).unwrap_or_default(),
         warnings,
         interrupted: false,

@@ -4,15 +4,12 @@
 //! memory, a scheduler that lets reads starve writes, a disk that is nearly full. A warning has to say what to do.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::fs;
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 use sluice_tuning::FolderError;
-use sluice_tuning::folder::refuse_memory;
+use sluice_tuning::folder::{free_len, refuse_memory};
 
 use crate::error::BenchError;
 use crate::result::Machine;
@@ -58,8 +55,9 @@ pub fn preflight(folder: &Path, machine: &Machine) -> Result<Vec<String>, BenchE
     Ok(warnings)
 }
 
-/// Processor time that other processes use, seen over a short while.
-fn other_load() -> Option<String> {
+/// A warning about processor time that other processes use, seen over a quarter of a second.
+#[must_use]
+pub fn other_load() -> Option<String> {
     let ticks_per_s = ticks_per_s()?;
     let before = ticks_by_process();
     std::thread::sleep(LOOK);
@@ -96,18 +94,6 @@ fn ticks_per_s() -> Option<f64> {
     // SAFETY: sysconf takes no pointer.
     let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     (ticks > 0).then_some(ticks as f64)
-}
-
-fn free_len(folder: &Path) -> Option<u64> {
-    let path = CString::new(folder.as_os_str().as_bytes()).ok()?;
-    let mut found = MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: `path` ends with a zero byte and `found` has room for one statvfs.
-    if unsafe { libc::statvfs(path.as_ptr(), found.as_mut_ptr()) } != 0 {
-        return None;
-    }
-    // SAFETY: statvfs returned 0, so it filled the structure.
-    let found = unsafe { found.assume_init() };
-    Some(found.f_bavail * found.f_frsize)
 }
 
 #[cfg(test)]

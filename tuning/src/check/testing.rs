@@ -4,11 +4,12 @@ use super::{Finding, Needs};
 use crate::host::memory::DirtySettings;
 use crate::host::processors::ClockSource;
 use crate::host::{
-    Cgroup, DataFolder, Device, FolderState, Interface, IoUringReading, Limits, Memory, Mount, Processors, Readings,
-    StartReadings, Surroundings, Unread,
+    Cgroup, DataFolder, Device, FolderState, Interface, IoUringReading, Limits, Memory, Mount, Probed, ProbedState, Processors,
+    Readings, StartReadings, Surroundings, Unread,
 };
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 pub(crate) fn needs() -> Needs {
     Needs {
@@ -58,6 +59,15 @@ pub(crate) fn good() -> Readings {
             folders: vec![DataFolder { path: "/data".into(), state: Ok(FolderState::Writable), mount: Ok(mount) }],
         },
         devices: vec![Ok(device())],
+        probes: vec![Probed {
+            folder: "/data".into(),
+            path: "/data.probe.toml".into(),
+            state: Ok(ProbedState::Known {
+                age: Duration::from_secs(60),
+                kernel: "6.18.44".to_owned(),
+                build: "sluice 0.1.0 (release)".to_owned(),
+            }),
+        }],
         processors: Processors {
             online: Ok(vec![0, 1, 2, 3]),
             governors: Ok([("performance".to_owned(), vec![0, 1, 2, 3])].into()),

@@ -44,7 +44,7 @@ pub(super) fn read(root: &Root, path: &Path, mounts: &Read<Vec<Mount>>) -> DataF
 }
 
 /// The path itself, or the nearest one above it that is there.
-fn nearest(root: &Root, absolute: &Path) -> Read<PathBuf> {
+pub(super) fn nearest(root: &Root, absolute: &Path) -> Read<PathBuf> {
     for above in absolute.ancestors() {
         match root.path(above).symlink_metadata() {
             Ok(_) => return Ok(above.to_path_buf()),

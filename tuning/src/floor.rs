@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use core_affinity::CoreId;
 use serde::{Deserialize, Serialize};
-use sluice_tuning::DurableBlockFile;
 
 use crate::closed_loop::{LoopFigures, closed_loop, paced_loop};
+use crate::probe::DurableBlockFile;
 
 /// A 1 KiB record with about the headers that a produce request puts around it.
 pub const REQUEST_LEN: usize = 1024 + 128;
@@ -132,8 +132,10 @@ impl Wire {
     }
 }
 
-/// On a socket that does not block: looks for room over and over.
-pub(crate) fn send_all(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+/// Sends all of it; on a socket that does not block it looks for room over and over.
+///
+/// # Errors What the socket says, but that it has no room now.
+pub fn send_all(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.write(bytes) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -169,7 +171,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    use sluice_tuning::ScratchFolder;
+    use crate::folder::ScratchFolder;
 
     /// Beside the test's own executable, which lies on a disk, as `/tmp` may not.
     fn scratch() -> ScratchFolder {

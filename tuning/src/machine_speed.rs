@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use sluice_tuning::Throughput;
+use crate::probe::Throughput;
 
 /// Larger than a core's own caches, as a broker's buffers are together.
 const MEMORY_LEN: usize = 32 << 20;

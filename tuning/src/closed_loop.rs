@@ -6,10 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use sluice_tuning::LatencyHistogram;
+use crate::latency::LatencyHistogram;
 
-use crate::load::sharpen_timers;
-
+/// Nanoseconds by which the kernel may delay a wake-up of this thread to join it with others; 50,000 by default.
+const TIMER_SLACK_NS: libc::c_ulong = 1_000;
 /// A paced loop that has taken this many times as long as it was meant to ends.
 const PACED_OVERRUN_MAX: u32 = 4;
 /// A paced loop that reaches less of its rate than this is saturated.
@@ -87,6 +87,13 @@ pub fn paced_loop<E>(per_s: f64, duration: Duration, mut exchange: impl FnMut() 
     }
     let seconds = begun_at.elapsed().saturating_sub(warm_up).max(duration).as_secs_f64();
     Ok(LoopFigures { latencies, seconds })
+}
+
+/// Makes the calling thread wake within microseconds of the time it asks for. Where that is refused it wakes a little later,
+/// and the lateness of what it does says so.
+pub fn sharpen_timers() {
+    // SAFETY: prctl with these arguments only sets an attribute of the calling thread.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS) };
 }
 
 /// That a paced loop did not reach the rate it was asked for, in words; `None` when it did.
