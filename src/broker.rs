@@ -1,4 +1,4 @@
-//! `sluice broker describe`: how the shards of a broker are, and what is wrong on their disks.
+//! `sluice broker describe`: how the shards of a broker are, or of all brokers of its cluster, and what is wrong on their disks.
 
 mod stages;
 
@@ -8,7 +8,7 @@ use crate::table::{Table, print_line};
 use crate::units::{Unit, format_exact, format_len, format_timestamp_ms};
 use clap::Args;
 use serde_json::{Value, json};
-use sluice_client::{Admin, ClusterInfo, DescribedShard, ScrubProgress, ScrubbedFinding};
+use sluice_client::{Admin, ClusterBrokerState, ClusterInfo, DescribedShard, ScrubProgress, ScrubbedFinding, ShardAddress};
 use std::collections::HashMap;
 
 #[derive(clap::Subcommand)]
@@ -50,9 +50,10 @@ pub(crate) fn run(command: BrokerCommand) -> Result<(), Failure> {
 async fn describe(args: DescribeArgs) -> Result<(), Failure> {
     let admin = Admin::new(args.broker.connect().await?);
     let cluster = admin.cluster().await.map_err(|error| client_failure(&error))?;
-    let shards = admin.describe_shards(&cluster.shards).await.map_err(|error| client_failure(&error))?;
+    let there = shards_that_are_there(&admin, &cluster).await?;
+    let shards = admin.describe_shards(&there).await.map_err(|error| client_failure(&error))?;
     let metrics = match args.stages {
-        true => Some(admin.describe_metrics(&cluster.shards).await.map_err(|error| client_failure(&error))?),
+        true => Some(admin.describe_metrics(&there).await.map_err(|error| client_failure(&error))?),
         false => None,
     };
     let names = Names::new(&cluster);
@@ -89,6 +90,17 @@ async fn describe(args: DescribeArgs) -> Result<(), Failure> {
     Err(Failure::new(ExitStatus::Damaged, what).remedy(remedy))
 }
 
+/// Those of brokers that hold a lease; the others are named, and not waited for.
+async fn shards_that_are_there(admin: &Admin, cluster: &ClusterInfo) -> Result<Vec<ShardAddress>, Failure> {
+    let known = admin.describe_cluster().await.map_err(|error| client_failure(&error))?;
+    let is_away = |state: u8| state == ClusterBrokerState::Fenced as u8 || state == ClusterBrokerState::Recovering as u8;
+    let away: Vec<u32> = known.brokers.iter().filter(|broker| is_away(broker.state)).map(|broker| broker.broker_id).collect();
+    for broker in &away {
+        eprintln!("broker {broker} is not there, and was not asked; see `sluice cluster status`");
+    }
+    Ok(cluster.shards.iter().filter(|shard| !away.contains(&shard.broker_id)).cloned().collect())
+}
+
 /// One kind of damage, of all shards.
 struct Damage {
     heading: &'static str,
@@ -120,12 +132,19 @@ impl Names {
     }
 }
 
+/// The broker, and the shard there.
+fn place(shard: &DescribedShard) -> [Value; 2] {
+    [shard.address.broker_id.into(), shard.state.shard.into()]
+}
+
 fn not_served(shards: &[DescribedShard], names: &Names) -> Damage {
-    let mut table = Table::new(&["topic", "partition", "from_offset", "until_offset", "shard"]);
+    let mut table = Table::new(&["topic", "partition", "from_offset", "until_offset", "broker", "shard"]);
     for shard in shards {
         for range in &shard.state.damaged {
             let (from, until) = (range.from.into(), range.until.into());
-            table.push(vec![names.of(range.topic_id), range.partition.into(), from, until, shard.state.shard.into()]);
+            let mut row = vec![names.of(range.topic_id), range.partition.into(), from, until];
+            row.extend(place(shard));
+            table.push(row);
         }
     }
     let count = shards.iter().map(|shard| shard.state.damaged_count).sum();
@@ -133,10 +152,12 @@ fn not_served(shards: &[DescribedShard], names: &Names) -> Damage {
 }
 
 fn possibly_short(shards: &[DescribedShard], names: &Names) -> Damage {
-    let mut table = Table::new(&["topic", "partition", "from_offset", "shard"]);
+    let mut table = Table::new(&["topic", "partition", "from_offset", "broker", "shard"]);
     for shard in shards {
         for short in &shard.state.possibly_short {
-            table.push(vec![names.of(short.topic_id), short.partition.into(), short.from.into(), shard.state.shard.into()]);
+            let mut row = vec![names.of(short.topic_id), short.partition.into(), short.from.into()];
+            row.extend(place(shard));
+            table.push(row);
         }
     }
     let count = shards.iter().map(|shard| shard.state.possibly_short_count).sum();
@@ -144,7 +165,7 @@ fn possibly_short(shards: &[DescribedShard], names: &Names) -> Damage {
 }
 
 fn findings(shards: &[DescribedShard]) -> Damage {
-    let mut table = Table::new(&["shard", "file", "position", "what", "state"]);
+    let mut table = Table::new(&["broker", "shard", "file", "position", "what", "state"]);
     for shard in shards {
         for finding in &shard.state.findings {
             let state = match (&finding.lost, finding.is_repaired) {
@@ -153,7 +174,8 @@ fn findings(shards: &[DescribedShard]) -> Damage {
                 (None, false) => "no record is lost".to_owned(),
             };
             let (file, what) = (finding.file.clone().into(), finding.text.clone().into());
-            table.push(vec![shard.state.shard.into(), file, finding.position.into(), what, state.into()]);
+            let [broker, number] = place(shard);
+            table.push(vec![broker, number, file, finding.position.into(), what, state.into()]);
         }
     }
     let count = shards.iter().map(|shard| shard.state.finding_count).sum();
@@ -161,7 +183,7 @@ fn findings(shards: &[DescribedShard]) -> Damage {
 }
 
 fn findings_json(shards: &[DescribedShard], names: &Names) -> Value {
-    let one = |shard: u16, finding: &ScrubbedFinding| {
+    let one = |shard: &DescribedShard, finding: &ScrubbedFinding| {
         let lost = finding.lost.map(|lost| {
             json!({
                 "topic": names.of(lost.topic_id), "partition": lost.partition,
@@ -169,20 +191,32 @@ fn findings_json(shards: &[DescribedShard], names: &Names) -> Value {
             })
         });
         json!({
-            "shard": shard, "file": finding.file, "position": finding.position, "what": finding.text,
+            "broker": shard.address.broker_id, "shard": shard.state.shard, "file": finding.file, "position": finding.position, "what": finding.text,
             "lost": lost, "is_repaired": finding.is_repaired,
         })
     };
-    shards.iter().flat_map(|shard| shard.state.findings.iter().map(|finding| one(shard.state.shard, finding))).collect()
+    shards.iter().flat_map(|shard| shard.state.findings.iter().map(|finding| one(shard, finding))).collect()
 }
 
 fn shard_table(shards: &[DescribedShard]) -> Table {
-    let columns =
-        &["shard", "address", "start", "partitions", "journal", "memory", "disk", "scrub", "last_whole_pass", "findings"];
+    let columns = &[
+        "broker",
+        "shard",
+        "address",
+        "start",
+        "partitions",
+        "journal",
+        "memory",
+        "disk",
+        "scrub",
+        "last_whole_pass",
+        "findings",
+    ];
     let mut table = Table::new(columns);
     for DescribedShard { address, state } in shards {
         let of = |used: u64, all: u64| Value::from(format!("{} of {}", format_len(used), format_len(all)));
         table.push(vec![
+            address.broker_id.into(),
             state.shard.into(),
             format!("{}:{}", address.host, address.port).into(),
             state.incarnation.into(),
@@ -220,6 +254,7 @@ fn shard_json(shard: &DescribedShard) -> Value {
     let DescribedShard { address, state } = shard;
     let scrub = &state.scrub;
     json!({
+        "broker": address.broker_id,
         "shard": state.shard,
         "address": format!("{}:{}", address.host, address.port),
         "incarnation": state.incarnation,

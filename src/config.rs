@@ -59,7 +59,7 @@ pub(crate) fn default_file() -> String {
         "# Settings of `sluice serve`. Every value here is the default; delete what you do not change.\n\
          # Lengths may be written as \"256MiB\", durations as \"500ms\", \"10s\" or \"7d\"; a bare number has the unit named.\n",
     );
-    for setting in SETTINGS {
+    for setting in every_setting() {
         text.push('\n');
         for line in wrap(setting.about, 110) {
             text.push_str(&format!("# {line}\n"));
@@ -77,7 +77,7 @@ pub(crate) fn default_file() -> String {
 #[cfg(test)]
 pub(crate) fn markdown_table() -> String {
     let mut text = String::from("| setting | default | unit and limits | what it does |\n|---|---|---|---|\n");
-    for setting in SETTINGS {
+    for setting in every_setting() {
         let default =
             setting.default_toml().map_or_else(|meaning| meaning.to_owned(), |value| format!("`{}`", value.trim_matches('"')));
         text.push_str(&format!("| `{}` | {default} | {} | {} |\n", setting.name, setting.kind.describe(), setting.about));
@@ -87,7 +87,7 @@ pub(crate) fn markdown_table() -> String {
 
 fn defaults() -> Map<String, Value> {
     let mut values = Map::new();
-    for setting in SETTINGS {
+    for setting in every_setting() {
         if let Some(value) = setting.default_value() {
             values.insert(setting.name.to_owned(), value);
         }
@@ -125,9 +125,13 @@ fn put(values: &mut Map<String, Value>, setting: &Setting, value: Value) {
     values.insert(setting.name.to_owned(), value);
 }
 
+/// Of any broker, and those of one that is one of several.
+fn every_setting() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().chain(CLUSTER_SETTINGS)
+}
+
 fn find(name: &str) -> Result<&'static Setting, String> {
-    let mut all = SETTINGS.iter().chain(CLUSTER_SETTINGS);
-    all.find(|setting| setting.name == name).ok_or_else(|| unknown(name, SETTINGS.iter().map(|setting| setting.name)))
+    every_setting().find(|setting| setting.name == name).ok_or_else(|| unknown(name, every_setting().map(|setting| setting.name)))
 }
 
 /// The message for a name nobody knows, with the known one it most resembles.

@@ -135,33 +135,20 @@ fn the_settings_of_a_cluster_are_read() {
 fn the_settings_of_a_cluster_belong_together() {
     let dir = tempfile::tempdir().unwrap();
     for (without, named) in [
-        ("cluster_voters", "`controller_advertise`, `controller_listen`, `rack`, `cluster_secret_file`"),
+        ("cluster_voters", "`broker_id`, `controller_advertise`, `controller_listen`, `rack`, `cluster_secret_file`"),
         ("cluster_secret_file", "`cluster_secret_file`"),
         ("controller_listen", "`controller_listen`"),
+        ("broker_id", "`broker_id`"),
     ] {
         let lines: Vec<_> = CLUSTER.lines().filter(|line| !line.trim_start().starts_with(without)).collect();
         let problem = read_cluster(&lines.join("\n"), dir.path()).unwrap().cluster().unwrap_err();
         assert!(problem.contains("cluster_voters"), "{problem}");
         assert!(named.contains(problem.split(':').next().unwrap()), "{problem}");
     }
-    assert_eq!(read("broker_id = 3").unwrap().cluster(), Ok(None));
     let error = read("\ncluster_voters = [\"1@b1:7500\", 2]").unwrap_err();
     assert!(error.contains("sluice.toml:2") && error.contains("1@broker-1.example:7500"), "{error}");
     let error = read("cluster_voters = \"1@b1\"").unwrap_err();
     assert!(error.contains("sluice.toml:1") && error.contains("`cluster_voters`"), "{error}");
-}
-
-#[test]
-fn a_cluster_is_refused_by_name_while_it_is_not_served() {
-    let dir = tempfile::tempdir().unwrap();
-    const { assert!(!cluster_settings::CLUSTERS_ARE_SERVED, "then these settings belong into SETTINGS and the README") };
-    for line in CLUSTER.lines() {
-        let problem = read_cluster(line, dir.path()).unwrap().broker_config().unwrap_err();
-        let name = line.trim_start().split(' ').next().unwrap();
-        assert!(problem.contains(name) && problem.contains("not served by this build yet"), "{problem}");
-    }
-    let listed = default_file() + &markdown_table();
-    assert!(CLUSTER_SETTINGS.iter().all(|setting| !listed.contains(&format!("`{}`", setting.name))));
 }
 
 #[test]

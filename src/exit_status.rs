@@ -29,6 +29,8 @@ pub(crate) enum ExitStatus {
     ProofFailed = 7,
     /// `check`: something here keeps a broker from starting, or what it acknowledges from being safe.
     Unfit = 8,
+    /// `cluster health`: a partition has no leader or is not fully in sync, or it cannot be said.
+    Unhealthy = 9,
     /// A broker's write, read or flush failed for no known cause; it stopped so that nothing false is acknowledged.
     DeviceFailed = 70,
     /// Data of a broker that should be good is damaged, and serving on would hide it.
@@ -57,6 +59,7 @@ impl ExitStatus {
         (Self::Damaged, "data is damaged"),
         (Self::ProofFailed, "`demo`: the proof failed"),
         (Self::Unfit, "`check`: a broker cannot run here, or would not be safe"),
+        (Self::Unhealthy, "`cluster health`: not everything is led and in sync, or it is not known"),
         (Self::DeviceFailed, "a broker's write, read or flush failed: look at the device before starting again"),
         (Self::BrokerDataDamaged, "a broker's data is damaged: a person must look"),
         (Self::LockedMemory, "a broker has too little locked memory: raise the limit"),
@@ -172,7 +175,7 @@ mod tests {
             S::DataFolder | S::Host | S::Setting | S::Metadata => false,
             // `serve` does not end with these.
             S::Success | S::Unreachable | S::Refused | S::NotAcknowledged | S::Damaged | S::ProofFailed => true,
-            S::Unfit | S::Interrupted => true,
+            S::Unfit | S::Unhealthy | S::Interrupted => true,
         }
     }
 

@@ -24,6 +24,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Logged only when it is asked for by name.
+const ENGINE: &str = "openraft";
+
 /// A lone word that is no level would be taken for a module, and nothing else would be logged.
 fn names_levels(text: &str) -> bool {
     let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok() && !word.trim().is_empty();
@@ -39,7 +42,15 @@ pub(crate) fn install(args: &LoggingArgs, default: LevelFilter) -> Result<(), St
             ));
         }
         Some(text) => EnvFilter::builder().parse(text).map_err(|error| format!("--log-level {text:?}: {error}"))?,
-        None => EnvFilter::default().add_directive(default.into()),
+        // Of the consensus engine every vote and message would be told; what matters of it the broker says itself.
+        None => EnvFilter::builder().parse_lossy(format!("{default},openraft=error")),
+    };
+    // The consensus engine calls it an error that another broker is away, many times a second; what an operator has to know of
+    // that, the controller says in words of its own.
+    let names_engine = args.log_level.as_ref().is_some_and(|text| text.contains(ENGINE));
+    let filter = match names_engine {
+        true => filter,
+        false => filter.add_directive(format!("{ENGINE}=off").parse().expect("a directive")),
     };
     // A line that cannot be written, on a full disk say, is gone: the subscriber's own complaint would end the process.
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);

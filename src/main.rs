@@ -6,6 +6,7 @@
 mod bench;
 mod broker;
 mod check;
+mod cluster;
 mod config;
 mod connect;
 mod consume;
@@ -54,6 +55,9 @@ enum Command {
     /// Show how a broker is, and what is wrong on its disk
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
+    /// Run a cluster on this machine, show how one is and what it lacks
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Send the lines of a file or of standard input as records
     Produce(produce::ProduceArgs),
     /// Write records to standard output
@@ -79,6 +83,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Topic(command) => topic::run(command),
         Command::Broker(command) => broker::run(command),
+        Command::Cluster(command) => cluster::run(command),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Log(command) => log::run(command),

@@ -5,7 +5,8 @@ use crate::exit_status::{ExitStatus, Failure};
 use crate::signals::StopSignal;
 use crate::table::print_line;
 use clap::Args;
-use sluice_broker::{Broker, StartError};
+use sluice_broker::{Broker, Cancel, StartError};
+use sluice_metadata::FolderId;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -40,6 +41,10 @@ pub(crate) struct ServeArgs {
     /// Any setting, as it would stand in the settings file; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// The data folder that the cluster knows this broker with is lost for good, and this start is on an empty one: its id, as
+    /// the refusal of the start without this flag names it. What only that folder held is given up
+    #[arg(long, value_name = "FOLDER_ID", value_parser = parse_folder_id)]
+    replaces_folder: Option<FolderId>,
     /// File of settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -50,7 +55,12 @@ pub(crate) struct ServeArgs {
 
 pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let settings = config::load(args.config.as_deref(), &overrides(&args)?)?;
-    let config = settings.broker_config().map_err(Failure::usage)?;
+    let mut config = settings.broker_config().map_err(Failure::usage)?;
+    if let Some(folder_id) = args.replaces_folder {
+        let what = "--replaces-folder: only a broker with `cluster_voters` has others that know its folder";
+        let cluster = config.cluster.as_mut().ok_or_else(|| Failure::usage(what))?;
+        cluster.replaces_folder = Some(folder_id);
+    }
     config.check().map_err(|error| start_failure(&error))?;
     if args.print_config {
         return print_line(config::default_file().trim_end());
@@ -59,8 +69,23 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     runtime.block_on(async {
         // Before the start, so that a signal during recovery is not lost.
         let mut stop = StopSignal::install()?;
-        let started = tokio::task::spawn_blocking(move || sluice_broker::start_listening(config));
-        let broker: Broker = started.await.expect("a start does not panic").map_err(|error| start_failure(&error))?;
+        let cancel = Cancel::default();
+        let given_up = cancel.clone();
+        let mut started = tokio::task::spawn_blocking(move || sluice_broker::start_listening_unless(config, &given_up));
+        let started = tokio::select! {
+            started = &mut started => started,
+            () = stop.asked() => {
+                cancel.cancel();
+                started.await
+            }
+        };
+        let broker: Broker = match started.expect("a start does not panic") {
+            Err(error @ StartError::Cancelled) => {
+                tracing::info!(%error, "stopped");
+                return Ok(());
+            }
+            started => started.map_err(|error| start_failure(&error))?,
+        };
         let addresses: Vec<_> = broker.local_addrs().iter().map(ToString::to_string).collect();
         let (addresses, incarnation) = (addresses.join(","), broker.incarnation());
         tracing::info!(addresses, %incarnation, "listening; what is not open yet is answered with NotReady");
@@ -80,6 +105,15 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         tracing::info!("stopped");
         Ok(())
     })
+}
+
+/// 32 hexadecimal digits.
+fn parse_folder_id(text: &str) -> Result<FolderId, String> {
+    let is_id = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = is_id.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+    number
+        .map(|number| FolderId(number.to_be_bytes()))
+        .ok_or_else(|| format!("{text:?} is no id of a folder: 32 hexadecimal digits"))
 }
 
 fn overrides(args: &ServeArgs) -> Result<Vec<Override>, Failure> {
@@ -111,4 +145,18 @@ fn overrides(args: &ServeArgs) -> Result<Vec<Override>, Failure> {
 pub(crate) fn start_failure(error: &StartError) -> Failure {
     let status = ExitStatus::of_broker(error.fatal_reason().exit_status());
     Failure::new(status, format!("the broker did not start: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_named_as_it_is_shown() {
+        let folder_id = FolderId(*b"0123456789abcdef");
+        assert_eq!(parse_folder_id(&folder_id.to_string()), Ok(folder_id));
+        for wrong in ["", "12", "+123456789012345678901234567890a", &"g".repeat(32)] {
+            assert!(parse_folder_id(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -57,6 +57,7 @@ impl Table {
                 let text = match cell {
                     Value::String(text) => text.clone(),
                     Value::Null => "-".to_owned(),
+                    Value::Array(items) if items.is_empty() => "-".to_owned(),
                     Value::Array(items) => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
                     Value::Object(pairs) => {
                         pairs.iter().map(|(key, value)| format!("{key}={}", plain(value))).collect::<Vec<_>>().join(" ")

@@ -1,12 +1,16 @@
-//! `sluice topic create|list|describe|alter|delete`.
+//! `sluice topic create|list|describe|alter|elect|delete`.
+
+mod describe;
+mod elect;
+mod unclean;
 
 use crate::connect::{BrokerArgs, client_failure};
 use crate::exit_status::{ExitStatus, Failure};
-use crate::table::{Table, print_line};
+use crate::table::Table;
 use clap::Args;
-use serde_json::{Value, json};
-use sluice_client::{Admin, Client};
-use sluice_model::limits::PARTITIONS_PER_TOPIC_MAX;
+use serde_json::Value;
+use sluice_client::Admin;
+use sluice_model::limits::{PARTITIONS_PER_TOPIC_MAX, REPLICAS_PER_PARTITION_MAX};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum TopicCommand {
@@ -22,8 +26,10 @@ pub(crate) enum TopicCommand {
   sluice topic describe events --json
 
 A partition's records are those from log start to high watermark; what lies between high watermark and log end is
-appended and not yet durable everywhere it has to be.")]
-    Describe(DescribeArgs),
+appended and not yet durable everywhere it has to be. `in sync` are the replicas that must hold a record before it is
+acknowledged; `eligible` are others that are known to hold all that was. Of a partition that nobody leads, nobody knows
+the offsets.")]
+    Describe(describe::DescribeArgs),
     /// Change a topic's settings, or give it more partitions
     #[command(after_help = "Examples:
   sluice topic alter events --set retention_ms=1d
@@ -31,6 +37,9 @@ appended and not yet durable everywhere it has to be.")]
 
 More partitions move keys: records of a key that were sent before stay where they are. Fewer are not possible.")]
     Alter(AlterArgs),
+    /// Let partitions be led by their preferred brokers again
+    #[command(after_help = elect::HELP)]
+    Elect(elect::ElectArgs),
     /// Delete a topic with everything in it
     #[command(after_help = "Examples:\n  sluice topic delete events")]
     Delete(DeleteArgs),
@@ -39,6 +48,10 @@ More partitions move keys: records of a key that were sent before stay where the
 const SETTINGS_HELP_CREATE: &str = "Examples:
   sluice topic create events --partitions 8
   sluice topic create audit --partitions 1 --set retention_ms=30d --set segment_len=64MiB
+  sluice topic create orders --partitions 8 --replicas 3 --min-in-sync 2
+
+In a cluster of three or more brokers a partition has three replicas, of which two have to be in sync, unless something
+else is asked for; otherwise one.
 
 Settings of a topic, lengths as \"64MiB\", durations as \"30d\":
   segment_len            bytes of a segment before the next one is begun
@@ -54,6 +67,12 @@ pub(crate) struct CreateArgs {
     /// Number of partitions: what is sent to different ones may be consumed at once, and in no order
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(PARTITIONS_PER_TOPIC_MAX)))]
     partitions: u32,
+    /// Brokers that hold each partition
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(REPLICAS_PER_PARTITION_MAX)))]
+    replicas: Option<u32>,
+    /// So many of them must hold a record before it is acknowledged [setting min_insync_replicas]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(REPLICAS_PER_PARTITION_MAX)))]
+    min_in_sync: Option<u32>,
     /// A setting of the topic; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
     settings: Vec<(String, String)>,
@@ -63,17 +82,6 @@ pub(crate) struct CreateArgs {
 
 #[derive(Args)]
 pub(crate) struct ListArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    broker: BrokerArgs,
-}
-
-#[derive(Args)]
-pub(crate) struct DescribeArgs {
-    /// Topic to show
-    name: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -117,16 +125,22 @@ pub(crate) fn run(command: TopicCommand) -> Result<(), Failure> {
         match command {
             TopicCommand::Create(args) => create(args).await,
             TopicCommand::List(args) => list(args).await,
-            TopicCommand::Describe(args) => describe(args).await,
+            TopicCommand::Describe(args) => describe::run(args).await,
             TopicCommand::Alter(args) => alter(args).await,
+            TopicCommand::Elect(args) => elect::run(args).await,
             TopicCommand::Delete(args) => delete(args).await,
         }
     })
 }
 
 async fn create(args: CreateArgs) -> Result<(), Failure> {
+    let mut settings = args.settings;
+    if let Some(min_in_sync) = args.min_in_sync {
+        settings.push(("min_insync_replicas".to_owned(), min_in_sync.to_string()));
+    }
     let admin = Admin::new(args.broker.connect().await?);
-    admin.create_topic(&args.name, args.partitions, &args.settings).await.map_err(|error| client_failure(&error))?;
+    let created = admin.create_replicated_topic(&args.name, args.partitions, args.replicas, &settings).await;
+    created.map_err(|error| client_failure(&error))?;
     eprintln!("created topic {} with {} partition(s)", args.name, args.partitions);
     Ok(())
 }
@@ -146,51 +160,6 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
         ]);
     }
     table.print(args.json, "no topics; `sluice topic create NAME --partitions N` makes one")
-}
-
-async fn describe(args: DescribeArgs) -> Result<(), Failure> {
-    let client: Client = args.broker.connect().await?;
-    let admin = Admin::new(client);
-    let described = admin.describe_topic(&args.name).await.map_err(|error| client_failure(&error))?;
-    let wanted: Vec<_> = described.partitions.iter().map(|partition| (args.name.as_str(), partition.partition)).collect();
-    let states = admin.describe_partitions(&wanted).await.map_err(|error| client_failure(&error))?;
-    let mut table = Table::new(&[
-        "partition",
-        "leader",
-        "shard",
-        "address",
-        "leader_epoch",
-        "log_start",
-        "high_watermark",
-        "log_end",
-        "bytes",
-        "segments",
-    ]);
-    for (placed, state) in described.partitions.iter().zip(states) {
-        table.push(vec![
-            placed.partition.into(),
-            placed.leader.map_or(Value::Null, Value::from),
-            placed.shard.into(),
-            placed.address.as_ref().map_or(Value::Null, |address| address.to_string().into()),
-            placed.leader_epoch.into(),
-            state.log_start_offset.into(),
-            state.high_watermark.into(),
-            state.log_end_offset.into(),
-            state.log_len.into(),
-            state.segment_count.into(),
-        ]);
-    }
-    if args.json {
-        let settings: serde_json::Map<_, _> =
-            described.settings.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
-        let document = json!({
-            "name": args.name, "topic_id": described.topic_id.to_string(), "settings": settings, "partitions": table.to_json(),
-        });
-        return print_line(&format!("{document:#}"));
-    }
-    let settings: Vec<_> = described.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let settings = if settings.is_empty() { "all settings are the defaults".to_owned() } else { settings.join(" ") };
-    print_line(&format!("{}  id {}  {settings}\n{}", args.name, described.topic_id, table.to_text()))
 }
 
 async fn alter(args: AlterArgs) -> Result<(), Failure> {

@@ -100,7 +100,8 @@ impl Broker {
     /// Makes a topic and finds out which shard owns each partition.
     pub fn create_topic(&self, name: &str, partition_count: u32) -> Result<BenchTopic, BenchError> {
         let mut connection = self.connect()?;
-        let request = CreateTopicRequest { name: name.to_owned(), partitions: partition_count, settings: Vec::new() };
+        let request =
+            CreateTopicRequest { name: name.to_owned(), partitions: partition_count, replicas: None, settings: Vec::new() };
         let created = connection.call(&request)?;
         refuse_error(&format!("creating the topic {name}"), created.error, &created.text)?;
         self.find_topic(&mut connection, name)

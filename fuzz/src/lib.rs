@@ -20,13 +20,13 @@ pub use protocol::{message, prefix};
 pub use records::{decompress, frame, records};
 pub use segment::segment;
 pub use shard::{checkpoint_slot, journal_group, recovery};
-pub use sluice_controller::fuzzing::{controller_message, controller_row};
+pub use sluice_controller::fuzzing::{controller_command, controller_message, controller_row};
 
 /// Takes any bytes; true when they are something good.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target with the name that its corpus and its binary have.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("prefix", prefix),
     ("message", message),
     ("frame", frame),
@@ -40,4 +40,5 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("metadata_snapshot", metadata_snapshot),
     ("controller_message", controller_message),
     ("controller_row", controller_row),
+    ("controller_command", controller_command),
 ];

@@ -1,11 +1,11 @@
 //! What stands in the metadata log: a batch of records, the image that takes it, and a snapshot of one.
 
-use sluice_metadata::{Batch, BatchError, ClusterId, Image, SnapshotError, invariants};
+use sluice_metadata::{Batch, ClusterId, FramedError, Image, SnapshotError, invariants};
 
 /// A batch, applied to an empty image.
 pub fn metadata_batch(data: &[u8]) -> bool {
     let mut sealed = data.to_vec();
-    if let Err(BatchError::Checksum { actual, .. }) = Batch::decode(data) {
+    if let Err(FramedError::Checksum { actual, .. }) = Batch::decode(data) {
         sealed[4..8].copy_from_slice(&actual.to_le_bytes());
     }
     read(data) | read(&sealed)
@@ -14,7 +14,7 @@ pub fn metadata_batch(data: &[u8]) -> bool {
 /// A snapshot: what is taken keeps the rules of a partition by itself.
 pub fn metadata_snapshot(data: &[u8]) -> bool {
     let mut sealed = data.to_vec();
-    if let Err(SnapshotError::Bytes(BatchError::Checksum { actual, .. })) = Image::decode_snapshot(data) {
+    if let Err(SnapshotError::Bytes(FramedError::Checksum { actual, .. })) = Image::decode_snapshot(data) {
         sealed[4..8].copy_from_slice(&actual.to_le_bytes());
     }
     [data, &sealed].into_iter().any(|bytes| match Image::decode_snapshot(bytes) {

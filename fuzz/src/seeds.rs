@@ -36,10 +36,46 @@ pub fn seeds() -> Vec<Seed> {
     seeds.push(("checkpoint_slot", "two-partitions".into(), slot.clone()));
     seeds.push(("recovery", "two-partitions".into(), slot));
     seeds.extend(metadata_batches());
-    let [messages, rows] = sluice_controller::fuzzing::seeds();
+    let [messages, rows, commands] = sluice_controller::fuzzing::seeds();
     seeds.extend(messages.into_iter().map(|(name, bytes)| ("controller_message", name, bytes)));
     seeds.extend(rows.into_iter().map(|(name, bytes)| ("controller_row", name, bytes)));
+    seeds.extend(commands.into_iter().map(|(name, bytes)| ("controller_command", name, bytes)));
     seeds
+}
+
+fn cluster() -> DescribeClusterAnswer {
+    let address = ShardAddress { broker_id: 1, shard: 0, host: "broker-one.example".into(), port: 7400 };
+    let broker = ClusterBroker { broker_id: 1, incarnation: 4, state: 2, rack: Some("r".into()), address, shard_count: 2 };
+    let (replicas, isr) = (vec![1, 2, 3], vec![1, 2]);
+    let ailing = AilingPartition { topic: "orders".into(), partition: 3, leader: Some(1), replicas, isr, min_insync_replicas: 2 };
+    DescribeClusterAnswer {
+        controller: Some(1),
+        heard_ms_ago: Some(9),
+        voters: vec![1, 2, 3],
+        brokers: vec![broker],
+        ailing: vec![ailing],
+        ..Default::default()
+    }
+}
+
+fn replicas() -> DescribeReplicasAnswer {
+    let replicas = DescribedReplicas {
+        text: "a text".into(),
+        leader: Some(1),
+        replicas: vec![PlacedReplica { broker_id: 1, shard: 2 }; 3],
+        isr: vec![1, 2],
+        eligible_leader_replicas: vec![3],
+        log: Some(ReplicaLog { log_end_offset: 1 << 40, ..Default::default() }),
+        ..Default::default()
+    };
+    DescribeReplicasAnswer { partitions: vec![replicas; 2] }
+}
+
+fn unclean_election() -> ElectLeadersRequest {
+    let end = Some(ReplicaEndShown { leader_epoch: 4, end_offset: 1 << 40 });
+    let partition = PartitionRef { topic_id: [7; 16], partition: 1 };
+    let shown = vec![ShownReplicaEnd { broker_id: 2, end }, ShownReplicaEnd { broker_id: 1, end: None }];
+    ElectLeadersRequest { election: Election::Unclean(UncleanElection { partition, broker_id: 2, partition_epoch: 9, shown }) }
 }
 
 fn messages() -> Vec<Seed> {
@@ -84,7 +120,10 @@ fn messages() -> Vec<Seed> {
         encode(1, 0, &FetchAnswer { partitions: vec![fetched; 2] }, 10),
         encode(1, 0, &shard, 0),
         encode(1, 0, &metrics, 0),
-        encode(1, 0, &CreateTopicRequest { name: "orders".into(), partitions: 4, settings }, 0),
+        encode(1, 0, &cluster(), 0),
+        encode(1, 0, &replicas(), 0),
+        encode(1, 0, &unclean_election(), 0),
+        encode(1, 0, &CreateTopicRequest { name: "orders".into(), partitions: 4, replicas: Some(3), settings }, 0),
         encode(1, 0, &challenge(), 0),
         encode(1, 0, &replica_fetch(), 0),
         encode(1, 0, &replica_fetched(), 5),
@@ -102,6 +141,9 @@ fn messages() -> Vec<Seed> {
         "fetch-answer",
         "shard-answer",
         "metrics-answer",
+        "cluster-answer",
+        "replicas-answer",
+        "elect-leaders",
         "create-topic",
         "broker-challenge",
         "replica-fetch",

@@ -3,13 +3,12 @@
 use super::settings::{Kind, Preset, Setting, Settings, split_host};
 use sluice_broker::{ClusterConfig, ClusterVoter, read_cluster_secret};
 
-/// Settings of a broker that is one of several. They are read and checked like the others, and refused by name as long as
-/// [`CLUSTERS_ARE_SERVED`] does not hold; until then neither the printed file nor the README names them.
+/// Settings of a broker that is one of several.
 pub(crate) const CLUSTER_SETTINGS: &[Setting] = &[
     Setting {
         name: "broker_id",
         kind: Kind::Count { min: 1, max: u32::MAX as u64 },
-        preset: Preset::Unset("1"),
+        preset: Preset::Unset("none; needed with `cluster_voters`"),
         about: "The broker's number in its cluster. It belongs to its data folder and never changes.",
     },
     Setting {
@@ -44,9 +43,6 @@ pub(crate) const CLUSTER_SETTINGS: &[Setting] = &[
     },
 ];
 
-/// Whether this build serves clusters of several brokers.
-pub(crate) const CLUSTERS_ARE_SERVED: bool = false;
-
 impl Settings {
     /// The settings that are only for a cluster, and given.
     pub(super) fn cluster_settings(&self) -> impl Iterator<Item = &'static str> {
@@ -64,13 +60,14 @@ impl Settings {
     /// What makes the broker one of several; `None` when it stands alone.
     pub(crate) fn cluster(&self) -> Result<Option<ClusterConfig>, String> {
         let Some(voters) = &self.cluster_voters else {
-            return match self.cluster_settings().find(|name| *name != "broker_id") {
+            return match self.cluster_settings().next() {
                 Some(name) => Err(format!("`{name}`: only a broker with `cluster_voters` needs it")),
                 None => Ok(None),
             };
         };
         let needed = |name: &str| format!("`{name}`: needed with `cluster_voters`");
         let secret_file = self.cluster_secret_file.as_deref().ok_or_else(|| needed("cluster_secret_file"))?;
+        self.broker_id.ok_or_else(|| needed("broker_id"))?;
         let controller_listen = self.controller_listen.ok_or_else(|| needed("controller_listen"))?;
         let voters: Result<_, String> = voters.split(',').map(ClusterVoter::parse).collect();
         Ok(Some(ClusterConfig {
@@ -79,6 +76,8 @@ impl Settings {
             controller_listen,
             controller_advertise: self.controller_advertise.as_deref().map(|host| split_host(host, controller_listen.port())),
             rack: self.rack.clone(),
+            // Said by a flag, for one start.
+            replaces_folder: None,
         }))
     }
 }

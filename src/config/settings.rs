@@ -10,7 +10,6 @@ use sluice_model::{BrokerId, limits};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::cluster_settings::CLUSTERS_ARE_SERVED;
 use crate::units::{Unit, format_exact};
 
 /// What a setting's values are.
@@ -69,6 +68,7 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) advertise: Option<String>,
     pub(crate) shards: Option<usize>,
+    pub(crate) pin_shards: bool,
     pub(crate) busy_poll: bool,
     pub(crate) produce_delay_ms_max: u32,
     pub(crate) tail_budget_len: usize,
@@ -130,6 +130,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         kind: Kind::Count { min: 1, max: SHARDS_MAX as u64 },
         preset: Preset::Unset("one for every core but one, at least one"),
         about: "Executors, each with its own core, port, journal and memory budgets.",
+    },
+    Setting {
+        name: "pin_shards",
+        kind: Kind::Switch,
+        preset: Preset::Switch(true),
+        about: "Each shard stays on a core of its own, where there are enough of them. Not where several brokers share this host's cores.",
     },
     Setting {
         name: "busy_poll",
@@ -226,9 +232,6 @@ impl Settings {
                 format_exact(self.journal_file_len, Unit::Bytes)
             ));
         }
-        if !CLUSTERS_ARE_SERVED && let Some(name) = self.cluster_settings().next() {
-            return Err(format!("`{name}`: clusters of several brokers are not served by this build yet; leave it out"));
-        }
         let advertise = self.advertise.as_deref().map(|host| split_host(host, self.listen.port()));
         Ok(BrokerConfig {
             data_dir: self.data_dir.clone(),
@@ -238,6 +241,7 @@ impl Settings {
             listen: self.listen,
             advertise,
             shards: self.shards,
+            pin_shards: self.pin_shards,
             busy_poll: self.busy_poll,
             tail_budget_len: self.tail_budget_len,
             network_budget_len: self.network_budget_len,

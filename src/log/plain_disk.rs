@@ -103,6 +103,10 @@ impl Disk for PlainDisk {
         vec![0; len]
     }
 
+    fn scratch_buffer(&self, len: usize) -> Vec<u8> {
+        self.buffer(len)
+    }
+
     fn only_looks(&self) -> bool {
         !self.may_write
     }

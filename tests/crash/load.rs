@@ -23,14 +23,15 @@ pub(crate) struct Habits {
     pub(crate) burst: u64,
 }
 
-/// A client that comes back quickly, so that a kill finds it at work.
+/// A client that comes back quickly, so that a kill finds it at work; `address` may be several, with commas.
 pub(crate) async fn connect(address: &str) -> Client {
     let config = ClientConfig { retry_backoff_ms: 5, retry_backoff_ms_max: 50, ..ClientConfig::default() };
     connect_with(address, config).await
 }
 
 pub(crate) async fn connect_with(address: &str, config: ClientConfig) -> Client {
-    Client::connect(&[address.to_owned()], config).await.expect("the broker serves")
+    let addresses: Vec<String> = address.split(',').map(ToOwned::to_owned).collect();
+    Client::connect(&addresses, config).await.expect("the broker serves")
 }
 
 /// What runs beside the kills.

@@ -42,6 +42,10 @@ impl Disk for MemoryDisk {
         std::iter::repeat_n(0, len).collect()
     }
 
+    fn scratch_buffer(&self, len: usize) -> Vec<u8> {
+        self.buffer(len)
+    }
+
     async fn open(&self, path: &Path, mode: OpenMode) -> Result<MemoryFile> {
         let content = match (mode, self.file(path)) {
             (OpenMode::CreateNew, Ok(_)) => return Err(ErrorKind::AlreadyExists.into()),

@@ -3,6 +3,7 @@
 //! The expensive mistake here is a layout that two builds read differently, so every layout is asserted at
 //! compile time. Deliberately absent: clocks, randomness, files, sockets, async.
 
+pub mod backoff;
 pub mod clock;
 pub mod error_code;
 pub mod frame;
@@ -14,6 +15,7 @@ pub mod producer_table;
 pub mod record_batch;
 pub mod stage_histogram;
 
+pub use backoff::Backoff;
 pub use clock::{Clock, Now};
 pub use error_code::{ErrorCode, Outcome};
 pub use frame::{FRAME_HEADER_LEN, FrameError, FrameHeader, ProducerBatch};

@@ -25,6 +25,9 @@ pub const PARTITION_ANSWER_LEN_MAX: usize = 511;
 pub const FINDINGS_PER_ANSWER_MAX: usize = 128;
 /// Most damaged ranges in one answer.
 pub const DAMAGED_RANGES_PER_ANSWER_MAX: usize = 2048;
+/// Most brokers in one description of a cluster, and most partitions in it that are not as they should be.
+pub const BROKERS_PER_ANSWER_MAX: usize = 1024;
+pub const AILING_PARTITIONS_PER_ANSWER_MAX: usize = 256;
 /// Most counters, and most gauges, that a shard names in one answer.
 pub const METRICS_PER_ANSWER_MAX: usize = 256;
 /// Most histograms that a shard names in one answer.
@@ -73,6 +76,8 @@ pub const CLUSTER_VOTERS_MAX: usize = 9;
 pub const TOPIC_NAME_LEN_MAX: usize = 249;
 /// Most partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: u32 = 10_000;
+/// Most partitions that one command to the controller names: all of a largest topic.
+pub const PARTITIONS_PER_COMMAND_MAX: usize = PARTITIONS_PER_TOPIC_MAX as usize;
 /// Most partitions of all topics of one cluster together.
 pub const PARTITIONS_PER_CLUSTER_MAX: usize = 100_000;
 /// Most replicas of one partition.

@@ -145,6 +145,10 @@ impl Disk for DirectDisk {
         DirectBuffer::zeroed(len)
     }
 
+    fn scratch_buffer(&self, len: usize) -> DirectBuffer {
+        DirectBuffer::scratch(len)
+    }
+
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<DirectFile> {
         self.prepare_device(path).await?;
         let mut options = OpenOptions::new();

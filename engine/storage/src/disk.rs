@@ -52,6 +52,8 @@ pub trait Disk: Clone + 'static {
 
     /// A zeroed buffer of `len` bytes (a multiple of `BLOCK_LEN`) fit for this device's reads and writes.
     fn buffer(&self, len: usize) -> Self::Buffer;
+    /// The same without the zeros: it holds anything, so whoever takes one writes every byte of it before it goes to a file.
+    fn scratch_buffer(&self, len: usize) -> Self::Buffer;
 
     /// Whoever has it looks at a stopped broker's files and changes none of them: what is read need not be made durable,
     /// because nothing is given out by it.

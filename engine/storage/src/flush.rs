@@ -7,8 +7,12 @@ use crate::checkpoint::RecoveryPoint;
 use crate::disk::{Disk, DiskFile};
 use crate::log::Log;
 use sluice_model::Offset;
+use sluice_model::limits::WRITE_BACK_LEN;
 use std::io;
 use std::path::PathBuf;
+
+/// A log with this many bytes to write back is about to. Memory for tails bounds how many there are.
+const BUSY_LEN: u64 = WRITE_BACK_LEN as u64 / 4;
 
 /// Files and folder to flush. Owns everything it needs.
 pub struct FlushPlan<D: Disk> {
@@ -71,11 +75,12 @@ impl<D: Disk> Log<D> {
         for segment in self.sealed.iter_mut().filter(|segment| segment.info.base_offset < flushed.sealed_before) {
             segment.unflushed = None;
         }
+        // An idle partition keeps no file open; that of a busy one would only be opened again by the next write-back.
+        let is_busy = self.tail.unwritten_len() >= BUSY_LEN;
         for (base_offset, write_count) in flushed.writes {
             if let Some(segment) = self.open.iter_mut().find(|segment| segment.base_offset == base_offset) {
                 segment.flushed_write_count = segment.flushed_write_count.max(write_count);
-                if segment.flushed_write_count == segment.write_count {
-                    // An idle partition keeps no file open; the next write-back opens it again.
+                if segment.flushed_write_count == segment.write_count && !is_busy {
                     segment.write_handle = None;
                 }
             }

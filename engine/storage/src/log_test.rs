@@ -391,3 +391,21 @@ fn a_failed_write_or_flush_is_an_error_and_moves_nothing() {
     assert_eq!(bench.log.checkpoint(Offset::ZERO), before);
     assert_eq!(bench.log.oldest_needed_address(), Some(address(0)));
 }
+
+#[test]
+fn only_a_log_with_much_to_write_back_keeps_its_file_open_over_a_flush() {
+    let mut bench = Bench::new(13, 1 << 20);
+    let keeps_file = |bench: &Bench| bench.log.open.front().expect("a log has an active segment").write_handle.is_some();
+    let append = |bench: &mut Bench, count| (0..count).for_each(|_| bench.append(1, 3000));
+    append(&mut bench, 50);
+    bench.write_back(WHOLE);
+    append(&mut bench, 30);
+    bench.flush();
+    assert!(keeps_file(&bench), "90 KB wait to be written");
+    bench.write_back(WHOLE);
+    append(&mut bench, 1);
+    bench.flush();
+    assert!(!keeps_file(&bench), "nothing but the last block waits");
+    bench.write_back(WHOLE);
+    assert_eq!(bench.log.log_end_offset(), Offset(81));
+}

@@ -1,7 +1,7 @@
 //! A commit group while it fills: entries are copied once, into the buffer that is written.
 //!
-//! Buffers grow in steps, because a quiet journal writes 4 KiB groups and a flooded one 1 MiB groups, and zeroing
-//! the larger for the smaller would cost more than the copy. Deliberately absent: positions and order.
+//! Buffers grow in steps, because a quiet journal writes 4 KiB groups and a flooded one 1 MiB groups. They hold what was
+//! there before, and only what is behind the entries is zeroed, once it is known. Deliberately absent: positions and order.
 
 use crate::commit_group::{GROUP_HEADER_LEN, GroupHeader, JournalEntry, group_len};
 use crate::disk::Disk;
@@ -23,7 +23,7 @@ pub(crate) struct PendingGroup<B> {
 impl<B: std::ops::DerefMut<Target = [u8]> + 'static> PendingGroup<B> {
     /// An empty group with room for about `len` bytes before it has to grow.
     pub(crate) fn new<D: Disk<Buffer = B>>(disk: &D, sequence: u64, len: usize) -> Self {
-        let buffer = disk.buffer(len.next_multiple_of(BLOCK_LEN).max(BLOCK_LEN));
+        let buffer = disk.scratch_buffer(len.next_multiple_of(BLOCK_LEN).max(BLOCK_LEN));
         Self { sequence, buffer, used: GROUP_HEADER_LEN, entry_count: 0, body_crc: 0, truncates: false }
     }
 
@@ -73,21 +73,28 @@ impl<B: std::ops::DerefMut<Target = [u8]> + 'static> PendingGroup<B> {
 
     /// The buffer to write, `len()` bytes or a little more (zeros, over ring that the next group overwrites), and
     /// never more than `len_max`, which is at least `len()`.
-    pub(crate) fn into_buffer<D: Disk<Buffer = B>>(self, disk: &D, len_max: u64) -> B {
+    pub(crate) fn into_buffer<D: Disk<Buffer = B>>(mut self, disk: &D, len_max: u64) -> B {
         let len = self.len();
         let slack = self.buffer.len() - len;
-        if slack == 0 || (slack <= len >> SLACK_SHIFT && self.buffer.len() as u64 <= len_max) {
-            return self.buffer;
+        let fits = slack == 0 || (slack <= len >> SLACK_SHIFT && self.buffer.len() as u64 <= len_max);
+        if !fits {
+            self.move_to(disk.scratch_buffer(len));
         }
-        let mut exact = disk.buffer(len);
-        exact[..self.used].copy_from_slice(&self.buffer[..self.used]);
-        exact
+        self.buffer[self.used..].fill(0);
+        self.buffer
     }
 
     fn grow<D: Disk<Buffer = B>>(&mut self, disk: &D, end: usize, len_target: usize) {
         let doubled = (self.buffer.len() * 2).min(len_target);
-        let mut larger = disk.buffer(doubled.max(end).next_multiple_of(BLOCK_LEN));
-        larger[..self.used].copy_from_slice(&self.buffer[..self.used]);
-        self.buffer = larger;
+        self.move_to(disk.scratch_buffer(doubled.max(end).next_multiple_of(BLOCK_LEN)));
+    }
+
+    fn move_to(&mut self, mut buffer: B) {
+        buffer[..self.used].copy_from_slice(&self.buffer[..self.used]);
+        self.buffer = buffer;
     }
 }
+
+#[cfg(test)]
+#[path = "pending_group_test.rs"]
+mod tests;

@@ -342,7 +342,7 @@ impl<D: Disk> WriteBackPlan<D> {
         let starts = (from..to).step_by(PIECE_LEN as usize);
         let pieces = starts.map(|position| async move {
             let len = PIECE_LEN.min(to - position);
-            let mut buffer = self.segment.disk().buffer(usize::try_from(len).expect("a piece fits in memory"));
+            let mut buffer = self.segment.disk().scratch_buffer(usize::try_from(len).expect("a piece fits in memory"));
             let first = content.partition_point(|placed| placed.position + placed.bytes.len() as u64 <= position);
             place(&mut buffer, position, &content[first..]);
             handle.write_at(position, buffer).await
@@ -362,16 +362,25 @@ impl<D: Disk> WriteBackPlan<D> {
     }
 }
 
-/// Copies what lies in the window that begins at `position` to where it belongs. `content` is in order.
+/// Fills the window that begins at `position`: what lies in it of `content`, which is in order, and zeros.
 fn place(window: &mut [u8], position: u64, content: &[PlacedBytes]) {
     let end = position + window.len() as u64;
+    let mut filled = 0;
     for placed in content.iter().take_while(|placed| placed.position < end) {
         let placed_end = placed.position + placed.bytes.len() as u64;
         let (from, to) = (placed.position.max(position), placed_end.min(end));
         if from < to {
             let (source, target) = ((from - placed.position) as usize, (from - position) as usize);
             let len = (to - from) as usize;
+            assert!(filled <= target, "content at {target} of a window that is filled up to {filled}");
+            window[filled..target].fill(0);
             window[target..target + len].copy_from_slice(&placed.bytes[source..source + len]);
+            filled = target + len;
         }
     }
+    window[filled..].fill(0);
 }
+
+#[cfg(test)]
+#[path = "write_back_test.rs"]
+mod tests;

@@ -42,6 +42,10 @@ pub(crate) async fn apply_view(shard: ShardIndex, partitions: &ShardPartitions, 
             take_state(partitions, assignment.id, state);
         }
     }
+    // Before anything that a full disk ends: what an earlier start of a follower has said must not count on that account.
+    for (broker, incarnation) in view.take_registrations() {
+        partitions.on_broker_registered(broker, incarnation);
+    }
     if !gone.is_empty()
         && let Err(error) = partitions.remove(&gone).await
     {
@@ -52,9 +56,6 @@ pub(crate) async fn apply_view(shard: ShardIndex, partitions: &ShardPartitions, 
     {
         return survive(shard, error);
     }
-    for (broker, incarnation) in view.take_registrations() {
-        partitions.on_broker_registered(broker, incarnation);
-    }
     view.note_applied();
     true
 }
@@ -63,9 +64,17 @@ pub(crate) async fn apply_view(shard: ShardIndex, partitions: &ShardPartitions, 
 fn take_state(partitions: &ShardPartitions, id: TopicPartition, state: PartitionState) {
     match partitions.on_partition_state(id, state) {
         Ok(_) | Err(PartitionStateRefusal::UnknownPartition(_) | PartitionStateRefusal::Refused(StateRefusal::Stale { .. })) => {}
-        Err(PartitionStateRefusal::Refused(refusal)) => {
-            tracing::debug!(partition = %id, %refusal, "what the controller has decided changes nothing here");
+        Err(PartitionStateRefusal::Refused(refusal)) => log_refused_state(id, &refusal),
+    }
+}
+
+/// One about another start of this broker is followed by one about this start; the others should not be there.
+pub(crate) fn log_refused_state(id: TopicPartition, refusal: &StateRefusal) {
+    match refusal {
+        StateRefusal::Impossible | StateRefusal::CannotLead { .. } => {
+            tracing::warn!(partition = %id, %refusal, "what the controller has decided cannot be done here");
         }
+        _ => tracing::debug!(partition = %id, %refusal, "what the controller has decided changes nothing here"),
     }
 }
 

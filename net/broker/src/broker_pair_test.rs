@@ -47,6 +47,7 @@ pub(super) fn config(data_dir: &Path, broker: u32, secret_byte: u8) -> BrokerCon
             controller_listen: listen,
             controller_advertise: None,
             rack: None,
+            replaces_folder: None,
         }),
         shards: Some(1),
         tail_budget_len: 18 << 20,
@@ -75,7 +76,7 @@ impl Side {
 
     pub(super) fn start_with(id: u32, secret_byte: u8) -> Self {
         let dir = folder();
-        let broker = crate::start(config(dir.path(), id, secret_byte)).expect("the broker starts");
+        let broker = crate::broker::start_by_hand(config(dir.path(), id, secret_byte)).expect("the broker starts");
         Self { broker, _dir: dir }
     }
 
@@ -116,7 +117,7 @@ pub(super) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 pub(super) fn decide(image: &mut Image, decide: impl FnOnce(&Image) -> Result<Vec<Record>, Refusal>) {
     let records = decide(image).unwrap_or_else(|refusal| panic!("{refusal}"));
-    for batch in Batch::split(records) {
+    for batch in Batch::split(&records) {
         image.apply_batch(&batch).unwrap_or_else(|error| panic!("{error}"));
     }
 }

@@ -3,6 +3,7 @@
 //! The expensive mistake is a secret that others can read, or one so short that it can be guessed: both end the start.
 
 use crate::start_error::StartError;
+use sluice_metadata::FolderId;
 use sluice_model::BrokerId;
 use sluice_model::limits::{CLUSTER_SECRET_LEN_MAX, CLUSTER_VOTERS_MAX, HOST_LEN_MAX, RACK_LEN_MAX};
 use sluice_protocol::ClusterSecret;
@@ -25,6 +26,9 @@ pub struct ClusterConfig {
     pub controller_advertise: Option<(String, u16)>,
     /// Replicas of a partition are spread over racks.
     pub rack: Option<String>,
+    /// The folder that the cluster knows this broker with, when it is lost and this start is on another one: nothing that was
+    /// on it counts any more.
+    pub replaces_folder: Option<FolderId>,
 }
 
 /// A broker that votes, and where its controller is reached.

@@ -13,6 +13,7 @@ fn config(voters: &[u32]) -> ClusterConfig {
         controller_listen: "127.0.0.1:0".parse().expect("an address"),
         controller_advertise: None,
         rack: None,
+        replaces_folder: None,
     }
 }
 

@@ -45,6 +45,8 @@ pub struct BrokerConfig {
     pub advertise: Option<(String, u16)>,
     /// Number of shards; `None` is one per core but the one left to the control thread and the kernel.
     pub shards: Option<usize>,
+    /// Each shard stays on a core of its own, where there are enough of them; otherwise the kernel moves them about.
+    pub pin_shards: bool,
     /// Shards look for work all the time instead of sleeping until there is some: lowest latency, a whole core each.
     pub busy_poll: bool,
     /// Bytes of tails and batch cache of a shard.
@@ -87,6 +89,7 @@ impl BrokerConfig {
             listen,
             advertise: None,
             shards: None,
+            pin_shards: true,
             busy_poll: false,
             tail_budget_len: 128 * MIB,
             network_budget_len: 64 * MIB,

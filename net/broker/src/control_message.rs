@@ -3,11 +3,14 @@
 //! Bounded both ways without a cycle of waiting: a shard never waits to ask (it refuses instead), and it has no more
 //! questions open than its mailbox has room for answers, so the control thread never waits to answer.
 
+use crate::cluster::AnsweredProposal;
 use crate::error_table::WireError;
 use crate::view::View;
 use async_channel::Sender;
-use sluice_metadata::FolderSurvey;
-use sluice_model::{ProducerId, ShardIndex, TopicId, TopicPartition};
+use sluice_controller::Command;
+use sluice_metadata::{FolderSurvey, Recovered};
+use sluice_model::{BrokerId, LeaderEpoch, ProducerId, ShardIndex, TopicId, TopicPartition};
+use sluice_replica::IsrProposal;
 use sluice_shard::Wake;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -27,6 +30,8 @@ pub(crate) enum Question {
     CreateTopic {
         name: String,
         partitions: u32,
+        /// `None`: as many as is the default of the cluster.
+        replicas: Option<u32>,
         settings: Vec<(String, String)>,
     },
     DeleteTopic {
@@ -37,14 +42,25 @@ pub(crate) enum Question {
         settings: Vec<(String, String)>,
         partitions: Option<u32>,
     },
+    /// One of the commands that elect leaders.
+    ElectLeaders(Command),
     /// A block of producer ids.
     ProducerIds,
 }
+
+/// Who leads a partition after an election, or why it stays as it is.
+pub(crate) type Elected = Result<(Option<BrokerId>, LeaderEpoch), String>;
 
 #[derive(Debug)]
 pub(crate) enum Answer {
     TopicCreated(TopicId),
     Done,
+    Elected {
+        /// Partitions.
+        changed: u32,
+        /// What is said of each one that was named.
+        partitions: Vec<Elected>,
+    },
     ProducerIds(Range<i64>),
     Refused(WireError),
 }
@@ -62,6 +78,17 @@ pub(crate) enum ToControl {
         /// The greatest producer id in any partition.
         producer_id_max: Option<ProducerId>,
         orphans: BTreeSet<TopicPartition>,
+        /// What was found of every replica.
+        replicas: Vec<(TopicPartition, Recovered)>,
+    },
+    /// Changes of in-sync sets that the leaders of a shard ask for; each is answered.
+    IsrProposals {
+        shard: ShardIndex,
+        proposals: Vec<IsrProposal>,
+    },
+    /// The broker is to leave its cluster: others lead what it leads, as far as they can. `left` is closed then.
+    Leave {
+        left: Sender<()>,
     },
     /// The shard serves by the view of this version, its partitions opened and removed.
     Applied {
@@ -73,8 +100,18 @@ pub(crate) enum ToControl {
 
 #[derive(Debug)]
 pub(crate) enum ToShard {
-    View { version: u64, view: Arc<View> },
-    Answer { token: u64, answer: Answer },
+    View {
+        version: u64,
+        view: Arc<View>,
+    },
+    Answer {
+        token: u64,
+        answer: Answer,
+    },
+    /// What has become of changes of in-sync sets. It comes behind a view that has them.
+    IsrAnswers(Vec<AnsweredProposal>),
+    /// The broker has got its lease, or lost it.
+    Lease,
     Stop,
 }
 
@@ -102,6 +139,17 @@ impl ControlHandle {
     /// `false`: the control thread has too much to do, or has ended.
     pub(crate) fn ask(&self, token: u64, question: Question) -> bool {
         self.to_control.try_send(ToControl::Question { shard: self.shard, token, question }).is_ok()
+    }
+
+    /// What cannot be taken is given back.
+    pub(crate) fn propose_isr(&self, proposals: Vec<IsrProposal>) -> Vec<IsrProposal> {
+        match self.to_control.try_send(ToControl::IsrProposals { shard: self.shard, proposals }) {
+            Ok(()) => Vec::new(),
+            Err(error) => match error.into_inner() {
+                ToControl::IsrProposals { proposals, .. } => proposals,
+                _ => Vec::new(),
+            },
+        }
     }
 
     pub(crate) fn hand_to_data_task(&self, token: u64, answer: Answer) {

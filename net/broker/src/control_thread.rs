@@ -7,17 +7,16 @@
 
 use crate::control_message::{Answer, Question, ToControl, ToShard};
 use crate::error_table::WireError;
+use crate::orphans::orphan_in_the_way;
 use crate::random::random_bytes;
 use crate::view::View;
 use async_channel::{Receiver, Sender};
-use sluice_controller::{CommandError, Controller};
+use sluice_controller::{Command, CommandError, Controller};
 use sluice_metadata::{AllocateProducerIds, AlterTopic, CreateTopic, DeleteTopic, FolderSurvey, PurgeTopic, ReserveProducerIds};
-use sluice_model::limits::PARTITIONS_PER_TOPIC_MAX;
-use sluice_model::{BrokerId, Incarnation, PartitionIndex, ProducerId, ShardIndex, TopicId, TopicPartition};
+use sluice_model::{BrokerId, Incarnation, ProducerId, ShardIndex, TopicId, TopicPartition};
 use sluice_shard::{FatalReason, fatal};
 use sluice_storage::layout::Layout;
 use std::collections::{BTreeSet, VecDeque};
-use std::fs;
 use std::sync::Arc;
 
 pub(crate) struct ControlThread {
@@ -62,13 +61,15 @@ impl ControlThread {
             match mailbox.recv_blocking() {
                 Ok(ToControl::Question { shard, token, question }) => self.put_aside.push_back((shard, token, question)),
                 Ok(ToControl::Applied { shard, version }) => self.on_applied(shard, version),
-                Ok(ToControl::Recovered { survey, producer_id_max, orphans }) => {
+                Ok(ToControl::Recovered { survey, producer_id_max, orphans, replicas: _ }) => {
                     self.has_recovered = true;
                     self.orphans = orphans;
                     self.reserve_producer_ids(producer_id_max);
                     self.purge_deleted(&survey);
                     self.put_aside.extend(std::mem::take(&mut self.until_recovered));
                 }
+                // Nobody follows, and nobody waits for it to leave.
+                Ok(ToControl::IsrProposals { .. } | ToControl::Leave { .. }) => {}
                 Ok(ToControl::Stop) | Err(_) => return,
             }
             while self.under_way.is_none()
@@ -85,9 +86,12 @@ impl ControlThread {
             return self.until_recovered.push((shard, token, question));
         }
         let decision = match question {
-            Question::CreateTopic { name, partitions, settings } => self.create_topic(name, partitions, settings),
+            Question::CreateTopic { name, partitions, replicas, settings } => {
+                self.create_topic(name, partitions, replicas, settings)
+            }
             Question::DeleteTopic { name } => self.delete_topic(name),
             Question::AlterTopic { name, settings, partitions } => self.alter_topic(&AlterTopic { name, settings, partitions }),
+            Question::ElectLeaders(election) => self.elect_leaders(election),
             Question::ProducerIds => self.allocate_producer_ids(),
         };
         match decision {
@@ -107,9 +111,15 @@ impl ControlThread {
         }
     }
 
-    fn create_topic(&mut self, name: String, partitions: u32, settings: Vec<(String, String)>) -> Result<Decision, CommandError> {
+    fn create_topic(
+        &mut self,
+        name: String,
+        partitions: u32,
+        replication_factor: Option<u32>,
+        settings: Vec<(String, String)>,
+    ) -> Result<Decision, CommandError> {
         let topic_id = TopicId(random_bytes().map_err(CommandError::Store)?);
-        self.controller.create_topic(&CreateTopic { topic_id, name, partitions, replication_factor: None, settings })?;
+        self.controller.create_topic(&CreateTopic { topic_id, name, partitions, replication_factor, settings })?;
         Ok(Decision::Changed(Answer::TopicCreated(topic_id)))
     }
 
@@ -119,7 +129,10 @@ impl ControlThread {
     }
 
     fn alter_topic(&mut self, request: &AlterTopic) -> Result<Decision, CommandError> {
-        if let Some(orphan) = self.orphan_in_the_way(request) {
+        let image = self.controller.image();
+        if let Some(count) = request.partitions
+            && let Some(orphan) = orphan_in_the_way(image, &self.layout, &self.orphans, &request.name, count)
+        {
             return Ok(Decision::Answered(Answer::Refused(WireError::orphan_in_the_way(orphan))));
         }
         let applied = self.controller.alter_topic(request)?;
@@ -127,6 +140,17 @@ impl ControlThread {
             return Ok(Decision::Answered(Answer::Done));
         }
         Ok(Decision::Changed(Answer::Done))
+    }
+
+    fn elect_leaders(&mut self, election: Command) -> Result<Decision, CommandError> {
+        let applied = self.controller.elect_leaders(election)?;
+        let changed = u32::try_from(applied.records.len()).unwrap_or(u32::MAX);
+        let partitions = applied.answers.into_iter().map(|answer| match answer {
+            Ok(state) => Ok((state.leader, state.leader_epoch)),
+            Err(refusal) => Err(refusal.to_string()),
+        });
+        let answer = Answer::Elected { changed, partitions: partitions.collect() };
+        Ok(if changed == 0 { Decision::Answered(answer) } else { Decision::Changed(answer) })
     }
 
     fn allocate_producer_ids(&mut self) -> Result<Decision, CommandError> {
@@ -154,17 +178,6 @@ impl ControlThread {
         }
         let Some(change) = self.under_way.take() else { return };
         self.answer(change.asked_by, change.token, change.answer);
-    }
-
-    /// A partition that the topic would get anew, and that lies in the folder with records.
-    fn orphan_in_the_way(&self, request: &AlterTopic) -> Option<TopicPartition> {
-        let (topic_id, topic) = self.controller.image().topic_by_name(&request.name)?;
-        let first = u32::try_from(topic.partitions.len()).ok()?;
-        let new = (first..request.partitions?.min(PARTITIONS_PER_TOPIC_MAX)).map(PartitionIndex);
-        let ids = new.map(|partition| TopicPartition { topic_id, partition });
-        // One that no checkpoint names shows by its files alone.
-        let has_files = |id| fs::read_dir(self.layout.partition_dir(id)).is_ok_and(|mut entries| entries.next().is_some());
-        ids.into_iter().find(|id| self.orphans.contains(id) || has_files(*id))
     }
 
     /// An id that a partition knows is never given out again, even when the metadata knows nothing of it.

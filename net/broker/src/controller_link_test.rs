@@ -165,3 +165,47 @@ fn a_controller_that_is_not_there_is_an_error_and_one_that_comes_back_is_reached
         assert_eq!(echo.asked.load(Ordering::SeqCst), 1);
     });
 }
+
+#[test]
+fn another_version_of_a_message_is_refused_by_name_at_either_end() {
+    on_runtime(async {
+        let (address, echo, _task) = listen("127.0.0.1:0", identity(1, 7)).await;
+        let refused = tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+            let name = identity(2, 7).name([1; 32]);
+            let request = BrokerChallengeRequest::new(name, BrokerRole::Controller, BrokerId(1));
+            stream.write_all(&encode(1, 9, &request, 0).expect("small")).expect("sent");
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).expect("closed after the refusal");
+            decode::<Refusal>(&answer[PREFIX_LEN..]).expect("a refusal")
+        });
+        let refused = refused.await.expect("joined");
+        assert_eq!(refused.error, ErrorCode::UnsupportedVersion as u16);
+        assert!(refused.text.contains("not 9"), "{}", refused.text);
+        // A controller from before there were messages between controllers.
+        let older = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = older.local_addr().expect("bound");
+        let answering = tokio::task::spawn_blocking(move || {
+            let (mut stream, _) = older
+                .into_std()
+                .and_then(|older| {
+                    older.set_nonblocking(false)?;
+                    older.accept()
+                })
+                .expect("called");
+            let mut head = [0; PREFIX_LEN];
+            stream.read_exact(&mut head).expect("Hello");
+            let versions = sluice_protocol::supported_versions();
+            let known = versions.into_iter().filter(|known| known.api != sluice_protocol::Api::ControllerMessage.number());
+            let hello = sluice_protocol::HelloAnswer { broker_id: 1, versions: known.collect(), ..Default::default() };
+            stream.write_all(&encode(1, 0, &hello, 0).expect("small")).expect("sent");
+            let mut rest = Vec::new();
+            let _reset = stream.read_to_end(&mut rest);
+        });
+        let links = ControllerLinks::new(identity(2, 7));
+        let error = ask(&links, address, b"a").await.expect_err("it cannot carry this");
+        assert!(error.to_string().contains("run the same version on both"), "{error}");
+        answering.await.expect("joined");
+        assert_eq!(echo.asked.load(Ordering::SeqCst), 0);
+    });
+}

@@ -89,6 +89,22 @@ impl DataFolder {
         Ok((incarnation(first)?, incarnation(first.saturating_add(1))?))
     }
 
+    /// Of the last start, or 0.
+    pub(crate) fn incarnation_number(&self) -> u64 {
+        self.meta.incarnation_number
+    }
+
+    /// The same with one that a cluster has registered, durable before it is used: the one before it is for moving
+    /// partitions.
+    pub(crate) fn begin_registered(&mut self, registered: Incarnation) -> Result<Incarnation, StartError> {
+        let moving = registered.number.saturating_sub(1);
+        assert!(moving > self.meta.incarnation_number, "incarnation {moving} after {}", self.meta.incarnation_number);
+        self.meta.incarnation_number = registered.number;
+        self.write_meta()?;
+        let random = random_bytes().map_err(|error| folder(Path::new("/dev/urandom"), error))?;
+        Ok(Incarnation { number: moving, random: u64::from_le_bytes(random) })
+    }
+
     fn write_meta(&self) -> Result<(), StartError> {
         let dir = self.layout.data_dir();
         let text = serde_json::to_string_pretty(&self.meta)

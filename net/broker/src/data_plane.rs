@@ -12,6 +12,7 @@ use crate::connection::{Connection, Overdue};
 use crate::control_message::{ControlHandle, ToDataTask};
 use crate::handlers::on_hello::Session;
 use crate::handlers::on_init_producer::ProducerIds;
+use crate::lease::Lease;
 use crate::metrics::{BrokerMetrics, CloseReason};
 use crate::opened::OpenedCell;
 use crate::parked_fetch::ParkedFetches;
@@ -20,9 +21,11 @@ use crate::replicas::following::Following;
 use crate::replicas::leading::Leading;
 use crate::replicas::resolve::Resolver;
 use crate::request_room::RequestRoom;
+use crate::standing::Standing;
 use crate::view::ViewCell;
 use sluice_model::{Clock, Incarnation, LeaderEpoch, Now, Offset, ShardIndex, TopicPartition};
 use sluice_partition::{Completion, Partitions};
+use sluice_replica::IsrProposal;
 use sluice_replica::session::FollowerShard;
 use sluice_shard::{
     Budget, ConnectionId, ConnectionMap, DirectDisk, ListenerId, ShardMetrics, SocketEvent, Sockets, SystemClock, Wake,
@@ -56,6 +59,8 @@ pub(crate) struct DataPlaneParts {
     pub(crate) wake: Wake,
     pub(crate) opened: OpenedCell,
     pub(crate) view: ViewCell,
+    pub(crate) lease: Lease,
+    pub(crate) standing: Standing,
     pub(crate) control: ControlHandle,
     pub(crate) budget: Budget,
     pub(crate) clock: SystemClock,
@@ -85,6 +90,8 @@ pub(crate) struct DataPlane {
     pub(crate) room: RequestRoom,
     /// Read once a turn. Only the stages of a request are timed by further readings.
     pub(crate) now: Now,
+    /// As the partitions were told last; always of a broker without others.
+    pub(crate) has_lease: bool,
     /// No new requests; what is under way is still answered.
     pub(crate) is_stopping: bool,
     /// Bytes received in this turn.
@@ -92,6 +99,7 @@ pub(crate) struct DataPlane {
     /// These keep their memory from turn to turn.
     pub(crate) replica_news: Vec<(u64, TopicPartition)>,
     pub(crate) flushed: Vec<(TopicPartition, LeaderEpoch, Offset)>,
+    pub(crate) isr_proposals: Vec<IsrProposal>,
     scratch: Scratch,
     sweep_due_us: u64,
     accept_warned_us: u64,
@@ -112,6 +120,7 @@ struct Scratch {
 impl DataPlane {
     pub(crate) fn new(parts: DataPlaneParts, now: Now) -> Self {
         let room = RequestRoom::new(parts.budget.clone());
+        let has_lease = parts.config.cluster.is_none();
         Self {
             parts,
             connections: ConnectionMap::default(),
@@ -122,12 +131,14 @@ impl DataPlane {
             following: Following::default(),
             replica_news: Vec::new(),
             flushed: Vec::new(),
+            isr_proposals: Vec::new(),
             controls: PendingControls::new(),
             producer_ids: ProducerIds::default(),
             dirty: Vec::new(),
             receive_buffer: vec![0; RECEIVE_LEN],
             room,
             now,
+            has_lease,
             is_stopping: false,
             received_len: 0,
             scratch: Scratch::default(),
@@ -160,10 +171,12 @@ impl DataPlane {
         if self.parts.config.cluster.is_none() {
             return alone;
         }
-        alone.min(self.leading.next_deadline_us()).min(self.following.next_deadline_us(self.now.mono_us))
+        let lease_us = if self.has_lease { self.parts.lease.until_us() } else { u64::MAX };
+        alone.min(lease_us).min(self.leading.next_deadline_us()).min(self.following.next_deadline_us(self.now.mono_us))
     }
 
     fn turn(&mut self) {
+        self.look_at_lease();
         self.take_events();
         self.take_completions();
         self.take_watched();
@@ -187,6 +200,7 @@ impl DataPlane {
         self.take_replica_news();
         self.answer_due_followers();
         self.drive_following();
+        self.propose_isr();
     }
 
     /// Events that were not handled come first in the next turn, so that every connection has its turn. They need no
@@ -257,7 +271,7 @@ impl DataPlane {
         let mut completions = std::mem::take(&mut self.scratch.completions);
         opened.partitions.take_completed(&mut completions);
         for completion in completions.drain(..) {
-            self.on_completion(completion);
+            self.on_completion(self.under_lease(completion));
         }
         self.scratch.completions = completions;
     }

@@ -207,9 +207,10 @@ impl From<&sluice_metadata::Refusal> for WireError {
                 ErrorCode::InvalidPartitionCount
             }
             R::UnknownSetting { .. } | R::RepeatedSetting { .. } | R::InvalidSetting { .. } => ErrorCode::InvalidSetting,
-            R::InvalidReplicationFactor { .. } | R::NotEnoughBrokers { .. } | R::TooManyAtOnce { .. } => {
-                ErrorCode::InvalidArgument
-            }
+            R::InvalidReplicationFactor { .. }
+            | R::NotEnoughBrokers { .. }
+            | R::TooManyAtOnce { .. }
+            | R::CommandTooLong { .. } => ErrorCode::InvalidArgument,
             R::NoBrokers
             | R::UnknownBroker { .. }
             | R::NotEnoughActiveBrokers { .. }
@@ -226,6 +227,7 @@ impl From<&sluice_metadata::Refusal> for WireError {
             | R::NotAlone { .. }
             | R::InvalidRack { .. }
             | R::TopicIdTaken { .. }
+            | R::CommandNotUnderstood { .. }
             | R::ProducerIdsExhausted => ErrorCode::Internal,
         };
         Self { text: short_text(refusal.to_string(), TEXT_LEN_MAX), ..Self::new(code, "") }

@@ -17,7 +17,10 @@ const PROGRAM_MEMORY_LEN: u64 = 64 << 20;
 #[must_use]
 pub fn host_needs(config: &BrokerConfig) -> Needs {
     let cores = CoreReadings::read(cgroup::cpu_cores(&Root::of_this_host()));
-    let shards = plan_cores(&cores, config.shards);
+    let mut shards = plan_cores(&cores, config.shards);
+    if !config.pin_shards {
+        shards.fill(None);
+    }
     let shard_count = shards.len() as u64;
     Needs {
         available: cores.available,

@@ -8,7 +8,9 @@ mod answer;
 mod apply_view;
 mod bind;
 mod broker;
+mod cancel;
 mod catch_up;
+mod cluster;
 mod cluster_config;
 mod config;
 mod connection;
@@ -21,6 +23,7 @@ mod error_table;
 mod handlers;
 mod host;
 mod input;
+mod lease;
 mod metrics;
 mod new_metadata;
 mod opened;
@@ -41,15 +44,19 @@ mod request_room;
 mod shard_main;
 mod slab;
 mod stages;
+mod standing;
 mod start_error;
 mod view;
 
 #[cfg(test)]
 mod broker_pair_test;
 #[cfg(test)]
+mod describe_pair_test;
+#[cfg(test)]
 mod replication_test;
 
-pub use broker::{BROKER, Broker, StopError, start, start_listening};
+pub use broker::{BROKER, Broker, StopError, start, start_listening, start_listening_unless};
+pub use cancel::Cancel;
 pub use cluster_config::{ClusterConfig, ClusterVoter, read_cluster_secret};
 pub use config::{
     BrokerConfig, JOURNAL_BUDGET_LEN_MIN, JOURNAL_FILE_COUNT_MIN, JOURNAL_FILE_LEN_MIN, NETWORK_BUDGET_LEN_MIN,

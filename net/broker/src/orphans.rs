@@ -5,7 +5,8 @@
 //! back looks like one that was deleted.
 
 use sluice_metadata::Image;
-use sluice_model::{TopicId, TopicPartition};
+use sluice_model::limits::PARTITIONS_PER_TOPIC_MAX;
+use sluice_model::{PartitionIndex, TopicId, TopicPartition};
 use sluice_partition::Survey;
 use sluice_storage::layout::{Layout, partition_of_dir, segment_base_offset};
 use sluice_storage::recovery_report::RecoveryReport;
@@ -51,6 +52,23 @@ impl Orphans {
             );
         }
     }
+}
+
+/// A partition that a topic would get anew with `count` of them, and that lies in the folder with records.
+pub(crate) fn orphan_in_the_way(
+    image: &Image,
+    layout: &Layout,
+    orphans: &BTreeSet<TopicPartition>,
+    topic: &str,
+    count: u32,
+) -> Option<TopicPartition> {
+    let (topic_id, topic) = image.topic_by_name(topic)?;
+    let first = u32::try_from(topic.partitions.len()).ok()?;
+    let new = (first..count.min(PARTITIONS_PER_TOPIC_MAX)).map(PartitionIndex);
+    let mut ids = new.map(|partition| TopicPartition { topic_id, partition });
+    // One that no checkpoint names shows by its files alone.
+    let has_files = |id| fs::read_dir(layout.partition_dir(id)).is_ok_and(|mut entries| entries.next().is_some());
+    ids.find(|id| orphans.contains(id) || has_files(*id))
 }
 
 fn by_topic(partitions: &BTreeSet<TopicPartition>) -> BTreeMap<TopicId, String> {

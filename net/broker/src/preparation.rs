@@ -8,8 +8,7 @@ use crate::data_folder::DataFolder;
 use crate::shard_main::journal_config;
 use crate::start_error::StartError;
 use crate::view::View;
-use sluice_controller::Controller;
-use sluice_metadata::{FolderId, HeldPartitions, Placement};
+use sluice_metadata::{FolderId, HeldPartitions, Image, Placement};
 use sluice_model::{BrokerId, Incarnation, ShardIndex};
 use sluice_partition::{HeldPlacement, PartitionAssignment, Prepare, Prepared, Survey, check_moves, prepare, survey};
 use sluice_shard::{Shard, ShardConfig, WaitMode, run_shard};
@@ -35,9 +34,9 @@ fn on_one_shard<T: Send + 'static, F: Future<Output = Result<T, String>> + 'stat
 }
 
 /// A folder stays the broker's that it was registered for: under another id nothing in it would be this broker's.
-pub(crate) fn refuse_other_broker(broker: BrokerId, folder: &DataFolder, controller: &Controller) -> Result<(), StartError> {
+pub(crate) fn refuse_other_broker(broker: BrokerId, folder: &DataFolder, image: &Image) -> Result<(), StartError> {
     let folder_id = FolderId(folder.folder_id);
-    let mut others = controller.image().brokers().filter(|(id, known)| *id != broker && known.folder_id == folder_id);
+    let mut others = image.brokers().filter(|(id, known)| *id != broker && known.folder_id == folder_id);
     match others.next() {
         Some((known, _)) => Err(StartError::InvalidSetting {
             setting: "broker_id",
@@ -52,18 +51,18 @@ pub(crate) fn refuse_other_broker(broker: BrokerId, folder: &DataFolder, control
 
 /// Metadata and data that do not belong together. Every start is in the metadata before a shard is used under it, and a
 /// topic is there for clients only once a shard's checkpoint names it.
-pub(crate) fn compare_ages(
-    broker: BrokerId,
-    folder: &DataFolder,
-    controller: &Controller,
-    survey: &Survey,
-) -> Result<(), StartError> {
-    let image = controller.image();
+pub(crate) fn compare_ages(broker: BrokerId, folder: &DataFolder, image: &Image, survey: &Survey) -> Result<(), StartError> {
     if folder.is_new && survey.incarnation_number == 0 && image.topics().next().is_some() {
         let topics = image.topics_by_name(None).map(|(_, topic)| topic.name.clone()).collect();
         return Err(StartError::DataMissing { path: folder.layout.data_dir().to_path_buf(), topics });
     }
-    let known = image.next_incarnation_number(broker) - 1;
+    warn_of_older_metadata(broker, image, survey);
+    Ok(())
+}
+
+/// Shards that were used under a start that the metadata does not know.
+pub(crate) fn warn_of_older_metadata(broker: BrokerId, image: &Image, survey: &Survey) {
+    let known = image.next_incarnation_number(broker).saturating_sub(1);
     if survey.incarnation_number > known {
         tracing::warn!(
             known,
@@ -72,7 +71,6 @@ pub(crate) fn compare_ages(
              settings and deletions made between them are not in it"
         );
     }
-    Ok(())
 }
 
 pub(crate) fn held_partitions(survey: &Survey) -> HeldPartitions {

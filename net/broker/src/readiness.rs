@@ -10,8 +10,8 @@ use crate::shard_main::ShardProgress;
 use crate::start_error::StartError;
 use crate::view::View;
 use async_channel::{Receiver, Sender};
-use sluice_metadata::FolderSurvey;
-use sluice_model::{ProducerId, ShardIndex};
+use sluice_metadata::{FolderSurvey, Recovered};
+use sluice_model::{ProducerId, ShardIndex, TopicPartition};
 use sluice_partition::Survey;
 use sluice_storage::layout::Layout;
 use sluice_storage::recovery_report::RecoveryReport;
@@ -28,6 +28,8 @@ pub struct Readiness {
     pub(crate) reports: Vec<RecoveryReport>,
     /// The greatest that a partition of them knows.
     pub(crate) producer_id_max: Option<ProducerId>,
+    /// What was found of each replica of them.
+    pub(crate) replicas: Vec<(TopicPartition, Recovered)>,
     pub(crate) found: Arc<RecoveredFolder>,
 }
 
@@ -76,7 +78,8 @@ impl Readiness {
         let rings = self.reports.iter().filter_map(|report| report.ring_incarnation_number);
         let rings_from = rings.min().unwrap_or(u64::MAX);
         let survey = FolderSurvey { broker: view.broker, rings_from, out_of_use_until: survey.out_of_use_until };
-        let recovered = ToControl::Recovered { survey, producer_id_max: self.producer_id_max, orphans: orphans.held };
+        let (producer_id_max, replicas) = (self.producer_id_max, self.replicas.clone());
+        let recovered = ToControl::Recovered { survey, producer_id_max, orphans: orphans.held, replicas };
         let _ended = self.to_control.send_blocking(recovered);
     }
 
@@ -96,9 +99,10 @@ impl Readiness {
         let progress = self.progress.recv_blocking();
         match progress.map_err(|_| StartError::Thread { problem: "every shard ended while starting".to_owned() })? {
             (_, ShardProgress::Listening) => Ok(None),
-            (_, ShardProgress::Opened(report, producer_id)) => {
-                self.producer_id_max = self.producer_id_max.max(producer_id);
-                Ok(Some(*report))
+            (_, ShardProgress::Opened(opened)) => {
+                self.producer_id_max = self.producer_id_max.max(opened.producer_id_max);
+                self.replicas.extend(opened.replicas);
+                Ok(Some(opened.report))
             }
             (shard, ShardProgress::Deaf(error)) => {
                 Err(StartError::Listen { address: self.addresses[usize::from(shard.0)], error })

@@ -17,6 +17,8 @@ pub(crate) mod gather;
 pub(crate) mod introduce;
 pub(crate) mod leading;
 pub(crate) mod on_leader_answer;
+pub(crate) mod on_lease;
+pub(crate) mod propose_isr;
 pub(crate) mod reads;
 pub(crate) mod resolve;
 pub(crate) mod serve_follower;

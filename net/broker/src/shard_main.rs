@@ -7,19 +7,22 @@
 
 use crate::apply_view::{apply_view, end_process, reopen};
 use crate::catch_up::{CATCH_UP_TASKS, CatchUp};
+use crate::cluster::{AnsweredProposal, recovered_of};
 use crate::config::{BrokerConfig, RECEIVE_LEN};
 use crate::control_message::{ControlHandle, ToControl, ToShard};
 use crate::data_plane::{DataPlane, DataPlaneParts, ShardPartitions};
+use crate::lease::Lease;
 use crate::metrics::{BrokerCounters, BrokerMetrics};
 use crate::opened::{Opened, OpenedCell};
 use crate::pacing::PartitionPace;
 use crate::replicas::reads::{REPLICA_READ_TASKS, ReplicaReads};
 use crate::replicas::resolve::Resolver;
 use crate::request_room::KEPT_LEN_MAX;
+use crate::standing::Standing;
 use crate::view::{View, ViewCell};
 use async_channel::{Receiver, RecvError, Sender};
 use event_listener::Event;
-use sluice_metadata::PRODUCER_ID_PLAUSIBLE_END;
+use sluice_metadata::{PRODUCER_ID_PLAUSIBLE_END, Recovered};
 use sluice_model::{BrokerId, Clock, Incarnation, ProducerId, ShardIndex, TopicPartition};
 use sluice_partition::{IsrTimes, OpenError, OpenShard, Partitions, PartitionsConfig, ScrubReport};
 use sluice_shard::{Budget, Pacer, PacerConfig, ProduceActivity, Queue, Shard, Wake};
@@ -48,6 +51,10 @@ pub(crate) struct ShardStart {
     /// Of all shards of the broker together.
     pub(crate) activity: ProduceActivity,
     pub(crate) view: Arc<View>,
+    /// Of the broker; written by the control thread, as the next one is.
+    pub(crate) lease: Lease,
+    /// Of the broker among the others.
+    pub(crate) standing: Standing,
     /// What this shard takes over from others.
     pub(crate) imports: Vec<PartitionCheckpoint>,
     /// Whose folder has the newest state of each partition.
@@ -64,12 +71,22 @@ pub(crate) struct ShardStart {
 pub(crate) enum ShardProgress {
     /// Connections are answered, and every partition of the shard is `NotReady`.
     Listening,
-    /// Its partitions are served. What recovery did, and the greatest producer id of the partitions.
-    Opened(Box<RecoveryReport>, Option<ProducerId>),
+    /// Its partitions are served.
+    Opened(Box<OpenedShard>),
     /// The address cannot be listened on.
     Deaf(io::Error),
     /// It cannot be recovered, or did not stop cleanly.
     Failed(String),
+}
+
+/// What the recovery of a shard did.
+#[derive(Debug)]
+pub(crate) struct OpenedShard {
+    pub(crate) report: RecoveryReport,
+    /// The greatest of its partitions.
+    pub(crate) producer_id_max: Option<ProducerId>,
+    /// What was found of each replica, for the controller.
+    pub(crate) replicas: Vec<(TopicPartition, Recovered)>,
 }
 
 /// How a shard ended.
@@ -132,6 +149,10 @@ async fn open(shard: &Shard, start: &ShardStart) -> Result<(ShardPartitions, Rec
         pacer: Rc::new(PartitionPace::new(pacer.clone())),
     };
     let (partitions, report) = Partitions::open(shard.disk(), shard.clock(), open).await?;
+    if start.config.cluster.is_some() {
+        // The data task finds out whether there is one.
+        partitions.on_lease_lost();
+    }
     Ok((partitions, report, pacer))
 }
 
@@ -193,7 +214,8 @@ impl Running {
         assert!(opened.is_ok(), "shard {} is opened once", self.shard.index());
         self.wake.notify();
         let producer_id_max = partitions.producer_id_max(PRODUCER_ID_PLAUSIBLE_END);
-        self.tell(start, ShardProgress::Opened(Box::new(report), producer_id_max));
+        let replicas = partitions.recovered_replicas().iter().map(|(id, found)| (*id, recovered_of(found))).collect();
+        self.tell(start, ShardProgress::Opened(Box::new(OpenedShard { report, producer_id_max, replicas })));
         self.serve(start, &partitions).await
     }
 
@@ -215,6 +237,8 @@ impl Running {
                     self.control.applied(version).await;
                 }
                 First::Mail(Ok(ToShard::Answer { token, answer })) => self.control.hand_to_data_task(token, answer),
+                // Its partitions find out when they are there.
+                First::Mail(Ok(ToShard::Lease | ToShard::IsrAnswers(_))) => {}
                 First::Mail(Ok(ToShard::Stop) | Err(_)) => self.stop_answering(),
             }
         }
@@ -256,6 +280,13 @@ impl Running {
                     self.control.applied(version).await;
                 }
                 Ok(ToShard::Answer { token, answer }) => self.control.hand_to_data_task(token, answer),
+                Ok(ToShard::IsrAnswers(answers)) => {
+                    let now = self.shard.clock().now();
+                    for AnsweredProposal { id, leader_epoch, number, answer } in answers {
+                        partitions.on_isr_answer(now, id, leader_epoch, number, answer);
+                    }
+                }
+                Ok(ToShard::Lease) => self.wake.notify(),
                 // The control thread has ended: so does the broker.
                 Ok(ToShard::Stop) | Err(_) => self.stop_answering(),
             }
@@ -281,6 +312,8 @@ impl Running {
                 wake: self.wake.clone(),
                 opened: Rc::clone(&self.opened),
                 view: self.view.clone(),
+                lease: start.lease.clone(),
+                standing: start.standing.clone(),
                 control: self.control.clone(),
                 budget: Budget::new(start.config.network_budget_len - RECEIVE_LEN - KEPT_LEN_MAX),
                 clock,

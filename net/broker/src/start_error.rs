@@ -1,6 +1,6 @@
 //! Why a broker did not start. Every text says what is wrong and what to do about it.
 
-use sluice_controller::OpenError;
+use sluice_controller::{MembershipError, OpenError};
 use sluice_shard::{FatalReason, FolderProblem};
 use sluice_tuning::check::Finding;
 use std::fmt;
@@ -38,6 +38,10 @@ pub enum StartError {
     Listen { address: SocketAddr, error: io::Error },
     /// The metadata cannot be opened.
     OpenMetadata(OpenError),
+    /// The cluster does not take this broker.
+    Membership(MembershipError),
+    /// It was given up while it waited for others.
+    Cancelled,
     /// The metadata does not take this start.
     Metadata { problem: String },
     /// A shard could not recover its partitions.
@@ -119,6 +123,8 @@ impl fmt::Display for StartError {
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}: {}", listen_remedy(error)),
             Self::OpenMetadata(error) => error.fmt(f),
             Self::Metadata { problem } => write!(f, "metadata: {problem}"),
+            Self::Membership(error) => error.fmt(f),
+            Self::Cancelled => write!(f, "it was stopped while it waited for a controller; nothing was changed"),
             Self::Recovery { shard, problem } => write!(
                 f,
                 "shard {shard} could not recover: {problem}; keep a copy of the folder, see what `sluice log verify` says of it, and put back a copy taken while the broker was stopped, or accept what is lost with `sluice log accept-loss`"
@@ -174,7 +180,7 @@ impl StartError {
             | Self::JournalMissing { .. }
             | Self::ForeignJournal { .. } => FatalReason::DataFolder(text),
             Self::Listen { .. } => FatalReason::CannotListen(text),
-            Self::OpenMetadata(_) | Self::Metadata { .. } => FatalReason::Metadata(text),
+            Self::OpenMetadata(_) | Self::Metadata { .. } | Self::Membership(_) | Self::Cancelled => FatalReason::Metadata(text),
             Self::Recovery { .. } => FatalReason::DamagedData(text),
         }
     }

@@ -25,6 +25,7 @@ fn cluster() -> ClusterConfig {
         controller_listen: "127.0.0.1:0".parse().expect("an address"),
         controller_advertise: None,
         rack: None,
+        replaces_folder: None,
     }
 }
 

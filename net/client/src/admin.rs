@@ -3,6 +3,8 @@
 //! What a broker certainly did not do for a reason that passes is tried again until `request_timeout_ms` is over; a
 //! change whose connection was lost on the way is not, because it may have been made.
 
+mod cluster;
+
 use crate::address::Address;
 use crate::client::Client;
 use crate::connection::CallError;
@@ -13,10 +15,9 @@ use crate::rounds::Rounds;
 use sluice_model::limits::PARTITIONS_PER_REQUEST_MAX;
 use sluice_model::{ErrorCode, TopicId};
 use sluice_protocol::{
-    AlterTopicRequest, CreateTopicRequest, DeleteRecordsRequest, DeleteTopicRequest, DescribeMetricsAnswer,
-    DescribeMetricsRequest, DescribePartitionsRequest, DescribeShardAnswer, DescribeShardRequest, DescribedPartition,
-    ListOffsetsPartition, ListOffsetsRequest, ListedOffset, PartitionRef, Request, ShardAddress, TIMESTAMP_BEGINNING,
-    TIMESTAMP_END,
+    AlterTopicRequest, DeleteRecordsRequest, DeleteTopicRequest, DescribeMetricsAnswer, DescribeMetricsRequest,
+    DescribePartitionsRequest, DescribeShardAnswer, DescribeShardRequest, DescribedPartition, ListOffsetsPartition,
+    ListOffsetsRequest, ListedOffset, PartitionRef, Request, ShardAddress, TIMESTAMP_BEGINNING, TIMESTAMP_END,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,12 +83,9 @@ impl Admin {
     }
 
     /// Creates a topic of 1 to `PARTITIONS_PER_TOPIC_MAX` partitions. Settings are `frame_len_max` and the like, as
-    /// text.
+    /// text. Each partition has as many replicas as is the default of the cluster.
     pub async fn create_topic(&self, name: &str, partitions: u32, settings: &[(String, String)]) -> Result<TopicId, ClientError> {
-        let request = CreateTopicRequest { name: name.into(), partitions, settings: settings.to_vec() };
-        let answer = self.change(&request, |answer| (answer.error, answer.text.clone())).await?;
-        self.client.forget_topic(name);
-        Ok(TopicId(answer.topic_id))
+        self.create_replicated_topic(name, partitions, None, settings).await
     }
 
     /// Deletes a topic with all its records.
@@ -146,7 +144,7 @@ impl Admin {
                 },
                 Err(error) => error,
             };
-            rounds.again(error).await?;
+            rounds.again_at_leader(error).await?;
             self.client.outdate_topic(topic);
         }
     }
@@ -330,7 +328,7 @@ impl Admin {
         let mut open: Vec<usize> = (0..wanted.len()).collect();
         let mut rounds = Rounds::begin(&self.client);
         loop {
-            let mut error = None;
+            let (mut error, mut is_leaders) = (None, true);
             let mut by_address: BTreeMap<Address, Vec<(usize, TopicId)>> = BTreeMap::new();
             let mut left = Vec::new();
             for index in open {
@@ -343,7 +341,7 @@ impl Admin {
                     Ok((id, address)) => by_address.entry(address).or_default().push((index, id)),
                     Err(e) => {
                         left.push(index);
-                        error = Some(e);
+                        (error, is_leaders) = (Some(e), false);
                     }
                 }
             }
@@ -356,7 +354,7 @@ impl Admin {
                         Err(e) => {
                             left.extend(of.iter().map(|o| o.0));
                             of.iter().for_each(|o| asked[o.0].redirect = None);
-                            error = Some(e);
+                            (error, is_leaders) = (Some(e), true);
                             continue;
                         }
                     };
@@ -367,14 +365,18 @@ impl Admin {
                             Err(e) => {
                                 asked[index].redirect = redirect.map(|a| Address::new(&a.host, a.port));
                                 left.push(index);
-                                error = Some(e);
+                                (error, is_leaders) = (Some(e), true);
                             }
                         }
                     }
                 }
             }
             let Some(error) = error else { return Ok(answers) };
-            rounds.again(error).await?;
+            if is_leaders {
+                rounds.again_at_leader(error).await?
+            } else {
+                rounds.again(error).await?
+            }
             left.iter().for_each(|&index| self.client.outdate_topic(wanted[index].0));
             open = left;
         }

@@ -7,7 +7,7 @@
 //! while at least one byte of it is still here.
 //!
 //! A request that stays unanswered for its timeout ends the connection: behind a peer that does not answer, nothing
-//! sent later can be trusted to arrive soon.
+//! sent later can be trusted to arrive soon. So does one that wants no answer and has not left by then.
 
 mod handshake;
 mod incoming;
@@ -18,7 +18,7 @@ use crate::error::ClientError;
 use crate::producer::partition_queue::ConnectionId;
 use bytes::{Bytes, BytesMut};
 use incoming::Incoming;
-use outgoing::Outgoing;
+use outgoing::{OnSent, Outgoing};
 use sluice_model::limits::MESSAGE_BODY_LEN_MAX;
 use sluice_protocol::{Api, Malformed, Negotiated, PREFIX_LEN, Prefix, Refusal, Request, decode, encode};
 use std::collections::HashMap;
@@ -137,6 +137,10 @@ impl Connection {
         self.0.0.id
     }
 
+    pub(crate) fn address(&self) -> &Address {
+        &self.0.0.address
+    }
+
     /// Bytes of frames that the broker takes in one request.
     pub(crate) fn frames_len_max(&self) -> usize {
         self.0.0.frames_len_max()
@@ -160,9 +164,9 @@ impl Connection {
     }
 
     /// Sends a request that gets no answer; `on_sent` is called with true when its last byte has left.
-    pub(crate) fn submit_unanswered<R: Request>(&self, request: &R, frames: Vec<Bytes>, on_sent: Box<dyn FnOnce(bool) + Send>) {
+    pub(crate) fn submit_unanswered<R: Request>(&self, request: &R, frames: Vec<Bytes>, timeout: Duration, on_sent: OnSent) {
         match self.0.0.encode(request, &frames) {
-            Ok((_, head)) => self.0.0.send(head, frames, None, Some(on_sent)),
+            Ok((_, head)) => self.0.0.send(head, frames, None, Some((Instant::now() + timeout, on_sent))),
             Err(_) => on_sent(false),
         }
     }
@@ -212,7 +216,7 @@ impl Shared {
         head: BytesMut,
         frames: Vec<Bytes>,
         answered: Option<(u32, Duration, OnAnswer)>,
-        on_sent: Option<Box<dyn FnOnce(bool) + Send>>,
+        unanswered: Option<(Instant, OnSent)>,
     ) {
         let mut outgoing = lock(&self.outgoing);
         let end_position = outgoing.end_position() + (head.len() + frames.iter().map(Bytes::len).sum::<usize>()) as u64;
@@ -228,13 +232,14 @@ impl Shared {
             self.check_by(deadline);
         } else if self.closed.load(Ordering::Acquire) {
             drop(outgoing);
-            return on_sent.into_iter().for_each(|on_sent| on_sent(false));
+            return unanswered.into_iter().for_each(|(_, on_sent)| on_sent(false));
         }
-        outgoing.push(head.freeze(), frames, on_sent);
+        outgoing.push(head.freeze(), frames, unanswered);
         let written = outgoing.write_to(&self.writer);
         let sent = outgoing.take_sent();
-        let unwritten = !outgoing.is_empty();
+        let (unwritten, deadline) = (!outgoing.is_empty(), outgoing.deadline());
         drop(outgoing);
+        deadline.into_iter().for_each(|deadline| self.check_by(deadline));
         sent.into_iter().for_each(|on_sent| on_sent(true));
         if let Err(error) = written {
             self.close(&error.to_string());
@@ -254,15 +259,18 @@ impl Shared {
     /// Ends overdue requests' connection, or says when to look again.
     fn check_overdue(&self) -> Result<(), String> {
         self.next_check_ms.store(u64::MAX, Ordering::Release);
-        let earliest = lock(&self.pending).waiting.values().map(|w| w.deadline).min();
-        match earliest {
-            Some(deadline) if deadline <= Instant::now() => Err("no answer within the request's timeout".into()),
-            Some(deadline) => {
-                self.check_by(deadline + Duration::from_millis(1));
-                Ok(())
-            }
-            None => Ok(()),
+        let (now, unsent) = (Instant::now(), lock(&self.outgoing).deadline());
+        if unsent.is_some_and(|deadline| deadline <= now) {
+            return Err("the broker has taken nothing for as long as a request may take".into());
         }
+        let unanswered = lock(&self.pending).waiting.values().map(|w| w.deadline).min();
+        if unanswered.is_some_and(|deadline| deadline <= now) {
+            return Err("no answer within the request's timeout".into());
+        }
+        if let Some(deadline) = unanswered.into_iter().chain(unsent).min() {
+            self.check_by(deadline + Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     fn lost(&self, why: &str) -> ClientError {

@@ -106,7 +106,6 @@ impl Consumer {
                 position: 0,
                 from_ms: None,
                 generation: self.generations.fetch_add(1 << 32, Ordering::Relaxed),
-                in_flight: false,
                 stopped: false,
                 paused: false,
                 needed_len: None,

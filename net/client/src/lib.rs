@@ -33,7 +33,8 @@
 //! the next leader, in their order and under their sequences, until `delivery_timeout_ms`; a leader that does not answer is left
 //! as soon as another one is known, which is asked of all brokers in turn. A consumer's position stays where it is, even while
 //! a new leader does not know yet what the last one had committed; an end ([`Consumer::end_offsets`]) comes from a leader that
-//! does. What an earlier leader may have and the next one's sequence check denies is *unknown*, never sent under a new sequence.
+//! does. With `acks` none nobody says who leads no longer: that is asked every second while records are sent, and what the last
+//! leader was sent until then is lost. What an earlier leader may have and the next one's sequence check denies is *unknown*, never sent under a new sequence.
 //!
 //! **Types.** [`record_type!`] declares a type, [`TypedProducer`] and [`TypedConsumer`] write and read it in place:
 //!
@@ -85,8 +86,10 @@ pub use sluice_model::StageHistogram;
 pub use sluice_model::TopicId;
 pub use sluice_model::record_batch::{Compression, HeaderRef, Headers, TimestampType};
 pub use sluice_protocol::{
-    Acks, DescribeMetricsAnswer, DescribeShardAnswer, DescribedPartition, Durability, ListedOffset, NamedHistogram, NamedValue,
-    ScrubProgress, ScrubbedFinding, ShardAddress, metric,
+    Acks, AilingPartition, ClusterBroker, ClusterBrokerState, DescribeClusterAnswer, DescribeMetricsAnswer, DescribeShardAnswer,
+    DescribedPartition, DescribedReplicas, Durability, ElectedLeader, ListedOffset, NamedHistogram, NamedValue, PartitionCounts,
+    PartitionRef, PlacedReplica, ReplicaEndShown, ReplicaLog, ScrubProgress, ScrubbedFinding, ShardAddress, ShownReplicaEnd,
+    UncleanElection, metric,
 };
 pub use typed::{
     Fingerprint, LAYOUT_HEADER, ReadRecord, RecordType, TYPE_HEADER, TypeError, TypeErrorCause, TypedBatch, TypedConsumeError,

@@ -5,6 +5,7 @@ use crate::backoff::{Backoff, random_u64};
 use crate::config::ClientConfig;
 use crate::connection::{Connection, Session, connect, lock};
 use crate::error::ClientError;
+use crate::producer::partition_queue::ConnectionId;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +13,8 @@ use tokio::time::Instant;
 
 /// A connection that stood this long was a good one.
 const LASTED: Duration = Duration::from_secs(2);
+/// Who leads is asked again while a connection takes longer than this to stand.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What a connection is for. Each purpose has its own, so that a large fetch answer never stands before an
 /// acknowledgement.
@@ -61,6 +64,28 @@ impl Link {
     /// The connection, if it stands.
     pub(crate) fn open(&self) -> Option<Connection> {
         lock(&self.open).clone().filter(|connection| !connection.is_closed())
+    }
+
+    /// One attempt to have a connection. `look_elsewhere` is called whenever it takes long, and when it fails.
+    pub(crate) async fn connection_or(&self, look_elsewhere: impl Fn()) {
+        let mut connecting = std::pin::pin!(self.connection());
+        let connected = loop {
+            tokio::select! {
+                connected = &mut connecting => break connected,
+                () = tokio::time::sleep(PATIENCE) => look_elsewhere(),
+            }
+        };
+        if let Err(error) = connected {
+            tracing::debug!(address = %self.address, %error, "no connection to a shard");
+            look_elsewhere();
+        }
+    }
+
+    /// Ends this connection, if it still stands: its peer does not answer, and another broker leads what it was sent.
+    pub(crate) fn leave(&self, connection: ConnectionId) {
+        if let Some(open) = self.open().filter(|open| open.id() == connection) {
+            open.close("it does not answer, and another broker leads what was sent to it");
+        }
     }
 
     /// The connection; when it does not stand, one attempt to open it, not before the wait after the last failed one

@@ -35,11 +35,29 @@ impl Sender {
     }
 
     async fn send(&mut self, count: usize) {
+        self.send_to(0, count).await;
+    }
+
+    async fn send_to(&mut self, partition: u32, count: usize) {
         for _ in 0..count {
             let value = format!("record-{:06}", self.sent);
-            self.confirms.push(self.producer.send(ProducerRecord::new("t", value.as_bytes())).await.unwrap());
+            let record = ProducerRecord::new("t", value.as_bytes()).with_partition(partition);
+            self.confirms.push(self.producer.send(record).await.unwrap());
             self.sent += 1;
         }
+    }
+
+    /// A record of another partition is acknowledged.
+    async fn elsewhere(&self, partition: u32) {
+        let record = ProducerRecord::new("t", b"elsewhere").with_partition(partition);
+        let confirm = self.producer.send(record).await.unwrap();
+        assert!(tokio::time::timeout(LONG, confirm).await.expect("an outcome comes").is_acknowledged());
+    }
+
+    /// One more record, and what became of it.
+    async fn one(&mut self) -> Delivery {
+        self.send(1).await;
+        self.outcomes().await.remove(0)
     }
 
     /// More requests have come than so many.
@@ -125,6 +143,30 @@ async fn a_leader_that_falls_silent_is_left_for_the_next_one() {
     }
 }
 
+/// Who leads now is heard of before the silence has lasted long enough, and what waits behind has nowhere to go yet.
+#[tokio::test]
+async fn a_silent_leader_is_left_although_the_next_one_is_known_already() {
+    let cluster = FakeBroker::start_cluster(&[("t", 3)], 3).await;
+    let client = Client::connect(&cluster.addresses()[2..], patient()).await.unwrap();
+    let mut sender = Sender { producer: Producer::new(client, small()).await.unwrap(), cluster, sent: 0, confirms: Vec::new() };
+    sender.send_to(0, 20).await;
+    sender.all_acknowledged().await;
+    for partition in [1, 2] {
+        sender.elsewhere(partition).await;
+    }
+    sender.cluster.set_mode(0, Mode::Silent);
+    let produces = sender.cluster.state().produces;
+    sender.send_to(0, 1).await;
+    sender.produced_more_than(produces).await;
+    // Broker 1 leads its partition no longer and names nobody: the answer to who does describes both partitions.
+    sender.cluster.keep_view(1, true);
+    sender.cluster.elect("t", 0, Some(2));
+    sender.cluster.elect("t", 1, Some(2));
+    sender.elsewhere(1).await;
+    sender.send_to(0, 5).await;
+    sender.all_acknowledged().await;
+}
+
 #[tokio::test]
 async fn a_leader_that_refuses_connections_or_leaves_them_hanging_is_left_for_the_next_one() {
     for hangs in [false, true] {
@@ -146,7 +188,7 @@ async fn a_leader_that_refuses_connections_or_leaves_them_hanging_is_left_for_th
 #[tokio::test]
 async fn a_new_leader_that_is_not_ready_is_waited_for() {
     let mut sender = Sender::start(small()).await;
-    sender.cluster.set_mode(1, Mode::NotReady);
+    sender.cluster.set_mode(1, Mode::Refusing(ErrorCode::NotReady));
     sender.cluster.elect("t", 0, Some(1));
     let produces = sender.cluster.state().produces;
     sender.send(100).await;
@@ -293,23 +335,46 @@ async fn what_may_be_on_the_old_leader_is_unknown_where_the_new_one_lost_history
     assert!(values.is_sorted_by(|a, b| a < b), "twice or out of order: {values:?}");
 }
 
+/// How long a record waits decides nothing here: what has not come about within it is tried again.
 #[tokio::test]
 async fn a_timeout_while_nobody_leads_tells_what_is_known() {
-    let config = ProducerConfig { delivery_timeout_ms: 300, ..small() };
-    let mut sender = Sender::start(config).await;
+    let mut sender = Sender::start(small()).await;
+    let client = Client::connect(&sender.cluster.addresses(), patient()).await.unwrap();
+    sender.producer = Producer::new(client, ProducerConfig { delivery_timeout_ms: 300, ..small() }).await.unwrap();
+    // Over a connection that stands, or nothing could be sent to a broker that is silent.
+    let until_it_is_connected = async { while !sender.one().await.is_acknowledged() {} };
+    tokio::time::timeout(LONG, until_it_is_connected).await.expect("a record is acknowledged");
     sender.cluster.set_mode(0, Mode::Silent);
     let produces = sender.cluster.state().produces;
-    sender.send(1).await;
-    sender.produced_more_than(produces).await;
-    assert!(matches!(sender.outcomes().await[..], [Delivery::Unknown(_)]), "it was sent");
-    sender.cluster.set_mode(0, Mode::NotReady);
-    sender.send(1).await;
-    let outcomes = sender.outcomes().await;
-    let [Delivery::Refused(failure)] = &outcomes[..] else { panic!("never taken: {outcomes:?}") };
-    assert_eq!(failure.reason, Reason::DeliveryTimeout);
-    assert!(failure.text.contains("NotReady"), "{failure}");
+    let until_it_was_sent = async {
+        loop {
+            let outcome = sender.one().await;
+            assert!(!outcome.is_acknowledged(), "nobody has answered: {outcome:?}");
+            if sender.cluster.state().produces > produces {
+                break outcome;
+            }
+        }
+    };
+    let outcome = tokio::time::timeout(LONG, until_it_was_sent).await.expect("a record is sent");
+    assert!(matches!(outcome, Delivery::Unknown(_)), "it was sent: {outcome:?}");
+    sender.cluster.set_mode(0, Mode::Refusing(ErrorCode::NotReady));
+    let until_it_was_refused = async {
+        loop {
+            let outcome = sender.one().await;
+            assert!(!outcome.is_acknowledged(), "nobody has taken it: {outcome:?}");
+            if let Delivery::Refused(failure) = outcome {
+                assert_eq!(failure.reason, Reason::DeliveryTimeout);
+                if failure.text.contains("NotReady") {
+                    break;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(LONG, until_it_was_refused).await.expect("a record is refused, and its sender told why");
     sender.cluster.elect("t", 0, Some(1));
-    sender.send(1).await;
-    assert!(sender.outcomes().await[0].is_acknowledged(), "and it goes on");
-    assert_eq!(sender.cluster.values("t", 0).len(), 22);
+    let until_it_goes_on = async { while !sender.one().await.is_acknowledged() {} };
+    tokio::time::timeout(LONG, until_it_goes_on).await.expect("it goes on");
+    let values = sender.cluster.values("t", 0);
+    assert!(values.is_sorted_by(|a, b| a < b), "twice or out of order: {values:?}");
+    assert_eq!(values.last(), Some(&format!("record-{:06}", sender.sent - 1)));
 }

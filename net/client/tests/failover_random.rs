@@ -47,7 +47,7 @@ fn value(partition: u32, n: u64) -> String {
 /// Sends the records of all partitions in turn; the offset that each was acknowledged with.
 async fn produce(addresses: Vec<String>, progress: Arc<AtomicU64>) -> Vec<Vec<Option<u64>>> {
     // So short that a leader that falls silent is soon doubted; what is undone by that is done again.
-    let config = ClientConfig { request_timeout_ms: 1_000, connect_timeout_ms: 100, ..quick() };
+    let config = ClientConfig { request_timeout_ms: 1_000, connect_timeout_ms: 2_000, ..quick() };
     let client = Client::connect(&addresses, config).await.unwrap();
     let config = ProducerConfig {
         batch_len_max: 60,
@@ -80,7 +80,7 @@ async fn produce(addresses: Vec<String>, progress: Arc<AtomicU64>) -> Vec<Vec<Op
 
 /// Reads all records of all partitions, each at its place.
 async fn consume(addresses: Vec<String>, progress: Arc<AtomicU64>) {
-    let config = ClientConfig { request_timeout_ms: 600_000, connect_timeout_ms: 100, ..quick() };
+    let config = ClientConfig { request_timeout_ms: 600_000, connect_timeout_ms: 2_000, ..quick() };
     let client = Client::connect(&addresses, config).await.unwrap();
     let mut consumer = Consumer::new(client, ConsumerConfig { fetch_wait_ms_max: 20, ..Default::default() }).unwrap();
     let start = |partition| Assignment { topic: "t".into(), partition, start: StartAt::Beginning };
@@ -118,7 +118,7 @@ async fn step(cluster: &FakeBroker, random: &mut Random) {
             }
         }
         7 => {
-            let modes = [Mode::Silent, Mode::Frozen, Mode::NotReady, Mode::Ignorant];
+            let modes = [Mode::Silent, Mode::Frozen, Mode::Refusing(ErrorCode::NotReady), Mode::Ignorant];
             recover(cluster, seat).await;
             let others_are_ignorant = cluster.state().seats.iter().any(|seat| seat.mode == Mode::Ignorant);
             // Of a topic that nobody knows a consumer is told that it is gone.
@@ -169,7 +169,7 @@ async fn run(seed: u64) {
     let progress = Arc::new(AtomicU64::new(0));
     let producing = tokio::spawn(produce(cluster.addresses(), progress.clone()));
     let consuming = tokio::spawn(consume(cluster.addresses(), progress.clone()));
-    while progress.load(Ordering::Relaxed) < 10 {
+    while progress.load(Ordering::Relaxed) < 10 && !producing.is_finished() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     for _ in 0..STEPS {

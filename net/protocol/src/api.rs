@@ -37,10 +37,14 @@ apis! {
     DescribePartitions = 6, 0..=0;
     DescribeShard = 7, 0..=0;
     DescribeMetrics = 8, 0..=0;
-    CreateTopic = 10, 0..=0;
+    DescribeCluster = 9, 0..=0;
+    /// Version 0 named no replicas.
+    CreateTopic = 10, 1..=1;
     DeleteTopic = 11, 0..=0;
     AlterTopic = 12, 0..=0;
     DeleteRecords = 13, 0..=0;
+    ElectLeaders = 14, 0..=0;
+    DescribeReplicas = 15, 0..=0;
     /// From here on: between brokers.
     BrokerChallenge = 20, 0..=0;
     BrokerProof = 21, 0..=0;
@@ -84,11 +88,11 @@ mod tests {
     #[test]
     fn the_numbers_are_the_published_ones() {
         let numbers: Vec<u16> = Api::ALL.iter().map(|api| api.number()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 20, 21, 22, 23, 24, 25, 65535]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24, 25, 65535]);
         for &api in Api::ALL {
             assert_eq!(Api::from_u16(api.number()), Some(api));
             assert!(api.versions().0 <= api.versions().1);
         }
-        assert_eq!(Api::from_u16(9), None);
+        assert_eq!(Api::from_u16(16), None);
     }
 }

@@ -10,6 +10,8 @@ pub struct CreateTopicRequest {
     pub name: String,
     /// 1 to `PARTITIONS_PER_TOPIC_MAX`.
     pub partitions: u32,
+    /// Of each partition, 1 to `REPLICAS_PER_PARTITION_MAX`; `None`: the cluster's default.
+    pub replicas: Option<u32>,
     pub settings: Vec<(String, String)>,
 }
 

@@ -2,7 +2,8 @@
 //! never in a panic.
 
 use crate::round_trip_test::{
-    address, beginning, broker_name, described_metrics, described_shard, replica_fetch, replica_fetched,
+    address, beginning, broker_name, described_cluster, described_metrics, described_replicas, described_shard, elected_leaders,
+    replica_fetch, replica_fetched, unclean_election,
 };
 use crate::*;
 use proptest::prelude::*;
@@ -30,6 +31,12 @@ fn read_as_everything(body: &[u8]) -> bool {
         DescribeShardAnswer,
         DescribeMetricsRequest,
         DescribeMetricsAnswer,
+        DescribeClusterRequest,
+        DescribeClusterAnswer,
+        DescribeReplicasRequest,
+        DescribeReplicasAnswer,
+        ElectLeadersRequest,
+        ElectLeadersAnswer,
         CreateTopicRequest,
         CreateTopicAnswer,
         DeleteTopicRequest,
@@ -84,6 +91,10 @@ fn samples() -> Vec<Vec<u8>> {
         encode(1, 0, &MetadataRequest { topics: Some(vec!["a topic with a longer name".into(); 3]), after: Some("x".into()) }, 0),
         encode(1, 0, &described_shard(), 0),
         encode(1, 0, &described_metrics(), 0),
+        encode(1, 0, &described_cluster(), 0),
+        encode(1, 0, &described_replicas(), 0),
+        encode(1, 0, &unclean_election(), 0),
+        encode(1, 0, &elected_leaders(), 0),
         encode(1, 0, &BrokerChallengeRequest::new(broker_name(), BrokerRole::Follower, sluice_model::BrokerId(3)), 0),
         encode(1, 0, &replica_fetch(), 0),
         encode(1, 0, &replica_fetched(), 305),
@@ -165,6 +176,44 @@ fn counts_beyond_the_limits_are_refused() {
     assert!(matches!(access::<HelloRequest>(&encoded[PREFIX_LEN..]), Err(Malformed::TooMany { .. })));
 }
 
+#[test]
+fn what_no_broker_says_of_a_cluster_is_refused() {
+    let too_many = |malformed| matches!(malformed, Some(Malformed::TooMany { .. }));
+    let replicas = REPLICAS_PER_PARTITION_MAX as usize + 1;
+    let changes: [fn(&mut DescribeClusterAnswer); 6] = [
+        |answer| answer.voters = vec![1; CLUSTER_VOTERS_MAX + 1],
+        |answer| answer.brokers = vec![answer.brokers[0].clone(); BROKERS_PER_ANSWER_MAX + 1],
+        |answer| answer.brokers[0].rack = Some("r".repeat(RACK_LEN_MAX + 1)),
+        |answer| answer.ailing = vec![AilingPartition::default(); AILING_PARTITIONS_PER_ANSWER_MAX + 1],
+        |answer| answer.ailing[0].topic = "t".repeat(TOPIC_NAME_LEN_MAX + 1),
+        |answer| answer.ailing[0].isr = vec![1; REPLICAS_PER_PARTITION_MAX as usize + 1],
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let mut answer = described_cluster();
+        change(&mut answer);
+        assert!(too_many(refusal_of(&answer)), "change {number}");
+    }
+    let mut answer = described_cluster();
+    answer.brokers[1].state = 4;
+    assert!(matches!(refusal_of(&answer), Some(Malformed::Value { got: 4, .. })));
+
+    let mut answer = described_replicas();
+    answer.partitions[0].damaged = vec![1; replicas];
+    assert!(too_many(refusal_of(&answer)));
+    let partition = PartitionRef { topic_id: [7; 16], partition: 1 };
+    let partitions = vec![partition; PARTITIONS_PER_REQUEST_MAX + 1];
+    assert!(too_many(refusal_of(&DescribeReplicasRequest { partitions: partitions.clone() })));
+    assert!(too_many(refusal_of(&ElectLeadersRequest { election: Election::Preferred(partitions) })));
+    let mut request = unclean_election();
+    if let Election::Unclean(unclean) = &mut request.election {
+        unclean.shown = vec![ShownReplicaEnd::default(); replicas];
+    }
+    assert!(too_many(refusal_of(&request)));
+    let mut answer = elected_leaders();
+    answer.partitions[0].text = "x".repeat(PARTITION_TEXT_LEN_MAX + 1);
+    assert!(too_many(refusal_of(&answer)));
+}
+
 fn refusal_of<M: Message>(message: &M) -> Option<Malformed> {
     access::<M>(&encode(1, 0, message, 0).unwrap()[PREFIX_LEN..]).err()
 }
@@ -230,7 +279,7 @@ proptest! {
     }
 
     #[test]
-    fn any_mutation_is_survived(sample in 0usize..13, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12)) {
+    fn any_mutation_is_survived(sample in 0usize..17, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12)) {
         let mut body = samples().swap_remove(sample);
         for (at, value) in changes {
             let at = at.index(body.len());

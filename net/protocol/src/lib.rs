@@ -27,9 +27,12 @@ mod controller_message;
 mod create_topic;
 mod delete_records;
 mod delete_topic;
+mod describe_cluster;
 mod describe_metrics;
 mod describe_partitions;
+mod describe_replicas;
 mod describe_shard;
+mod elect_leaders;
 mod fetch;
 mod frames;
 mod hello;
@@ -68,6 +71,10 @@ pub use controller_message::{
 pub use create_topic::{ArchivedCreateTopicAnswer, ArchivedCreateTopicRequest, CreateTopicAnswer, CreateTopicRequest};
 pub use delete_records::{ArchivedDeleteRecordsAnswer, ArchivedDeleteRecordsRequest, DeleteRecordsAnswer, DeleteRecordsRequest};
 pub use delete_topic::{ArchivedDeleteTopicAnswer, ArchivedDeleteTopicRequest, DeleteTopicAnswer, DeleteTopicRequest};
+pub use describe_cluster::{
+    AilingPartition, ArchivedDescribeClusterAnswer, ArchivedDescribeClusterRequest, ClusterBroker, ClusterBrokerState,
+    DescribeClusterAnswer, DescribeClusterRequest, PartitionCounts,
+};
 pub use describe_metrics::{
     ArchivedDescribeMetricsAnswer, ArchivedDescribeMetricsRequest, DescribeMetricsAnswer, DescribeMetricsRequest, NamedHistogram,
     NamedValue,
@@ -76,9 +83,17 @@ pub use describe_partitions::{
     ArchivedDescribePartitionsAnswer, ArchivedDescribePartitionsRequest, ArchivedDescribedPartition, DescribePartitionsAnswer,
     DescribePartitionsRequest, DescribedPartition, PartitionRef,
 };
+pub use describe_replicas::{
+    ArchivedDescribeReplicasAnswer, ArchivedDescribeReplicasRequest, DescribeReplicasAnswer, DescribeReplicasRequest,
+    DescribedReplicas, PlacedReplica, ReplicaLog,
+};
 pub use describe_shard::{
     ArchivedDescribeShardAnswer, ArchivedDescribeShardRequest, DamagedOffsets, DescribeShardAnswer, DescribeShardRequest,
     PossiblyShort, ScrubProgress, ScrubbedFinding,
+};
+pub use elect_leaders::{
+    ArchivedElectLeadersAnswer, ArchivedElectLeadersRequest, ElectLeadersAnswer, ElectLeadersRequest, ElectedLeader, Election,
+    ReplicaEndShown, ShownReplicaEnd, UncleanElection,
 };
 pub use fetch::{
     ArchivedFetchAnswer, ArchivedFetchPartition, ArchivedFetchRequest, ArchivedFetchedPartition, FetchAnswer, FetchPartition,

@@ -109,6 +109,74 @@ pub(crate) fn beginning() -> ReplicaBeginningAnswer {
     }
 }
 
+pub(crate) fn described_cluster() -> DescribeClusterAnswer {
+    let broker = |broker_id, state: ClusterBrokerState| ClusterBroker {
+        broker_id,
+        incarnation: 9,
+        state: state as u8,
+        rack: Some("rack one".into()),
+        address: address(),
+        shard_count: 4,
+    };
+    let ailing = AilingPartition {
+        topic: "orders".into(),
+        partition: 7,
+        leader: None,
+        replicas: vec![1, 2, 3],
+        isr: vec![2],
+        min_insync_replicas: 2,
+    };
+    DescribeClusterAnswer {
+        cluster_id: [4; 16],
+        broker_id: 2,
+        controller: Some(1),
+        term: 1 << 40,
+        heard_ms_ago: Some(120),
+        voters: vec![1, 2, 3],
+        brokers: vec![broker(1, ClusterBrokerState::Active), broker(2, ClusterBrokerState::Fenced)],
+        broker_count: 2,
+        counts: PartitionCounts { total: 1 << 20, without_leader: 1, ..Default::default() },
+        ailing: vec![ailing],
+        ailing_count: 1,
+        ..Default::default()
+    }
+}
+
+pub(crate) fn described_replicas() -> DescribeReplicasAnswer {
+    let here = DescribedReplicas {
+        topic_id: [7; 16],
+        partition: 1,
+        partition_epoch: 9,
+        leader: Some(1),
+        leader_epoch: 4,
+        replicas: vec![PlacedReplica { broker_id: 1, shard: 3 }, PlacedReplica { broker_id: 2, shard: 0 }],
+        isr: vec![1],
+        eligible_leader_replicas: vec![2],
+        log: Some(ReplicaLog { log_end_offset: 1 << 40, last_epoch: 4, ..Default::default() }),
+        ..Default::default()
+    };
+    let unknown = DescribedReplicas { error: 20, text: "there is no topic with this id".into(), ..Default::default() };
+    DescribeReplicasAnswer { partitions: vec![here, unknown] }
+}
+
+pub(crate) fn unclean_election() -> ElectLeadersRequest {
+    let end = Some(ReplicaEndShown { leader_epoch: 4, end_offset: 1 << 40 });
+    ElectLeadersRequest {
+        election: Election::Unclean(UncleanElection {
+            partition: PartitionRef { topic_id: [7; 16], partition: 1 },
+            broker_id: 2,
+            partition_epoch: 9,
+            shown: vec![ShownReplicaEnd { broker_id: 2, end }, ShownReplicaEnd { broker_id: 1, end: None }],
+        }),
+    }
+}
+
+pub(crate) fn elected_leaders() -> ElectLeadersAnswer {
+    let text = "broker 1 is not in sync".to_owned();
+    let refused = ElectedLeader { error: 14, text, leader: Some(2), leader_epoch: 4 };
+    ElectLeadersAnswer { changed: 1, partitions: vec![refused, ElectedLeader::default()], ..Default::default() }
+}
+
 #[test]
 fn every_message_reads_back() {
     round_trip(&HelloRequest {
@@ -149,7 +217,16 @@ fn every_message_reads_back() {
     round_trip(&described_shard());
     round_trip(&DescribeMetricsRequest {});
     round_trip(&described_metrics());
-    round_trip(&CreateTopicRequest { name: "orders".into(), partitions: 4, settings: vec![("a".into(), "b".into())] });
+    round_trip(&DescribeClusterRequest {});
+    round_trip(&described_cluster());
+    round_trip(&DescribeReplicasRequest { partitions: vec![PartitionRef { topic_id: [1; 16], partition: 1 }] });
+    round_trip(&described_replicas());
+    round_trip(&ElectLeadersRequest { election: Election::AllPreferred });
+    round_trip(&ElectLeadersRequest { election: Election::Preferred(vec![PartitionRef { topic_id: [1; 16], partition: 1 }]) });
+    round_trip(&unclean_election());
+    round_trip(&elected_leaders());
+    let settings = vec![("a".into(), "b".into())];
+    round_trip(&CreateTopicRequest { name: "orders".into(), partitions: 4, replicas: Some(3), settings });
     round_trip(&CreateTopicAnswer { topic_id: [3; 16], ..Default::default() });
     round_trip(&DeleteTopicRequest { name: "orders".into() });
     round_trip(&DeleteTopicAnswer { error: 20, text: "no such topic".into() });
@@ -185,8 +262,33 @@ fn the_largest_answers_fit() {
     round_trip(&FetchAnswer { partitions: vec![fetched; PARTITIONS_PER_REQUEST_MAX] });
     let listed = ListedOffset { text: text.clone(), address: address.clone(), ..Default::default() };
     round_trip(&ListOffsetsAnswer { partitions: vec![listed; PARTITIONS_PER_REQUEST_MAX] });
-    let described = DescribedPartition { text, address, ..Default::default() };
+    let described = DescribedPartition { text: text.clone(), address, ..Default::default() };
     round_trip(&DescribePartitionsAnswer { partitions: vec![described; PARTITIONS_PER_REQUEST_MAX] });
+    let brokers = vec![1; REPLICAS_PER_PARTITION_MAX as usize];
+    let replicas = DescribedReplicas {
+        text: text.clone(),
+        replicas: vec![PlacedReplica::default(); brokers.len()],
+        isr: brokers.clone(),
+        damaged: brokers.clone(),
+        leader: Some(1),
+        log: Some(ReplicaLog::default()),
+        ..Default::default()
+    };
+    round_trip(&DescribeReplicasAnswer { partitions: vec![replicas; PARTITIONS_PER_REQUEST_MAX] });
+    let elected = ElectedLeader { text, leader: Some(1), ..Default::default() };
+    round_trip(&ElectLeadersAnswer { partitions: vec![elected; PARTITIONS_PER_REQUEST_MAX], ..Default::default() });
+    let rack = Some("r".repeat(RACK_LEN_MAX));
+    let address = ShardAddress { host: "h".repeat(HOST_LEN_MAX), ..self::address() };
+    let broker = ClusterBroker { broker_id: 1, incarnation: 1, state: 0, rack, address, shard_count: 1 };
+    let topic = "t".repeat(TOPIC_NAME_LEN_MAX);
+    let ailing = AilingPartition { topic, replicas: brokers.clone(), isr: brokers, leader: Some(1), ..Default::default() };
+    round_trip(&DescribeClusterAnswer {
+        text: "t".repeat(TEXT_LEN_MAX),
+        voters: vec![1; CLUSTER_VOTERS_MAX],
+        brokers: vec![broker; BROKERS_PER_ANSWER_MAX],
+        ailing: vec![ailing; AILING_PARTITIONS_PER_ANSWER_MAX],
+        ..Default::default()
+    });
     let (file, text) = ("f".repeat(TEXT_LEN_MAX), "t".repeat(TEXT_LEN_MAX));
     let finding = ScrubbedFinding { file, text: text.clone(), lost: Some(DamagedOffsets::default()), ..Default::default() };
     round_trip(&DescribeShardAnswer {

@@ -1,123 +1,41 @@
-//! What the consensus engine stores and sends, as bytes: magic, version, checksum, then the rkyv archive of rows that
-//! mirror the engine's types.
+//! What the consensus engine stores and sends, as bytes: rows that mirror the engine's types, framed as all metadata is.
 //!
-//! The rows are this package's own, so that another version of the engine changes no byte on disk or on the wire. The
-//! expensive mistake is to trust a length from outside: a frame is bounded before it is looked at, and its archive is
-//! validated in place before anything is allocated for it.
+//! The rows are this package's own, so that another version of the engine changes no byte on disk or on the wire.
 
 use crate::raft_types::{Entry, LogEntry, RaftLogId, RaftMembership, RaftSnapshotMeta, RaftVote};
 use openraft::{BasicNode, EntryPayload, LeaderId, Membership};
 use rkyv::{Archive, Deserialize, Serialize};
 use sluice_metadata::ClusterId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-pub(crate) const HEADER_LEN: usize = 8;
+pub(crate) use sluice_metadata::FramedError;
+
 /// Of everything below.
 pub(crate) const CODEC_VERSION: u8 = 1;
 
-/// Why bytes are not what they should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodecError {
-    Truncated {
-        got: usize,
-    },
-    TooLong {
-        got: usize,
-        max: usize,
-    },
-    Magic {
-        got: [u8; 3],
-    },
-    Checksum {
-        expected: u32,
-        actual: u32,
-    },
-    NewerVersion {
-        got: u8,
-        known: u8,
-    },
-    /// The checksum agrees and the content makes no sense.
-    Unreadable,
-}
-
-impl fmt::Display for CodecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Truncated { got } => write!(f, "it has {got} bytes, fewer than its header"),
-            Self::TooLong { got, max } => write!(f, "it has {got} bytes, more than the {max} allowed"),
-            Self::Magic { got } => write!(f, "it begins with {got:02x?}"),
-            Self::Checksum { expected, actual } => write!(f, "its checksum is {actual:08x}, its header says {expected:08x}"),
-            Self::NewerVersion { got, known } => {
-                write!(f, "it is from a newer version of sluice (format {got}, this program reads up to {known})")
-            }
-            Self::Unreadable => write!(f, "its checksum is right and its content cannot be read"),
-        }
-    }
-}
-
-impl std::error::Error for CodecError {}
-
-/// A kind of frame: how it begins, and how long it may be.
-pub(crate) trait Framed: Sized {
-    const MAGIC: [u8; 3];
-    const LEN_MAX: usize;
-}
-
 macro_rules! framed {
-    ($type:ty, $archived:ty, $magic:literal, $len_max:expr) => {
-        impl Framed for $type {
-            const MAGIC: [u8; 3] = *$magic;
-            const LEN_MAX: usize = $len_max;
-        }
-
+    ($type:ty, $magic:literal, $len_max:expr) => {
         impl $type {
+            const KIND: sluice_metadata::framed::FrameKind =
+                sluice_metadata::framed::FrameKind { magic: *$magic, version: $crate::codec::CODEC_VERSION, len_max: $len_max };
+
+            /// Whoever makes one sees to it that it is not too long.
             pub(crate) fn encode(&self) -> Vec<u8> {
-                let mut head = Vec::with_capacity(HEADER_LEN + 256);
-                head.extend_from_slice(&Self::MAGIC);
-                head.push($crate::codec::CODEC_VERSION);
-                head.extend_from_slice(&[0; 4]);
-                let mut bytes = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Failure>(self, head)
-                    .expect("writing to memory fails only beyond the 2 GiB that a relative pointer spans");
-                let crc = $crate::codec::checksum(&bytes);
-                bytes[4..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
-                bytes
+                self.try_encode().unwrap_or_else(|error| panic!(concat!(stringify!($type), ": {}"), error))
             }
 
-            pub(crate) fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-                let body = $crate::codec::checked_body::<Self>(bytes)?;
-                let archived = rkyv::access::<$archived, rkyv::rancor::Failure>(body).map_err(|_| CodecError::Unreadable)?;
-                rkyv::deserialize::<Self, rkyv::rancor::Failure>(archived).map_err(|_| CodecError::Unreadable)
+            /// `TooLong`, if anything.
+            pub(crate) fn try_encode(&self) -> Result<Vec<u8>, $crate::codec::FramedError> {
+                sluice_metadata::framed::framed_bytes(self, Self::KIND, $crate::codec::CODEC_VERSION, 256)
+            }
+
+            pub(crate) fn decode(bytes: &[u8]) -> Result<Self, $crate::codec::FramedError> {
+                sluice_metadata::framed::from_framed(bytes, Self::KIND)
             }
         }
     };
 }
 pub(crate) use framed;
-
-pub(crate) fn checked_body<T: Framed>(bytes: &[u8]) -> Result<&[u8], CodecError> {
-    if bytes.len() > T::LEN_MAX {
-        return Err(CodecError::TooLong { got: bytes.len(), max: T::LEN_MAX });
-    }
-    let Some((&[m0, m1, m2, version, c0, c1, c2, c3], body)) = bytes.split_first_chunk::<HEADER_LEN>() else {
-        return Err(CodecError::Truncated { got: bytes.len() });
-    };
-    if [m0, m1, m2] != T::MAGIC {
-        return Err(CodecError::Magic { got: [m0, m1, m2] });
-    }
-    let (expected, actual) = (u32::from_le_bytes([c0, c1, c2, c3]), checksum(bytes));
-    if expected != actual {
-        return Err(CodecError::Checksum { expected, actual });
-    }
-    if version > CODEC_VERSION {
-        return Err(CodecError::NewerVersion { got: version, known: CODEC_VERSION });
-    }
-    Ok(body)
-}
-
-/// CRC-32C of everything but the checksum itself.
-pub(crate) fn checksum(bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&bytes[..4]), &bytes[HEADER_LEN..])
-}
 
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LogIdRow {
@@ -167,7 +85,7 @@ pub(crate) struct SnapshotMetaRow {
     pub(crate) snapshot_id: String,
 }
 
-framed!(EntryRow, ArchivedEntryRow, b"SLE", sluice_metadata::batch::BATCH_LEN_MAX + 1024 * 1024);
+framed!(EntryRow, b"SLE", sluice_metadata::batch::BATCH_LEN_MAX + 1024 * 1024);
 
 impl From<RaftLogId> for LogIdRow {
     fn from(id: RaftLogId) -> Self {

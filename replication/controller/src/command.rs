@@ -1,8 +1,10 @@
 //! The commands a controller takes, each decided by one of `metadata`'s rules.
 //!
-//! A command that is asked again after a lost answer finds what it asked for done, or is refused because of what it has
-//! done itself; producer ids alone are given out anew, which costs nothing.
+//! What a command that is asked again after a lost answer may do, and what its answer is worth then, is in
+//! `repetition.rs`.
 
+use rkyv::with::AsBox;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_metadata::{
     AdoptTopic, AllocateProducerIds, AlterPartitions, AlterTopic, Answered, BeginShutdown, CreateTopic, DeleteTopic,
     ElectPreferredLeaders, ElectUncleanLeader, EndLease, EndRecoveryWait, HandOverLeaders, Image, PartitionRefusal,
@@ -13,33 +15,35 @@ use sluice_metadata::{
     on_remove_orphan, on_repair_replicas, on_report_recovery, on_reserve_producer_ids, on_unfence_broker,
 };
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Brokers send it to each other: a variant and its payload are frozen once a release has sent them, and a new one goes to
+/// the end.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    RegisterBroker(RegisterBroker),
-    ReportRecovery(ReportRecovery),
+    RegisterBroker(#[rkyv(with = AsBox)] RegisterBroker),
+    ReportRecovery(#[rkyv(with = AsBox)] ReportRecovery),
     /// Its lease begins when the controller receives it.
-    UnfenceBroker(UnfenceBroker),
-    BeginShutdown(BeginShutdown),
+    UnfenceBroker(#[rkyv(with = AsBox)] UnfenceBroker),
+    BeginShutdown(#[rkyv(with = AsBox)] BeginShutdown),
     /// A broker gives up its lease.
-    EndLease(EndLease),
-    EndRecoveryWait(EndRecoveryWait),
+    EndLease(#[rkyv(with = AsBox)] EndLease),
+    EndRecoveryWait(#[rkyv(with = AsBox)] EndRecoveryWait),
 
-    AlterPartitions(AlterPartitions),
-    HandOverLeaders(HandOverLeaders),
-    RepairReplicas(RepairReplicas),
-    ElectPreferredLeaders(ElectPreferredLeaders),
+    AlterPartitions(#[rkyv(with = AsBox)] AlterPartitions),
+    HandOverLeaders(#[rkyv(with = AsBox)] HandOverLeaders),
+    RepairReplicas(#[rkyv(with = AsBox)] RepairReplicas),
+    ElectPreferredLeaders(#[rkyv(with = AsBox)] ElectPreferredLeaders),
     ElectAllPreferredLeaders,
-    ElectUncleanLeader(ElectUncleanLeader),
+    ElectUncleanLeader(#[rkyv(with = AsBox)] ElectUncleanLeader),
 
-    CreateTopic(CreateTopic),
-    AlterTopic(AlterTopic),
-    DeleteTopic(DeleteTopic),
-    PurgeTopic(PurgeTopic),
-    AdoptTopic(AdoptTopic),
-    RemoveOrphan(RemoveOrphan),
+    CreateTopic(#[rkyv(with = AsBox)] CreateTopic),
+    AlterTopic(#[rkyv(with = AsBox)] AlterTopic),
+    DeleteTopic(#[rkyv(with = AsBox)] DeleteTopic),
+    PurgeTopic(#[rkyv(with = AsBox)] PurgeTopic),
+    AdoptTopic(#[rkyv(with = AsBox)] AdoptTopic),
+    RemoveOrphan(#[rkyv(with = AsBox)] RemoveOrphan),
 
-    AllocateProducerIds(AllocateProducerIds),
-    ReserveProducerIds(ReserveProducerIds),
+    AllocateProducerIds(#[rkyv(with = AsBox)] AllocateProducerIds),
+    ReserveProducerIds(#[rkyv(with = AsBox)] ReserveProducerIds),
 }
 
 /// What a command does, and what is said of each partition that it names.
@@ -97,11 +101,6 @@ impl Command {
             Self::AlterTopic(request) => !is_about_retention(request),
             _ => false,
         }
-    }
-
-    /// Whether its records have to stay in one entry.
-    pub(crate) fn is_whole(&self) -> bool {
-        matches!(self, Self::RegisterBroker(_))
     }
 }
 

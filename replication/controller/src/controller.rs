@@ -139,6 +139,11 @@ impl Controller {
         }
     }
 
+    /// Makes replicas lead: any of the commands that elect.
+    pub fn elect_leaders(&mut self, election: Command) -> Result<Applied, CommandError> {
+        self.run(election)
+    }
+
     fn run(&mut self, command: Command) -> Result<Applied, CommandError> {
         let applied = self.runtime.block_on(self.node.propose(command));
         self.image = self.node.image();

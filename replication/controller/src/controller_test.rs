@@ -11,7 +11,7 @@ use crate::fake_disk::FakeDisk;
 use crate::open_error::EntryError;
 use crate::store::{Change, FORMAT_VERSION, Meta};
 use sluice_metadata::batch::BATCH_VERSION;
-use sluice_metadata::{Address, BatchError, Start};
+use sluice_metadata::{Address, FramedError, Start};
 use sluice_model::{Incarnation, TopicId};
 use std::collections::BTreeMap;
 
@@ -166,7 +166,7 @@ fn a_contradiction_a_newer_batch_and_a_stale_one_are_told_apart() {
     let disk = prepared();
     let mut newer = Batch::default().encode();
     newer[3] = BATCH_VERSION + 1;
-    let crc = crate::codec::checksum(&newer);
+    let crc = sluice_metadata::framed::checksum(&newer);
     newer[4..8].copy_from_slice(&crc.to_le_bytes());
     add(&disk, 2, newer);
     let error = open(&disk).map(drop).unwrap_err();
@@ -176,6 +176,6 @@ fn a_contradiction_a_newer_batch_and_a_stale_one_are_told_apart() {
     let disk = prepared();
     add(&disk, 2, vec![1, 2, 3]);
     let damage = damage_of(&disk);
-    let expected = EntryError::Batch(BatchError::Truncated { got: 3 });
+    let expected = EntryError::Batch(FramedError::Truncated { got: 3 });
     assert_eq!(damage, Damage::Entry { index: 4, error: expected });
 }

@@ -36,11 +36,11 @@ const STALL: Duration = Duration::from_millis(150);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) enum Mail {
-    Command { command: Command, reply: Option<Reply> },
+    Command { command: Arc<Command>, reply: Option<Reply> },
     Heartbeat { broker: BrokerId, incarnation: Incarnation, reply: oneshot::Sender<Result<Renewed, CommandError>> },
 }
 
-type Asked = (Command, Option<Reply>);
+type Asked = (Arc<Command>, Option<Reply>);
 
 pub(crate) struct Decider {
     shared: Arc<Shared>,
@@ -181,7 +181,7 @@ impl Decider {
             leases.on_heartbeat(now, broker, incarnation);
         }
         let lease = self.leases.as_ref().map_or(Duration::from_millis(LEASE_MS), Leases::lease);
-        Ok(Renewed { state: known.state, index: image.index, lease })
+        Ok(Renewed { state: known.state, index: image.index, lease, sent: Instant::now() })
     }
 
     /// Whether commands are decided here: the log is led, known, and a majority has been heard lately.
@@ -313,7 +313,7 @@ impl Decider {
                 return leases.on_stall(late);
             }
             let ended = leases.ended(since_start);
-            self.queue.extend(ended.into_iter().map(|lease| (Command::EndLease(lease), None)));
+            self.queue.extend(ended.into_iter().map(|lease| (Arc::new(Command::EndLease(lease)), None)));
         } else if let (Role::Leading { .. }, Some(leases)) = (&self.role, &mut self.leases) {
             // Cut off: it is not for this broker to say whose lease ends.
             leases.on_stall(RETRY_PAUSE);
@@ -352,6 +352,10 @@ impl Decider {
         while !round.is_full()
             && let Some((command, reply)) = self.queue.pop_front()
         {
+            // Whoever has given up waiting was told that nothing is known of it.
+            if reply.as_ref().is_some_and(Reply::is_closed) {
+                continue;
+            }
             let decided = self.decide(&mut round, &command);
             match (reply, decided) {
                 // On an image that is not yet so, nothing is known before it is.

@@ -1,9 +1,14 @@
 //! The decoders of this package as functions over any bytes, and good bytes to begin with. For `fuzz/` and for tests.
 
-use crate::codec::{EntryRow, HEADER_LEN, LogIdRow, MembershipRow, NodeRow, PayloadRow, SnapshotMetaRow, VoteRow, checksum};
+mod commands;
+
+use crate::codec::{EntryRow, LogIdRow, MembershipRow, NodeRow, PayloadRow, SnapshotMetaRow, VoteRow};
 use crate::messages::{Answer, AnswerBody, Request, RequestBody, Sender, WhyRefused};
 use crate::raft_types::Entry;
 use crate::store::{SnapshotRow, StateRow};
+use sluice_metadata::framed::{HEADER_LEN, checksum};
+
+pub(crate) use commands::{commands, is_command, renew_answers, submit_answers};
 
 /// What controllers say to each other, as it came and with its checksum made good. True when it would be listened to.
 pub fn controller_message(bytes: &[u8]) -> bool {
@@ -15,9 +20,14 @@ pub fn controller_row(bytes: &[u8]) -> bool {
     is_row(bytes) | is_row(&sealed(bytes))
 }
 
-/// Good bytes with a name, for `controller_message` and for `controller_row`.
+/// Commands and what is said of them, as it came and with its checksum made good.
+pub fn controller_command(bytes: &[u8]) -> bool {
+    is_command(bytes) | is_command(&sealed(bytes))
+}
+
+/// Good bytes with a name, for `controller_message`, for `controller_row` and for `controller_command`.
 #[must_use]
-pub fn seeds() -> [Vec<(String, Vec<u8>)>; 2] {
+pub fn seeds() -> [Vec<(String, Vec<u8>)>; 3] {
     let requests = (0..).zip(requests()).map(|(n, request)| (format!("request-{n}"), request.encode()));
     let answers = (0..).zip(answers()).map(|(n, answer)| (format!("answer-{n}"), answer.encode()));
     let entries = (0..).zip(entries()).map(|(n, entry)| (format!("entry-{n}"), entry.encode()));
@@ -29,7 +39,10 @@ pub fn seeds() -> [Vec<(String, Vec<u8>)>; 2] {
     let snapshot = SnapshotRow { index: 4, image: vec![7; 200] };
     let rows = [("state", state.encode()), ("snapshot-meta", meta.encode()), ("snapshot", snapshot.encode())];
     let rows = rows.into_iter().map(|(name, bytes)| (name.to_owned(), bytes));
-    [requests.chain(answers).collect(), entries.chain(rows).collect()]
+    let asked = (0..).zip(commands()).map(|(n, command)| (format!("command-{n}"), command.encode()));
+    let submitted = (0..).zip(submit_answers()).map(|(n, answer)| (format!("submitted-{n}"), answer.encode()));
+    let renewed = (0..).zip(renew_answers()).map(|(n, answer)| (format!("renewed-{n}"), answer.encode()));
+    [requests.chain(answers).collect(), entries.chain(rows).collect(), asked.chain(submitted).chain(renewed).collect()]
 }
 
 fn sealed(bytes: &[u8]) -> Vec<u8> {
@@ -103,7 +116,9 @@ pub(crate) fn request(body: RequestBody) -> Request {
 pub(crate) fn requests() -> Vec<Request> {
     let voting = RequestBody::Vote { vote: vote(3, false), last: None };
     let joining = RequestBody::Join { address: "broker-9:7500".into() };
-    [append_of(entries()), voting, snapshot(4096), joining].into_iter().map(request).collect()
+    let submitting = RequestBody::Submit { command: commands().remove(2).encode() };
+    let renewing = RequestBody::Renew { number: 3, random: 9 };
+    [append_of(entries()), voting, snapshot(4096), joining, submitting, renewing].into_iter().map(request).collect()
 }
 
 pub(crate) fn answers() -> Vec<Answer> {
@@ -119,6 +134,8 @@ pub(crate) fn answers() -> Vec<Answer> {
         AnswerBody::NotController { leader: Some(1) },
         AnswerBody::Refused { why: WhyRefused::OtherCluster { cluster_id: [6; 16] } },
         AnswerBody::Unavailable,
+        AnswerBody::Submitted { answer: submit_answers().remove(1).encode() },
+        AnswerBody::Renewed { answer: renew_answers().remove(0).encode() },
     ];
     let from = Sender { broker: 2, folder_id: [4; 16], cluster_id: [5; 16] };
     bodies.into_iter().map(|body| Answer { from, body }).collect()

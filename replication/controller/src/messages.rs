@@ -4,9 +4,8 @@
 //! consensus engine what it takes for granted of itself: order of entries, votes of the sender, numbers that can be
 //! counted up. So a message is looked at as a whole before the engine sees it, and one that makes no sense is refused.
 
-use crate::codec::{
-    CodecError, EntryRow, Framed, HEADER_LEN, LogIdRow, MembershipRow, PayloadRow, SnapshotMetaRow, VoteRow, framed,
-};
+use crate::codec::{EntryRow, LogIdRow, MembershipRow, PayloadRow, SnapshotMetaRow, VoteRow, framed};
+use crate::command_codec::{COMMAND_ANSWER_LEN_MAX, COMMAND_LEN_MAX, RENEW_ANSWER_LEN_MAX};
 use rkyv::{Archive, Deserialize, Serialize};
 use sluice_metadata::SNAPSHOT_LEN_MAX;
 use sluice_metadata::batch::BATCH_LEN_MAX;
@@ -17,7 +16,7 @@ pub const CONTROLLER_MESSAGE_LEN_MAX: usize = BATCH_LEN_MAX + 8 * 1024 * 1024;
 /// Bytes of a snapshot that one message carries.
 pub(crate) const SNAPSHOT_CHUNK_LEN: u64 = 1024 * 1024;
 /// Terms and indexes beyond this are never reached.
-const PLAUSIBLE_END: u64 = 1 << 62;
+pub(crate) const PLAUSIBLE_END: u64 = 1 << 62;
 /// Longest address of a controller, bytes.
 const ADDRESS_LEN_MAX: usize = HOST_LEN_MAX + 8;
 /// Most brokers of one cluster.
@@ -61,6 +60,15 @@ pub(crate) enum RequestBody {
     Join {
         address: String,
     },
+    /// A broker wants a command decided (`command_codec.rs`).
+    Submit {
+        command: Vec<u8>,
+    },
+    /// A broker renews its own lease.
+    Renew {
+        number: u64,
+        random: u64,
+    },
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -98,6 +106,14 @@ pub(crate) enum AnswerBody {
     },
     /// It cannot answer now.
     Unavailable,
+    /// What became of a command (`command_codec.rs`).
+    Submitted {
+        answer: Vec<u8>,
+    },
+    /// What became of a lease (`command_codec.rs`).
+    Renewed {
+        answer: Vec<u8>,
+    },
 }
 
 /// Why a message is not listened to.
@@ -113,8 +129,8 @@ pub(crate) enum WhyRefused {
     Malformed,
 }
 
-framed!(Request, ArchivedRequest, b"SLQ", CONTROLLER_MESSAGE_LEN_MAX);
-framed!(Answer, ArchivedAnswer, b"SLA", CONTROLLER_MESSAGE_LEN_MAX);
+framed!(Request, b"SLQ", CONTROLLER_MESSAGE_LEN_MAX);
+framed!(Answer, b"SLA", CONTROLLER_MESSAGE_LEN_MAX);
 
 impl Request {
     /// Whether the engine may see it.
@@ -136,6 +152,8 @@ impl Request {
                     && meta.snapshot_id.len() <= 256
             }
             RequestBody::Join { address } => (1..=ADDRESS_LEN_MAX).contains(&address.len()),
+            RequestBody::Submit { command } => command.len() <= COMMAND_LEN_MAX,
+            RequestBody::Renew { number, .. } => *number < PLAUSIBLE_END,
         }
     }
 }
@@ -146,6 +164,8 @@ impl Answer {
         match &self.body {
             AnswerBody::AppendedTo { last } => last.iter().all(is_sound_log_id),
             AnswerBody::HigherVote { vote } | AnswerBody::SnapshotTaken { vote } => vote.term < PLAUSIBLE_END,
+            AnswerBody::Submitted { answer } => answer.len() <= COMMAND_ANSWER_LEN_MAX,
+            AnswerBody::Renewed { answer } => answer.len() <= RENEW_ANSWER_LEN_MAX,
             AnswerBody::Voted { vote, last, .. } => vote.term < PLAUSIBLE_END && last.iter().all(is_sound_log_id),
             _ => true,
         }

@@ -1,6 +1,7 @@
 use super::*;
-use crate::codec::checksum;
 use crate::fuzzing::{answers, append_of, entries, id, is_message, request, requests, snapshot, vote};
+use sluice_metadata::FramedError;
+use sluice_metadata::framed::{HEADER_LEN, checksum};
 
 #[test]
 fn what_is_sent_is_what_arrives() {
@@ -42,6 +43,8 @@ fn what_the_engine_takes_for_granted_is_refused_when_it_is_not_so() {
         ("a leader that is none", RequestBody::Append { vote: vote(3, false), previous: None, entries: vec![], committed: None }),
         ("a chunk beyond any snapshot", snapshot(SNAPSHOT_LEN_MAX as u64 + 4096)),
         ("a chunk beyond all numbers", snapshot(u64::MAX)),
+        ("a command beyond any", RequestBody::Submit { command: vec![0; COMMAND_LEN_MAX + 1] }),
+        ("a start without a next one", RequestBody::Renew { number: u64::MAX, random: 0 }),
         ("no address", RequestBody::Join { address: String::new() }),
         ("a long address", RequestBody::Join { address: "x".repeat(ADDRESS_LEN_MAX + 1) }),
     ];
@@ -50,6 +53,8 @@ fn what_the_engine_takes_for_granted_is_refused_when_it_is_not_so() {
     }
     let from = answers()[0].from;
     assert!(!Answer { from, body: AnswerBody::HigherVote { vote: vote(u64::MAX, true) } }.is_sound());
+    assert!(!Answer { from, body: AnswerBody::Submitted { answer: vec![0; COMMAND_ANSWER_LEN_MAX + 1] } }.is_sound());
+    assert!(!Answer { from, body: AnswerBody::Renewed { answer: vec![0; RENEW_ANSWER_LEN_MAX + 1] } }.is_sound());
 }
 
 /// Cut, flipped, and flipped with the checksum made good: read or refused, never a panic.
@@ -76,8 +81,8 @@ fn hostile_bytes_are_refused() {
     newer[3] = crate::codec::CODEC_VERSION + 1;
     let crc = checksum(&newer);
     newer[4..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(Request::decode(&newer), Err(CodecError::NewerVersion { got: 2, known: 1 }));
+    assert_eq!(Request::decode(&newer), Err(FramedError::NewerVersion { got: 2, known: 1 }));
     let too_long = vec![0; CONTROLLER_MESSAGE_LEN_MAX + 1];
     let (got, max) = (too_long.len(), CONTROLLER_MESSAGE_LEN_MAX);
-    assert_eq!(Request::decode(&too_long), Err(CodecError::TooLong { got, max }));
+    assert_eq!(Request::decode(&too_long), Err(FramedError::TooLong { got, max }));
 }

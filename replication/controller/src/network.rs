@@ -30,7 +30,8 @@ pub type Call = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send>>;
 
 /// Carries a message to another controller and its answer back.
 ///
-/// An error says that no answer came; the message may have arrived all the same. A call that is dropped is given up. The
+/// An error says that no answer came; the message may have arrived all the same, unless its kind is `NotConnected` or
+/// `ConnectionRefused`: nothing was sent then. A call that is dropped is given up. The
 /// bytes are those that the other's `ControllerNode::on_message` takes and gives, at most `CONTROLLER_MESSAGE_LEN_MAX` of
 /// them each way. Calls to one controller may be under way at once and need not stay in order.
 pub trait Transport: Send + Sync + 'static {
@@ -78,8 +79,18 @@ impl Peers {
         Some(WhyRefused::OtherFolder { known: known.0 })
     }
 
-    /// Sends and waits for the answer of one that may be listened to.
+    /// Sends and waits for the answer of one that may be listened to and listens.
     pub(crate) async fn call(&self, to: BrokerId, address: &str, body: RequestBody) -> io::Result<AnswerBody> {
+        match self.ask(to, address, body).await? {
+            AnswerBody::Refused { why } => Err(io::Error::other(format!("it does not listen: {why:?}"))),
+            AnswerBody::Unavailable => Err(io::Error::other("it cannot answer now")),
+            body => Ok(body),
+        }
+    }
+
+    /// Sends and waits for the answer of one that may be listened to. An error says that there is none: what was asked
+    /// for may have happened.
+    pub(crate) async fn ask(&self, to: BrokerId, address: &str, body: RequestBody) -> io::Result<AnswerBody> {
         let votes = matches!(body, RequestBody::Vote { .. });
         let address = self.voters.get(&to).map_or(address, |address| address);
         let message = Request { from: self.sender(), body }.encode();
@@ -91,16 +102,11 @@ impl Peers {
         if answer.from.broker != to.0 {
             return Err(io::Error::other(format!("broker {} answers where broker {to} should", answer.from.broker)));
         }
-        match (self.refusal(&answer.from, votes), answer.body) {
+        let why = self.refusal(&answer.from, votes);
+        match (why, answer.body) {
+            // Who refuses has done nothing, whoever it is.
+            (_, AnswerBody::Refused { why }) => Ok(AnswerBody::Refused { why }),
             (Some(why), _) => Err(io::Error::other(format!("its answer does not count: {why:?}"))),
-            (None, AnswerBody::Refused { why }) => {
-                // It is the same to either side, and the other one may have said it first.
-                if let WhyRefused::OtherCluster { .. } = why {
-                    let _noted = self.refusal(&answer.from, votes);
-                }
-                Err(io::Error::other(format!("it does not listen: {why:?}")))
-            }
-            (None, AnswerBody::Unavailable) => Err(io::Error::other("it cannot answer now")),
             (None, body) => Ok(body),
         }
     }

@@ -8,6 +8,7 @@
 use crate::command::Command;
 use crate::command_error::CommandError;
 use crate::decider::{Decider, Mail};
+use crate::forward::Submitted;
 use crate::log_storage::LogStorage;
 use crate::messages::SNAPSHOT_CHUNK_LEN;
 use crate::network::{ForeignCluster, Network, Peers, Transport};
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Commands that may wait to be decided; who brings more waits.
 const MAILBOX_LEN: usize = 1024;
@@ -51,8 +53,10 @@ pub struct Renewed {
     pub state: BrokerState,
     /// The controller's last batch: who has not applied it is behind.
     pub index: u64,
-    /// From sending, on the broker's clock.
+    /// From `sent` on, on the broker's clock.
     pub lease: Duration,
+    /// When the renewal was sent that was answered.
+    pub sent: Instant,
 }
 
 /// What a node knows of itself and the others.
@@ -189,8 +193,7 @@ impl ControllerNode {
     /// # Errors
     /// See [`CommandError`]. It is given up 5 s after it was proposed.
     pub async fn propose(&self, command: Command) -> Result<Applied, CommandError> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Mail::Command { command, reply: Some(reply) }, answer).await
+        self.shared.propose(Arc::new(command)).await
     }
 
     /// A broker renews its lease. Only the controller takes it, and only while it is in touch with a majority.
@@ -198,14 +201,28 @@ impl ControllerNode {
     /// # Errors
     /// `Refused` when the incarnation is not the registered one.
     pub async fn heartbeat(&self, broker: BrokerId, incarnation: Incarnation) -> Result<Renewed, CommandError> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Mail::Heartbeat { broker, incarnation, reply }, answer).await
+        self.shared.heartbeat(broker, incarnation).await
     }
 
-    async fn ask<T>(&self, mail: Mail, answer: oneshot::Receiver<Result<T, CommandError>>) -> Result<T, CommandError> {
-        let ended = || CommandError::Store(io::Error::other("the controller has been stopped"));
-        self.shared.mail.send(mail).await.map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+    /// Has a command decided by whichever broker leads the controllers, and waits until it is applied here.
+    ///
+    /// After a lost answer it is asked again, where that does no harm. What came of it is said only as far as it is
+    /// known: where an earlier asking may have done what a later one was refused, the answer is `Undecided`.
+    ///
+    /// # Errors
+    /// See [`CommandError`]. It is given up after 5 s: `NotController` when nobody was found who would decide, and it is
+    /// certainly not done; `Undecided` when it may be done, or may yet be.
+    pub async fn submit(&self, command: Command) -> Result<Submitted, CommandError> {
+        crate::forward::submit(&self.shared, command).await
+    }
+
+    /// Renews this broker's lease with whichever broker leads. The lease begins at [`Renewed::sent`].
+    ///
+    /// # Errors
+    /// `Refused` when the incarnation is not the registered one. `NotController` and `Undecided` when nobody has answered
+    /// within a lease's time.
+    pub async fn renew_lease(&self, incarnation: Incarnation) -> Result<Renewed, CommandError> {
+        crate::forward::renew_lease(&self.shared, incarnation).await
     }
 
     /// The image, and each new one. Sharing one costs nothing; an image shares with the one before what has not changed.
@@ -248,6 +265,22 @@ impl ControllerNode {
 }
 
 impl Shared {
+    pub(crate) async fn propose(&self, command: Arc<Command>) -> Result<Applied, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Mail::Command { command, reply: Some(reply) }, answer).await
+    }
+
+    pub(crate) async fn heartbeat(&self, broker: BrokerId, incarnation: Incarnation) -> Result<Renewed, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Mail::Heartbeat { broker, incarnation, reply }, answer).await
+    }
+
+    async fn ask<T>(&self, mail: Mail, answer: oneshot::Receiver<Result<T, CommandError>>) -> Result<T, CommandError> {
+        let ended = || CommandError::Store(io::Error::other("the controller has been stopped"));
+        self.mail.send(mail).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
     pub(crate) fn raft(&self) -> Raft<TypeConfig> {
         self.raft.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

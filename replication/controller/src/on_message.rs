@@ -1,16 +1,18 @@
 //! A message of another controller comes in.
 
-use crate::codec::CodecError;
+use crate::codec::FramedError;
+use crate::forward;
 use crate::messages::{Answer, AnswerBody, Request, RequestBody, WhyRefused};
 use crate::node::Shared;
 use openraft::error::{InstallSnapshotError, RaftError};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest};
+use sluice_model::{BrokerId, Incarnation};
 
 pub(crate) async fn on_message(shared: &Shared, bytes: &[u8]) -> Vec<u8> {
     let body = match Request::decode(bytes) {
         Ok(request) => listen(shared, request).await,
         Err(error) => {
-            if let CodecError::NewerVersion { got, known } = error {
+            if let FramedError::NewerVersion { got, known } = error {
                 tracing::warn!(got, known, "a controller of a newer version speaks; this broker does not understand it");
             }
             AnswerBody::Refused { why: WhyRefused::Malformed }
@@ -60,6 +62,10 @@ async fn listen(shared: &Shared, request: Request) -> AnswerBody {
                 Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(_))) => AnswerBody::SnapshotMismatch,
                 Err(RaftError::Fatal(_)) => AnswerBody::Unavailable,
             }
+        }
+        RequestBody::Submit { command } => forward::on_submit(shared, &command).await,
+        RequestBody::Renew { number, random } => {
+            forward::on_renew(shared, BrokerId(request.from.broker), Incarnation { number, random }).await
         }
         RequestBody::Join { address } => crate::join::on_join(shared, request.from.broker, address).await,
     }

@@ -1,7 +1,6 @@
 //! Why the metadata log was not opened, and what an operator can do about it.
 
-use crate::codec::CodecError;
-use sluice_metadata::{ApplyError, BatchError, FolderId, SnapshotError};
+use sluice_metadata::{ApplyError, FolderId, FramedError, SnapshotError};
 use sluice_model::BrokerId;
 use std::path::{Path, PathBuf};
 use std::{error, fmt, io};
@@ -82,7 +81,7 @@ pub enum Damage {
     /// A row beside the log.
     Row {
         key: &'static str,
-        error: CodecError,
+        error: FramedError,
     },
     Snapshot {
         error: SnapshotError,
@@ -97,8 +96,8 @@ pub enum Damage {
 /// What is wrong with the bytes of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryError {
-    Frame(CodecError),
-    Batch(BatchError),
+    Frame(FramedError),
+    Batch(FramedError),
 }
 
 impl fmt::Display for EntryError {

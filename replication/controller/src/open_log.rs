@@ -4,14 +4,14 @@
 //! apply are errors with a name, never a guess. What is not yet known to be committed is looked at and not applied.
 
 use crate::backend::AllocatedFile;
-use crate::codec::{CodecError, EntryRow, LogIdRow, MembershipRow, NodeRow, PayloadRow};
+use crate::codec::{EntryRow, LogIdRow, MembershipRow, NodeRow, PayloadRow};
 use crate::open_error::{Damage, EntryError, OpenError};
 use crate::raft_types::{Entry, RaftLogId};
 use crate::shared_store::{OpenStore, Opened, SharedStore};
 use crate::state_machine::{AppliedState, Misfit, SharedState};
 use crate::store::{FIRST_INDEX_1, FORMAT_VERSION, Meta, ReadError, StateRow, Store};
 use openraft::EntryPayload;
-use sluice_metadata::{Batch, BatchError, ClusterId, FolderId, Image, SnapshotError};
+use sluice_metadata::{Batch, ClusterId, FolderId, FramedError, Image, SnapshotError};
 use sluice_model::BrokerId;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -167,7 +167,7 @@ impl Log {
             expected = index.saturating_add(1);
             let row = EntryRow::decode(bytes).map_err(|error| Damage::Entry { index, error: EntryError::Frame(error) })?;
             if row.log_id.index != index {
-                return Err(Damage::Entry { index, error: EntryError::Frame(CodecError::Unreadable) });
+                return Err(Damage::Entry { index, error: EntryError::Frame(FramedError::Unreadable) });
             }
             let entry = Entry::from(row);
             if let EntryPayload::Membership(membership) = &entry.payload {
@@ -248,12 +248,14 @@ impl OpenError {
         let newer =
             |what, got, known| Self::NewerVersion { path: path.to_owned(), what, got: u32::from(got), known: u32::from(known) };
         match damage {
-            Damage::Entry { error: EntryError::Batch(BatchError::NewerVersion { got, known }), .. } => {
+            Damage::Entry { error: EntryError::Batch(FramedError::NewerVersion { got, known }), .. } => {
                 newer("metadata records", got, known)
             }
-            Damage::Entry { error: EntryError::Frame(CodecError::NewerVersion { got, known }), .. }
-            | Damage::Row { error: CodecError::NewerVersion { got, known }, .. } => newer("rows of the metadata log", got, known),
-            Damage::Snapshot { error: SnapshotError::Bytes(BatchError::NewerVersion { got, known }) } => {
+            Damage::Entry { error: EntryError::Frame(FramedError::NewerVersion { got, known }), .. }
+            | Damage::Row { error: FramedError::NewerVersion { got, known }, .. } => {
+                newer("rows of the metadata log", got, known)
+            }
+            Damage::Snapshot { error: SnapshotError::Bytes(FramedError::NewerVersion { got, known }) } => {
                 newer("metadata snapshot", got, known)
             }
             damage => Self::Damaged { path: path.to_owned(), damage },

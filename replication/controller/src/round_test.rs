@@ -59,16 +59,7 @@ fn what_is_too_much_for_one_entry_is_several() {
     let mut round = Round::new(&image, 3);
     round.decide(&create(3, 1)).unwrap();
     let whole = round.decide(&register(2, 7401)).unwrap().records.len();
-    assert!(whole > ENTRY_RECORDS_MAX && round.is_full() && round.index() == 5);
+    assert!(whole > RECORDS_PER_BATCH_MAX && round.is_full() && round.index() == 5);
     let expected = round.image.clone();
     assert_eq!(applied(image.clone(), 3, round), (expected, vec![1, whole]));
-
-    let mut round = Round::new(&image, 0);
-    let records = round.decide(&register(2, 7401)).unwrap().records;
-    round.batches.clear();
-    round.add(&records[..ENTRY_RECORDS_MAX - 10], false);
-    round.add(&records[ENTRY_RECORDS_MAX - 10..], false);
-    let sizes: Vec<usize> = round.batches.iter().map(Vec::len).collect();
-    assert_eq!(sizes, [ENTRY_RECORDS_MAX, records.len() - ENTRY_RECORDS_MAX]);
-    assert_eq!(round.batches.concat(), records);
 }

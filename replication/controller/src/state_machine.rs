@@ -34,7 +34,7 @@ pub(crate) struct AppliedState {
 /// What is wrong with an entry that does not apply.
 #[derive(Clone, Debug)]
 pub(crate) enum Misfit {
-    Batch(sluice_metadata::BatchError),
+    Batch(sluice_metadata::FramedError),
     Apply(sluice_metadata::ApplyError),
 }
 

@@ -4,7 +4,7 @@
 //! One change is one transaction, durable before it returns. Each bears the number after the last one's, so that after a
 //! failure it can be found out whether it is there. The store's own checksums are verified at open, all of them.
 
-use crate::codec::{CodecError, EntryRow, Framed, HEADER_LEN, LogIdRow, SnapshotMetaRow, VoteRow, framed};
+use crate::codec::{EntryRow, FramedError, LogIdRow, SnapshotMetaRow, VoteRow, framed};
 use crate::open_error::Damage;
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use rkyv::{Archive, Deserialize, Serialize};
@@ -67,9 +67,9 @@ pub(crate) struct SnapshotRow {
     pub(crate) image: Vec<u8>,
 }
 
-framed!(StateRow, ArchivedStateRow, b"SLS", 4096);
-framed!(SnapshotMetaRow, crate::codec::ArchivedSnapshotMetaRow, b"SLN", 1024 * 1024);
-framed!(SnapshotRow, ArchivedSnapshotRow, b"SLP", SNAPSHOT_LEN_MAX + 4096);
+framed!(StateRow, b"SLS", 4096);
+framed!(SnapshotMetaRow, b"SLN", 1024 * 1024);
+framed!(SnapshotRow, b"SLP", SNAPSHOT_LEN_MAX + 4096);
 
 /// What is to become so, all of it or nothing.
 #[derive(Default)]
@@ -177,9 +177,9 @@ impl Store {
         }
     }
 
-    fn frame<T: Framed, F>(&self, key: &'static str, decode: F) -> Result<Option<T>, ReadError<Damage>>
+    fn frame<T, F>(&self, key: &'static str, decode: F) -> Result<Option<T>, ReadError<Damage>>
     where
-        F: FnOnce(&[u8]) -> Result<T, CodecError>,
+        F: FnOnce(&[u8]) -> Result<T, FramedError>,
     {
         let transaction = self.db.begin_read()?;
         let table = transaction.open_table(STATE).map_err(|error| match error {

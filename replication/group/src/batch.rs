@@ -1,8 +1,7 @@
 //! A batch of records as bytes: magic, version, length of all, then the rkyv archive.
 //!
 //! It is the value of the one record of a frame, whose checksums cover it; there is none of its own. The first eight
-//! bytes mean the same in every version, and a batch bears the version of its newest kind of record, so that what an
-//! older build can read it can go on reading.
+//! bytes mean the same in every version.
 
 use crate::limits::BATCH_LEN_MAX;
 use crate::record::Record;
@@ -16,7 +15,8 @@ pub struct Batch {
     pub records: Vec<Record>,
 }
 
-/// Raised with every new variant of [`Record`].
+/// Raised with every new variant of [`Record`]. From version 2 on a batch has to bear the version of its newest kind of
+/// record, so that what an older build can read it can go on reading; all of today's are of version 1.
 pub const BATCH_VERSION: u8 = 1;
 
 const MAGIC: [u8; 3] = *b"SLG";

@@ -55,9 +55,9 @@ pub struct Coordinator {
     /// The last group that this round of expiry has looked at.
     pub(crate) expired_to: Option<GroupId>,
     pub(crate) appended: BatchNumber,
-    /// Where the snapshot that is being appended begins.
+    /// Where the snapshot began that the last batch is a piece of.
     pub(crate) snapshot_from: Option<BatchNumber>,
-    /// Where the last one ended.
+    /// Where the last snapshot ended.
     pub(crate) snapshot_at: BatchNumber,
 }
 

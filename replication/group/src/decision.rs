@@ -22,7 +22,16 @@ pub struct Decision {
     pub answer: Option<Answer>,
     pub(crate) renewal: Option<Renewal>,
     /// It says again what is so.
-    pub(crate) is_snapshot: bool,
+    pub(crate) piece: Option<Piece>,
+}
+
+/// Of a snapshot, by the numbers of the batches that it becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Of the snapshot's first batch.
+    pub(crate) from: BatchNumber,
+    /// Of this one: right after what it was made from and the pieces before it.
+    pub(crate) number: BatchNumber,
 }
 
 /// A member was heard of.
@@ -38,15 +47,15 @@ pub(crate) struct Renewal {
 
 impl Decision {
     pub(crate) fn answered(records: Vec<Record>, answer: Answer) -> Self {
-        Self { records, answer: Some(answer), renewal: None, is_snapshot: false }
+        Self { records, answer: Some(answer), renewal: None, piece: None }
     }
 
     pub(crate) fn unasked(records: Vec<Record>) -> Self {
-        Self { records, answer: None, renewal: None, is_snapshot: false }
+        Self { records, answer: None, renewal: None, piece: None }
     }
 
-    pub(crate) fn snapshot(records: Vec<Record>) -> Self {
-        Self { records, answer: None, renewal: None, is_snapshot: true }
+    pub(crate) fn snapshot(records: Vec<Record>, piece: Piece) -> Self {
+        Self { records, answer: None, renewal: None, piece: Some(piece) }
     }
 
     pub(crate) fn renewing(self, renewal: Renewal) -> Self {

@@ -6,7 +6,7 @@
 
 use crate::batch::Batch;
 use crate::coordinator::Coordinator;
-use crate::decision::{Decision, Effect};
+use crate::decision::{Decision, Effect, Piece};
 use crate::ids::{BatchNumber, GroupId, MemberId};
 use crate::invariants::check_group;
 use crate::reconcile::has_news;
@@ -16,15 +16,17 @@ use std::collections::BTreeSet;
 
 impl Coordinator {
     /// The log has taken the decision's records as one batch, or there were none. Says what is to be done now; the
-    /// batch's number is `appended` afterwards.
+    /// batch's number is `appended` afterwards. Panics when the decision was outdated: the log says by now what is not so.
     #[must_use]
     pub fn on_appended(&mut self, now: Now, decision: Decision) -> Vec<Effect> {
-        let Decision { records, answer, renewal, is_snapshot } = decision;
+        assert!(!self.is_outdated(&decision), "{:?} was appended after {}", decision.piece, self.appended);
+        let Decision { records, answer, renewal, piece } = decision;
         let mut effects = Vec::new();
         let mut concerned = Concerned::default();
         if !records.is_empty() {
             self.appended = BatchNumber(self.appended.0 + 1);
-            self.follow_snapshot(&records, is_snapshot, &mut effects);
+            self.snapshot_from = piece.map(|piece| piece.from);
+            effects.extend(piece.and_then(|piece| self.follow_snapshot(&records, piece)));
             concerned = self.apply(now, Batch { records });
             let answered = renewal.as_ref().map(|renewal| (renewal.group_id.clone(), renewal.member_id));
             concerned.told_otherwise.retain(|member| Some(member) != answered.as_ref());
@@ -37,7 +39,7 @@ impl Coordinator {
         if let Some(answer) = answer {
             effects.push(Effect::Answer { after: self.appended, answer });
         }
-        if !is_snapshot {
+        if piece.is_none() {
             self.tell_news(concerned, &mut effects);
         }
         effects
@@ -81,21 +83,13 @@ impl Coordinator {
         }
     }
 
-    /// A snapshot counts when nothing came in between.
-    fn follow_snapshot(&mut self, records: &[Record], is_snapshot: bool, effects: &mut Vec<Effect>) {
-        if !is_snapshot {
-            self.snapshot_from = None;
-            return;
-        }
-        if records.iter().any(|record| matches!(record, Record::SnapshotBegun(_))) {
-            self.snapshot_from = Some(self.appended);
-        }
-        if records.iter().any(|record| matches!(record, Record::SnapshotEnded(_)))
-            && let Some(to) = self.snapshot_from.take()
-        {
+    /// With its last piece a snapshot is whole: nothing has come in between.
+    fn follow_snapshot(&mut self, records: &[Record], piece: Piece) -> Option<Effect> {
+        let is_last = records.iter().any(|record| matches!(record, Record::SnapshotEnded(_)));
+        is_last.then(|| {
             self.snapshot_at = self.appended;
-            effects.push(Effect::MoveLogStart { to, after: self.appended });
-        }
+            Effect::MoveLogStart { to: piece.from, after: self.appended }
+        })
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::coordinator::Coordinator;
 use crate::decision::{Answer, Assigned, Assignment, Decision, Renewal};
 use crate::draft::Draft;
-use crate::group::Member;
+use crate::group::{Group, Member};
 use crate::ids::{GroupId, MemberEpoch, MemberId};
 use crate::reconcile::{GivenUp, Holding, step};
 use crate::record::{MemberChanged, MemberState, Record};
@@ -53,7 +53,7 @@ impl Coordinator {
         let renewal = Renewal { group_id: group_id.clone(), member_id, epoch, has_polled };
         let change = request.subscription.as_ref().filter(|change| change.version > member.state.subscription_version);
         if let Some(change) = change {
-            return self.resubscribed(now, change, &given_up, renewal);
+            return self.resubscribed(now, (group, member), change, &given_up, renewal);
         }
         let next = step(group, member_id, &given_up);
         let records = next.iter().map(|next| next.record(group_id, member_id)).collect();
@@ -64,12 +64,12 @@ impl Coordinator {
     fn resubscribed(
         &self,
         now: Now,
+        (group, member): (&Group, &Member),
         change: &SubscriptionChange,
         given_up: &GivenUp<'_>,
         renewal: Renewal,
     ) -> Result<Decision, Refusal> {
         let Renewal { ref group_id, member_id, epoch, .. } = renewal;
-        let (group, member) = self.known_member(group_id, member_id)?;
         change.subscription.check().map_err(Refusal::InvalidSubscription)?;
         let (subscription, subscription_version) = (change.subscription.clone(), change.version);
         let state = MemberState { subscription, subscription_version, ..member.state.clone() };

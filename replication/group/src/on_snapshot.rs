@@ -2,13 +2,14 @@
 //!
 //! Every record says all of its subject (`record.rs`), so applied where it is so already it changes nothing, and applied
 //! from nothing it is the state. A snapshot that is cut off by a failover is therefore harmless: the log start has not
-//! moved. The expensive mistake is to move it before the last batch is committed (`Effect::MoveLogStart` waits for it),
-//! or with a decision in between, which would be lost: such a snapshot counts for nothing (`on_appended.rs`).
+//! moved. The expensive mistakes are to move it before the last batch is committed (`Effect::MoveLogStart` waits for it),
+//! and to append a piece after another decision: what was decided in between would be taken back, for everybody who reads
+//! the log. So every piece knows the number of the batch that it has to become (`Coordinator::is_outdated`).
 
 use crate::coordinator::Coordinator;
-use crate::decision::Decision;
+use crate::decision::{Decision, Piece};
 use crate::group::Group;
-use crate::ids::{GroupId, MemberEpoch};
+use crate::ids::{BatchNumber, GroupId, MemberEpoch};
 use crate::image::Image;
 use crate::limits::SNAPSHOT_BATCH_LEN_TARGET;
 use crate::reconcile::Holding;
@@ -21,7 +22,8 @@ use sluice_model::TopicPartition;
 const OFFSETS_PER_RECORD: usize = 1000;
 
 impl Coordinator {
-    /// To be appended one after the other, with nothing in between.
+    /// To be appended one after the other. Once the log has taken something else in between, or has not taken one of them,
+    /// those that are left are outdated (`is_outdated`) and are to be dropped; the snapshot begins anew with this.
     pub fn on_snapshot(&self) -> Vec<Decision> {
         let group_count = u64::try_from(self.image.group_count()).expect("GROUPS_PER_COORDINATOR_MAX fits");
         let mut pieces = Pieces::default();
@@ -32,7 +34,20 @@ impl Coordinator {
         }
         pieces.push(Record::SnapshotEnded(SnapshotEdge { group_count }), 64);
         pieces.full.push(pieces.open);
-        pieces.full.into_iter().map(Decision::snapshot).collect()
+        let first = self.appended.0 + 1;
+        let numbered = (first..).map(|number| Piece { from: BatchNumber(first), number: BatchNumber(number) });
+        pieces.full.into_iter().zip(numbered).map(|(records, piece)| Decision::snapshot(records, piece)).collect()
+    }
+
+    /// It may not be appended any more: it says what was so before something else was appended. Only pieces of a snapshot
+    /// get outdated; every other decision is appended before the next one is made.
+    #[must_use]
+    pub fn is_outdated(&self, decision: &Decision) -> bool {
+        let follows = |piece: Piece| {
+            let is_first = piece.number == piece.from;
+            piece.number.0 == self.appended.0 + 1 && (is_first || self.snapshot_from == Some(piece.from))
+        };
+        decision.piece.is_some_and(|piece| !follows(piece))
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::testing::{Desk, commit, joining, tp};
+use crate::testing::{Desk, commit, joining, member_id, tp};
 use crate::*;
 use sluice_model::Offset;
 
@@ -69,22 +69,90 @@ fn a_large_state_is_several_batches() {
     }
 }
 
-/// A decision in between would be lost with what stands before the snapshot: it counts for nothing.
-#[test]
-fn a_snapshot_with_something_in_between_moves_nothing() {
-    let mut desk = Desk::new(&[10_000]);
+/// A state of several pieces, with a member, a group that can be deleted, and offsets that can change.
+fn large() -> Desk {
+    let mut desk = Desk::new(&[10_000, 3]);
     desk.join("a", &["t1"]);
+    desk.joins(&JoinGroup { group_id: GroupId("z".into()), ..joining("z", &["t2"]) });
+    let leave =
+        LeaveGroup { group_id: GroupId("z".into()), member_id: member_id("z"), member_epoch: MemberEpoch(1), for_good: true };
+    let decided = desk.coordinator.on_leave(desk.now(), &leave);
+    desk.take(decided);
     let metadata = "m".repeat(300);
     let one = |partition| OffsetCommit { metadata: metadata.clone(), ..commit(tp(1, partition), 5) };
     desk.commits("a", 1, &(0..2000).map(one).collect::<Vec<_>>());
-    let mut told = String::new();
-    for (number, decision) in desk.coordinator.on_snapshot().into_iter().enumerate() {
-        told = desk.take(Ok(decision));
-        if number == 0 {
-            desk.commits("a", 1, &[commit(tp(1, 0), 6)]);
+    desk
+}
+
+type Decide = fn(&mut Desk) -> String;
+
+/// What a snapshot that was made before it would take back, or what would not apply any more.
+const IN_BETWEEN: [(&str, Decide); 4] = [
+    ("an offset is committed", |desk| desk.commits("a", 1, &[commit(tp(1, 0), 6)])),
+    ("a group is deleted", |desk| {
+        let request = DeleteGroup { group_id: GroupId("z".into()) };
+        let decided = desk.coordinator.on_delete_group(&request);
+        desk.take(decided)
+    }),
+    ("a member joins", |desk| desk.join("b", &["t1"])),
+    ("a member leaves", |desk| desk.leave("a", 1, true)),
+];
+
+/// After a decision between any two pieces the rest is outdated: nothing is taken back, and the next snapshot is whole.
+#[test]
+fn a_decision_between_two_pieces_stands() {
+    let pieces = large().coordinator.on_snapshot().len();
+    assert!(pieces > 2, "{pieces}");
+    for (what, decide) in IN_BETWEEN {
+        for before in 0..=pieces {
+            let mut desk = large();
+            let mut snapshot = desk.coordinator.on_snapshot().into_iter();
+            snapshot.by_ref().take(before).for_each(|piece| drop(desk.take(Ok(piece))));
+            let told = decide(&mut desk);
+            assert!(!told.contains("refused"), "{what}: {told}");
+            let decided = desk.coordinator.image().clone();
+            for piece in snapshot {
+                assert!(desk.coordinator.is_outdated(&piece), "{what} after {before} of {pieces} pieces");
+            }
+            assert_eq!(replayed(0, &desk.log).as_ref(), Ok(&decided), "{what} after {before} of {pieces} pieces");
+            let from = desk.log.len();
+            for piece in desk.coordinator.on_snapshot() {
+                assert!(!desk.coordinator.is_outdated(&piece));
+                desk.take(Ok(piece));
+            }
+            assert_eq!(desk.coordinator.image(), &decided);
+            assert_eq!(replayed(7, &desk.log[from..]).as_ref(), Ok(&decided), "{what} after {before} of {pieces} pieces");
         }
     }
-    assert!(told.ends_with("end"), "{told}");
+}
+
+/// A piece that the log did not take leaves a hole.
+#[test]
+fn a_snapshot_without_one_of_its_pieces_does_not_go_on() {
+    let desk = large();
+    let snapshot = desk.coordinator.on_snapshot();
+    assert!(snapshot[1..].iter().all(|piece| desk.coordinator.is_outdated(piece)));
+}
+
+#[test]
+#[should_panic(expected = "was appended after")]
+fn an_outdated_piece_is_not_taken() {
+    let mut desk = large();
+    let piece = desk.coordinator.on_snapshot().remove(0);
+    desk.commits("a", 1, &[commit(tp(1, 0), 6)]);
+    desk.take(Ok(piece));
+}
+
+/// What changes nothing, as a heartbeat does, may come at any time.
+#[test]
+fn what_appends_nothing_outdates_nothing() {
+    let mut desk = large();
+    let mut told = String::new();
+    for piece in desk.coordinator.on_snapshot() {
+        assert_eq!(desk.beat("a", 1, &[]), "-> @1");
+        told = desk.take(Ok(piece));
+    }
+    assert!(told.contains("end; log start"), "{told}");
 }
 
 #[test]

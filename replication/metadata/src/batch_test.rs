@@ -1,5 +1,6 @@
 use super::*;
 use crate::broker_state::BrokerState;
+use crate::framed::checksum;
 use crate::partition_state::{PartitionState, ReplicaEnd, RestartedReplica, ShownReplica};
 use crate::record::ProducerIdsAllocated;
 use crate::record::{BrokerIncarnationRegistered, BrokerStateChanged, PartitionStateChanged, UncleanLeaderElected};
@@ -107,13 +108,23 @@ fn a_batch_bears_the_version_of_its_newest_record() {
 fn decisions_are_split_in_order_but_for_registrations() {
     let deleted = |number: usize| TopicDeleted { topic_id: topic_id((number % 251) as u8) };
     let records: Vec<_> = (0..2 * RECORDS_PER_BATCH_MAX + 1).map(|n| Record::TopicDeleted(deleted(n))).collect();
-    let batches = Batch::split(records.clone());
+    let batches = Batch::split(&records);
     assert_eq!(batches.iter().map(|b| b.records.len()).collect::<Vec<_>>(), [RECORDS_PER_BATCH_MAX, RECORDS_PER_BATCH_MAX, 1]);
     assert_eq!(batches.into_iter().flat_map(|b| b.records).collect::<Vec<_>>(), records);
     let registration = one_of_each_of_version_2().records.swap_remove(4);
-    let whole = Batch::split(std::iter::once(registration).chain(records).collect());
+    let whole = Batch::split(&std::iter::once(registration.clone()).chain(records.clone()).collect::<Vec<_>>());
     assert_eq!(whole.len(), 1);
-    assert_eq!(Batch::split(Vec::new()), []);
+    assert_eq!(Batch::split(&[]), []);
+    // What comes together fills up what there is; a registration that does not fit begins another one.
+    let lens = |batches: &[Batch]| batches.iter().map(|b| b.records.len()).collect::<Vec<_>>();
+    let mut batches = Batch::split(&records[..RECORDS_PER_BATCH_MAX - 10]);
+    Batch::extend(&mut batches, &records[..30]);
+    assert_eq!(lens(&batches), [RECORDS_PER_BATCH_MAX, 20]);
+    let registered: Vec<_> = std::iter::once(registration).chain(records[1..RECORDS_PER_BATCH_MAX].to_vec()).collect();
+    Batch::extend(&mut batches, &registered[..5]);
+    Batch::extend(&mut batches, &registered);
+    Batch::extend(&mut batches, &[]);
+    assert_eq!(lens(&batches), [RECORDS_PER_BATCH_MAX, 25, RECORDS_PER_BATCH_MAX]);
 }
 
 #[test]
@@ -123,7 +134,7 @@ fn every_flipped_bit_is_found() {
         let mut bad = bytes.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         let error = Batch::decode(&bad).unwrap_err();
-        assert!(matches!(error, BatchError::Checksum { .. } | BatchError::Magic { .. }), "bit {bit}: {error}");
+        assert!(matches!(error, FramedError::Checksum { .. } | FramedError::Magic { .. }), "bit {bit}: {error}");
     }
 }
 
@@ -147,9 +158,9 @@ fn framed(version: u8, body: &[u8]) -> Vec<u8> {
 fn a_newer_version_is_told_from_damage() {
     let newer = BATCH_VERSION + 1;
     let error = Batch::decode(&framed(newer, b"whatever it is")).unwrap_err();
-    assert_eq!(error, BatchError::NewerVersion { got: newer, known: BATCH_VERSION });
+    assert_eq!(error, FramedError::NewerVersion { got: newer, known: BATCH_VERSION });
     assert!(error.to_string().contains("from a newer version"));
-    assert_eq!(Batch::decode(&framed(BATCH_VERSION, b"")), Err(BatchError::Unreadable));
+    assert_eq!(Batch::decode(&framed(BATCH_VERSION, b"")), Err(FramedError::Unreadable));
 }
 
 proptest! {

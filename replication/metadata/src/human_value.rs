@@ -4,10 +4,11 @@
 //! Durations: `ms`, `s`, `min` or `m`, `h`, `d`; without a unit, milliseconds. Counts have no unit. Letter case of a
 //! unit does not count, a space before it is allowed, fractions are not: `1536MiB`, not `1.5GiB`.
 
+use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
 
 /// What a number counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Bytes,
     Milliseconds,
@@ -15,7 +16,7 @@ pub enum Unit {
 }
 
 /// Why a text is not a number of its unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueError {
     /// It does not begin with a whole number, or is negative.
     NotANumber,

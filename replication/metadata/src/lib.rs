@@ -11,6 +11,7 @@
 
 pub mod batch;
 pub mod broker_state;
+pub mod framed;
 pub mod human_value;
 pub mod identity;
 pub mod image;
@@ -44,9 +45,11 @@ pub mod on_unfence_broker;
 mod assignment;
 mod election;
 mod placement;
+mod setting_name;
 
-pub use batch::{Batch, BatchError};
+pub use batch::Batch;
 pub use broker_state::BrokerState;
+pub use framed::FramedError;
 pub use identity::{ClusterId, FolderId};
 pub use image::{ApplyError, Broker, Image, SNAPSHOT_LEN_MAX, SnapshotError, Topic};
 pub use on_adopt_topic::{AdoptTopic, FoundPartition, RemoveOrphan, on_adopt_topic, on_remove_orphan};

@@ -12,11 +12,13 @@ use crate::record::{Partition, PartitionsAdded, Record, Replica, TopicCreated, T
 use crate::refusal::Refusal;
 use crate::topic_name::check_topic_name;
 use crate::topic_settings::TopicSettings;
+use rkyv::with::AsVec;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, LeaderEpoch, PartitionIndex, PlacementEpoch, ShardIndex, TopicId};
 use std::collections::BTreeMap;
 
 /// A partition as a broker's folder has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundPartition {
     pub shard: ShardIndex,
     /// The greatest that a checkpoint names.
@@ -26,7 +28,7 @@ pub struct FoundPartition {
 }
 
 /// Partitions get a topic: a new one of their id, or, when the metadata knows the id, those beyond its partitions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct AdoptTopic {
     pub topic_id: TopicId,
     /// Of a known topic it may be left out.
@@ -34,6 +36,7 @@ pub struct AdoptTopic {
     /// Of a new topic, as people write them.
     pub settings: Vec<(String, String)>,
     pub broker: BrokerId,
+    #[rkyv(with = AsVec)]
     pub found: BTreeMap<PartitionIndex, FoundPartition>,
 }
 
@@ -101,7 +104,7 @@ fn partition(request: &AdoptTopic, index: PartitionIndex, shard_count: usize) ->
 }
 
 /// Partitions without a topic are to go: a tombstone is made, and the next start drops what it finds of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoveOrphan {
     pub topic_id: TopicId,
     pub broker: BrokerId,

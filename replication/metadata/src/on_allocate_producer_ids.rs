@@ -3,10 +3,11 @@
 use crate::image::Image;
 use crate::record::{ProducerIdsAllocated, Record};
 use crate::refusal::Refusal;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::limits::PRODUCER_ID_BLOCK_LEN;
 use sluice_model::{BrokerId, Incarnation};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocateProducerIds {
     pub broker: BrokerId,
     /// Must be the registered one.

@@ -11,18 +11,19 @@ use crate::image::{Image, Topic};
 use crate::partition_refusal::{Answered, PartitionRefusal, Sequence, check_leader};
 use crate::partition_state::PartitionState;
 use crate::refusal::Refusal;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, Incarnation, LeaderEpoch, PartitionEpoch, TopicPartition};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct AlterPartitions {
     /// The leader.
     pub broker: BrokerId,
     pub incarnation: Incarnation,
-    /// At most `PARTITIONS_PER_REQUEST_MAX`.
+    /// At most `PARTITIONS_PER_COMMAND_MAX`.
     pub changes: Vec<IsrChange>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct IsrChange {
     pub id: TopicPartition,
     /// The one it leads under.

@@ -88,7 +88,7 @@ fn each_partition_of_a_batch_is_answered_for_itself() {
     let not_leader = PartitionRefusal::NotLeader { leader: Some(BrokerId(2)) };
     assert_eq!(kinds, [Ok(2), Ok(2), Err(not_leader), Err(PartitionRefusal::NamedTwice)]);
     assert_eq!(answered.records.len(), 2);
-    request.changes = vec![request.changes[0].clone(); sluice_model::limits::PARTITIONS_PER_REQUEST_MAX + 1];
+    request.changes = vec![request.changes[0].clone(); sluice_model::limits::PARTITIONS_PER_COMMAND_MAX + 1];
     assert!(matches!(on_alter_partitions(&cluster.image, &request), Err(Refusal::TooManyAtOnce { .. })));
 }
 
@@ -120,4 +120,41 @@ fn kip_903_a_set_that_keeps_an_earlier_incarnation_is_refused() {
     kept.changes[0].partition_epoch = cluster.image.partition(tp(0)).unwrap().partition_epoch;
     let answered = on_alter_partitions(&cluster.image, &kept).unwrap();
     assert!(matches!(answered.answers[0], Err(PartitionRefusal::MemberIncarnation { .. })), "{answered:?}");
+}
+
+/// What a leader may take for "not taken" is found only under the epochs of the change: with another one, however else the
+/// change is wrong, the refusal may be its own doing.
+#[test]
+fn a_change_is_judged_only_under_its_own_epochs() {
+    let mut cluster = Cluster::of_three(1);
+    let good = cluster.isr_change(0, &[1, 2]);
+    let (one, two, b) = (good.changes[0].isr[0], good.changes[0].isr[1], BrokerId);
+    let other = Incarnation { number: 99, random: 9 };
+    let wrong = [
+        (vec![two], PartitionRefusal::LeaderNotInSync),
+        (vec![one, two, two], PartitionRefusal::MemberNamedTwice { broker: b(2) }),
+        (vec![one, (b(9), other)], PartitionRefusal::NotReplica { broker: b(9) }),
+        (vec![one, (b(2), other)], PartitionRefusal::MemberIncarnation { broker: b(2), got: other, current: two.1 }),
+    ];
+    let answer =
+        |cluster: &Cluster, request: &AlterPartitions| on_alter_partitions(&cluster.image, request).unwrap().answers[0].clone();
+    let requests = wrong.map(|(isr, refusal)| {
+        let mut request = good.clone();
+        request.changes[0].isr = isr;
+        assert_eq!(answer(&cluster, &request), Err(refusal));
+        assert!(refusal.judges_change());
+        request
+    });
+    // The first change was taken, and comes again.
+    cluster.alter_isr(0, &[1, 2]).unwrap();
+    for request in requests.iter().chain([&good]) {
+        let refusal = answer(&cluster, request).unwrap_err();
+        assert!(matches!(refusal, PartitionRefusal::StalePartitionEpoch { .. }) && !refusal.judges_change(), "{refusal:?}");
+    }
+    cluster.fence(1);
+    cluster.unfence(1);
+    for request in requests.iter().chain([&good]) {
+        let refusal = answer(&cluster, request).unwrap_err();
+        assert!(matches!(refusal, PartitionRefusal::NotLeader { .. }) && !refusal.judges_change(), "{refusal:?}");
+    }
 }

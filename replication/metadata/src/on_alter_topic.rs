@@ -9,9 +9,10 @@ use crate::image::{Image, Topic};
 use crate::on_create_topic::check_partition_count;
 use crate::record::{PartitionsAdded, Record, TopicSettingsChanged};
 use crate::refusal::Refusal;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{PartitionIndex, TopicId, TopicPartition};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct AlterTopic {
     pub name: String,
     /// Name and value as people write them; those not named stay, an empty value puts the default back.

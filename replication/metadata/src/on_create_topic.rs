@@ -7,13 +7,14 @@ use crate::record::{Record, TopicCreated};
 use crate::refusal::Refusal;
 use crate::topic_name::check_topic_name;
 use crate::topic_settings::TopicSettings;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::TopicId;
 use sluice_model::limits::{PARTITIONS_PER_CLUSTER_MAX, PARTITIONS_PER_TOPIC_MAX, REPLICAS_PER_PARTITION_MAX};
 
 /// Replicas of each partition, unless something else is asked for, where there are as many brokers; else one.
 pub const REPLICATION_FACTOR_DEFAULT: u32 = 3;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct CreateTopic {
     /// Random, drawn by the caller.
     pub topic_id: TopicId,

@@ -4,8 +4,9 @@
 use crate::image::Image;
 use crate::record::{Record, TopicDeleted};
 use crate::refusal::Refusal;
+use rkyv::{Archive, Deserialize, Serialize};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct DeleteTopic {
     pub name: String,
 }

@@ -7,10 +7,11 @@ use crate::partition_refusal::{Answered, PartitionRefusal, Sequence};
 use crate::partition_state::PartitionState;
 use crate::record::Record;
 use crate::refusal::Refusal;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, TopicPartition};
 
-/// Those partitions, at most `PARTITIONS_PER_REQUEST_MAX`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Those partitions, at most `PARTITIONS_PER_COMMAND_MAX`.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ElectPreferredLeaders {
     pub partitions: Vec<TopicPartition>,
 }

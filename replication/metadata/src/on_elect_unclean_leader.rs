@@ -10,9 +10,10 @@ use crate::on_report_recovery::LEADER_EPOCH_PLAUSIBLE_END;
 use crate::partition_refusal::PartitionRefusal;
 use crate::partition_state::{PartitionState, ShownReplica};
 use crate::record::{Record, UncleanLeaderElected};
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, LeaderEpoch, PartitionEpoch, TopicPartition};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ElectUncleanLeader {
     pub id: TopicPartition,
     /// The replica that is to lead; its broker has to be active.

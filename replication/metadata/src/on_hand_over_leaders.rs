@@ -7,18 +7,19 @@ use crate::election::Settling;
 use crate::image::Image;
 use crate::partition_refusal::{Answered, PartitionRefusal, Sequence, check_leader};
 use crate::refusal::Refusal;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, Incarnation, LeaderEpoch, TopicPartition};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct HandOverLeaders {
     /// The leader.
     pub broker: BrokerId,
     pub incarnation: Incarnation,
-    /// At most `PARTITIONS_PER_REQUEST_MAX`.
+    /// At most `PARTITIONS_PER_COMMAND_MAX`.
     pub partitions: Vec<HandOver>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandOver {
     pub id: TopicPartition,
     /// The one it leads under.

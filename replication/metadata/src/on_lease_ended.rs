@@ -9,9 +9,10 @@ use crate::election::Settling;
 use crate::image::Image;
 use crate::record::{BrokerStateChanged, Record};
 use crate::refusal::Refusal;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, Incarnation};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndLease {
     pub broker: BrokerId,
     /// The one that held the lease.

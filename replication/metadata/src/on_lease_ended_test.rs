@@ -38,15 +38,16 @@ fn a_dead_broker_with_ten_thousand_partitions_is_one_decision_in_bounded_batches
     let mut cluster = Cluster::new(&[2, 2, 2]);
     cluster.create(1, 10_000, 3, 2).unwrap();
     cluster.create(2, 10, 1, 1).unwrap();
+    cluster.create(3, 10_000, 3, 2).unwrap();
     let led: usize = (1..=3).map(|b| cluster.image.led_by(BrokerId(b)).count()).sum();
     let event = EndLease { broker: BrokerId(1), incarnation: cluster.incarnation(1) };
     let records = on_lease_ended(&cluster.image, &event).unwrap();
     let alone = cluster.image.topic_by_name("topic-2").unwrap().1.partitions.iter().filter(|p| p.leader == Some(BrokerId(1)));
-    assert_eq!(records.len(), 10_000 + alone.count() + 1);
-    let batches = Batch::split(records);
-    assert_eq!(batches.len(), 11);
+    assert_eq!(records.len(), 20_000 + alone.count() + 1);
+    let batches = Batch::split(&records);
+    assert_eq!(batches.len(), 2);
     for batch in &batches {
-        assert!(batch.records.len() <= RECORDS_PER_BATCH_MAX && batch.encode().len() < 256 * 1024);
+        assert!(batch.records.len() <= RECORDS_PER_BATCH_MAX && batch.encode().len() < 3 * 1024 * 1024);
     }
     for batch in batches {
         cluster.apply_batch(&batch);
@@ -54,20 +55,21 @@ fn a_dead_broker_with_ten_thousand_partitions_is_one_decision_in_bounded_batches
     let counts = [2, 3].map(|b| cluster.image.led_by(BrokerId(b)).count());
     let without = cluster.image.partitions().filter(|(_, p)| p.leader.is_none()).count();
     assert_eq!(counts[0] + counts[1] + without, led);
-    assert!(counts[0].abs_diff(counts[1]) <= 3, "what one led is shared by the others: {counts:?}");
+    assert!(counts[0].abs_diff(counts[1]) <= 6, "what one led is shared by the others: {counts:?}");
 }
 
 /// A controller that dies between two batches leaves a broker that leads nothing of what is done, and keeps the rest.
 #[test]
 fn a_decision_that_was_cut_short_is_finished_by_deciding_again() {
     let mut cluster = Cluster::new(&[1, 1, 1]);
-    cluster.create(1, 2_500, 3, 2).unwrap();
+    cluster.create(1, 10_000, 3, 2).unwrap();
+    cluster.create(2, 2_500, 3, 2).unwrap();
     let mut whole = Cluster { image: cluster.image.clone(), log: Vec::new() };
     whole.fence(1);
     let event = EndLease { broker: BrokerId(1), incarnation: cluster.incarnation(1) };
-    let first = Batch::split(on_lease_ended(&cluster.image, &event).unwrap()).swap_remove(0);
+    let first = Batch::split(&on_lease_ended(&cluster.image, &event).unwrap()).swap_remove(0);
     cluster.apply_batch(&first);
     let rest = cluster.fence(1);
-    assert_eq!(first.records.len() + rest.len(), 2_500 + 1);
+    assert_eq!((first.records.len(), rest.len()), (RECORDS_PER_BATCH_MAX, 501));
     assert_eq!(cluster.image, whole.image);
 }

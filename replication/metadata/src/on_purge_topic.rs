@@ -8,6 +8,7 @@
 use crate::image::{DeletedTopic, Image};
 use crate::record::{Record, TopicPurged};
 use crate::refusal::Refusal;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, TopicId};
 
 /// What a start of a broker, which has recovered all its shards with the tombstone in force, found in its folder.
@@ -32,7 +33,7 @@ impl FolderSurvey {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PurgeTopic {
     pub topic_id: TopicId,
 }

@@ -8,12 +8,15 @@
 use crate::election::Settling;
 use crate::image::Image;
 use crate::record::Record;
+use rkyv::with::{AsVec, Map};
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::TopicPartition;
 use std::collections::BTreeSet;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct EndRecoveryWait {
     /// `None`: all of them.
+    #[rkyv(with = Map<AsVec>)]
     pub partitions: Option<BTreeSet<TopicPartition>>,
 }
 

@@ -22,11 +22,13 @@ use crate::partition_state::PartitionState;
 use crate::placement;
 use crate::record::{Address, BrokerIncarnationRegistered, BrokerRegistered, Placement, Record};
 use crate::refusal::Refusal;
+use rkyv::with::AsVec;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::limits::{HOST_LEN_MAX, RACK_LEN_MAX, SHARDS_PER_BROKER_MAX};
 use sluice_model::{BrokerId, Incarnation, LeaderEpoch, PlacementEpoch, ShardIndex, TopicPartition};
 use std::collections::BTreeMap;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct RegisterBroker {
     /// From 1.
     pub broker: BrokerId,
@@ -40,7 +42,7 @@ pub struct RegisterBroker {
 }
 
 /// Among whom a broker starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     /// There is no other broker.
     Alone,
@@ -54,11 +56,12 @@ pub enum Start {
 }
 
 /// What the checkpoints in a broker's folder say, by the newest of each shard.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldPartitions {
     /// The greatest incarnation number that any of them was written under; 0 when there is none.
     pub incarnation_number: u64,
     /// Where each partition's newest state is.
+    #[rkyv(with = AsVec)]
     pub placements: BTreeMap<TopicPartition, Placement>,
 }
 

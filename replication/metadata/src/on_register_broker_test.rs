@@ -132,7 +132,7 @@ mod in_cluster {
         assert!(
             matches!(&records[0], Record::BrokerIncarnationRegistered(BrokerIncarnationRegistered { addresses, .. }) if addresses.len() == 2)
         );
-        assert_eq!(crate::Batch::split(records).len(), 1);
+        assert_eq!(crate::Batch::split(&records).len(), 1);
         let shards: Vec<_> = cluster.image.partitions().map(|(_, p)| p.placement(BrokerId(1)).unwrap().shard.0).collect();
         assert_eq!(shards.iter().filter(|&&shard| shard == 1).count(), 2, "{shards:?}");
         assert_eq!(cluster.image.led_by(BrokerId(1)).count(), 0);

@@ -8,13 +8,14 @@ use crate::image::Image;
 use crate::partition_refusal::{Answered, PartitionRefusal, Sequence};
 use crate::partition_state::PartitionState;
 use crate::refusal::Refusal;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, Incarnation, LeaderEpoch, TopicPartition};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct RepairReplicas {
     pub broker: BrokerId,
     pub incarnation: Incarnation,
-    /// At most `PARTITIONS_PER_REQUEST_MAX`, each with the leader epoch it was made whole under.
+    /// At most `PARTITIONS_PER_COMMAND_MAX`, each with the leader epoch it was made whole under.
     pub replicas: Vec<(TopicPartition, LeaderEpoch)>,
 }
 

@@ -10,18 +10,19 @@ use crate::image::Image;
 use crate::partition_state::{PartitionState, ReplicaEnd, RestartedReplica};
 use crate::record::{BrokerStateChanged, Record};
 use crate::refusal::Refusal;
-use sluice_model::limits::PARTITIONS_PER_REQUEST_MAX;
+use rkyv::{Archive, Deserialize, Serialize};
+use sluice_model::limits::PARTITIONS_PER_COMMAND_MAX;
 use sluice_model::{BrokerId, Incarnation, LeaderEpoch, TopicPartition};
 use std::collections::BTreeMap;
 
 /// Leader epochs beyond this are never given out: a log that has one was not written by this cluster.
 pub const LEADER_EPOCH_PLAUSIBLE_END: LeaderEpoch = LeaderEpoch(1 << 31);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ReportRecovery {
     pub broker: BrokerId,
     pub incarnation: Incarnation,
-    /// At most `PARTITIONS_PER_REQUEST_MAX`; more come in further reports. Of what is named twice the last word counts.
+    /// At most `PARTITIONS_PER_COMMAND_MAX`; more come in further reports. Of what is named twice the last word counts.
     pub replicas: Vec<(TopicPartition, Recovered)>,
     /// Nothing follows: what was not named is not there. A replica of which a folder has no trace, all of whose shards
     /// have recovered, is named as whole and empty: nothing was ever flushed to it.
@@ -29,7 +30,7 @@ pub struct ReportRecovery {
 }
 
 /// What recovery found of one replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovered {
     /// All that was flushed, up to `end`.
     Whole { end: ReplicaEnd },
@@ -42,8 +43,8 @@ pub enum Recovered {
 /// Replicas that the metadata does not know are nobody's business here (`on_adopt_topic`).
 pub fn on_report_recovery(image: &Image, report: &ReportRecovery) -> Result<Vec<Record>, Refusal> {
     let ReportRecovery { broker, incarnation, ref replicas, complete } = *report;
-    if replicas.len() > PARTITIONS_PER_REQUEST_MAX {
-        return Err(Refusal::TooManyAtOnce { got: replicas.len(), max: PARTITIONS_PER_REQUEST_MAX });
+    if replicas.len() > PARTITIONS_PER_COMMAND_MAX {
+        return Err(Refusal::TooManyAtOnce { got: replicas.len(), max: PARTITIONS_PER_COMMAND_MAX });
     }
     if image.registered(broker, incarnation)?.state != BrokerState::Recovering {
         return Err(Refusal::RecoveryReported { broker });

@@ -81,7 +81,7 @@ fn what_is_refused_and_what_is_ignored() {
     let unknown = TopicPartition { topic_id: crate::testing::topic_id(9), ..tp(0) };
     let ignored = report(&cluster, vec![(unknown, Recovered::Damaged), (tp(77), Recovered::Damaged)], false);
     assert_eq!(on_report_recovery(&cluster.image, &ignored), Ok(Vec::new()));
-    let many = report(&cluster, vec![(tp(0), Recovered::Damaged); PARTITIONS_PER_REQUEST_MAX + 1], false);
+    let many = report(&cluster, vec![(tp(0), Recovered::Damaged); PARTITIONS_PER_COMMAND_MAX + 1], false);
     assert!(matches!(on_report_recovery(&cluster.image, &many), Err(Refusal::TooManyAtOnce { .. })));
     let old = report(&cluster, Vec::new(), true);
     cluster.register(1);

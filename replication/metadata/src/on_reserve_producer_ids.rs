@@ -7,9 +7,10 @@
 use crate::image::Image;
 use crate::record::{ProducerIdsAllocated, Record};
 use crate::refusal::Refusal;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, ProducerId};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReserveProducerIds {
     pub broker: BrokerId,
     /// The greatest id found.

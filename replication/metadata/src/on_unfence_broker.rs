@@ -8,9 +8,10 @@ use crate::election::Settling;
 use crate::image::Image;
 use crate::record::{BrokerStateChanged, Record};
 use crate::refusal::Refusal;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, Incarnation};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnfenceBroker {
     pub broker: BrokerId,
     pub incarnation: Incarnation,

@@ -4,7 +4,8 @@ use crate::image::{Image, Topic};
 use crate::partition_state::PartitionState;
 use crate::record::Record;
 use crate::refusal::Refusal;
-use sluice_model::limits::PARTITIONS_PER_REQUEST_MAX;
+use rkyv::{Archive, Deserialize, Serialize};
+use sluice_model::limits::PARTITIONS_PER_COMMAND_MAX;
 use sluice_model::{BrokerId, Incarnation, LeaderEpoch, PartitionEpoch, TopicPartition};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +19,7 @@ pub struct Answered {
 }
 
 /// Why nothing is changed of one partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionRefusal {
     UnknownPartition {
         id: TopicPartition,
@@ -75,6 +76,32 @@ pub enum PartitionRefusal {
     },
 }
 
+impl PartitionRefusal {
+    /// Of a change of an in-sync set: whether it was judged under the very epochs it names, and so was certainly not taken
+    /// before. Any other refusal may be the doing of the change itself, when it came twice.
+    #[must_use]
+    pub fn judges_change(&self) -> bool {
+        match self {
+            Self::LeaderNotInSync
+            | Self::MemberNamedTwice { .. }
+            | Self::NotReplica { .. }
+            | Self::MemberNotActive { .. }
+            | Self::MemberIncarnation { .. }
+            | Self::MemberDamaged { .. } => true,
+            Self::UnknownPartition { .. }
+            | Self::NamedTwice
+            | Self::NotLeader { .. }
+            | Self::StaleLeaderEpoch { .. }
+            | Self::StalePartitionEpoch { .. }
+            | Self::NotInSync { .. }
+            | Self::NoLeader
+            | Self::HasLeader { .. }
+            | Self::NotShown { .. }
+            | Self::ImplausibleEpoch { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for PartitionRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -112,8 +139,8 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     pub(crate) fn of(count: usize) -> Result<Self, Refusal> {
-        if count > PARTITIONS_PER_REQUEST_MAX {
-            return Err(Refusal::TooManyAtOnce { got: count, max: PARTITIONS_PER_REQUEST_MAX });
+        if count > PARTITIONS_PER_COMMAND_MAX {
+            return Err(Refusal::TooManyAtOnce { got: count, max: PARTITIONS_PER_COMMAND_MAX });
         }
         Ok(Self { answered: Answered::default(), named: BTreeSet::new() })
     }

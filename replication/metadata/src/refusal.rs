@@ -2,13 +2,16 @@
 
 use crate::human_value::{self, Unit, ValueError};
 use crate::identity::FolderId;
+use crate::setting_name::SettingName;
 use crate::topic_name::NameFault;
 use crate::topic_settings::SETTINGS;
+use rkyv::with::Map;
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::limits::RACK_LEN_MAX;
 use sluice_model::{BrokerId, Incarnation, TopicId};
 use std::fmt;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     // Brokers.
     /// An incarnation registers whose number is not greater than the registered one's, or one that is not registered
@@ -68,6 +71,15 @@ pub enum Refusal {
     },
     /// One command names too much.
     TooManyAtOnce {
+        got: usize,
+        max: usize,
+    },
+    /// The controller cannot read the command.
+    CommandNotUnderstood {
+        by: BrokerId,
+    },
+    /// One command is longer than another broker takes it, bytes.
+    CommandTooLong {
         got: usize,
         max: usize,
     },
@@ -136,12 +148,14 @@ pub enum Refusal {
     // Settings.
     UnknownSetting {
         name: String,
+        #[rkyv(with = Map<SettingName>)]
         nearest: Option<&'static str>,
     },
     RepeatedSetting {
         name: String,
     },
     InvalidSetting {
+        #[rkyv(with = SettingName)]
         setting: &'static str,
         value: String,
         fault: SettingFault,
@@ -151,7 +165,7 @@ pub enum Refusal {
 }
 
 /// What is wrong with the value of a setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingFault {
     Value(ValueError),
     OutOfBounds { min: i64, max: i64, unit: Unit, may_be_none: bool },
@@ -204,6 +218,15 @@ impl fmt::Display for Refusal {
             Self::BrokerFenced { broker } => write!(f, "broker {broker} is fenced"),
             Self::BrokerShuttingDown { broker } => write!(f, "broker {broker} is shutting down; it comes back by a new start"),
             Self::TooManyAtOnce { got, max } => write!(f, "{got} partitions are named in one command, at most {max} are allowed"),
+            Self::CommandNotUnderstood { by } => {
+                write!(
+                    f,
+                    "broker {by}, the controller, does not understand the command; it may be of an older version than this one"
+                )
+            }
+            Self::CommandTooLong { got, max } => {
+                write!(f, "the command has {got} bytes, at most {max} are allowed; ask for less at once")
+            }
             Self::InvalidTopicName { name, fault } => write!(f, "{} is no topic name: {fault}", Quoted(name)),
             Self::TopicExists { name, .. } => write!(f, "topic {} exists already", Quoted(name)),
             Self::TopicIdTaken { topic_id } => write!(f, "topic id {topic_id} is taken"),

@@ -1,10 +1,11 @@
 //! Which names a topic may have: Kafka's rules.
 
+use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::limits::TOPIC_NAME_LEN_MAX;
 use std::fmt;
 
 /// What is wrong with a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameFault {
     Empty,
     TooLong {

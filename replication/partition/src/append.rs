@@ -2,11 +2,12 @@
 //! by the replica's rules, before anything has changed.
 
 use crate::admission::Load;
+use crate::partition::Partition;
 use crate::partitions::Partitions;
 use crate::refusal::{Overload, ProduceRefusal};
 use sluice_model::record_batch::{Attributes, Compression, TimestampType, validate_records};
 use sluice_model::{Clock, FRAME_HEADER_LEN, FrameHeader, Now};
-use sluice_replica::{Acks, ProduceBatch};
+use sluice_replica::{Acks, AppendRefusal, ProduceBatch};
 use sluice_storage::disk::Disk;
 
 impl<D: Disk, C: Clock> Partitions<D, C> {
@@ -20,14 +21,13 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             return Err(ProduceRefusal::TrailingBytes { frame_len: header.frame_len(), got: frame.len() });
         }
         let partition = self.get(header.topic_partition()).ok_or(ProduceRefusal::UnknownPartition(header.topic_partition()))?;
+        // Whoever has to ask elsewhere costs no checksum, and is not told to come again.
+        check_leads(&partition.borrow())?;
         self.admit(now, frame.len() as u64)?;
         verify(header, body)?;
 
         let append_time_ms = self.shared.append_clock.borrow().append_time_ms(now);
         let mut partition_mut = partition.borrow_mut();
-        if partition_mut.truncating {
-            return Err(ProduceRefusal::Truncating(header.topic_partition()));
-        }
         self.shared.with_effects(|effects| {
             let batch = ProduceBatch { header, acks, token };
             let leader = partition_mut.leader_mut().ok_or(ProduceRefusal::NotLeader(header.topic_partition()))?;
@@ -117,6 +117,17 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let shared = &self.shared;
         shared.journal.distance() + 2 * (shared.journal.queued_len() + frame_len) + shared.config.journal.group_len_target as u64
     }
+}
+
+fn check_leads<D: Disk>(partition: &Partition<D>) -> Result<(), ProduceRefusal> {
+    let leader = partition.leader().ok_or(ProduceRefusal::NotLeader(partition.id()))?;
+    if let Some(reason) = leader.not_leading() {
+        return Err(ProduceRefusal::Append(AppendRefusal::NotLeading(reason)));
+    }
+    if partition.truncating {
+        return Err(ProduceRefusal::Truncating(partition.id()));
+    }
+    Ok(())
 }
 
 fn overloaded((retry_after_ms, reason): (u32, Overload)) -> ProduceRefusal {

@@ -82,8 +82,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         let mut partition = cell.borrow_mut();
         partition.log_work = None;
         if let Some(state) = partition.later_state.take() {
-            // One that is stale by now says so.
-            let _refused = self.take_state(cell, &mut partition, *state);
+            self.take_kept_state(cell, &mut partition, *state);
         }
         self.shared.completions.tell();
     }

@@ -2,6 +2,7 @@
 
 use crate::partition::Partition;
 use crate::partitions::Partitions;
+use crate::replication::take_all;
 use sluice_model::{Clock, LeaderEpoch, Offset, TopicPartition};
 use sluice_replica::{Effects, Role};
 use sluice_storage::disk::Disk;
@@ -24,13 +25,13 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// where its log is durable. For `FollowerSession::flush`.
     pub fn take_flushed(&self, into: &mut Vec<(TopicPartition, LeaderEpoch, Offset)>) {
         self.shared.completions.take_wake();
-        for id in std::mem::take(&mut *self.shared.replication.flushed.borrow_mut()) {
-            let Some(cell) = self.get(id) else { continue };
+        take_all(&self.shared.replication.flushed, |id| {
+            let Some(cell) = self.get(id) else { return };
             let mut partition = cell.borrow_mut();
             partition.has_flushed = false;
             if let Role::Follower(follower) = partition.replica.role() {
                 into.push((id, follower.leader_epoch(), follower.flushed()));
             }
-        }
+        });
     }
 }

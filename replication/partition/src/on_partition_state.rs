@@ -51,6 +51,20 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.take_state(&cell, &mut partition, state).map_err(PartitionStateRefusal::Refused)
     }
 
+    /// Nobody waits to hear what became of this one: why it was not taken is told by [`Self::take_refused_states`].
+    pub(crate) fn take_kept_state(&self, cell: &PartitionCell<D>, partition: &mut Partition<D>, state: PartitionState) {
+        if let Err(refusal) = self.take_state(cell, partition, state) {
+            self.shared.replication.note_refused_state(partition.id(), refusal);
+            self.shared.completions.tell();
+        }
+    }
+
+    /// Moves why states were not taken into `into` that a partition was opened with, or that were kept until its log had
+    /// been cut off or replaced: the last one of each partition.
+    pub fn take_refused_states(&self, into: &mut Vec<(TopicPartition, StateRefusal)>) {
+        self.shared.replication.take_refused_states(into);
+    }
+
     pub(crate) fn take_state(
         &self,
         cell: &PartitionCell<D>,

@@ -101,6 +101,8 @@ pub struct PartitionStatus {
     pub segment_count: usize,
     /// The newest that is known here.
     pub leader_epoch: LeaderEpoch,
+    /// Of the last frame; `None` when there is none, or its epoch is not known any more.
+    pub last_epoch: Option<LeaderEpoch>,
     /// This shard leads it.
     pub is_leader: bool,
     /// Who is known to lead it.
@@ -247,6 +249,10 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 _ => (follower.leader(), None),
             },
         };
+        let last_epoch = match partition.replica.role() {
+            Role::Leader(leader) => leader.epochs().latest(),
+            Role::Follower(follower) => follower.epochs().latest(),
+        };
         Some(PartitionStatus {
             log_start_offset: partition.log.log_start_offset(),
             high_watermark: partition.replica.high_watermark(),
@@ -254,6 +260,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             log_len: partition.log.len(),
             segment_count: partition.log.segment_count(),
             leader_epoch: partition.replica.leader_epoch(),
+            last_epoch,
             is_leader: partition.leader().is_some(),
             leader,
             trouble,

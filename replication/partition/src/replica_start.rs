@@ -110,10 +110,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         Rc::new(RefCell::new(Partition::new(log, replica, assignment.settings)))
     }
 
-    /// A refusal says that the state is not, or no more, about this start of the broker: another one comes.
     pub(crate) fn take_first_state(&self, cell: &PartitionCell<D>, state: Option<PartitionState>) {
         if let Some(state) = state {
-            let _refused = self.take_state(cell, &mut cell.borrow_mut(), state);
+            self.take_kept_state(cell, &mut cell.borrow_mut(), state);
         }
     }
 }

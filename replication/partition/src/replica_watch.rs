@@ -5,6 +5,7 @@
 
 use crate::partition::Partition;
 use crate::partitions::Partitions;
+use crate::replication::take_all;
 use sluice_model::{Clock, TopicPartition};
 use sluice_storage::disk::Disk;
 
@@ -37,15 +38,14 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
     /// Moves all that has changed into `into`, and arms those watches again.
     pub fn take_replica_news(&self, into: &mut Vec<(u64, TopicPartition)>) {
         self.shared.completions.take_wake();
-        let news = std::mem::take(&mut *self.shared.replication.news.borrow_mut());
-        for &(token, id) in &news {
-            let Some(cell) = self.get(id) else { continue };
+        take_all(&self.shared.replication.news, |(token, id)| {
+            into.push((token, id));
+            let Some(cell) = self.get(id) else { return };
             let mut partition = cell.borrow_mut();
             if let Some(watch) = partition.replica_watches.iter_mut().find(|watch| watch.token == token) {
                 watch.is_told = false;
             }
-        }
-        into.extend(news);
+        });
     }
 
     /// Something has changed that follower shards are to know.

@@ -6,9 +6,9 @@
 
 use crate::replica_start::RecoveredReplica;
 use sluice_model::TopicPartition;
-use sluice_replica::{FollowerEffects, IsrProposal, Trouble};
+use sluice_replica::{FollowerEffects, IsrProposal, StateRefusal, Trouble};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// State of one shard that its replicas share.
 pub(crate) struct Replication {
@@ -27,6 +27,8 @@ pub(crate) struct Replication {
     /// Followers that ask where their leaders' logs begin, without having been told so by an answer.
     pub(crate) beginnings: RefCell<Vec<TopicPartition>>,
     pub(crate) troubles: RefCell<Vec<(TopicPartition, Trouble)>>,
+    /// Why a state that nobody waited to hear of was not taken; the last word of each partition.
+    refused_states: RefCell<BTreeMap<TopicPartition, StateRefusal>>,
     /// As of the opening of the shard.
     pub(crate) recovered: RefCell<Vec<(TopicPartition, RecoveredReplica)>>,
     /// Empty; keeps its memory from event to event.
@@ -45,6 +47,7 @@ impl Replication {
             log_work: RefCell::default(),
             beginnings: RefCell::default(),
             troubles: RefCell::default(),
+            refused_states: RefCell::default(),
             recovered: RefCell::default(),
             effects: Cell::default(),
         }
@@ -53,6 +56,19 @@ impl Replication {
     pub(crate) fn on_removed(&self, id: TopicPartition) {
         self.replicated.borrow_mut().remove(&id);
         self.log_work.borrow_mut().remove(&id);
+        self.refused_states.borrow_mut().remove(&id);
+    }
+
+    /// A state was not taken that came with the opening of its partition, or was kept until now. One that is stale by then
+    /// is no news.
+    pub(crate) fn note_refused_state(&self, id: TopicPartition, refusal: StateRefusal) {
+        if !matches!(refusal, StateRefusal::Stale { .. }) {
+            self.refused_states.borrow_mut().insert(id, refusal);
+        }
+    }
+
+    pub(crate) fn take_refused_states(&self, into: &mut Vec<(TopicPartition, StateRefusal)>) {
+        into.extend(std::mem::take(&mut *self.refused_states.borrow_mut()));
     }
 
     /// For one event: what it wants done is put into effects that were allocated for an earlier one.
@@ -62,5 +78,24 @@ impl Replication {
         effects.clear();
         self.effects.set(effects);
         outcome
+    }
+}
+
+/// Takes all that is queued; the queue keeps its memory for what comes next.
+pub(crate) fn take_all<T>(queue: &RefCell<Vec<T>>, each: impl FnMut(T)) {
+    queue.borrow_mut().drain(..).for_each(each);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_is_taken_keeps_its_memory() {
+        let queue = RefCell::new((0..100).collect::<Vec<u32>>());
+        let capacity = queue.borrow().capacity();
+        let mut taken = Vec::new();
+        take_all(&queue, |number| taken.push(number));
+        assert_eq!((taken, queue.borrow().len(), queue.borrow().capacity()), ((0..100).collect(), 0, capacity));
     }
 }

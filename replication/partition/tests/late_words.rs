@@ -2,7 +2,8 @@
 
 mod support;
 
-use sluice_model::{Offset, ShardIndex};
+use sluice_model::{BrokerId, Offset, ShardIndex};
+use sluice_replica::StateRefusal;
 use sluice_storage::layout::Layout;
 use sluice_storage::testing::fault_disk::{FaultDisk, PowerCut, Unflushed};
 use std::path::Path;
@@ -51,4 +52,27 @@ fn a_shard_rebuilt_without_checkpoints_takes_nothing_of_a_follower_for_committed
     cluster.produce(&mut TestProducer::new(0, 6), 20, 100);
     cluster.copy_all();
     assert_eq!((cluster.answers(1).0, cluster.nodes[0].end(id())), (vec![20], Offset(1)));
+}
+
+/// Nobody waits to hear what became of a state that a partition is opened with.
+#[test]
+fn a_first_state_that_cannot_be_taken_is_told() {
+    let mut opened = assignment(0, 1);
+    let mut created = assignment(1, 1);
+    for assigned in [&mut opened, &mut created] {
+        assigned.state.as_mut().expect("it leads").isr = [BrokerId(9)].into();
+    }
+    let setup = Setup { assigned: vec![opened, assignment(2, 1)], ..Setup::new(0, 1) };
+    let mut shard = TestShard::open(&FaultDisk::new(1), setup);
+    let take = |shard: &TestShard| {
+        let mut refused = Vec::new();
+        shard.partitions.take_refused_states(&mut refused);
+        refused
+    };
+    assert_eq!(take(&shard), [(support::id(0), StateRefusal::Impossible)]);
+    let partitions = shard.partitions.clone();
+    shard.run(async move { partitions.create(vec![created]).await }).unwrap();
+    assert_eq!(take(&shard), [(support::id(1), StateRefusal::Impossible)]);
+    assert_eq!(take(&shard), [], "told once");
+    assert!(shard.append(&TestProducer::new(2, 5).frame_of(100), 1).is_ok());
 }

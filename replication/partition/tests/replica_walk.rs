@@ -177,10 +177,11 @@ impl Walk {
         for proposal in proposals {
             let state = &mut self.cluster.state;
             let own: BTreeMap<_, Incarnation> = proposal.followers.clone();
-            let is_current = proposal.leader_epoch == state.leader_epoch
-                && proposal.partition_epoch == state.partition_epoch
-                && own.iter().all(|(broker, incarnation)| state.replicas[broker] == *incarnation);
-            let answer = if is_current {
+            let is_current = proposal.leader_epoch == state.leader_epoch && proposal.partition_epoch == state.partition_epoch;
+            let are_members = own.iter().all(|(broker, incarnation)| state.replicas[broker] == *incarnation);
+            let answer = if !is_current {
+                IsrAnswer::Unknown
+            } else if are_members {
                 state.isr = own.into_keys().chain(state.leader).collect();
                 state.partition_epoch.0 += 1;
                 IsrAnswer::Decided { partition_epoch: state.partition_epoch, members: state.isr.clone() }

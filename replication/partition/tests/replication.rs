@@ -3,7 +3,7 @@
 
 mod support;
 
-use sluice_model::{LeaderEpoch, Offset};
+use sluice_model::{FrameError, LeaderEpoch, Offset};
 use sluice_partition::{
     Acks, CopyRefusal, EndRefusal, FetchRefusal, FetchedReplica, ProduceRefusal, ReplicaFramesRefusal, ReplicaRefusal, StateTaken,
 };
@@ -260,6 +260,31 @@ fn without_a_lease_or_under_an_old_epoch_nothing_is_acknowledged() {
     assert_eq!(cluster.answers(0), (vec![], vec![6]));
     cluster.settle();
     assert_eq!(cluster.nodes[0].high_watermark(id()), Offset(3));
+}
+
+/// It asks elsewhere, whatever else is wrong with the frame or with this shard.
+#[test]
+fn who_does_not_lead_says_so_before_anything_else() {
+    let mut cluster = Cluster::with(2, 1, Setup { tail_budget: 64 * 1024, ..Setup::new(0, 1) });
+    let mut producer = TestProducer::new(0, 5);
+    let long = producer.frame_of(100_000);
+    producer.next_sequence = 0;
+    let mut rotten = producer.frame_of(100);
+    *rotten.last_mut().unwrap() ^= 1;
+    producer.next_sequence = 0;
+    let good = producer.frame_of(100);
+    let append = |cluster: &mut Cluster, at: usize, frame: &[u8]| cluster.nodes[at].shard.append(frame, 1).unwrap_err();
+    assert!(matches!(append(&mut cluster, 0, &long), ProduceRefusal::Overloaded { .. }));
+    assert!(matches!(append(&mut cluster, 0, &rotten), ProduceRefusal::Frame(FrameError::BatchCrc { .. })));
+    let leader = cluster.nodes[0].shard.partitions.clone();
+    leader.on_lease_lost();
+    for frame in [&long, &rotten, &good] {
+        assert_eq!(append(&mut cluster, 1, frame), ProduceRefusal::NotLeader(id()));
+        let no_lease = ProduceRefusal::Append(AppendRefusal::NotLeading(NotLeading::LeaseLost));
+        assert_eq!(append(&mut cluster, 0, frame), no_lease);
+    }
+    leader.on_lease_regained();
+    cluster.nodes[0].shard.append(&good, 1).unwrap();
 }
 
 #[test]

@@ -336,6 +336,7 @@ fn nothing_that_was_acknowledged_is_lost_whatever_happens() {
             "stale session",
             "isr change",
             "isr change refused",
+            "isr change of another epoch",
             "elected",
             "restarted",
             "flush reported",

@@ -1,8 +1,9 @@
 //! `sluice-sim cluster`: many seeds of a cluster, one with its trace, or the planted bugs of its protocol.
 
 use clap::Subcommand;
-use sluice_sim::cluster::run::{ClusterSeeds, run_cluster, run_clusters};
+use sluice_sim::cluster::run::{run_cluster, run_clusters};
 use sluice_sim::plants;
+use sluice_sim::sweep::{Range, tell_the_seed_of_a_panic};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -43,7 +44,7 @@ pub(crate) enum ClusterCommand {
 pub(crate) fn run(command: ClusterCommand) -> ExitCode {
     match command {
         ClusterCommand::Run { seeds, from, threads, coverage, keep_going } => {
-            run_many(ClusterSeeds { from, count: seeds, threads, keeps_going: keep_going }, coverage)
+            run_many(Range { from, count: seeds, threads, keeps_going: keep_going }, coverage)
         }
         ClusterCommand::Replay { seed } => replay(seed),
         ClusterCommand::Plants { seeds, only, workspace } => match plants::run_all(plants::CLUSTER, &workspace, &only, seeds) {
@@ -53,14 +54,14 @@ pub(crate) fn run(command: ClusterCommand) -> ExitCode {
     }
 }
 
-fn run_many(seeds: ClusterSeeds, coverage: bool) -> ExitCode {
-    tell_the_seed_of_a_panic();
+fn run_many(range: Range, coverage: bool) -> ExitCode {
+    tell_the_seed_of_a_panic(replay_command);
     let started = Instant::now();
-    let summary = run_clusters(seeds, &|seed, outcome| {
+    let summary = run_clusters(range, &|seed, outcome| {
         let seconds = started.elapsed().as_secs_f64();
         if let Some(message) = &outcome.violation {
-            println!("seed {seed} fails at step {} after {seconds:.1} s: {message}", outcome.events);
-        } else if (seed + 1 - seeds.from).is_multiple_of(100) {
+            println!("seed {seed} fails after {} events, {seconds:.1} s: {message}", outcome.events);
+        } else if (seed + 1 - range.from).is_multiple_of(100) {
             eprintln!("seed {seed}, {seconds:.1} s");
         }
     });
@@ -70,7 +71,7 @@ fn run_many(seeds: ClusterSeeds, coverage: bool) -> ExitCode {
     println!(
         "{} seeds from {} on, {} events, {} acknowledged, {} s of virtual time, {:.1} s",
         summary.seeds,
-        seeds.from,
+        range.from,
         summary.events,
         summary.acknowledged,
         summary.length_us / 1_000_000,
@@ -97,15 +98,4 @@ fn replay(seed: u64) -> ExitCode {
 
 fn replay_command(seed: u64) -> String {
     format!("cargo run --release -p sluice-sim -- cluster replay {seed}")
-}
-
-/// A release build ends at a panic, before anybody can catch it: whoever runs it has to be told which seed it was.
-fn tell_the_seed_of_a_panic() {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        before(panic);
-        if let Some(seed) = sluice_sim::run::seed_of_this_thread() {
-            eprintln!("seed {seed}: panic; replay it with: {}", replay_command(seed));
-        }
-    }));
 }

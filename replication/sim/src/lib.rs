@@ -22,5 +22,6 @@ pub mod plants;
 pub mod rot;
 pub mod run;
 pub mod shard_life;
+pub mod sweep;
 pub mod trace;
 pub mod world;

@@ -6,7 +6,8 @@ mod cluster_command;
 use clap::{Parser, Subcommand};
 use sluice_sim::plan::Mask;
 use sluice_sim::plants;
-use sluice_sim::run::{Failure, Progress, Seeds, Settings, minimised, run_seed, run_seeds};
+use sluice_sim::run::{Failure, Progress, Settings, minimised, run_seed, run_seeds};
+use sluice_sim::sweep::{Range, tell_the_seed_of_a_panic};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -71,7 +72,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { seeds, from, threads, without, coverage, keep_going } => match Mask::parse(&without) {
-            Ok(mask) => run(Seeds { from, count: seeds, threads, mask, keeps_going: keep_going }, coverage),
+            Ok(mask) => run(Range { from, count: seeds, threads, keeps_going: keep_going }, mask, coverage),
             Err(message) => usage(&message),
         },
         Command::Replay { seed, steps, calls, without } => match Mask::parse(&without) {
@@ -86,10 +87,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(seeds: Seeds, coverage: bool) -> ExitCode {
-    tell_the_seed_of_a_panic(seeds);
+fn run(range: Range, mask: Mask, coverage: bool) -> ExitCode {
+    let settings = Settings { mask, ..Settings::default() };
+    tell_the_seed_of_a_panic(move |seed| Failure { seed, message: String::new(), settings }.command());
     let started = Instant::now();
-    let summary = run_seeds(seeds, &|progress| match progress {
+    let summary = run_seeds(range, mask, &|progress| match progress {
         Progress::Ran(count) => eprintln!("{count} seeds, {:.1} s", started.elapsed().as_secs_f64()),
         Progress::Failed(seed, outcome) => {
             let message = outcome.violation.as_deref().unwrap_or_default();
@@ -102,7 +104,7 @@ fn run(seeds: Seeds, coverage: bool) -> ExitCode {
     println!(
         "{} seeds from {} on, {} steps, {} events, {:.1} s",
         summary.seeds,
-        seeds.from,
+        range.from,
         summary.steps,
         summary.events,
         started.elapsed().as_secs_f64()
@@ -111,7 +113,7 @@ fn run(seeds: Seeds, coverage: bool) -> ExitCode {
     if summary.failures > 1 {
         return failed(&format!("{} seeds fail, the lowest is {seed}", summary.failures));
     }
-    let failure = minimised(seed, seeds.mask, &outcome);
+    let failure = minimised(seed, mask, &outcome);
     failed(&format!("seed {seed}: {}\nreplay it with: {}", failure.message, failure.command()))
 }
 
@@ -122,19 +124,6 @@ fn replay(seed: u64, settings: Settings) -> ExitCode {
         None => ExitCode::SUCCESS,
         Some(message) => failed(&format!("seed {seed}: {message}")),
     }
-}
-
-/// A release build ends at a panic, before anybody can catch it: whoever runs it has to be told which seed it was.
-fn tell_the_seed_of_a_panic(seeds: Seeds) {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        before(panic);
-        if let Some(seed) = sluice_sim::run::seed_of_this_thread() {
-            let settings = Settings { mask: seeds.mask, ..Settings::default() };
-            let failure = Failure { seed, message: String::new(), settings };
-            eprintln!("seed {seed}: panic; replay it with: {}", failure.command());
-        }
-    }));
 }
 
 fn usage(message: &str) -> ExitCode {

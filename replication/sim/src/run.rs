@@ -1,13 +1,11 @@
-//! One seed from its first start to its last, many of them on several threads, and what a failing one is told as.
+//! One seed from its first start to its last, many of them, and what a failing one is told as.
 
 use crate::coverage::Coverage;
 use crate::oracle::Violation;
 use crate::plan::{Mask, OPERATIONS};
+use crate::sweep::{Range, note_seed, sweep};
 use crate::world::World;
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// How a seed is run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,20 +24,6 @@ pub struct Outcome {
     pub steps: u64,
     pub coverage: Coverage,
     pub violation: Option<String>,
-}
-
-thread_local! {
-    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-/// The seed that runs on this thread, for whoever reports a panic.
-#[must_use]
-pub fn seed_of_this_thread() -> Option<u64> {
-    SEED.get()
-}
-
-pub(crate) fn note_seed(seed: u64) {
-    SEED.set(Some(seed));
 }
 
 /// Runs one seed. A panic of the code under test is a violation like any other.
@@ -130,17 +114,6 @@ pub struct Summary {
     pub failures: u64,
 }
 
-/// Many seeds.
-#[derive(Clone, Copy, Debug)]
-pub struct Seeds {
-    pub from: u64,
-    pub count: u64,
-    pub threads: usize,
-    pub mask: Mask,
-    /// Goes on after a seed that fails.
-    pub keeps_going: bool,
-}
-
 /// What is heard while seeds run.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
@@ -150,40 +123,26 @@ pub enum Progress<'a> {
 }
 
 /// Runs seeds on several threads, until one fails or all of them.
-pub fn run_seeds(seeds: Seeds, on_progress: &(dyn Fn(Progress<'_>) + Sync)) -> Summary {
-    let Seeds { from, count, threads, mask, keeps_going } = seeds;
-    let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
-    let summary = Mutex::new(Summary::default());
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= from + count {
-                break;
-            }
-            let outcome = run_seed(seed, Settings { mask, ..Settings::default() });
-            let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
-            summary.seeds += 1;
-            summary.steps += outcome.steps;
-            summary.events += outcome.events;
-            summary.coverage.add(&outcome.coverage);
-            if summary.seeds.is_multiple_of(1000) {
-                on_progress(Progress::Ran(summary.seeds));
-            }
-            if outcome.violation.is_none() {
-                continue;
-            }
+pub fn run_seeds(range: Range, mask: Mask, on_progress: &(dyn Fn(Progress<'_>) + Sync)) -> Summary {
+    let mut summary = Summary::default();
+    let run = |seed| run_seed(seed, Settings { mask, ..Settings::default() });
+    sweep(range, run, |seed, outcome| {
+        summary.seeds += 1;
+        summary.steps += outcome.steps;
+        summary.events += outcome.events;
+        summary.coverage.add(&outcome.coverage);
+        if summary.seeds.is_multiple_of(1000) {
+            on_progress(Progress::Ran(summary.seeds));
+        }
+        let fails = outcome.violation.is_some();
+        if fails {
             on_progress(Progress::Failed(seed, &outcome));
-            stop.fetch_or(!keeps_going, Ordering::Relaxed);
             summary.failures += 1;
             if summary.failure.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
                 summary.failure = Some((seed, outcome));
             }
         }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(work);
-        }
+        fails
     });
-    summary.into_inner().unwrap_or_else(PoisonError::into_inner)
+    summary
 }

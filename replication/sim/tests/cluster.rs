@@ -1,14 +1,16 @@
 //! Simulated clusters over many seeds, and some of them twice.
 
-use sluice_sim::cluster::run::{ClusterSeeds, run_cluster, run_clusters};
+use sluice_sim::cluster::plan::FAULTS;
+use sluice_sim::cluster::run::{run_cluster, run_clusters};
 use sluice_sim::plants::{CLUSTER, check_applies, plants};
+use sluice_sim::sweep::Range;
 use std::path::Path;
 
 /// `sluice-sim cluster run --from` takes others.
 const FROM: u64 = sluice_sim::plants::FROM;
 const COUNT: u64 = 300;
 
-/// What so many seeds have to meet. A simulator that meets nothing proves nothing.
+/// What so many seeds have to meet, beside every fault. A simulator that meets nothing proves nothing.
 const EXPECTED: &[&str] = &[
     "a clean stop",
     "a folder is lost",
@@ -55,14 +57,15 @@ const EXPECTED: &[&str] = &[
 #[test]
 fn whatever_befalls_a_cluster_nothing_acknowledged_is_lost_and_it_heals() {
     println!("{COUNT} seeds from {FROM} on");
-    let summary = run_clusters(ClusterSeeds { from: FROM, count: COUNT, threads: 2, keeps_going: false }, &|_, _| {});
+    let summary = run_clusters(Range { from: FROM, count: COUNT, threads: 2, keeps_going: false }, &|_, _| {});
     if let [(seed, message), ..] = summary.failures.as_slice() {
         panic!("seed {seed}: {message}\nreplay it with: cargo run --release -p sluice-sim -- cluster replay {seed}");
     }
     assert_eq!(summary.seeds, COUNT);
     let seconds = summary.length_us / 1_000_000;
     println!("{} events, {} acknowledged, {seconds} s of virtual time", summary.events, summary.acknowledged);
-    let missing: Vec<&str> = EXPECTED.iter().copied().filter(|name| summary.coverage.count(name) == 0).collect();
+    let expected = EXPECTED.iter().copied().chain(FAULTS.iter().map(|(_, name, _)| *name));
+    let missing: Vec<&str> = expected.filter(|name| summary.coverage.count(name) == 0).collect();
     assert!(missing.is_empty(), "never met: {missing:?}");
 }
 

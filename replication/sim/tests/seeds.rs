@@ -3,7 +3,8 @@
 use sluice_sim::coverage::{Coverage, EXPECTED};
 use sluice_sim::plan::Mask;
 use sluice_sim::plants::{STORAGE, check_applies, plants};
-use sluice_sim::run::{Seeds, Settings, minimised, run_seed, run_seeds};
+use sluice_sim::run::{Settings, minimised, run_seed, run_seeds};
+use sluice_sim::sweep::Range;
 use std::path::Path;
 
 /// `sluice-sim run --from` takes others.
@@ -13,9 +14,9 @@ const COUNT: u64 = 750;
 #[test]
 fn whatever_happens_nothing_acknowledged_is_lost_altered_reordered_or_invented() {
     let mask = Mask::default();
-    let seeds = Seeds { from: FROM, count: COUNT, threads: 2, mask, keeps_going: false };
+    let seeds = Range { from: FROM, count: COUNT, threads: 2, keeps_going: false };
     println!("{COUNT} seeds from {FROM} on");
-    let summary = run_seeds(seeds, &|_| {});
+    let summary = run_seeds(seeds, mask, &|_| {});
     if let Some((seed, outcome)) = &summary.failure {
         let failure = minimised(*seed, mask, outcome);
         panic!("seed {seed}: {:?}\nshortest: {}\nreplay it with: {}", outcome.violation, failure.message, failure.command());

@@ -21,13 +21,16 @@ enum Memory {
 impl DirectBuffer {
     /// `len` zero bytes; a multiple of the block.
     pub(super) fn zeroed(len: usize) -> DirectBuffer {
+        let mut buffer = DirectBuffer::scratch(len);
+        buffer.fill(0);
+        buffer
+    }
+
+    /// `len` bytes of what was there before; a multiple of the block.
+    pub(super) fn scratch(len: usize) -> DirectBuffer {
         assert!(len.is_multiple_of(BLOCK_LEN), "a buffer of {len} bytes is not whole blocks");
-        if len == 0 {
-            return DirectBuffer { memory: Memory::Empty };
-        }
-        let mut buffer = glommio::allocate_dma_buffer(len);
-        buffer.as_bytes_mut().fill(0);
-        DirectBuffer { memory: Memory::Owned(buffer) }
+        let memory = if len == 0 { Memory::Empty } else { Memory::Owned(glommio::allocate_dma_buffer(len)) };
+        DirectBuffer { memory }
     }
 
     pub(super) fn from_read(read: ReadResult) -> DirectBuffer {

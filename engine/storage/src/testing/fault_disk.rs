@@ -23,6 +23,8 @@ pub use crate::testing::fault_plan::FaultKind;
 
 /// EIO, the error of a device that gives up.
 const DEVICE_ERROR: i32 = 5;
+/// What a scratch buffer is full of.
+pub(crate) const SCRATCH_BYTE: u8 = 0xa5;
 
 /// Where the power goes: while the call of this number (from 0) is under way; at `call_count` after all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +197,13 @@ impl Disk for FaultDisk {
     fn buffer(&self, len: usize) -> Vec<u8> {
         assert!(len.is_multiple_of(BLOCK_LEN), "a buffer of {len} bytes is not a whole number of blocks");
         vec![0; len]
+    }
+
+    fn scratch_buffer(&self, len: usize) -> Vec<u8> {
+        let mut buffer = self.buffer(len);
+        // Not zeros, so that a test sees what nobody has written.
+        buffer.fill(SCRATCH_BYTE);
+        buffer
     }
 
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<FaultFile> {

@@ -7,7 +7,7 @@ use sluice_model::BrokerId;
 use sluice_protocol::{
     Api, BrokerChallengeAnswer, BrokerChallengeRequest, BrokerProofAnswer, BrokerProofRequest, BrokerRole,
     ControllerMessageAnswer, ControllerMessageKind, ControllerMessageRequest, HelloAnswer, HelloRequest, Introduction, ProofOf,
-    Refusal, supported_versions,
+    Refusal, negotiate, supported_versions,
 };
 use std::collections::HashMap;
 use std::io;
@@ -96,6 +96,7 @@ async fn prove(
     first.extend(written(2, &BrokerChallengeRequest::new(connecting, BrokerRole::Controller, to), &[])?);
     writer.write_all(&first).await?;
     let hello: HelloAnswer = accepted(&read_message(reader, STRANGER_LEN_MAX).await?)?;
+    check_versions(&hello)?;
     let challenge: BrokerChallengeAnswer = accepted(&read_message(reader, STRANGER_LEN_MAX).await?)?;
     let accepting = challenge.name();
     if hello.error != 0 || challenge.error != 0 || accepting.broker != to {
@@ -109,6 +110,19 @@ async fn prove(
         return Err(invalid(format!("broker {to} has not proved to know the cluster's secret: {}", answer.text)));
     }
     Ok(())
+}
+
+/// What follows has to be spoken by both.
+fn check_versions(hello: &HelloAnswer) -> io::Result<()> {
+    let spoken = negotiate(&supported_versions(), &hello.versions);
+    let needed = [Api::BrokerChallenge, Api::BrokerProof, Api::ControllerMessage];
+    match needed.into_iter().find(|api| spoken.version(*api).is_none()) {
+        Some(api) if hello.error == 0 => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("it does not speak {api} as this broker does: run the same version on both"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The answer in its own type; a refusal is an error.

@@ -89,6 +89,9 @@ impl ControllerListener {
         loop {
             let message = read_message(reader, STRANGER_LEN_MAX).await?;
             let id = message.prefix.correlation_id;
+            if let Err(error) = check_version(&message) {
+                return refuse_and_end(writer, id, error).await;
+            }
             match message.prefix.api() {
                 Some(Api::Hello) => {
                     message.decode::<HelloRequest>()?;
@@ -197,6 +200,7 @@ fn taken(unfinished: &mut Unfinished, message: Incoming) -> io::Result<Option<(C
     if message.prefix.api() != Some(Api::ControllerMessage) {
         return Err(invalid(format!("api {} is not spoken between controllers", message.prefix.api)));
     }
+    check_version(&message).map_err(|error| invalid(error.text))?;
     let request: ControllerMessageRequest = message.decode()?;
     if request.payload_len as usize != message.payload.len() {
         return Err(invalid(format!("{} bytes follow, {} are named", message.payload.len(), request.payload_len)));
@@ -204,6 +208,17 @@ fn taken(unfinished: &mut Unfinished, message: Incoming) -> io::Result<Option<(C
     let kind = ControllerMessageKind::from_u8(request.kind).ok_or_else(|| invalid("an unknown kind of message".to_owned()))?;
     let whole = unfinished.on_part(message.prefix.correlation_id, message.payload, request.more)?;
     Ok(whole.map(|whole| (kind, whole)))
+}
+
+/// A body of another version is never read as one of this.
+fn check_version(message: &Incoming) -> Result<(), WireError> {
+    let Some(api) = message.prefix.api() else { return Ok(()) };
+    let (min, max) = api.versions();
+    if (min..=max).contains(&message.prefix.version) {
+        return Ok(());
+    }
+    let text = format!("{api} is spoken in versions {min} to {max} here, not {}", message.prefix.version);
+    Err(WireError::new(ErrorCode::UnsupportedVersion, text))
 }
 
 /// What is said is bounded: an answer that is too long is refused instead, so that nobody waits for it.

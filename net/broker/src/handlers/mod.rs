@@ -5,9 +5,12 @@ mod on_admin;
 mod on_broker_challenge;
 mod on_broker_proof;
 mod on_delete_records;
+mod on_describe_cluster;
 mod on_describe_metrics;
 mod on_describe_partitions;
+mod on_describe_replicas;
 mod on_describe_shard;
+mod on_elect_leaders;
 mod on_fetch;
 pub(crate) mod on_hello;
 pub(crate) mod on_init_producer;
@@ -64,6 +67,9 @@ impl DataPlane {
             Api::DescribePartitions => self.on_describe_partitions(to, body),
             Api::DescribeShard => self.on_describe_shard(to, body),
             Api::DescribeMetrics => self.on_describe_metrics(to, body),
+            Api::DescribeCluster => self.on_describe_cluster(to, body),
+            Api::DescribeReplicas => self.on_describe_replicas(to, body),
+            Api::ElectLeaders => self.on_elect_leaders(to, body),
             Api::CreateTopic => self.on_create_topic(to, body),
             Api::DeleteTopic => self.on_delete_topic(to, body),
             Api::AlterTopic => self.on_alter_topic(to, body),

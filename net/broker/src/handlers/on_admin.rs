@@ -18,8 +18,8 @@ const QUESTION_LEN: usize = 512;
 
 impl DataPlane {
     pub(crate) fn on_create_topic(&mut self, to: ReplyTo, body: &[u8]) -> Result<(), Malformed> {
-        let CreateTopicRequest { name, partitions, settings } = decode(body)?;
-        self.ask(to, Api::CreateTopic, body, Question::CreateTopic { name, partitions, settings });
+        let CreateTopicRequest { name, partitions, replicas, settings } = decode(body)?;
+        self.ask(to, Api::CreateTopic, body, Question::CreateTopic { name, partitions, replicas, settings });
         Ok(())
     }
 
@@ -35,7 +35,7 @@ impl DataPlane {
         Ok(())
     }
 
-    fn ask(&mut self, to: ReplyTo, api: Api, body: &[u8], question: Question) {
+    pub(super) fn ask(&mut self, to: ReplyTo, api: Api, body: &[u8], question: Question) {
         if self.controls.len() >= OPEN_QUESTIONS_MAX {
             return self.refuse(to, WireError::control_busy());
         }
@@ -61,6 +61,9 @@ impl DataPlane {
         }
         let Some(PendingControl { to, api, reservation }) = self.controls.remove(Key::from_u64(token)) else { return };
         drop(reservation);
+        if api == Api::ElectLeaders {
+            return self.on_leaders_elected(to, answer);
+        }
         let refused = match &answer {
             Answer::Refused(error) => Some(error.clone()),
             _ => None,

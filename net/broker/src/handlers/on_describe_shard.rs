@@ -4,6 +4,7 @@ use crate::answer::ReplyTo;
 use crate::data_plane::DataPlane;
 use crate::error_table::WireError;
 use crate::opened::Opened;
+use sluice_metadata::Broker;
 use sluice_model::limits::{DAMAGED_RANGES_PER_ANSWER_MAX, FINDINGS_PER_ANSWER_MAX};
 use sluice_model::{Offset, TopicPartition};
 use sluice_partition::{ScrubReport, ScrubStatus};
@@ -51,7 +52,8 @@ impl DataPlane {
 
     fn scrub_progress(&self, status: &ScrubStatus) -> ScrubProgress {
         let config = &self.parts.config;
-        let shard_count = self.parts.view.get().shards().count().max(1) as u64;
+        let view = self.parts.view.get();
+        let shard_count = view.image.broker(view.broker).map_or(1, Broker::shard_count).max(1) as u64;
         let rate_len = if config.scrub_interval_ms == 0 { 0 } else { config.scrub_rate_len / shard_count };
         ScrubProgress {
             rate_len,

@@ -64,7 +64,7 @@ impl DataPlane {
         match answer {
             Answer::ProducerIds(block) => self.producer_ids.next_block = block,
             Answer::Refused(error) => return self.refuse_waiting(error),
-            Answer::TopicCreated(_) | Answer::Done => return,
+            Answer::TopicCreated(_) | Answer::Done | Answer::Elected { .. } => return,
         }
         while let Some(to) = self.producer_ids.waiting.pop_front() {
             match self.producer_ids.take() {

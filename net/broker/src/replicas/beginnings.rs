@@ -8,6 +8,8 @@ use sluice_replica::LogBeginning;
 #[derive(Debug, Default)]
 pub(crate) struct PartialBeginning {
     beginning: Option<LogBeginning>,
+    /// The last producer of it.
+    last: Option<ProducerId>,
 }
 
 /// What one more answer makes of it.
@@ -22,7 +24,12 @@ pub(crate) enum Progress {
 impl PartialBeginning {
     /// `part` came, and `more` is to come.
     pub(crate) fn on_part(&mut self, part: LogBeginning, more: bool) -> Progress {
-        let last = part.producers.iter().last().map(|(id, _)| id);
+        let (first, last) = (part.producers.iter().next(), part.producers.iter().last());
+        let last = last.map(|(id, _)| id);
+        // What was told already was not asked for, and could be told for ever.
+        if first.is_some_and(|(first, _)| self.last.is_some_and(|told| first <= told)) {
+            return Progress::Broken;
+        }
         match &mut self.beginning {
             None => self.beginning = Some(part),
             Some(whole) => {
@@ -35,6 +42,7 @@ impl PartialBeginning {
                 part.producers.iter().for_each(|(id, entry)| whole.producers.insert(id, entry.clone()));
             }
         }
+        self.last = last.or(self.last);
         match (more, last, &self.beginning) {
             (false, _, _) => self.beginning.take().map_or(Progress::Broken, Progress::Whole),
             (true, Some(last), Some(whole)) if whole.producers.len() <= PRODUCERS_PER_PARTITION_MAX => Progress::More(last),
@@ -82,6 +90,9 @@ mod tests {
         assert!(matches!(partial.on_part(part(10, 3..5), false), Progress::Broken));
         let mut endless = PartialBeginning::default();
         assert!(matches!(endless.on_part(part(9, 0..PRODUCERS_PER_PARTITION_MAX as i64 + 1), true), Progress::Broken));
+        let mut repeating = PartialBeginning::default();
+        assert!(matches!(repeating.on_part(part(9, 0..3), true), Progress::More(ProducerId(2))));
+        assert!(matches!(repeating.on_part(part(9, 0..3), true), Progress::Broken), "the same again");
         assert!(matches!(PartialBeginning::default().on_part(part(9, 0..0), true), Progress::Broken), "more, and nothing here");
     }
 }

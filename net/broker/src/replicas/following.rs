@@ -327,6 +327,9 @@ impl DataPlane {
         for (id, trouble) in troubles {
             tracing::error!(partition = %id, "this replica has stopped and keeps what it has: {trouble}");
         }
+        let mut refused = Vec::new();
+        opened.partitions.take_refused_states(&mut refused);
+        refused.iter().for_each(|(id, refusal)| crate::apply_view::log_refused_state(*id, refusal));
     }
 }
 

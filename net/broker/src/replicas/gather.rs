@@ -196,8 +196,8 @@ impl<'a> Gathered<'a> {
 
 /// The ready partitions of the session, those behind the one that was served last before the others.
 fn candidates(source: &Source<'_>, link: &Link) -> Vec<(TopicPartition, Fetched)> {
-    let ready = source.sessions.partitions(source.from).filter(|(id, _)| link.ready.contains(id));
-    let mut candidates: Vec<_> = ready.map(|(id, fetched)| (id, *fetched)).collect();
+    let ready = link.ready.iter().filter_map(|&id| Some((id, *source.sessions.partition(source.from, id)?)));
+    let mut candidates: Vec<_> = ready.collect();
     if let Some(last) = link.last_served {
         let behind = candidates.partition_point(|(id, _)| *id <= last);
         candidates.rotate_left(behind);

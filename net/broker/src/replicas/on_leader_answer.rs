@@ -125,6 +125,7 @@ impl DataPlane {
             }
             ReplicaOutcome::Refused { error, text } => {
                 tracing::debug!(partition = %id, error, text, "the leader does not serve this replica now");
+                fetcher.session.on_refused(id);
                 put_off_us = REFUSED_US;
             }
         }

@@ -90,7 +90,7 @@ impl DataPlane {
     }
 
     fn is_named(&self, of: ReplicaOf) -> bool {
-        self.leading.sessions.partitions(of.from).any(|(id, fetched)| id == of.id && fetched.fetch == of.fetch)
+        self.leading.sessions.partition(of.from, of.id).is_some_and(|fetched| fetched.fetch == of.fetch)
     }
 
     /// What a follower says of one partition: the partition's leader judges it.

@@ -79,7 +79,8 @@ impl RawClient {
     /// The bytes of a request under a fresh correlation id.
     pub fn encode<M: Message>(&mut self, message: &M, frames: &[u8]) -> (u32, Vec<u8>) {
         self.correlation_id += 1;
-        let mut bytes = encode(self.correlation_id, 0, message, frames.len()).expect("within the limits").to_vec();
+        let mut bytes =
+            encode(self.correlation_id, M::API.versions().1, message, frames.len()).expect("within the limits").to_vec();
         bytes.extend_from_slice(frames);
         (self.correlation_id, bytes)
     }
@@ -133,7 +134,7 @@ impl RawClient {
 
     pub fn create_topic_with(&mut self, name: &str, partitions: u32, settings: &[(&str, &str)]) -> [u8; 16] {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let answer = self.call(&CreateTopicRequest { name: name.to_owned(), partitions, settings });
+        let answer = self.call(&CreateTopicRequest { name: name.to_owned(), partitions, replicas: None, settings });
         assert_eq!((answer.error, &*answer.text), (0, ""));
         answer.topic_id
     }

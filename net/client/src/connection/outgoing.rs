@@ -4,12 +4,21 @@ use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::time::Instant;
 
 /// Slices of one gathered write; the kernel takes 1024 at most.
 const SLICES_PER_WRITE_MAX: usize = 64;
 
 /// Called with true when the last byte of a message left, with false when it will not.
 pub(super) type OnSent = Box<dyn FnOnce(bool) + Send>;
+
+/// A message that gets no answer.
+struct Unsent {
+    end: u64,
+    /// By when it has to have left.
+    deadline: Instant,
+    on_sent: OnSent,
+}
 
 #[derive(Default)]
 pub(super) struct Outgoing {
@@ -18,16 +27,17 @@ pub(super) struct Outgoing {
     written: u64,
     /// Bytes pushed so far.
     pushed: u64,
-    on_sent: VecDeque<(u64, OnSent)>,
+    unsent: VecDeque<Unsent>,
 }
 
 impl Outgoing {
-    pub(super) fn push(&mut self, head: Bytes, frames: Vec<Bytes>, on_sent: Option<OnSent>) {
+    pub(super) fn push(&mut self, head: Bytes, frames: Vec<Bytes>, unanswered: Option<(Instant, OnSent)>) {
         for chunk in std::iter::once(head).chain(frames).filter(|c| !c.is_empty()) {
             self.pushed += chunk.len() as u64;
             self.chunks.push_back(chunk);
         }
-        self.on_sent.extend(on_sent.map(|on_sent| (self.pushed, on_sent)));
+        let end = self.pushed;
+        self.unsent.extend(unanswered.map(|(deadline, on_sent)| Unsent { end, deadline, on_sent }));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -64,16 +74,21 @@ impl Outgoing {
     /// What was sent whole since the last call.
     pub(super) fn take_sent(&mut self) -> Vec<OnSent> {
         let mut sent = Vec::new();
-        while self.on_sent.front().is_some_and(|(end, _)| *end <= self.written) {
-            sent.extend(self.on_sent.pop_front().map(|(_, on_sent)| on_sent));
+        while self.unsent.front().is_some_and(|unsent| unsent.end <= self.written) {
+            sent.extend(self.unsent.pop_front().map(|unsent| unsent.on_sent));
         }
         sent
+    }
+
+    /// By when the first message without an answer has to have left; what was sent first is due first.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.unsent.front().map(|unsent| unsent.deadline)
     }
 
     /// At the end of the connection: what will not be sent any more.
     pub(super) fn take_unsent(&mut self) -> Vec<OnSent> {
         self.chunks.clear();
-        self.on_sent.drain(..).map(|(_, on_sent)| on_sent).collect()
+        self.unsent.drain(..).map(|unsent| unsent.on_sent).collect()
     }
 
     fn advance(&mut self, mut len: usize) {

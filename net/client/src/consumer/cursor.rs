@@ -80,8 +80,6 @@ pub(super) struct Cursor {
     pub(super) from_ms: Option<i64>,
     /// Counts seeks; answers to fetches of an older one are thrown away.
     pub(super) generation: u64,
-    /// A fetch is on the wire.
-    pub(super) in_flight: bool,
     /// An error was given, or waits to be; nothing is fetched until a seek.
     pub(super) stopped: bool,
     /// Nothing is fetched or handed out until it is resumed.
@@ -112,7 +110,7 @@ impl Cursor {
     pub(super) fn seek(&mut self, offset: u64) {
         self.generation += 1;
         (self.fetch_offset, self.position) = (offset, offset);
-        (self.in_flight, self.stopped) = (false, false);
+        (self.asked, self.stopped) = (None, false);
         self.needed_len = None;
         self.out_of_range_ms = None;
         self.not_before_ms = 0;
@@ -133,7 +131,7 @@ impl Cursor {
 
     /// The fetch ended without an answer for this partition.
     pub(super) fn on_no_answer(&mut self, now_ms: u64) {
-        self.in_flight = false;
+        self.asked = None;
         self.leader.on_failure();
         self.pause(now_ms);
     }
@@ -147,7 +145,7 @@ impl Cursor {
         reset: ResetPolicy,
         arrivals: &mut Vec<Arrival>,
     ) -> Next {
-        self.in_flight = false;
+        self.asked = None;
         let code = code_of(entry.error);
         if matches!(code, ErrorCode::None | ErrorCode::Damaged | ErrorCode::FetchTooSmall) {
             self.high_watermark = self.high_watermark.max(Some(entry.high_watermark));

@@ -1,6 +1,7 @@
 //! What a cursor makes of answers.
 
 use super::*;
+use crate::producer::partition_queue::Peer;
 use sluice_model::frame::LeaderSeal;
 use sluice_model::{LeaderEpoch, Offset, PartitionIndex, ProducerBatch, ProducerEpoch, ProducerId, Sequence, TopicPartition};
 
@@ -12,17 +13,18 @@ fn leader(host: &str) -> Leader {
 }
 
 fn cursor(offset: u64) -> Cursor {
+    let peer = Peer { session_id: [0; 16], broker_id: 1 };
+    let connection = ConnectionId { number: 1, peer };
     Cursor {
         from_ms: None,
         topic: "t".into(),
         partition: 1,
         topic_id: TOPIC,
         leader: leader("here"),
-        asked: None,
+        asked: Some(Asked { address: Address::new("here", 1), connection, since_ms: 0 }),
         fetch_offset: offset,
         position: offset,
         generation: 0,
-        in_flight: true,
         stopped: false,
         paused: false,
         needed_len: None,
@@ -84,7 +86,7 @@ fn code(code: ErrorCode) -> FetchedPartition {
 fn frames_follow_one_another() {
     let mut cursor = cursor(0);
     assert_eq!(first_offsets(&arrive(&mut cursor, 0, &[frame(0, 5), frame(5, 1)])), [0, 5]);
-    assert_eq!((cursor.fetch_offset, cursor.in_flight, cursor.high_watermark), (6, false, Some(100)));
+    assert_eq!((cursor.fetch_offset, cursor.asked.is_some(), cursor.high_watermark), (6, false, Some(100)));
 }
 
 #[test]

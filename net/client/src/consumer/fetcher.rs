@@ -27,8 +27,6 @@ const ENTRY_LEN: u32 = 512;
 const ANSWER_LEN: u32 = 256;
 /// Least room worth a fetch, bytes.
 const FETCH_LEN_LEAST: u32 = 64 * 1024;
-/// Who leads is asked again while a connection takes longer than this to stand.
-const CONNECT_PATIENCE: Duration = Duration::from_millis(200);
 
 pub(super) struct ConsumerShared {
     pub(super) client: Client,
@@ -88,7 +86,7 @@ fn pump(shared: &Arc<ConsumerShared>) -> Option<u64> {
     let (mut wanted, mut next_ms) = leave_quiet_leaders(shared, &state, now_ms);
     let share = shared.share(&state);
     let mut by_address: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
-    for (index, cursor) in state.cursors.iter().enumerate().filter(|(_, c)| !c.in_flight && !c.stopped && !c.paused) {
+    for (index, cursor) in state.cursors.iter().enumerate().filter(|(_, c)| c.asked.is_none() && !c.stopped && !c.paused) {
         if cursor.not_before_ms > now_ms {
             next_ms = earliest(next_ms, cursor.not_before_ms);
             continue;
@@ -106,12 +104,8 @@ fn pump(shared: &Arc<ConsumerShared>) -> Option<u64> {
             }
             continue;
         };
-        let fetch = prepare(shared, &mut state, address, cursors, share);
-        if let Some((_, in_flight)) = &fetch {
-            let (address, connection) = (in_flight.address.clone(), connection.id());
-            let asked = Asked { address, connection, since_ms: now_ms };
-            in_flight.cursors.iter().for_each(|&(c, _)| state.cursors[c].asked = Some(asked.clone()));
-        }
+        let asked = Asked { address, connection: connection.id(), since_ms: now_ms };
+        let fetch = prepare(shared, &mut state, asked, cursors, share);
         fetches.extend(fetch.map(|fetch| (connection, fetch)));
     }
     drop(state);
@@ -132,7 +126,7 @@ fn leave_quiet_leaders(shared: &ConsumerShared, state: &State, now_ms: u64) -> (
     let quiet_ms = u64::try_from(shared.client.quiet().as_millis()).unwrap_or(u64::MAX);
     let patience_ms = u64::from(shared.config.fetch_wait_ms_max) + quiet_ms;
     let (mut topics, mut next_ms) = (Vec::new(), None);
-    for cursor in state.cursors.iter().filter(|c| c.in_flight) {
+    for cursor in &state.cursors {
         let Some(asked) = &cursor.asked else { continue };
         if now_ms < asked.since_ms + patience_ms {
             next_ms = earliest(next_ms, asked.since_ms + patience_ms);
@@ -142,10 +136,7 @@ fn leave_quiet_leaders(shared: &ConsumerShared, state: &State, now_ms: u64) -> (
             topics.push(cursor.topic.clone());
         }
         if cursor.leader.address().is_some_and(|leader| *leader != asked.address) {
-            let open = shared.client.link(&asked.address, Lane::Fetch).open();
-            if let Some(open) = open.filter(|open| open.id() == asked.connection) {
-                open.close("it does not answer, and another broker leads what it was asked for");
-            }
+            shared.client.link(&asked.address, Lane::Fetch).leave(asked.connection);
         }
     }
     (topics, next_ms)
@@ -155,15 +146,16 @@ fn leave_quiet_leaders(shared: &ConsumerShared, state: &State, now_ms: u64) -> (
 fn prepare(
     shared: &ConsumerShared,
     state: &mut State,
-    address: Address,
+    asked: Asked,
     mut cursors: Vec<usize>,
     share: usize,
 ) -> Option<(FetchRequest, InFlight)> {
     let least = FETCH_LEN_LEAST.min(u32::try_from(share).unwrap_or(u32::MAX)) as usize;
-    let mut used = state.used.get(&address).copied().unwrap_or_default();
+    let address = &asked.address;
+    let mut used = state.used.get(address).copied().unwrap_or_default();
     if share.saturating_sub(used) < least {
-        state.discard_paused(&address);
-        used = state.used.get(&address).copied().unwrap_or_default();
+        state.discard_paused(address);
+        used = state.used.get(address).copied().unwrap_or_default();
     }
     let room = u32::try_from(share.saturating_sub(used)).unwrap_or(u32::MAX);
     let len_max = shared.config.fetch_len_max.min(room);
@@ -204,8 +196,8 @@ fn prepare(
         reserved: len_max as usize,
         address: address.clone(),
     };
-    cursors.iter().for_each(|&c| state.cursors[c].in_flight = true);
-    *state.used.entry(address).or_default() += in_flight.reserved;
+    *state.used.entry(address.clone()).or_default() += in_flight.reserved;
+    cursors.iter().for_each(|&c| state.cursors[c].asked = Some(asked.clone()));
     Some((request, in_flight))
 }
 
@@ -279,19 +271,8 @@ fn cut(answer: &Answer, in_flight: &InFlight) -> Result<Vec<(FetchedPartition, B
 
 fn connect(shared: Arc<ConsumerShared>, address: Address) {
     tokio::spawn(async move {
-        let link = shared.client.link(&address, Lane::Fetch);
-        let mut connecting = std::pin::pin!(link.connection());
-        let connected = loop {
-            tokio::select! {
-                connected = &mut connecting => break connected,
-                () = tokio::time::sleep(CONNECT_PATIENCE) => look_elsewhere(&shared, &address),
-            }
-        };
+        shared.client.link(&address, Lane::Fetch).connection_or(|| look_elsewhere(&shared, &address)).await;
         lock(&shared.state).connecting.remove(&address);
-        if let Err(error) = connected {
-            tracing::debug!(%address, %error, "no connection to a shard");
-            look_elsewhere(&shared, &address);
-        }
         shared.wake.notify_one();
     });
 }

@@ -67,7 +67,7 @@ impl ConsumerShared {
                     let error = cursor.stop(cause);
                     // What was fetched behind it is not handed out before somebody decides.
                     cursor.generation += 1;
-                    cursor.in_flight = false;
+                    cursor.asked = None;
                     return Err(error);
                 }
             }

@@ -68,6 +68,8 @@ pub(crate) struct TopicSlot {
     pub(crate) info: Arc<TopicInfo>,
     pub(crate) slots: Vec<SlotIndex>,
     pub(crate) refreshing: Refreshing,
+    /// When a producer that gets no answers last asked who leads its partitions.
+    pub(crate) looked_ms: u64,
     sticky: Sticky,
 }
 
@@ -142,6 +144,7 @@ impl Accumulator {
                     info: info.clone(),
                     slots: Vec::new(),
                     refreshing: Refreshing::default(),
+                    looked_ms: now_ms,
                     sticky: Sticky::new(),
                 });
                 self.topics.len() - 1

@@ -23,9 +23,6 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who leads is asked again while a connection takes longer than this to stand.
-const CONNECT_PATIENCE: Duration = Duration::from_millis(200);
-
 type Timers = BinaryHeap<Reverse<(u64, SlotIndex)>>;
 
 /// A batch taken out to be sent.
@@ -147,7 +144,20 @@ fn prepare(
     if ripe {
         accumulator.seal(slot);
     }
+    if shared.config.acks == Acks::None {
+        look_up_leader(shared, accumulator, slot, now_ms, followup);
+    }
     Some(connection)
+}
+
+/// A leader that never answers never says that it leads no longer: who does is asked as often as of one that is silent.
+fn look_up_leader(shared: &ProducerShared, accumulator: &mut Accumulator, slot: SlotIndex, now_ms: u64, followup: &mut Followup) {
+    let topic = accumulator.slots[slot].topic;
+    let looked_ms = &mut accumulator.topics[topic].looked_ms;
+    if now_ms >= *looked_ms + shared.quiet_ms() {
+        *looked_ms = now_ms;
+        followup.add_refresh(topic);
+    }
 }
 
 /// A leader that does not answer may not be one any more. Once another one is known, what was sent to this one is not waited
@@ -168,9 +178,8 @@ fn leave_quiet_leader(
     if entry.leader.address() == entry.sent_to.as_ref() || entry.leader.address().is_none() {
         return;
     }
-    let open = entry.sent_to.as_ref().and_then(|address| shared.client.link(address, Lane::Produce).open());
-    if let Some(open) = open.filter(|open| open.id() == connection) {
-        open.close("it does not answer, and another broker leads what was sent to it");
+    if let Some(address) = &entry.sent_to {
+        shared.client.link(address, Lane::Produce).leave(connection);
     }
 }
 
@@ -181,21 +190,10 @@ fn connect(shared: &Arc<ProducerShared>, address: Address) {
     }
     let shared = shared.clone();
     tokio::spawn(async move {
-        let link = shared.client.link(&address, Lane::Produce);
-        let mut connecting = std::pin::pin!(link.connection());
-        let connected = loop {
-            tokio::select! {
-                connected = &mut connecting => break connected,
-                () = tokio::time::sleep(CONNECT_PATIENCE) => look_elsewhere(&shared, &address),
-            }
-        };
+        shared.client.link(&address, Lane::Produce).connection_or(|| look_elsewhere(&shared, &address)).await;
         // Before its partitions are ready: one that the driver looked at while the attempt still counted as under way
         // would wait for it, and nothing would wake it again.
         lock(&shared.connecting).remove(&address);
-        if let Err(error) = connected {
-            tracing::debug!(%address, %error, "no connection to a shard");
-            look_elsewhere(&shared, &address);
-        }
         let mut accumulator = shared.lock();
         for slot in 0..accumulator.slots.len() {
             if accumulator.slots[slot].leader.address() == Some(&address) {
@@ -279,7 +277,6 @@ fn take(
         return batches.map(|b| Taken { unanswered: None, ..taken(&b, stamp, BatchId(0)) }.with_batch(b)).collect();
     }
     let mut all = Vec::new();
-    entry.sent_to = entry.leader.address().cloned();
     while let Some(order) = entry.queue.next_send(now_ms, connection.id()) {
         order.batch.sendings += 1;
         if order.batch.sendings > 1 {
@@ -287,6 +284,10 @@ fn take(
             accumulator.retried.records += u64::from(order.batch.record_count);
         }
         all.push(taken(order.batch, order.stamp, order.id));
+    }
+    // Not before: what is still on the wire to the last leader is what `leave_quiet_leader` has to find.
+    if !all.is_empty() {
+        entry.sent_to = Some(connection.address().clone());
     }
     all
 }
@@ -348,7 +349,9 @@ fn submit_request(shared: &Arc<ProducerShared>, connection: &Connection, taken: 
         let batches: Vec<(SlotIndex, Batch)> =
             taken.into_iter().filter_map(|t| t.unanswered.map(|batch| (t.sent.slot, batch))).collect();
         let shared = shared.clone();
-        return connection.submit_unanswered(&request, frames, Box::new(move |sent| on_unanswered(&shared, batches, sent)));
+        let timeout = shared.client.request_timeout();
+        let on_sent = Box::new(move |sent| on_unanswered(&shared, batches, sent));
+        return connection.submit_unanswered(&request, frames, timeout, on_sent);
     }
     let sent: Vec<SentBatch> = taken.into_iter().map(|t| t.sent).collect();
     let (id, shared_then) = (connection.id(), shared.clone());

@@ -104,13 +104,16 @@ impl FakeBroker {
     /// A stopped broker comes back, at the same address or at another one.
     pub async fn start_again(&self, seat: u16, same_address: bool) {
         let port = if same_address { self.state().seats[seat as usize].address.port } else { 0 };
-        let listener = loop {
-            match TcpListener::bind(("127.0.0.1", port)).await {
-                Ok(listener) => break listener,
-                // The old one has not quite gone.
-                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+        let binding = async {
+            loop {
+                match TcpListener::bind(("127.0.0.1", port)).await {
+                    Ok(listener) => break listener,
+                    // The old one has not quite gone.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
             }
         };
+        let listener = tokio::time::timeout(LONG, binding).await.unwrap_or_else(|_| panic!("port {port} does not get free"));
         self.listen(seat, listener);
     }
 

@@ -22,7 +22,11 @@ pub(super) async fn connection(shared: Arc<Shared>, shard: u16, stream: TcpStrea
     let (mut reader, mut writer) = stream.into_split();
     let (sender, mut receiver) = unbounded_channel::<Vec<u8>>();
     let reading = async {
-        while let Some(incoming) = read(&mut reader).await {
+        loop {
+            while shared.state.lock().unwrap().seats[shard as usize].mode == Mode::Deaf {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let Some(incoming) = read(&mut reader).await else { return };
             if !handle(&shared, shard, incoming, &sender) {
                 return;
             }
@@ -109,6 +113,7 @@ fn handle(shared: &Arc<Shared>, shard: u16, incoming: Incoming, sender: &Unbound
             });
         }
         Api::ListOffsets => {
+            state.offset_questions += 1;
             let request = decode::<ListOffsetsRequest>(&body).unwrap();
             let partitions = request.partitions.iter().map(|p| list_offset(&mut state, shard, p)).collect();
             send(message(&prefix, &ListOffsetsAnswer { partitions }, &[]));

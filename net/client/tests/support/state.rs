@@ -38,10 +38,12 @@ pub enum Mode {
     Silent,
     /// It does nothing, and takes connections all the same.
     Frozen,
-    /// It leads partitions that it has not opened yet.
-    NotReady,
+    /// Of partitions that it leads it says this.
+    Refusing(ErrorCode),
     /// It knows of no topic: it has just started and is behind.
     Ignorant,
+    /// It reads nothing of what comes.
+    Deaf,
 }
 
 /// Who leads a partition.
@@ -70,6 +72,7 @@ pub struct State {
     pub hellos: u32,
     pub produces: u32,
     pub fetches: u32,
+    pub offset_questions: u32,
     /// So many of the next fetches end their connection.
     pub fetches_to_drop: u32,
     /// Partition lengths asked for by fetches, largest.
@@ -123,6 +126,7 @@ impl State {
             hellos: 0,
             produces: 0,
             fetches: 0,
+            offset_questions: 0,
             fetches_to_drop: 0,
             fetch_len_seen: 0,
             metadata_requests: 0,
@@ -172,7 +176,10 @@ impl State {
     pub fn refusal(&self, seat: u16, topic_id: &[u8; 16], partition: u32) -> Option<(ErrorCode, Option<ShardAddress>)> {
         let Some(truth) = self.leads(topic_id, partition) else { return Some((ErrorCode::UnknownTopic, None)) };
         if truth.seat == Some(seat) {
-            return (self.seats[seat as usize].mode == Mode::NotReady).then_some((ErrorCode::NotReady, None));
+            return match self.seats[seat as usize].mode {
+                Mode::Refusing(code) => Some((code, None)),
+                _ => None,
+            };
         }
         let Some(named) = self.seen_from(seat, topic_id, partition).and_then(|seen| seen.seat) else {
             return Some((ErrorCode::NotReady, None));

@@ -25,6 +25,8 @@ struct Wires {
     nodes: BTreeMap<BrokerId, ControllerNode>,
     /// From and to: nothing goes that way.
     cut: BTreeSet<(BrokerId, BrokerId)>,
+    /// How many answers to each broker's next calls are lost.
+    lost: BTreeMap<BrokerId, u32>,
     messages: u64,
 }
 
@@ -44,6 +46,10 @@ impl Transport for Link {
             wires.lock().unwrap().messages += 1;
             let answer = node.on_message(&message).await;
             sleep(HOP).await;
+            if let Some(left) = wires.lock().unwrap().lost.get_mut(&from).filter(|left| **left > 0) {
+                *left -= 1;
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
             if passes(to, from) { Ok(answer) } else { Err(io::ErrorKind::ConnectionReset.into()) }
         })
     }
@@ -161,6 +167,11 @@ impl Cluster {
         for other in others {
             wires.cut.extend([(id(broker), other), (other, id(broker))]);
         }
+    }
+
+    /// The answers to the next calls of a broker are lost; what it asked for has happened.
+    pub(crate) fn lose_answers(&self, broker: u32, count: u32) {
+        self.wires.lock().unwrap().lost.insert(id(broker), count);
     }
 
     pub(crate) fn heal(&self) {

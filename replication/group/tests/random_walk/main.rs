@@ -50,6 +50,7 @@ fn no_partition_is_ever_of_two_members_and_no_commit_is_lost() {
             ("batches lost", 200),
             ("appends refused", 200),
             ("log starts moved", 50),
+            ("snapshots outdated", 20),
             ("offsets reset", 100),
             ("topics changed", 200),
             ("subscriptions changed", 100),

@@ -51,6 +51,8 @@ pub(crate) struct World {
     waiting: Vec<Waiting>,
     /// The log start that waits until so much is committed.
     log_starts: Vec<(usize, usize)>,
+    /// What is left to append of a snapshot.
+    snapshot: Vec<Decision>,
     network: Vec<Message>,
     /// What was delivered, to come again long after.
     past: Vec<Message>,
@@ -99,6 +101,7 @@ impl World {
             before: Image::default(),
             waiting: Vec::new(),
             log_starts: Vec::new(),
+            snapshot: Vec::new(),
             network: Vec::new(),
             past: Vec::new(),
             clients: Vec::new(),
@@ -326,6 +329,7 @@ impl World {
         (self.committed, self.base) = (kept, kept);
         self.waiting.clear();
         self.log_starts.clear();
+        self.snapshot.clear();
         // What survived is decided; who asked for it does not hear of it.
         self.acknowledged_by_replay(&image);
         self.before = image.clone();
@@ -393,7 +397,18 @@ impl World {
     }
 
     fn take_snapshot(&mut self) {
-        for decision in self.coordinator.on_snapshot() {
+        if self.snapshot.is_empty() {
+            self.snapshot = self.coordinator.on_snapshot();
+            // Much may be decided until it is appended.
+            if self.one_in(3) {
+                return;
+            }
+        }
+        for decision in std::mem::take(&mut self.snapshot) {
+            if self.coordinator.is_outdated(&decision) {
+                self.count("snapshots outdated");
+                continue;
+            }
             if !self.append(decision, None) {
                 return;
             }

@@ -1,18 +1,16 @@
-//! An image as bytes: magic, version, checksum, then the rkyv archive. A snapshot stands for every batch up to it.
+//! An image as bytes. A snapshot stands for every batch up to it.
 //!
 //! The rows are frozen with the version, like records; what an image comes to know of later gets rows of a next one. The
 //! expensive mistake is to believe the bytes: what is read keeps every rule that applying records would have checked.
 
 use super::partition_rules::check_partition;
 use super::{ApplyError, Broker, DeletedTopic, Image, Topic};
-use crate::BatchError;
-use crate::batch::{checked_body, checksum};
 use crate::broker_state::BrokerState;
+use crate::framed::{FrameKind, FramedError, framed_bytes, from_framed};
 use crate::identity::{ClusterId, FolderId};
 use crate::partition_state::PartitionState;
 use crate::record::{Address, SettingOverride};
 use crate::topic_settings::TopicSettings;
-use rkyv::rancor::Failure;
 use rkyv::{Archive, Deserialize, Serialize};
 use sluice_model::{BrokerId, Incarnation, ProducerId, TopicId, TopicPartition};
 use std::collections::BTreeMap;
@@ -22,9 +20,8 @@ use std::sync::Arc;
 /// Largest snapshot, bytes. The largest cluster's stays far below it.
 pub const SNAPSHOT_LEN_MAX: usize = 256 * 1024 * 1024;
 
-const MAGIC: [u8; 3] = *b"SLI";
 const VERSION: u8 = 1;
-const HEADER_LEN: usize = 8;
+const KIND: FrameKind = FrameKind { magic: *b"SLI", version: VERSION, len_max: SNAPSHOT_LEN_MAX };
 
 #[derive(Archive, Serialize, Deserialize)]
 struct ImageRows {
@@ -74,7 +71,7 @@ struct StartRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotError {
     /// The bytes; what is said of a batch is said of them.
-    Bytes(BatchError),
+    Bytes(FramedError),
     /// They are intact and contradict the rules of an image.
     Rules(ApplyError),
 }
@@ -91,26 +88,17 @@ impl fmt::Display for SnapshotError {
 impl std::error::Error for SnapshotError {}
 
 impl Image {
+    /// # Panics
+    /// When it is longer than `SNAPSHOT_LEN_MAX`, which none of a largest cluster is.
     #[must_use]
     pub fn encode_snapshot(&self) -> Vec<u8> {
-        let mut head = Vec::with_capacity(HEADER_LEN + 256 * (self.partition_count + 1));
-        head.extend_from_slice(&MAGIC);
-        head.push(VERSION);
-        head.extend_from_slice(&[0; 4]);
-        let mut bytes = rkyv::api::high::to_bytes_in::<_, Failure>(&self.rows(), head)
-            .expect("writing to memory fails only beyond the 2 GiB that a relative pointer spans");
-        assert!(bytes.len() <= SNAPSHOT_LEN_MAX, "a snapshot of {} partitions has {} bytes", self.partition_count, bytes.len());
-        let crc = checksum(&bytes);
-        bytes[4..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
-        bytes
+        let framed = framed_bytes(&self.rows(), KIND, VERSION, 256 * (self.partition_count + 1));
+        framed.unwrap_or_else(|error| panic!("a snapshot of {} partitions: {error}", self.partition_count))
     }
 
     /// Reads bytes from disk or from outside. Never allocates more than a small multiple of their length.
     pub fn decode_snapshot(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let body = checked_body(bytes, MAGIC, VERSION, SNAPSHOT_LEN_MAX).map_err(SnapshotError::Bytes)?;
-        let unreadable = |_: Failure| SnapshotError::Bytes(BatchError::Unreadable);
-        let archived = rkyv::access::<ArchivedImageRows, Failure>(body).map_err(unreadable)?;
-        let rows = rkyv::deserialize::<ImageRows, Failure>(archived).map_err(unreadable)?;
+        let rows: ImageRows = from_framed(bytes, KIND).map_err(SnapshotError::Bytes)?;
         Self::from_rows(rows).map_err(SnapshotError::Rules)
     }
 

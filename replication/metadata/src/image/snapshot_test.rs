@@ -1,4 +1,5 @@
 use super::*;
+use crate::framed::{HEADER_LEN, checksum};
 use crate::testing::{Cluster, alter, altered, decide, with_topics};
 use crate::{DeleteTopic, on_delete_topic};
 
@@ -35,7 +36,7 @@ fn damage_a_newer_version_and_a_contradiction_are_told_apart() {
     newer[3] = VERSION + 1;
     let crc = checksum(&newer);
     newer[4..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
-    let expected = BatchError::NewerVersion { got: VERSION + 1, known: VERSION };
+    let expected = FramedError::NewerVersion { got: VERSION + 1, known: VERSION };
     assert_eq!(Image::decode_snapshot(&newer), Err(SnapshotError::Bytes(expected)));
     let mut rows = image.rows();
     rows.brokers.clear();

@@ -68,19 +68,19 @@ impl Cluster {
     /// Decides, applies, and gives back what was decided.
     pub(crate) fn run<E>(&mut self, decide: impl FnOnce(&Image) -> Result<Vec<Record>, E>) -> Result<Vec<Record>, E> {
         let records = decide(&self.image)?;
-        self.apply(records.clone());
+        self.apply(&records);
         check_settled(&self.image).unwrap_or_else(|broken| panic!("{broken}: {records:?}"));
         Ok(records)
     }
 
     pub(crate) fn answered(&mut self, decide: impl FnOnce(&Image) -> Result<Answered, Refusal>) -> Result<Answered, Refusal> {
         let answered = decide(&self.image)?;
-        self.apply(answered.records.clone());
+        self.apply(&answered.records);
         check_settled(&self.image).unwrap_or_else(|broken| panic!("{broken}: {answered:?}"));
         Ok(answered)
     }
 
-    fn apply(&mut self, records: Vec<Record>) {
+    fn apply(&mut self, records: &[Record]) {
         for batch in Batch::split(records) {
             self.apply_batch(&batch);
         }

@@ -33,7 +33,7 @@ impl fmt::Display for EndOffsetRefusal {
 impl Leader {
     /// The end of what consumers may read.
     pub fn end_offset(&self) -> Result<Offset, EndOffsetRefusal> {
-        if let Some(reason) = self.not_leading {
+        if let Some(reason) = self.not_leading() {
             return Err(EndOffsetRefusal::NotLeading(reason));
         }
         let (high_watermark, epoch_start_offset) = (self.high_watermark, self.epoch_start_offset);

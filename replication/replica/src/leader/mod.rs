@@ -65,8 +65,10 @@ pub struct Leader {
     id: TopicPartition,
     broker: BrokerId,
     leader_epoch: LeaderEpoch,
-    /// Why it acknowledges nothing now; `None` while it leads.
-    not_leading: Option<NotLeading>,
+    /// The broker's with the controller.
+    has_lease: bool,
+    /// The greatest that is known, if it is after this one.
+    newer_epoch: Option<LeaderEpoch>,
     isr: InSyncSet,
     isr_times: IsrTimes,
     /// No change of the in-sync set is asked for before this, microseconds.
@@ -102,7 +104,8 @@ impl Leader {
             id: start.id,
             broker: start.broker,
             leader_epoch: start.leader_epoch,
-            not_leading: None,
+            has_lease: true,
+            newer_epoch: None,
             isr: start.isr,
             isr_times: start.isr_times,
             isr_quiet_until_us: 0,
@@ -162,7 +165,7 @@ impl Leader {
 
     /// Moves the high watermark as far as the flushed offsets allow and releases the answers that waited for it.
     fn advance_high_watermark(&mut self, effects: &mut Effects) {
-        if self.not_leading.is_some() {
+        if self.not_leading().is_some() {
             return;
         }
         let (broker, local_flushed, followers) = (self.broker, self.local_flushed, &self.followers);
@@ -194,8 +197,8 @@ impl Leader {
         self.leader_epoch = leader_epoch;
         self.epoch_start_offset = self.log_end_offset;
         self.followers.values_mut().for_each(FollowerProgress::forget);
-        // A lease comes and goes with the broker; what a newer epoch took is given back by this one.
-        self.not_leading = self.not_leading.filter(|&reason| reason == NotLeading::LeaseLost);
+        // A lease comes and goes with the broker; what a newer epoch took is given back by one that is as new.
+        self.newer_epoch = self.newer_epoch.filter(|&newer| newer > leader_epoch);
     }
 
     fn pace(&self, flushed: Option<Offset>) -> Pace {
@@ -251,7 +254,10 @@ impl Leader {
     /// Why it acknowledges nothing now; `None` while it leads.
     #[must_use]
     pub fn not_leading(&self) -> Option<NotLeading> {
-        self.not_leading
+        match self.newer_epoch {
+            Some(epoch) => Some(NotLeading::NewerEpoch { epoch }),
+            None => (!self.has_lease).then_some(NotLeading::LeaseLost),
+        }
     }
 
     /// What `broker` is known to have flushed under this leader epoch and its current incarnation.

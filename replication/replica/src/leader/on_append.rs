@@ -82,7 +82,7 @@ impl Leader {
         if header.frame_len() > self.frame_len_max {
             return Err(AppendRefusal::FrameTooLarge { got: header.frame_len(), max: self.frame_len_max });
         }
-        if let Some(reason) = self.not_leading {
+        if let Some(reason) = self.not_leading() {
             return Err(AppendRefusal::NotLeading(reason));
         }
         if batch.acks == Acks::All && !self.isr.satisfies(self.min_insync_replicas) {

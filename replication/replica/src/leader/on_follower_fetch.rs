@@ -171,7 +171,7 @@ impl Leader {
         if leader_epoch > current {
             return Err(FollowerRefusal::UnknownLeaderEpoch { got: leader_epoch, current });
         }
-        if let Some(reason) = self.not_leading {
+        if let Some(reason) = self.not_leading() {
             return Err(FollowerRefusal::NotLeading(reason));
         }
         let follower = self.followers.get(&broker).ok_or(FollowerRefusal::UnknownReplica(broker))?;

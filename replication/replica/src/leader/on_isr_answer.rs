@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 pub enum IsrAnswer {
     /// This is the set now; a set that was decided before this request came is told the same way.
     Decided { partition_epoch: PartitionEpoch, members: BTreeSet<BrokerId> },
-    /// It was looked at and not taken.
+    /// Both epochs were found to be those of the change, and it was not taken (`PartitionRefusal::judges_change`). A change
+    /// that comes twice finds other epochs the second time because of the first: that is `Unknown`.
     Refused,
     /// No answer came, or one that does not tell.
     Unknown,

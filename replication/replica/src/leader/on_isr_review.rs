@@ -28,7 +28,7 @@ pub struct IsrProposal {
 impl Leader {
     /// The change to ask for now, if any. One is in flight at a time; one without an answer is asked for again.
     pub fn on_isr_review(&mut self, now_us: u64) -> Option<IsrProposal> {
-        if self.not_leading.is_some() || self.followers.is_empty() {
+        if self.not_leading().is_some() || self.followers.is_empty() {
             return None;
         }
         self.look_at_followers(now_us);

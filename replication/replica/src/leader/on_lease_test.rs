@@ -1,5 +1,6 @@
 use super::*;
 use crate::effect::{Acks, Effect};
+use crate::leader::NotLeading;
 use crate::leader::on_append::AppendRefusal;
 use crate::leader::on_follower_fetch::FollowerRefusal;
 use crate::testing::{TestLog, acknowledged, batch, fetch, produce};
@@ -56,4 +57,27 @@ fn a_newer_epoch_ends_it_for_good_whatever_becomes_of_the_lease() {
     // Elected again, it leads.
     leader.on_leader_epoch(LeaderEpoch(4));
     assert_eq!(refusal(&mut leader), None);
+}
+
+/// Each is known by itself, in whichever order they come and go.
+#[test]
+fn a_lost_lease_and_a_newer_epoch_do_not_hide_each_other() {
+    let newer = |epoch| Some(NotLeading::NewerEpoch { epoch: LeaderEpoch(epoch) });
+    let mut log = TestLog::default();
+    let mut leader = leader(&mut log);
+    assert_eq!(leader.on_lease_lost().len(), 2);
+    assert_eq!(leader.on_newer_leader_epoch(LeaderEpoch(3)), [0u64; 0]);
+    assert_eq!(leader.not_leading(), newer(3));
+    leader.on_leader_epoch(LeaderEpoch(3));
+    assert_eq!(leader.not_leading(), Some(NotLeading::LeaseLost), "elected again, and still without a lease");
+    assert_eq!(refusal(&mut leader), Some(AppendRefusal::NotLeading(NotLeading::LeaseLost)));
+    leader.on_lease_regained(&mut Effects::new());
+    assert_eq!(leader.not_leading(), None);
+    // An election that is older than what is known comes late.
+    let _nobody_waits = leader.on_newer_leader_epoch(LeaderEpoch(7));
+    leader.on_leader_epoch(LeaderEpoch(5));
+    assert_eq!(leader.not_leading(), newer(7));
+    let _nobody_waits = leader.on_lease_lost();
+    leader.on_leader_epoch(LeaderEpoch(8));
+    assert_eq!(leader.not_leading(), Some(NotLeading::LeaseLost));
 }

@@ -1,6 +1,6 @@
 //! Somebody knows of a leader epoch after this one: this leader acknowledges nothing more, from this moment on.
 
-use super::{Leader, NotLeading};
+use super::Leader;
 use sluice_model::LeaderEpoch;
 
 impl Leader {
@@ -8,14 +8,10 @@ impl Leader {
     /// none of them is ever answered as refused. An epoch that is not newer changes nothing.
     #[must_use = "whoever waits has to be told"]
     pub fn on_newer_leader_epoch(&mut self, epoch: LeaderEpoch) -> Vec<u64> {
-        let known = match self.not_leading {
-            Some(NotLeading::NewerEpoch { epoch }) => epoch,
-            _ => self.leader_epoch,
-        };
-        if epoch <= known {
+        if epoch <= self.newer_epoch.unwrap_or(self.leader_epoch) {
             return Vec::new();
         }
-        self.not_leading = Some(NotLeading::NewerEpoch { epoch });
+        self.newer_epoch = Some(epoch);
         let unknown = self.pending.drain_tokens();
         self.assert_invariants();
         unknown

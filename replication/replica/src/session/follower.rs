@@ -2,7 +2,7 @@
 
 use super::{FetchRequest, FlushRequest, PartitionFetch, RequestNumber};
 use sluice_model::{LeaderEpoch, Offset, TopicPartition};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One session with one leader shard, and those before it.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct FollowerSession {
     outstanding: Option<u64>,
     /// What the leader knows.
     named: BTreeMap<TopicPartition, PartitionFetch>,
+    /// Of those, the ones that it has refused since they were named: it judges what is named, and nothing else.
+    refused: BTreeSet<TopicPartition>,
 }
 
 impl FollowerSession {
@@ -23,7 +25,8 @@ impl FollowerSession {
             return None;
         }
         let Some(number) = self.next else { return Some(self.full(wanted)) };
-        let changed = wanted.iter().filter(|&(id, fetch)| self.named.get(id) != Some(fetch));
+        let refused = std::mem::take(&mut self.refused);
+        let changed = wanted.iter().filter(|&(id, fetch)| self.named.get(id) != Some(fetch) || refused.contains(id));
         let named: BTreeMap<_, _> = changed.map(|(&id, &fetch)| (id, fetch)).collect();
         let forgotten = self.named.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
         for id in &forgotten {
@@ -35,6 +38,7 @@ impl FollowerSession {
 
     fn full(&mut self, wanted: &BTreeMap<TopicPartition, PartitionFetch>) -> FetchRequest {
         self.id += 1;
+        self.refused.clear();
         self.named.clone_from(wanted);
         FetchRequest { at: self.take(0), named: wanted.clone(), forgotten: Default::default() }
     }
@@ -81,7 +85,16 @@ impl FollowerSession {
         self.next = None;
         self.outstanding = None;
         self.named.clear();
+        self.refused.clear();
         true
+    }
+
+    /// The answer says of a partition that the leader does not serve it. The next fetch that wants it names it anew, with
+    /// or without news; until then the leader would never look at it again.
+    pub fn on_refused(&mut self, id: TopicPartition) {
+        if self.named.contains_key(&id) {
+            self.refused.insert(id);
+        }
     }
 
     /// Of the session that is open, or was last.

@@ -58,3 +58,25 @@ fn when_nobody_knows_what_the_leader_knows_everything_is_named_in_another_sessio
     assert!(!session.on_lost(first.at.session), "a late \"full again\" of the one before");
     assert_eq!((session.id(), session.fetch(&wanted(10, 4))), (2, None));
 }
+
+#[test]
+fn what_the_leader_has_refused_is_named_anew_or_forgotten() {
+    let mut session = FollowerSession::default();
+    let full = session.fetch(&wanted(10, 4)).unwrap();
+    assert!(session.on_answer(full.at));
+    session.on_refused(id());
+    session.on_refused(TopicPartition { partition: sluice_model::PartitionIndex(7), ..id() });
+    let again = session.fetch(&wanted(10, 4)).unwrap();
+    assert_eq!((again.at.number, again.named, again.forgotten.len()), (1, wanted(10, 4), 0), "as it was");
+    assert!(session.on_answer(again.at));
+    assert_eq!(session.fetch(&wanted(10, 4)).unwrap().named, BTreeMap::new(), "once");
+    let mut session = FollowerSession::default();
+    let full = session.fetch(&wanted(10, 4)).unwrap();
+    assert!(session.on_answer(full.at));
+    session.on_refused(id());
+    // It is left out for a while.
+    let without = session.fetch(&BTreeMap::new()).unwrap();
+    assert_eq!((without.named, without.forgotten), (BTreeMap::new(), [id()].into()));
+    assert!(session.on_answer(without.at));
+    assert_eq!(session.fetch(&wanted(10, 4)).unwrap().named, wanted(10, 4));
+}

@@ -1,6 +1,7 @@
 //! The leader's end: what every follower shard has named, and what each was told.
 
 use super::{FetchRequest, FlushRequest, FollowerShard, PartitionFetch, RequestNumber, SentBy, SessionRefusal, Told};
+use sluice_model::limits::REPLICAS_PER_FETCH_MAX;
 use sluice_model::{Incarnation, TopicPartition};
 use std::collections::BTreeMap;
 
@@ -24,7 +25,8 @@ struct Session {
     partitions: BTreeMap<TopicPartition, Fetched>,
 }
 
-/// All sessions of one leader shard. Bounded by the shards of the cluster.
+/// All sessions of one leader shard. Bounded by the shards of the cluster; each by what one request may name, which is more
+/// than a follower has in one (`REPLICAS_PER_FETCH_MAX`).
 #[derive(Clone, Debug, Default)]
 pub struct LeaderSessions {
     sessions: BTreeMap<FollowerShard, Session>,
@@ -52,6 +54,11 @@ impl LeaderSessions {
         session.parked = Some(at.number);
         for id in &forgotten {
             session.partitions.remove(id);
+        }
+        let new = named.keys().filter(|id| !session.partitions.contains_key(id)).count();
+        if session.partitions.len() + new > REPLICAS_PER_FETCH_MAX {
+            session.close();
+            return Err(SessionRefusal::FullAgain);
         }
         for (&id, &fetch) in &named {
             session.partitions.entry(id).or_insert(Fetched { fetch, told: None }).fetch = fetch;
@@ -103,6 +110,12 @@ impl LeaderSessions {
     pub fn partitions(&self, from: FollowerShard) -> impl Iterator<Item = (TopicPartition, &Fetched)> {
         let session = self.sessions.get(&from).filter(|session| session.next.is_some());
         session.into_iter().flat_map(|session| session.partitions.iter().map(|(&id, fetched)| (id, fetched)))
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn partition(&self, from: FollowerShard, id: TopicPartition) -> Option<&Fetched> {
+        self.sessions.get(&from).filter(|session| session.next.is_some())?.partitions.get(&id)
     }
 
     /// Whether an answer has to name a partition that has no frames to send: something of it has changed since the

@@ -112,3 +112,22 @@ fn only_what_changes_is_named_and_told_and_the_rest_is_remembered() {
     leader.on_gone(FROM);
     assert_eq!((leader.partitions(FROM).count(), leader.parked(FROM)), (0, None));
 }
+
+#[test]
+fn a_session_names_no_more_than_a_request_may_and_one_of_them_is_found_by_itself() {
+    let mut leader = LeaderSessions::default();
+    let sent_by = (FROM, incarnation(1));
+    let max = u32::try_from(REPLICAS_PER_FETCH_MAX).unwrap();
+    let all: Vec<(u32, u64)> = (0..max).map(|index| (index, 5)).collect();
+    let at = |number| RequestNumber { session: 1, number };
+    leader.on_fetch(sent_by, request(1, 0, &all)).unwrap();
+    assert!(leader.on_answered(FROM, at(0), []));
+    // What is forgotten makes room, and what is named again takes none.
+    let forgotten = [partition(0)].into_iter().collect();
+    leader.on_fetch(sent_by, FetchRequest { forgotten, ..request(1, 1, &[(1, 6), (max, 7)]) }).unwrap();
+    assert!(leader.on_answered(FROM, at(1), []));
+    let found = |leader: &LeaderSessions, index| leader.partition(FROM, partition(index)).map(|fetched| fetched.fetch);
+    assert_eq!([0, 1, max].map(|index| found(&leader, index)), [None, Some(place(6)), Some(place(7))]);
+    assert_eq!(leader.on_fetch(sent_by, request(1, 2, &[(max + 1, 0)])), Err(SessionRefusal::FullAgain));
+    assert_eq!((leader.partitions(FROM).count(), found(&leader, 1)), (0, None), "it is closed");
+}

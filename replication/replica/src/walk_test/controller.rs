@@ -23,7 +23,10 @@ impl Walk {
             && state.leader_epoch == proposal.leader_epoch;
         let are_current = proposal.followers.iter().all(|(broker, incarnation)| state.replicas[broker] == *incarnation);
         let are_up = proposal.followers.keys().all(|broker| self.nodes[broker].is_up);
-        let answer = if !is_leader || state.partition_epoch != proposal.partition_epoch || !are_current || !are_up {
+        let answer = if !is_leader || state.partition_epoch != proposal.partition_epoch {
+            self.count("isr change of another epoch");
+            IsrAnswer::Unknown
+        } else if !are_current || !are_up {
             self.count("isr change refused");
             IsrAnswer::Refused
         } else {

@@ -194,7 +194,7 @@ impl Controller {
     }
 
     fn apply(&mut self, records: Vec<Record>) -> Result<(), Violation> {
-        for batch in Batch::split(records) {
+        for batch in Batch::split(&records) {
             let before = self.image();
             let mut image = before.clone();
             image.apply_batch(&batch).map_err(|error| Violation(format!("the image refuses {batch:?}: {error}")))?;

@@ -160,9 +160,8 @@ impl Shard {
                 }
             }
             FetchedEntry::Refused => {
-                // Both ends remember it as named. Only what is named again is judged again, and a full request names all.
                 if let Some(fetcher) = self.fetchers.get_mut(&leader) {
-                    fetcher.lose();
+                    fetcher.session.on_refused(id);
                 }
                 self.leave_out(leader, id, context.now.mono_us + REFUSED_US);
             }

@@ -1,4 +1,4 @@
-//! One seed of a cluster from its first start until it has healed, and many of them on several threads.
+//! One seed of a cluster from its first start until it has healed, and many of them.
 
 use super::broker::Life;
 use super::controller::Outgoing;
@@ -8,11 +8,10 @@ use super::world::Cluster;
 use crate::coverage::Coverage;
 use crate::demand;
 use crate::oracle::Violation;
-use crate::run::{note_seed, panic_message};
+use crate::run::panic_message;
+use crate::sweep::{Range, note_seed, sweep};
 use sluice_model::{PartitionIndex, TopicPartition};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// All brokers have registered and are let in within this time.
 const START_US: u64 = 30_000_000;
@@ -191,47 +190,24 @@ pub struct ClusterSummary {
     pub failures: Vec<(u64, String)>,
 }
 
-/// Many seeds.
-#[derive(Clone, Copy, Debug)]
-pub struct ClusterSeeds {
-    pub from: u64,
-    pub count: u64,
-    pub threads: usize,
-    /// Goes on after a seed that fails.
-    pub keeps_going: bool,
-}
-
 /// Runs seeds on several threads, until one fails or all of them. `on_seed` hears of each.
-pub fn run_clusters(seeds: ClusterSeeds, on_seed: &(dyn Fn(u64, &ClusterOutcome) + Sync)) -> ClusterSummary {
-    let ClusterSeeds { from, count, threads, keeps_going } = seeds;
-    let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
-    let summary = Mutex::new(ClusterSummary::default());
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= from + count {
-                break;
-            }
-            let outcome = run_cluster(seed, false);
+pub fn run_clusters(range: Range, on_seed: &(dyn Fn(u64, &ClusterOutcome) + Sync)) -> ClusterSummary {
+    let mut summary = ClusterSummary::default();
+    sweep(
+        range,
+        |seed| run_cluster(seed, false),
+        |seed, outcome| {
             on_seed(seed, &outcome);
-            let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
             summary.seeds += 1;
             summary.events += outcome.events;
             summary.acknowledged += outcome.acknowledged;
             summary.length_us += outcome.length_us;
             summary.coverage.add(&outcome.coverage);
-            if let Some(message) = outcome.violation {
-                stop.fetch_or(!keeps_going, Ordering::Relaxed);
-                summary.failures.push((seed, message));
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(work);
-        }
-    });
-    let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let fails = outcome.violation.is_some();
+            summary.failures.extend(outcome.violation.map(|message| (seed, message)));
+            fails
+        },
+    );
     summary.failures.sort();
     summary
 }

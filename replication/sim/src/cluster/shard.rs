@@ -285,24 +285,18 @@ impl Shard {
     }
 
     pub(super) fn fetched_by(&self, from: FollowerShard, id: TopicPartition) -> Option<PartitionFetch> {
-        self.sessions.partitions(from).find(|(other, _)| *other == id).map(|(_, fetched)| fetched.fetch)
+        self.sessions.partition(from, id).map(|fetched| fetched.fetch)
     }
 }
 
-/// What a leader may conclude. A refusal tells that a change was not taken only where it is given after epochs were found to
-/// be those of the change: a request that comes twice finds others the second time, because of the first.
+/// What a leader may conclude.
 fn isr_answer(leader_epoch: LeaderEpoch, answer: Option<Result<sluice_metadata::PartitionState, PartitionRefusal>>) -> IsrAnswer {
     match answer {
         Some(Ok(state)) if state.leader_epoch == leader_epoch => {
             let PartitionEpoch(epoch) = state.partition_epoch;
             IsrAnswer::Decided { partition_epoch: PartitionEpoch(epoch), members: state.isr.into_iter().collect() }
         }
-        Some(Err(
-            PartitionRefusal::MemberNotActive { .. }
-            | PartitionRefusal::MemberIncarnation { .. }
-            | PartitionRefusal::MemberDamaged { .. }
-            | PartitionRefusal::NotReplica { .. },
-        )) => IsrAnswer::Refused,
+        Some(Err(refusal)) if refusal.judges_change() => IsrAnswer::Refused,
         _ => IsrAnswer::Unknown,
     }
 }
