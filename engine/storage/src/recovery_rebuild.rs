@@ -122,7 +122,7 @@ pub(crate) struct Segment<F> {
     pub(crate) file: F,
     pub(crate) base: Offset,
     pub(crate) file_len: u64,
-    /// Without a header nobody reads a segment that has no footer.
+    /// What has lost it is left out where the journal has the same: the journal's copy is written to a whole file.
     has_header: bool,
     /// The chain before its first frame, where it is known.
     pub(crate) chain: Option<u32>,
@@ -282,14 +282,15 @@ impl<D: Disk> Rebuild<'_, D> {
 
     /// A segment that was still being written, or whose trailer is lost. `false` when the journal goes on within it.
     async fn take_unsealed(&mut self, segment: &Segment<D::File>, next_base: Option<Offset>) -> Result<bool, RecoveryError> {
-        let is_unproven = self.breaks_chain(segment) || !segment.has_header;
-        if is_unproven && self.needs_no_more(segment.base) {
+        let breaks_chain = self.breaks_chain(segment);
+        if (breaks_chain || !segment.has_header) && self.needs_no_more(segment.base) {
             return Ok(false);
         }
         let until = next_base.unwrap_or(OFFSET_MAX).min(self.kept_segment_end(segment.base).unwrap_or(OFFSET_MAX));
         let walked = self.walk(segment, segment.file_len, until).await?;
         self.log.end_without_footer(segment.base, &walked);
-        if is_unproven && walked.end > segment.base {
+        // Its header is not missed where the frames follow what is known to stand before them: readers do without it, too.
+        if breaks_chain && walked.end > segment.base {
             self.log.damaged.push(DamagedRange { from: segment.base, until: walked.end });
         }
         let Some(stopped) = walked.stopped else { return Ok(true) };

@@ -225,3 +225,34 @@ fn a_rotten_footer_behind_a_rotten_last_frame_loses_nothing_silently() {
         assert_eq!(shard.report().damaged.get(&id).map(Vec::as_slice), Some(&lost[..]), "{what}");
     }
 }
+
+/// Neither header nor trailer says anything of it, nor do slots: its frames follow those of the segment before it, or nothing
+/// at all, and prove themselves.
+#[test]
+fn a_segment_without_header_and_trailer_is_taken_frame_by_frame() {
+    let mut scenario = Scenario::new(1, TestSizes::default());
+    for _ in 0..12 {
+        scenario.append_and_commit(0, 4000);
+        scenario.shard.make_room();
+    }
+    settle(&mut scenario.shard);
+    // The journal has none of it any more, nor the spare: that one is of the start.
+    wrap_ring(&mut scenario.shard);
+    let id = test_partition(0);
+    let frames = scenario.shard.read_all(id);
+    let sealed = scenario.shard.log(id).checkpoint(Offset::ZERO).sealed;
+    assert!(sealed.len() >= 2, "{sealed:?}");
+    for segment in &sealed {
+        let disk = power_cycled(&scenario.shard.disk);
+        let path = segment_file(&test_layout().partition_dir(id), segment.base_offset);
+        disk.flip_bit(&path, 1801, 3);
+        disk.flip_bit(&path, segment.file_len - 1000, 4);
+        lose_slots(&disk);
+        let mut shard = start(&disk, 2, "neither header nor trailer");
+        assert!(shard.report().rebuilt && shard.report().damaged.is_empty(), "{:?}: {}", segment, shard.report());
+        assert_eq!(shard.read_all(id), frames, "{segment:?}");
+        // Nor does the next start miss them.
+        let mut again = start(&power_cycled(&shard.disk), 3, "with slots");
+        assert_eq!((again.read_all(id), again.report().damaged.len()), (frames.clone(), 0), "{segment:?}");
+    }
+}

@@ -10,7 +10,7 @@ use crate::partitions::{PartitionCell, Partitions};
 use crate::refusal::Failure;
 use crate::truncate::TruncateError;
 use sluice_model::{Clock, Offset};
-use sluice_replica::Role;
+use sluice_replica::{Role, TruncatedLog};
 use sluice_storage::disk::Disk;
 use sluice_storage::log_replacement::LogStart;
 
@@ -29,6 +29,15 @@ pub(crate) enum LogWork {
     },
 }
 
+/// How far a pass has come with it.
+enum Progress {
+    Done,
+    /// On disk; the replica is told when checkpoints say so.
+    CutOff(TruncatedLog),
+    /// There is no room for it now.
+    Later,
+}
+
 impl<D: Disk, C: Clock> Partitions<D, C> {
     pub(crate) fn want_log_work(&self, partition: &mut Partition<D>, work: LogWork) {
         partition.log_work = Some(work);
@@ -42,18 +51,29 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
             return Ok(());
         }
         let wanted = std::mem::take(&mut *self.shared.replication.log_work.borrow_mut());
+        let mut cut_off = Vec::new();
         for cell in wanted.into_iter().filter_map(|id| self.get(id)) {
             let work = cell.borrow().log_work;
-            let is_done = match work {
+            let progress = match work {
                 Some(LogWork::Truncate { end_offset }) => self.cut_off(&cell, end_offset, background).await?,
                 Some(LogWork::Replace { is_swapped, .. }) => self.replace(&cell, is_swapped, background).await?,
-                None => true,
+                None => Progress::Done,
             };
-            if is_done {
-                self.on_log_work_done(&cell);
-            } else {
-                self.shared.replication.log_work.borrow_mut().insert(cell.borrow().id());
+            match progress {
+                Progress::Done => self.on_log_work_done(&cell),
+                Progress::CutOff(log) => cut_off.push((cell, log)),
+                Progress::Later => {
+                    self.shared.replication.log_work.borrow_mut().insert(cell.borrow().id());
+                }
             }
+        }
+        if !cut_off.is_empty() {
+            // Once for all of them: when a leader has gone, many logs are cut off in one pass.
+            self.tell_checkpoints_of_cuts(background).await?;
+        }
+        for (cell, log) in cut_off {
+            self.on_cut_off(&cell, log);
+            self.on_log_work_done(&cell);
         }
         Ok(())
     }
@@ -67,16 +87,15 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         self.shared.completions.tell();
     }
 
-    /// `false` when there is no room for it now.
     async fn cut_off(
         &self,
         cell: &PartitionCell<D>,
         end_offset: Offset,
         background: &mut Background<D>,
-    ) -> Result<bool, Failure> {
-        let log = match self.truncate_follower(cell, end_offset, background).await {
-            Ok(log) => log,
-            Err(TruncateError::Failed(failure)) => return Err(*failure),
+    ) -> Result<Progress, Failure> {
+        match self.truncate_follower(cell, end_offset, background).await {
+            Ok(log) => Ok(Progress::CutOff(log)),
+            Err(TruncateError::Failed(failure)) => Err(*failure),
             Err(TruncateError::BelowLogStart { .. }) => {
                 let id = cell.borrow().id();
                 let is_asked = self.follower_event(id, |follower, effects| {
@@ -86,27 +105,33 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
                 if is_asked {
                     self.shared.replication.beginnings.borrow_mut().push(id);
                 }
-                return Ok(is_asked);
+                Ok(if is_asked { Progress::Done } else { Progress::Later })
             }
-            Err(_) => return Ok(false),
-        };
+            Err(_) => Ok(Progress::Later),
+        }
+    }
+
+    fn on_cut_off(&self, cell: &PartitionCell<D>, log: TruncatedLog) {
         let mut partition = cell.borrow_mut();
         let id = partition.id();
         if let Some(follower) = partition.follower_mut() {
             let is_as_wanted = follower.on_truncated(log);
             assert!(is_as_wanted.is_ok(), "{id}: {is_as_wanted:?}");
         }
-        Ok(true)
     }
 
-    /// `false` when there is no room for it now.
-    async fn replace(&self, cell: &PartitionCell<D>, is_swapped: bool, background: &mut Background<D>) -> Result<bool, Failure> {
+    async fn replace(
+        &self,
+        cell: &PartitionCell<D>,
+        is_swapped: bool,
+        background: &mut Background<D>,
+    ) -> Result<Progress, Failure> {
         if !is_swapped {
             self.swap(cell).await?;
         }
         // Until both slots say so, a start may go by the old log, whose files are still there.
         if !self.checkpoint_both(background).await? {
-            return Ok(false);
+            return Ok(Progress::Later);
         }
         let plan = cell.borrow().log.plan_removal();
         if let Err(error) = plan.run().await {
@@ -116,7 +141,7 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         if let Some(follower) = cell.borrow_mut().follower_mut() {
             follower.on_replaced();
         }
-        Ok(true)
+        Ok(Progress::Done)
     }
 
     /// The log is the empty one, in memory.

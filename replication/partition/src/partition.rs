@@ -143,7 +143,8 @@ impl<D: Disk> Partition<D> {
         match self.log_work {
             // The replica is ahead of a log that is not replaced yet.
             Some(LogWork::Replace { kept_high_watermark, is_swapped: false }) => kept_high_watermark,
-            _ => self.replica.high_watermark(),
+            // So it may be of one that was cut off, of which it is told last.
+            _ => self.replica.high_watermark().min(self.log.log_end_offset()),
         }
     }
 

@@ -3,9 +3,10 @@
 //!
 //! In order: no append is taken any more, everything goes to segments and is flushed, the boundary is found, the
 //! journal's entry is appended and log and replica end there in memory, the entry becomes durable, the same entry is
-//! appended again and becomes durable in a group of its own, the files are cut. A crash before the first entry is durable
-//! leaves the log as it was, one after it the log that was cut. The second one is for rot: no single group of the journal
-//! is all that knows of a cut that was answered.
+//! appended again and becomes durable in a group of its own, the files are cut, checkpoints say so in both slots. A crash
+//! before the first entry is durable leaves the log as it was, one after it the log that was cut. The second one is for rot:
+//! no single group of the journal is all that knows of files that are being cut. The checkpoints are for one write that goes
+//! astray over both groups, which stand side by side: the journal is not all that knows of a cut that was answered.
 //!
 //! The expensive mistake is to acknowledge what is gone: a produce that waits for more than the cut is answered as
 //! unknown in the same breath as the log ends there. A follower, whose leader counts what it says, says nothing before the
@@ -122,7 +123,14 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         truncated.map(|log| log.end_offset)
     }
 
-    /// The same for a follower, which wants it: the log as it is then, on disk.
+    /// What is appended, fetched or answered from here on relies on the cuts. On a disk that has no room for a checkpoint the
+    /// journal's two groups have to do, as long as that lasts.
+    pub(crate) async fn tell_checkpoints_of_cuts(&self, background: &mut Background<D>) -> Result<(), Failure> {
+        self.checkpoint_both(background).await.map(|_has_room| ())
+    }
+
+    /// The same for a follower, which wants it: the log as it is then, on disk. Checkpoints are the caller's, for all logs
+    /// that are cut off at once.
     pub(crate) async fn truncate_follower(
         &self,
         cell: &PartitionCell<D>,
@@ -173,6 +181,9 @@ impl<D: Disk, C: Clock> Partitions<D, C> {
         if let Some(plan) = plan {
             let cut = plan.run().await.map_err(|error| self.truncate_failure(cell, error))?;
             cell.borrow_mut().log.on_cut(cut);
+        }
+        if let GoesOn::Leader(_) = goes_on {
+            self.tell_checkpoints_of_cuts(background).await?;
         }
         Ok(log)
     }

@@ -82,8 +82,9 @@ fn a_log_that_is_cut_off_at_the_start_of_a_restored_segment_goes_on_from_there()
     assert_eq!(shard.read_all(0, 0).unwrap(), after);
 }
 
+/// One write that goes astray may hit both groups that know of a truncation, because they stand side by side.
 #[test]
-fn a_truncation_that_was_answered_survives_the_loss_of_any_group() {
+fn a_truncation_that_was_answered_survives_the_loss_of_both_its_groups() {
     let disk = FaultDisk::new(1);
     let mut shard = TestShard::open(&disk, Setup::new(2, 1));
     let mut producers: Vec<_> = (0..2).map(|p| TestProducer::new(p, 5)).collect();
@@ -106,22 +107,18 @@ fn a_truncation_that_was_answered_survives_the_loss_of_any_group() {
         }
     }
     assert_eq!(groups.len(), 2, "it stands in two groups");
-    for (path, position) in &groups {
-        for at in [50, 64 + 20] {
-            let crashed = disk.crash(PowerCut { call: disk.call_count(), unflushed: Unflushed::Lost });
-            crashed.flip_bit(path, position + at, 3);
-            let mut restarted = TestShard::open(&crashed, Setup::new(2, 9));
-            let what = format!("byte {at} of the group at {position}: {}", restarted.report);
-            assert!(!restarted.report.is_clean(), "{what}");
-            assert_eq!(restarted.read_all(0, 0).unwrap(), cut, "{what}");
-            assert!(restarted.read_all(1, 0).is_ok_and(|frames| frames == other) || at > 64, "{what}");
+    for (call, expected) in [(answered, &cut[..4]), (disk.call_count(), &cut[..])] {
+        for lost in [&groups[..1], &groups[1..], &groups[..]] {
+            for at in [50, 64 + 20] {
+                let crashed = disk.crash(PowerCut { call, unflushed: Unflushed::Lost });
+                lost.iter().for_each(|(path, position)| crashed.flip_bit(path, position + at, 3));
+                let mut restarted = TestShard::open(&crashed, Setup::new(2, 9));
+                let what = format!("call {call}, byte {at} of {lost:?}: {}", restarted.report);
+                assert_eq!(restarted.read_all(0, 0).unwrap(), expected, "{what}");
+                let has_other = restarted.read_all(1, 0).is_ok_and(|frames| other.starts_with(&frames) && frames.len() >= 6);
+                assert!(has_other || !restarted.report.is_clean(), "{what}");
+            }
         }
-    }
-    // Both were durable before it was answered.
-    for (path, position) in &groups {
-        let crashed = disk.crash(PowerCut { call: answered, unflushed: Unflushed::Lost });
-        crashed.flip_bit(path, position + 50, 3);
-        assert_eq!(TestShard::open(&crashed, Setup::new(2, 9)).read_all(0, 0).unwrap(), cut[..4]);
     }
 }
 

@@ -6,14 +6,14 @@
 //! costs: what is noted while the broker is down counts as rot does, and what it refuses while it runs has to lie in such
 //! a place. Deliberately absent: which write it is, beyond its kind (the disk counts), and two of them at once.
 
-use crate::changed_bits::{class_of, is_last_in, partition_of, shard_of};
+use crate::changed_bits::{class_of, is_unnamed_in, partition_of, shard_of};
 use crate::plan::pick;
 use crate::rot::{FrameCopy, FrameId, hits_of_journal, hits_of_segment};
 use crate::world::World;
 use sluice_model::ShardIndex;
 use sluice_storage::layout::segment_base_offset;
 use sluice_storage::testing::fault_astray::Told;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Files whose writes go astray; that of a spare as any of a checkpoint.
@@ -25,6 +25,8 @@ pub struct Astray {
     /// Scars of the disk that a start has told of, and those that were there when it began.
     told: usize,
     noted: usize,
+    /// Those of journals that were noted while the last attempt to start was under way.
+    noted_in_rings: usize,
     /// Scars of the disk, and its calls, when what may be refused was last looked for.
     looked_at: (usize, usize),
     /// The first attempt of the last start: files that it, or a later one, has set aside were segments before it.
@@ -57,7 +59,7 @@ impl World {
     pub fn note_astray(&mut self, is_up: bool) {
         let count = self.disk.scar_count();
         if !is_up {
-            self.faults.astray.noted = count;
+            (self.faults.astray.noted, self.faults.astray.noted_in_rings) = (count, count);
             for model in self.oracle.partitions.values_mut() {
                 model.astray = Default::default();
             }
@@ -77,6 +79,25 @@ impl World {
             for ((id, base), _) in in_journals {
                 self.oracle.partitions.get_mut(&id).into_iter().for_each(|model| model.rot(base));
             }
+        }
+    }
+
+    /// While a start is under way: a write that reaches a journal costs groups before they are replayed, and where the ring is
+    /// made anew the files that show it are gone in the end.
+    pub fn note_astray_in_rings(&mut self) {
+        let from = self.faults.astray.noted_in_rings;
+        if self.disk.scar_count() == from {
+            return;
+        }
+        let mut told = self.disk.told_from(from);
+        told.retain(|(path, _)| class_of(path) == Some(1));
+        // Until it has arrived nothing shows; what lands elsewhere is noted when the start has ended.
+        if told.is_empty() {
+            return;
+        }
+        self.faults.astray.noted_in_rings = self.disk.scar_count();
+        for ((id, base), _) in self.note_journals(&told) {
+            self.oracle.partitions.get_mut(&id).into_iter().for_each(|model| model.rot(base));
         }
     }
 
@@ -116,7 +137,7 @@ impl World {
 
     fn note_journals(&mut self, told: &[(PathBuf, Told)]) -> Vec<FrameCopy> {
         let mut frames = Vec::new();
-        let mut rings = BTreeMap::new();
+        let files = self.disk.files();
         for (path, told) in told.iter().filter(|(path, _)| class_of(path) == Some(1)) {
             let Some(shard) = shard_of(path) else { continue };
             let hits = hits_of_journal(&self.oracle, &told.bytes, &|from, until| told.first_bad(from, until).is_some());
@@ -124,9 +145,11 @@ impl World {
                 continue;
             }
             self.coverage.hit("astray: a journal group");
-            let files = rings.entry(path.parent().map(Path::to_owned)).or_insert_with(|| self.disk.told_files());
             for hit in hits {
-                let in_window = is_last_in(files, path, &hit);
+                // One write may cover the last group and some before it. What is left is then what a journal leaves that ended
+                // before them: no single copy can tell. Where any header is left that names a group durable, it is not in
+                // the window.
+                let in_window = is_unnamed_in(&files, path, &hit);
                 let is_in_window = self.faults.rotten_journals.entry(shard).or_default();
                 *is_in_window |= in_window;
                 self.faults.rotten_groups.insert((shard, hit.sequence));

@@ -349,6 +349,13 @@ pub(crate) fn is_last_in(files: &BTreeMap<PathBuf, Vec<u8>>, path: &Path, hit: &
     !groups.any(|header| header.incarnation == hit.incarnation && header.sequence > hit.sequence)
 }
 
+/// Whether no header that can be read in the ring names this group durable: with what a write has hit went who did.
+pub(crate) fn is_unnamed_in(files: &BTreeMap<PathBuf, Vec<u8>>, path: &Path, hit: &JournalHit) -> bool {
+    let of_ring = files.iter().filter(|(other, _)| other.parent() == path.parent() && class_of(other) == Some(1));
+    let mut groups = of_ring.flat_map(|(_, bytes)| groups_in(bytes)).map(|(_, header)| header);
+    !groups.any(|header| header.incarnation == hit.incarnation && header.durable_sequence >= hit.sequence)
+}
+
 /// 0 for a checkpoint slot, 1 for a journal file, 2 for a segment.
 pub(crate) fn class_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;

@@ -51,8 +51,9 @@ impl World {
         if self.faults.device_errors > 0 {
             self.note_freed();
         }
-        // Nothing may move in a start that has to rebuild a shard without its spare.
-        if self.faults.lost_spares.is_empty() && self.faults.unflushed_spares.is_empty() {
+        // Nothing may move in a start that has to rebuild a shard without its spare, or with one that a write may hit meanwhile.
+        let may_hit_spare = self.disk.is_astray_armed() && !self.faults.lost_checkpoints.is_empty();
+        if self.faults.lost_spares.is_empty() && self.faults.unflushed_spares.is_empty() && !may_hit_spare {
             self.change_shape();
         }
         let mut cuts_left = if self.plan.has(Operation::PowerCut) && self.random.below(3) == 0 { 3 } else { 0 };
@@ -191,6 +192,7 @@ impl World {
             }
             demand!(self.runner.poll_one(), "a start waits for something that nothing will bring");
             self.clock.advance_us(self.plan.turn_us);
+            self.note_astray_in_rings();
             self.print_calls();
         }
         Err(Violation("a start does not end".to_owned()))

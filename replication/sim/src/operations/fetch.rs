@@ -189,6 +189,7 @@ impl World {
                 demand!(offset <= status.high_watermark.0, "{id}: {offset} may not be deleted");
                 let model = self.oracle.partition_mut(id);
                 model.deletes_asked = model.deletes_asked.max(offset);
+                model.starts_asked.insert(offset);
                 self.awaited.insert(token, Awaited::Delete { id, offset });
             }
             Err(FetchRefusal::OutOfRange { .. }) => {

@@ -41,6 +41,8 @@ pub struct PartitionModel {
     pub log_start_max: u64,
     /// The greatest log start that a client asked for.
     pub deletes_asked: u64,
+    /// All that clients ever asked for: a start without slots may go by an older one, which the spare has.
+    pub starts_asked: BTreeSet<u64>,
     pub high_watermark: u64,
     pub producers: BTreeMap<ProducerId, ProducerModel>,
     /// What producers had below this was deleted when slots and spare were lost: nothing else said all of it.
@@ -89,6 +91,7 @@ impl PartitionModel {
             log_start_min: 0,
             log_start_max: 0,
             deletes_asked: 0,
+            starts_asked: BTreeSet::new(),
             high_watermark: 0,
             producers: BTreeMap::new(),
             producers_known_from: 0,

@@ -44,7 +44,10 @@ impl PartitionModel {
     pub fn on_recovered(&mut self, found: &Recovered, coverage: &mut Coverage) -> Result<(), Violation> {
         let id = self.id;
         let (start, end) = (found.status.log_start_offset.0, found.status.log_end_offset.0);
-        self.settle_truncation(end, found.possibly_short.is_some_and(|offset| offset <= end), coverage);
+        let is_said = found.possibly_short.is_some_and(|offset| offset <= end);
+        if let Some(cut) = self.settle_truncation(end, is_said, coverage).filter(|_| found.journal_rotten) {
+            self.on_cut_forgotten(cut);
+        }
         if found.journal_rotten && found.slot_lost {
             // The older slot may name segments that were deleted since, and a damaged group may have been all that said so.
             self.deleted.values_mut().for_each(|held| held.is_rotten = true);
@@ -141,6 +144,13 @@ impl PartitionModel {
         self.cuts.last() == Some(&self.end) && self.end > 0 && (!self.ends_batch(self.end) || is_unread())
     }
 
+    /// Files had been cut, nobody had been told of it yet, and what a write has hit was both groups of the journal that knew
+    /// why: slots say what stood above the cut, which was about to go. It is refused as soon as it is read, up to where the
+    /// next segment begins, and nothing else is served in its place. Once a truncation is answered, both slots know of it.
+    fn on_cut_forgotten(&mut self, cut: u64) {
+        self.hidden.push(cut..self.end);
+    }
+
     /// The removal of a file that was deleted is undone by a power cut as long as its folder was not flushed, and of one
     /// file and not of its neighbour: what then lies between those that came back looks like a segment that is missing, and
     /// only the checkpoints knew that the log began above it.
@@ -170,12 +180,15 @@ impl PartitionModel {
     }
 
     /// With the checkpoints go the log starts that no journal entry names any more: whole segments that were deleted, and
-    /// not removed yet, come back. With the spare goes what was known to be damaged at the beginning of the log.
+    /// not removed yet, come back, or what was deleted since the spare was written, which is when files last went: that one
+    /// has a log start that somebody once asked for, inside a batch perhaps. The report says that deleted records may be
+    /// back, and nothing is missing. With the spare goes what was known to be damaged at the beginning of the log.
     fn on_log_start_recovered(&mut self, start: u64, found: &Recovered) -> Result<(), Violation> {
         let (id, least, most) = (self.id, self.log_start_min.min(self.end), self.log_start_max);
         let is_entry_lost = std::mem::take(&mut self.log_start_rotten);
+        let was_start = self.is_boundary(start) || self.starts_asked.contains(&start);
         demand!(
-            start >= least || self.has_lost || is_entry_lost || (found.checkpoints_lost && self.is_boundary(start)),
+            start >= least || self.has_lost || is_entry_lost || found.checkpoints_lost && was_start,
             "{id}: the log starts at {start}, and records below {least} were deleted for good"
         );
         let first = self.holding(most).map_or(most, |(base, _)| base);

@@ -99,20 +99,23 @@ impl PartitionModel {
         Ok(())
     }
 
-    /// The process ended meanwhile, and a start found this end; it `is_said` when records may be missing from there on.
-    pub(super) fn settle_truncation(&mut self, end: u64, is_said: bool, coverage: &mut Coverage) {
-        let Some(Truncation { before: Some(before), .. }) = self.truncation.take() else { return };
+    /// The process ended meanwhile, and a start found this end; it `is_said` when records may be missing from there on. Gives
+    /// back where the cut was, when it is undone.
+    pub(super) fn settle_truncation(&mut self, end: u64, is_said: bool, coverage: &mut Coverage) -> Option<u64> {
+        let Some(Truncation { before: Some(before), .. }) = self.truncation.take() else { return None };
         let is_inside = end < self.end && self.is_cut_inside() && self.ends_batch(end);
         // What stood last below the cut was lost with it.
         let is_short = end < self.end && is_said && self.is_rotten_from(end, self.log_start_min);
         let is_done = end == self.end || is_inside || is_short;
         coverage.hit(if is_done { "truncate: done by a start" } else { "truncate: undone by a crash" });
         if is_done {
-            return;
+            return None;
         }
+        let cut = self.end;
         let Before { frames, producers, end, promised_end, accepted, maybe_accepted } = *before;
         (self.frames, self.producers, self.end, self.promised_end) = (frames, producers, end, promised_end);
         (self.accepted, self.maybe_accepted) = (accepted, maybe_accepted);
+        Some(cut)
     }
 
     /// The boundary between two batches at or below `offset`, or the log end.
