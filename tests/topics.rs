@@ -35,7 +35,7 @@ fn a_topic_is_created_described_changed_and_deleted() {
 
     topic(&["create", "many", "--partitions", "1", "--replicas", "3"]).expect(4, &["3"]);
     topic(&["create", "few", "--partitions", "1", "--min-in-sync", "2"]).expect(4, &["min_insync_replicas"]);
-    topic(&["elect", "--all"]).expect(0, &["0 partition(s) have another leader"]);
+    topic(&["elect", "--all"]).expect(0, &["no leader has changed"]);
     topic(&["elect", "orders"]).expect(0, &["3 partition(s) are led by their preferred"]);
     topic(&["elect", "orders", "--partition", "1", "--partition", "9"]).expect(4, &["partition 9", "no partition"]);
     topic(&["elect"]).expect(2, &[]);

@@ -49,7 +49,13 @@ pub(super) async fn run(args: ElectArgs) -> Result<(), Failure> {
     let admin = Admin::new(args.broker.connect().await?);
     let Some(name) = &args.name else {
         let changed = admin.elect_all_preferred_leaders().await.map_err(|error| client_failure(&error))?;
-        eprintln!("{changed} partition(s) have another leader now");
+        eprintln!("{}", if changed { "leaders have changed" } else { "no leader has changed" });
+        let left = admin.describe_cluster().await.map_err(|error| client_failure(&error))?.counts.not_led_by_preferred;
+        if left > 0 {
+            eprintln!(
+                "{left} partition(s) are led by others still: their preferred brokers are not in sync, or were not just now"
+            );
+        }
         return Ok(());
     };
     let topic = admin.describe_topic(name).await.map_err(|error| client_failure(&error))?;

@@ -113,9 +113,19 @@ impl Brokers {
         assert!(status.success(), "broker {broker} is still there");
     }
 
+    /// SIGTERM to all at once: whoever is left alone waits a while for somebody to hand its partitions to.
+    pub(crate) fn stop_all(&mut self) {
+        (1..=BROKERS).for_each(|broker| self.signal(broker, "-TERM"));
+        (1..=BROKERS).for_each(|broker| self.wait_for_end(broker));
+    }
+
     /// SIGTERM, and a clean end.
     pub(crate) fn stop(&mut self, broker: u32) {
         self.signal(broker, "-TERM");
+        self.wait_for_end(broker);
+    }
+
+    fn wait_for_end(&mut self, broker: u32) {
         let mut child = self.lives[broker as usize - 1].take().expect("it runs");
         let began = Instant::now();
         let status = loop {

@@ -88,12 +88,12 @@ fn run(network: Option<Network>, faults: &[Fault]) {
 
     brokers.wait_until_healthy();
     runtime.block_on(async { ledger.check(&read_all(&brokers.addresses(), &topic, partitions, &ledger).await) });
-    (1..=BROKERS).for_each(|broker| brokers.stop(broker));
+    brokers.stop_all();
     replicas::assert_equal(&(1..=BROKERS).map(|broker| brokers.data_dir(broker)).collect::<Vec<_>>());
     (1..=BROKERS).for_each(|broker| brokers.revive(broker));
     brokers.wait_until_healthy();
     runtime.block_on(async { ledger.check(&read_all(&brokers.addresses(), &topic, partitions, &ledger).await) });
-    (1..=BROKERS).for_each(|broker| brokers.stop(broker));
+    brokers.stop_all();
 }
 
 /// Comes back quickly, so that a fault finds it at work.

@@ -56,8 +56,8 @@ pub(crate) enum Answer {
     TopicCreated(TopicId),
     Done,
     Elected {
-        /// Partitions.
-        changed: u32,
+        /// Some partition is another one than before.
+        has_changed: bool,
         /// What is said of each one that was named.
         partitions: Vec<Elected>,
     },
@@ -85,6 +85,10 @@ pub(crate) enum ToControl {
     IsrProposals {
         shard: ShardIndex,
         proposals: Vec<IsrProposal>,
+    },
+    /// Replicas here that the metadata calls damaged, and that follow with a whole log, each under this leader epoch.
+    Repaired {
+        replicas: Vec<(TopicPartition, LeaderEpoch)>,
     },
     /// The broker is to leave its cluster: others lead what it leads, as far as they can. `left` is closed then.
     Leave {
@@ -139,6 +143,11 @@ impl ControlHandle {
     /// `false`: the control thread has too much to do, or has ended.
     pub(crate) fn ask(&self, token: u64, question: Question) -> bool {
         self.to_control.try_send(ToControl::Question { shard: self.shard, token, question }).is_ok()
+    }
+
+    /// Said again as long as it is so.
+    pub(crate) fn repaired(&self, replicas: Vec<(TopicPartition, LeaderEpoch)>) {
+        let _later = self.to_control.try_send(ToControl::Repaired { replicas });
     }
 
     /// What cannot be taken is given back.

@@ -69,7 +69,7 @@ impl ControlThread {
                     self.put_aside.extend(std::mem::take(&mut self.until_recovered));
                 }
                 // Nobody follows, and nobody waits for it to leave.
-                Ok(ToControl::IsrProposals { .. } | ToControl::Leave { .. }) => {}
+                Ok(ToControl::IsrProposals { .. } | ToControl::Repaired { .. } | ToControl::Leave { .. }) => {}
                 Ok(ToControl::Stop) | Err(_) => return,
             }
             while self.under_way.is_none()
@@ -104,8 +104,11 @@ impl ControlThread {
             }
             Err(CommandError::Refused(refusal)) => self.answer(shard, token, Answer::Refused(WireError::from(&refusal))),
             Err(error @ CommandError::DiskFull) => self.answer(shard, token, Answer::Refused(WireError::disk_full(&error))),
-            Err(error @ (CommandError::NotController { .. } | CommandError::Undecided)) => {
+            Err(error @ CommandError::NotController { .. }) => {
                 self.answer(shard, token, Answer::Refused(WireError::not_ready(&error)));
+            }
+            Err(error @ CommandError::Undecided) => {
+                self.answer(shard, token, Answer::Refused(WireError::undecided(&error)));
             }
             Err(error @ CommandError::Store(_)) => fatal(FatalReason::Metadata(error.to_string())),
         }
@@ -144,13 +147,13 @@ impl ControlThread {
 
     fn elect_leaders(&mut self, election: Command) -> Result<Decision, CommandError> {
         let applied = self.controller.elect_leaders(election)?;
-        let changed = u32::try_from(applied.records.len()).unwrap_or(u32::MAX);
+        let has_changed = !applied.records.is_empty();
         let partitions = applied.answers.into_iter().map(|answer| match answer {
             Ok(state) => Ok((state.leader, state.leader_epoch)),
             Err(refusal) => Err(refusal.to_string()),
         });
-        let answer = Answer::Elected { changed, partitions: partitions.collect() };
-        Ok(if changed == 0 { Decision::Answered(answer) } else { Decision::Changed(answer) })
+        let answer = Answer::Elected { has_changed, partitions: partitions.collect() };
+        Ok(if has_changed { Decision::Changed(answer) } else { Decision::Answered(answer) })
     }
 
     fn allocate_producer_ids(&mut self) -> Result<Decision, CommandError> {

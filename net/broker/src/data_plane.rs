@@ -186,6 +186,7 @@ impl DataPlane {
         self.turn_of_replicas();
         if self.now.mono_us >= self.sweep_due_us {
             self.sweep();
+            self.tell_repaired();
             self.sweep_due_us = self.now.mono_us + SWEEP_US;
         }
         self.settle_dirty();

@@ -52,6 +52,11 @@ impl WireError {
         Self::later(ErrorCode::ShuttingDown, "the broker is shutting down", RETRY_LATER_MS)
     }
 
+    /// It may be done, or may yet be: who repeats it has to look first.
+    pub(crate) fn undecided(text: impl Display) -> Self {
+        Self::later(ErrorCode::RequestTimedOut, text, RETRY_LATER_MS)
+    }
+
     pub(crate) fn not_ready(text: impl Display) -> Self {
         Self::later(ErrorCode::NotReady, text, RETRY_LATER_MS)
     }

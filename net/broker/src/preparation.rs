@@ -8,7 +8,7 @@ use crate::data_folder::DataFolder;
 use crate::shard_main::journal_config;
 use crate::start_error::StartError;
 use crate::view::View;
-use sluice_metadata::{FolderId, HeldPartitions, Image, Placement};
+use sluice_metadata::{FolderId, HeldPartitions, Image, Placement, Topic};
 use sluice_model::{BrokerId, Incarnation, ShardIndex};
 use sluice_partition::{HeldPlacement, PartitionAssignment, Prepare, Prepared, Survey, check_moves, prepare, survey};
 use sluice_shard::{Shard, ShardConfig, WaitMode, run_shard};
@@ -53,11 +53,28 @@ pub(crate) fn refuse_other_broker(broker: BrokerId, folder: &DataFolder, image: 
 /// topic is there for clients only once a shard's checkpoint names it.
 pub(crate) fn compare_ages(broker: BrokerId, folder: &DataFolder, image: &Image, survey: &Survey) -> Result<(), StartError> {
     if folder.is_new && survey.incarnation_number == 0 && image.topics().next().is_some() {
-        let topics = image.topics_by_name(None).map(|(_, topic)| topic.name.clone()).collect();
-        return Err(StartError::DataMissing { path: folder.layout.data_dir().to_path_buf(), topics });
+        return Err(data_missing(folder, image.topics_by_name(None).map(|(_, topic)| topic.name.clone())));
     }
     warn_of_older_metadata(broker, image, survey);
     Ok(())
+}
+
+/// The same of a broker that is one of several: others may have topics of which it holds nothing, but what it is trusted
+/// with has to be there. Were it taken for empty, others would cut off what they have of it.
+pub(crate) fn refuse_lost_data(broker: BrokerId, folder: &DataFolder, image: &Image, survey: &Survey) -> Result<(), StartError> {
+    let is_own = image.broker(broker).is_some_and(|known| known.folder_id == FolderId(folder.folder_id));
+    if is_own && folder.is_new && survey.incarnation_number == 0 {
+        let is_trusted = |topic: &Topic| topic.partitions.iter().any(|partition| partition.is_trusted(broker));
+        let mut topics = image.topics_by_name(None).filter(|(_, topic)| is_trusted(topic)).peekable();
+        if topics.peek().is_some() {
+            return Err(data_missing(folder, topics.map(|(_, topic)| topic.name.clone())));
+        }
+    }
+    Ok(())
+}
+
+fn data_missing(folder: &DataFolder, topics: impl Iterator<Item = String>) -> StartError {
+    StartError::DataMissing { path: folder.layout.data_dir().to_path_buf(), topics: topics.collect() }
 }
 
 /// Shards that were used under a start that the metadata does not know.

@@ -22,3 +22,4 @@ pub(crate) mod propose_isr;
 pub(crate) mod reads;
 pub(crate) mod resolve;
 pub(crate) mod serve_follower;
+pub(crate) mod tell_repaired;

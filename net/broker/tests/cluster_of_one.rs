@@ -64,11 +64,11 @@ fn elections_are_answered_partition_by_partition() {
     let mut client = RawClient::connect(broker.local_addrs()[0]);
     let topic_id = client.create_topic("orders", 2);
     let all = client.call(&ElectLeadersRequest { election: Election::AllPreferred });
-    assert_eq!((all.error, all.changed, all.partitions.len()), (0, 0, 0), "everything is as it should be already");
+    assert_eq!((all.error, all.has_changed, all.partitions.len()), (0, false, 0), "everything is as it should be already");
 
     let partition = |partition| PartitionRef { topic_id, partition };
     let named = client.call(&ElectLeadersRequest { election: Election::Preferred(vec![partition(1), partition(7)]) });
-    assert_eq!((named.error, named.changed, named.partitions.len()), (0, 0, 2));
+    assert_eq!((named.error, named.has_changed, named.partitions.len()), (0, false, 2));
     assert_eq!((named.partitions[0].error, named.partitions[0].leader), (0, Some(1)));
     assert!(named.partitions[1].error != 0 && named.partitions[1].text.contains("no partition"), "{named:?}");
 

@@ -52,8 +52,8 @@ pub struct ReplicaEndShown {
 pub struct ElectLeadersAnswer {
     pub error: u16,
     pub text: String,
-    /// Partitions that were changed by it.
-    pub changed: u32,
+    /// Some partition is another one than before.
+    pub has_changed: bool,
     /// One entry for each partition that was named, in the order of the request; none without names.
     pub partitions: Vec<ElectedLeader>,
 }

@@ -174,7 +174,7 @@ pub(crate) fn unclean_election() -> ElectLeadersRequest {
 pub(crate) fn elected_leaders() -> ElectLeadersAnswer {
     let text = "broker 1 is not in sync".to_owned();
     let refused = ElectedLeader { error: 14, text, leader: Some(2), leader_epoch: 4 };
-    ElectLeadersAnswer { changed: 1, partitions: vec![refused, ElectedLeader::default()], ..Default::default() }
+    ElectLeadersAnswer { has_changed: true, partitions: vec![refused, ElectedLeader::default()], ..Default::default() }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::leases::Leases;
 use crate::node::{Applied, Renewed, Shared};
 use crate::node_config::{LEASE_MS, QUORUM_SILENCE_MS_MAX};
 use crate::raft_types::LogEntry;
+use crate::recovery_waits::RecoveryWaits;
 use crate::round::Round;
 use crate::snapshots::Snapshots;
 use openraft::error::RaftError;
@@ -49,6 +50,7 @@ pub(crate) struct Decider {
     queue: VecDeque<Asked>,
     role: Role,
     leases: Option<Leases>,
+    recovery_waits: RecoveryWaits,
     flight: Option<Flight>,
     /// Of the clock that leases are told.
     started: Instant,
@@ -89,6 +91,7 @@ impl Decider {
             queue,
             role,
             leases,
+            recovery_waits: RecoveryWaits::default(),
             flight,
             started: Instant::now(),
             restart_at,
@@ -149,7 +152,10 @@ impl Decider {
 
     fn next_time(&self) -> Instant {
         let lease_end = match (&self.role, &self.leases) {
-            (Role::Leading { .. }, Some(leases)) if self.flight.is_none() => leases.next_end().map(|end| self.started + end),
+            (Role::Leading { .. }, Some(leases)) if self.flight.is_none() => {
+                let look = self.recovery_waits.next_look();
+                Some(self.started + leases.next_end().map_or(look, |end| end.min(look)))
+            }
             _ => None,
         };
         let times = [lease_end, self.restart_at, self.flight.as_ref().map(|flight| flight.until)];
@@ -274,6 +280,7 @@ impl Decider {
         if let Some(leases) = &mut self.leases {
             leases.on_leading(now, &image);
         }
+        self.recovery_waits.on_leading(now);
         self.shared.is_controller.send_replace(true);
         tracing::info!(term, "this broker is the controller now");
     }
@@ -314,6 +321,8 @@ impl Decider {
             }
             let ended = leases.ended(since_start);
             self.queue.extend(ended.into_iter().map(|lease| (Arc::new(Command::EndLease(lease)), None)));
+            let tired = self.recovery_waits.look(since_start, &self.shared.peers.state.image().image);
+            self.queue.extend(tired.map(|wait| (Arc::new(Command::EndRecoveryWait(wait)), None)));
         } else if let (Role::Leading { .. }, Some(leases)) = (&self.role, &mut self.leases) {
             // Cut off: it is not for this broker to say whose lease ends.
             leases.on_stall(RETRY_PAUSE);

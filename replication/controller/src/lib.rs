@@ -30,6 +30,7 @@ mod on_message;
 mod open_error;
 mod open_log;
 mod raft_types;
+mod recovery_waits;
 mod repetition;
 mod round;
 mod route;

@@ -17,8 +17,9 @@ use crate::orphans::orphan_in_the_way;
 use crate::standing::Standing;
 use async_channel::{Receiver, Sender};
 use sluice_controller::{AppliedImage, Command, CommandError, ControllerNode, LeaseState, Membership, Submitted};
-use sluice_metadata::ReserveProducerIds;
-use sluice_model::{BrokerId, Incarnation, ProducerId, ShardIndex, TopicPartition};
+use sluice_metadata::{RepairReplicas, ReserveProducerIds};
+use sluice_model::limits::PARTITIONS_PER_COMMAND_MAX;
+use sluice_model::{BrokerId, Incarnation, LeaderEpoch, ProducerId, ShardIndex, TopicPartition};
 use sluice_shard::{FatalReason, SystemClock, fatal};
 use sluice_storage::layout::Layout;
 use std::collections::BTreeSet;
@@ -82,7 +83,9 @@ impl ClusterControl {
             links,
             lease: parts.lease,
             done,
-            recovered: None,
+            has_recovered: false,
+            orphans: BTreeSet::new(),
+            is_repairing: false,
             until_recovered: Vec::new(),
             leaving: Vec::new(),
             has_left: false,
@@ -104,8 +107,11 @@ struct Running {
     images: watch::Receiver<AppliedImage>,
     isr: IsrChanges,
     done: mpsc::UnboundedSender<Done>,
-    /// Partitions found in the folder that the metadata does not know, once every shard is open.
-    recovered: Option<BTreeSet<TopicPartition>>,
+    has_recovered: bool,
+    /// Partitions found in the folder that the metadata does not know.
+    orphans: BTreeSet<TopicPartition>,
+    /// Some are being told to be good again.
+    is_repairing: bool,
     /// Questions whose answer depends on that: producer ids that no partition knows, new partitions of old topics.
     until_recovered: Vec<(ShardIndex, u64, Question)>,
     /// Who waits until the broker has left the cluster.
@@ -115,13 +121,23 @@ struct Running {
 
 /// What a task of the control thread has come to.
 enum Done {
-    Asked { shard: ShardIndex, token: u64, asked: Asked, result: Result<Submitted, CommandError> },
+    Asked {
+        shard: ShardIndex,
+        token: u64,
+        asked: Asked,
+        result: Result<Submitted, CommandError>,
+    },
     IsrChanged(Result<Submitted, CommandError>),
+    /// Every shard is open, and no producer id that one of them knows will be given out again.
+    Reserved,
+    Repaired,
     Left,
 }
 
 impl Running {
     async fn run(mut self, mailbox: &Receiver<ToControl>, mut finished: mpsc::UnboundedReceiver<Done>) {
+        // What was decided while partitions moved between shards has been told to nobody.
+        self.images.mark_changed();
         loop {
             tokio::select! {
                 biased;
@@ -166,12 +182,10 @@ impl Running {
                 self.change_isr();
             }
             ToControl::Recovered { producer_id_max, orphans, replicas, survey: _ } => {
-                self.recovered = Some(orphans);
+                self.orphans = orphans;
                 self.reserve_producer_ids(producer_id_max, replicas);
-                for (shard, token, question) in std::mem::take(&mut self.until_recovered) {
-                    self.ask(shard, token, question);
-                }
             }
+            ToControl::Repaired { replicas } => self.repair(replicas),
             ToControl::Leave { left } => {
                 self.leaving.push(left);
                 self.membership.begin_shutdown(HAND_OVER_WAIT);
@@ -198,6 +212,13 @@ impl Running {
                 }
                 self.change_isr();
             }
+            Done::Reserved => {
+                self.has_recovered = true;
+                for (shard, token, question) in std::mem::take(&mut self.until_recovered) {
+                    self.ask(shard, token, question);
+                }
+            }
+            Done::Repaired => self.is_repairing = false,
             Done::Left => {
                 self.has_left = true;
                 self.tell_left();
@@ -214,16 +235,13 @@ impl Running {
 
     fn ask(&mut self, shard: ShardIndex, token: u64, question: Question) {
         let needs_recovery = matches!(question, Question::ProducerIds | Question::AlterTopic { partitions: Some(_), .. });
-        match &self.recovered {
-            None if needs_recovery => return self.until_recovered.push((shard, token, question)),
-            Some(orphans) => {
-                if let Question::AlterTopic { name, partitions: Some(count), .. } = &question
-                    && let Some(orphan) = orphan_in_the_way(&self.links.image().image, &self.layout, orphans, name, *count)
-                {
-                    return self.refuse(shard, token, WireError::orphan_in_the_way(orphan));
-                }
-            }
-            None => {}
+        if needs_recovery && !self.has_recovered {
+            return self.until_recovered.push((shard, token, question));
+        }
+        if let Question::AlterTopic { name, partitions: Some(count), .. } = &question
+            && let Some(orphan) = orphan_in_the_way(&self.links.image().image, &self.layout, &self.orphans, name, *count)
+        {
+            return self.refuse(shard, token, WireError::orphan_in_the_way(orphan));
         }
         let (asked, command) = match questions::command(question, self.broker, self.incarnation) {
             Ok(command) => command,
@@ -255,19 +273,42 @@ impl Running {
     /// An id that a partition knows is never given out again, even when the metadata knows nothing of it: the broker is not
     /// let in before that is sure.
     fn reserve_producer_ids(&self, found: Option<ProducerId>, replicas: Vec<(TopicPartition, sluice_metadata::Recovered)>) {
-        let (node, membership, broker) = (self.node.clone(), self.membership.clone(), self.broker);
+        let (node, membership, broker, done) = (self.node.clone(), self.membership.clone(), self.broker, self.done.clone());
         tokio::spawn(async move {
             if let Some(up_to) = found.filter(|found| *found >= node.image().image.next_producer_id()) {
                 tracing::info!(%up_to, "partitions know producer ids that the metadata has not given out; they are reserved");
                 let command = Command::ReserveProducerIds(ReserveProducerIds { broker, up_to });
                 while let Err(error) = node.submit(command.clone()).await {
-                    if matches!(error, CommandError::Refused(_) | CommandError::Store(_)) {
-                        fatal(FatalReason::Metadata(format!("producer ids up to {up_to} cannot be reserved: {error}")));
+                    match error {
+                        CommandError::Refused(refusal) => {
+                            fatal(FatalReason::Metadata(format!("producer ids up to {up_to} cannot be reserved: {refusal}")))
+                        }
+                        // The node has been stopped, or will end the process.
+                        CommandError::Store(_) => return,
+                        _ => sleep(RETRY).await,
                     }
-                    sleep(RETRY).await;
                 }
             }
+            let _ended = done.send(Done::Reserved);
             membership.report(replicas);
+        });
+    }
+
+    /// Replicas that were not trusted and have the leader's log again. What is not decided now the shards say again.
+    fn repair(&mut self, mut replicas: Vec<(TopicPartition, LeaderEpoch)>) {
+        if self.is_repairing {
+            return;
+        }
+        self.is_repairing = true;
+        replicas.truncate(PARTITIONS_PER_COMMAND_MAX);
+        let (broker, incarnation) = (self.broker, self.incarnation);
+        let command = Command::RepairReplicas(RepairReplicas { broker, incarnation, replicas });
+        let (node, done) = (self.node.clone(), self.done.clone());
+        tokio::spawn(async move {
+            if let Err(error) = node.submit(command).await {
+                tracing::debug!(%error, "replicas that are good again were not made known");
+            }
+            let _ended = done.send(Done::Repaired);
         });
     }
 }

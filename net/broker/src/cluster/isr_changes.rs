@@ -35,7 +35,11 @@ impl IsrChanges {
     }
 
     pub(super) fn push(&mut self, shard: ShardIndex, proposals: Vec<IsrProposal>) {
-        self.waiting.extend(proposals.into_iter().map(|proposal| (shard, proposal)));
+        for proposal in proposals {
+            // The leader has given up what it proposed before.
+            self.waiting.retain(|(_, waiting)| waiting.id != proposal.id);
+            self.waiting.push((shard, proposal));
+        }
     }
 
     /// The next command, when there is one and none is under way.

@@ -43,6 +43,11 @@ impl MessageHandler for ForNode {
 impl ClusterNode {
     /// Opens the metadata log, listens for the other controllers, and takes part from now on.
     pub(crate) fn open(config: &ClusterConfig, broker: BrokerId, folder: &DataFolder) -> Result<Self, StartError> {
+        // A voter that makes its log anew has forgotten what it voted for.
+        let log = folder.layout.metadata();
+        if folder.incarnation_number() > 0 && !log.try_exists().unwrap_or(true) {
+            return Err(StartError::MetadataMissing { path: log });
+        }
         let listener = bind(config)?;
         let thread_error = |error: io::Error| StartError::Thread { problem: error.to_string() };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(thread_error)?;

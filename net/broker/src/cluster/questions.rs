@@ -47,13 +47,12 @@ pub(super) fn answer(asked: Asked, submitted: Submitted) -> Answer {
 }
 
 fn elected(submitted: Submitted) -> Answer {
-    let changed = submitted.answers.iter().filter(|answer| answer.is_ok()).count();
-    let changed = if submitted.has_changed { u32::try_from(changed.max(1)).unwrap_or(u32::MAX) } else { 0 };
+    let has_changed = submitted.has_changed;
     let partitions = submitted.answers.into_iter().map(|answer| match answer {
         Ok(state) => Ok((state.leader, state.leader_epoch)),
         Err(refusal) => Err(refusal.to_string()),
     });
-    Answer::Elected { changed, partitions: partitions.collect() }
+    Answer::Elected { has_changed, partitions: partitions.collect() }
 }
 
 /// A log that cannot be written any more ends the process.
@@ -61,7 +60,8 @@ pub(super) fn refusal(error: &CommandError) -> WireError {
     match error {
         CommandError::Refused(refusal) => WireError::from(refusal),
         CommandError::DiskFull => WireError::disk_full(error),
-        CommandError::NotController { .. } | CommandError::Undecided => WireError::not_ready(error),
+        CommandError::NotController { .. } => WireError::not_ready(error),
+        CommandError::Undecided => WireError::undecided(error),
         CommandError::Store(error) => fatal(FatalReason::Metadata(error.to_string())),
     }
 }

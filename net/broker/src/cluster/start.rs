@@ -9,7 +9,7 @@ use super::ClusterNode;
 use crate::cancel::Cancel;
 use crate::cluster_config::ClusterConfig;
 use crate::data_folder::DataFolder;
-use crate::preparation::{held_partitions, refuse_moves, refuse_other_broker, warn_of_older_metadata};
+use crate::preparation::{held_partitions, refuse_lost_data, refuse_moves, refuse_other_broker, warn_of_older_metadata};
 use crate::random::random_bytes;
 use crate::start_error::StartError;
 use crate::view::View;
@@ -64,6 +64,7 @@ async fn registered(
     let Brought { broker, folder, survey, shard_count, addresses } = brought;
     let image = await_controller(node).await?;
     refuse_other_broker(broker, folder, &image)?;
+    refuse_lost_data(broker, folder, &image, survey)?;
     warn_of_older_metadata(broker, &image, survey);
     let mut held = held_partitions(survey);
     // The number before the registered one is for moving partitions.

@@ -29,7 +29,7 @@ impl DataPlane {
 
     pub(super) fn on_leaders_elected(&mut self, to: ReplyTo, answer: Answer) {
         let answer = match answer {
-            Answer::Elected { changed, partitions } => {
+            Answer::Elected { has_changed, partitions } => {
                 let partitions = partitions.into_iter().map(|elected| match elected {
                     Ok((leader, leader_epoch)) => ElectedLeader {
                         leader: leader.map(|broker| broker.0),
@@ -42,7 +42,7 @@ impl DataPlane {
                         ..ElectedLeader::default()
                     },
                 });
-                ElectLeadersAnswer { changed, partitions: partitions.collect(), ..ElectLeadersAnswer::default() }
+                ElectLeadersAnswer { has_changed, partitions: partitions.collect(), ..ElectLeadersAnswer::default() }
             }
             Answer::Refused(WireError { code, text, .. }) => {
                 ElectLeadersAnswer { error: code as u16, text, ..ElectLeadersAnswer::default() }

@@ -81,9 +81,9 @@ impl Admin {
         Ok(partition)
     }
 
-    /// Lets every partition be led by the first of its replicas, where that is in sync; how many have changed.
-    pub async fn elect_all_preferred_leaders(&self) -> Result<u32, ClientError> {
-        self.elect(Election::AllPreferred).await.map(|answer| answer.changed)
+    /// Lets every partition be led by the first of its replicas, where that is in sync; whether any has changed.
+    pub async fn elect_all_preferred_leaders(&self) -> Result<bool, ClientError> {
+        self.elect(Election::AllPreferred).await.map(|answer| answer.has_changed)
     }
 
     /// The same of these partitions of a topic, at most `PARTITIONS_PER_REQUEST_MAX`, each answered for itself, in the order
