@@ -317,6 +317,7 @@ impl Decider {
         let since_start = self.now();
         if let (true, Some(leases)) = (self.leads(), &mut self.leases) {
             if late > STALL {
+                self.recovery_waits.put_off(since_start);
                 return leases.on_stall(late);
             }
             let ended = leases.ended(since_start);
@@ -326,6 +327,7 @@ impl Decider {
         } else if let (Role::Leading { .. }, Some(leases)) = (&self.role, &mut self.leases) {
             // Cut off: it is not for this broker to say whose lease ends.
             leases.on_stall(RETRY_PAUSE);
+            self.recovery_waits.put_off(since_start);
         }
     }
 

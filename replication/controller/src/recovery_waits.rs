@@ -32,6 +32,11 @@ impl RecoveryWaits {
         self.next_look
     }
 
+    /// It is not for this broker to look now.
+    pub(crate) fn put_off(&mut self, now: Duration) {
+        self.next_look = now + LOOK_INTERVAL;
+    }
+
     /// Partitions that have waited long enough, when it is time to look: all that wait are named again until they are led.
     pub(crate) fn look(&mut self, now: Duration, image: &Image) -> Option<EndRecoveryWait> {
         if now < self.next_look {

@@ -2,6 +2,7 @@
 
 use crate::standing::{Heard, Known, Standing};
 use sluice_controller::{ControllerNode, LeaseState};
+use sluice_shard::{FatalReason, fatal};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -9,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 /// Who leads the controllers is looked at this often.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Runs as long as the runtime does. A renewed lease is the controller's word.
+/// Runs as long as the runtime does. A renewed lease is the controller's word. An engine that has failed ends the process.
 pub(super) async fn keep_standing(node: ControllerNode, mut lease: watch::Receiver<LeaseState>, standing: Standing) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -27,6 +28,10 @@ pub(super) async fn keep_standing(node: ControllerNode, mut lease: watch::Receiv
             }
         }
         let status = node.status();
+        if let Some(failure) = status.failure {
+            // A broker without its controller would be half alive.
+            fatal(FatalReason::Metadata(failure));
+        }
         standing.set(Known { controller: status.controller, term: status.term, voters: status.voters, heard });
     }
 }

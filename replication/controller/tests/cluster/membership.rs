@@ -174,3 +174,22 @@ async fn a_voter_that_lost_its_folder_elects_nobody() {
     assert!(next != controller, "known anew it votes again");
     cluster.stop().await;
 }
+
+/// The controller knows how far the voter's log went, and finds it empty.
+#[tokio::test(start_paused = true)]
+async fn a_controller_outlives_that_another_voter_lost_its_folder() {
+    let mut cluster = Cluster::of_three("lost_under_leader").await;
+    cluster.decide(Command::CreateTopic(create_topic(1, 3))).await.unwrap();
+    cluster.settle().await;
+    let controller = cluster.controller().await;
+    let lost = if controller == 1 { 2 } else { 1 };
+    cluster.kill(lost).await;
+    cluster.lose_folder(lost);
+    cluster.start(lost).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(cluster.nodes().iter().all(|node| node.status().failure.is_none()), "no engine has ended");
+    cluster.decide(Command::CreateTopic(create_topic(2, 3))).await.unwrap();
+    let image = cluster.settle().await;
+    assert!(image.topic_by_name("topic-2").is_some(), "it has everything again");
+    cluster.stop().await;
+}
